@@ -1,0 +1,96 @@
+//! What the host tool asks a running machine, over the control line, and what it gets: postcard in COBS frames.
+
+use serde::{Deserialize, Serialize};
+
+use crate::role::RoleKind;
+
+/// A question from the host tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Are you there? The number comes back.
+    Ping(u32),
+    /// All servers.
+    Servers,
+    /// All exit kinds with a count.
+    Exits,
+    /// The machine.
+    Machine,
+}
+
+/// An answer; a list ends with `End`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tell<'a> {
+    /// To `Ping`.
+    Pong(u32),
+    /// One server.
+    #[serde(borrow)]
+    Server(ServerRecord<'a>),
+    /// One exit kind.
+    Exit(ExitRecord<'a>),
+    /// The machine.
+    Machine(MachineRecord),
+    /// The end of a list, or the answer to a question that was not understood.
+    End,
+}
+
+/// One server's state and statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRecord<'a> {
+    /// Its slot.
+    pub id: u8,
+    /// Its name from the manifest.
+    pub name: &'a str,
+    /// Its role.
+    pub role: RoleKind,
+    /// Whether it takes messages (false: faulted).
+    pub running: bool,
+    /// How often the slot was started.
+    pub generation: u32,
+    /// Time spent in its activations.
+    pub time: Moments,
+}
+
+/// One exit kind's statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord<'a> {
+    /// Its index, to ask for the next.
+    pub index: u8,
+    /// Its name.
+    pub name: &'a str,
+    /// From the exit to the next entry.
+    pub time: Moments,
+}
+
+/// The machine as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRecord {
+    /// Frequency of the time-stamp counter, in kHz.
+    pub tsc_khz: u64,
+    /// Ticks since the first entry of the guest.
+    pub elapsed: u64,
+    /// Exits so far.
+    pub exits: u64,
+    /// Whether the vCPUs may run.
+    pub running: bool,
+    /// Free frames of 4 KiB.
+    pub free_frames: u64,
+    /// Accesses to ports that are nobody's.
+    pub stray_ports: u64,
+    /// Accesses to addresses that are nobody's.
+    pub stray_memory: u64,
+}
+
+/// Count, extremes, sum and sum of squares of a duration, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moments {
+    /// How many.
+    pub count: u64,
+    /// Shortest.
+    pub min: u64,
+    /// Longest.
+    pub max: u64,
+    /// Sum.
+    pub sum: u64,
+    /// Sum of squares.
+    pub squares: u128,
+}

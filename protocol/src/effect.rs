@@ -1,0 +1,299 @@
+//! What a server may answer: effects, back to back, until the answer's end.
+//!
+//! All of an answer's effects are checked in order before the first is committed; one that fails the check discards the whole
+//! answer and faults the server.
+
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::fixed::Fixed;
+use crate::grant::{Grant, Limits, Route};
+use crate::message::{Leaf, Stop};
+use crate::role::RoleKind;
+use crate::units::{Gpa, LineId, ServerId, TicketId, Ticks, TimerId};
+use crate::vcpu::{Exception, InitialState, SystemRegister};
+
+/// One effect.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Effect<'a> {
+    /// Commit vault lines `first .. first + count`.
+    Save(u16, u16),
+
+    // Tickets: exactly one of these for the message's own ticket.
+    /// Complete with a CPUID leaf.
+    Leaf(Fixed<Leaf>),
+    /// Complete a read, or a hypercall, with a value.
+    Value(Fixed<u64>),
+    /// Complete a write.
+    Done,
+    /// Complete a string read with its bytes.
+    Data(&'a [u8]),
+    /// Complete by an exception in the guest.
+    Exception(Fixed<Exception>),
+    /// Complete: run the instruction again (a mapping was made), or go on where `Rip` was set.
+    Resume,
+    /// Pass the ticket on as a device access.
+    Forward(Fixed<Forward>, &'a [u8]),
+    /// Ask for the same exit with registers; commits nothing, once per delivery.
+    NeedRegisters,
+    /// Keep the ticket open, to be completed by a later answer; falls back at the deadline.
+    Defer(Fixed<Ticks>),
+    /// Complete a request by mail: the ticket, and the answer's bytes.
+    Reply(TicketId, &'a [u8]),
+
+    // The virtual CPU.
+    /// Set a general register (encoding order).
+    Register(u8, Fixed<u64>),
+    /// Set a system register.
+    System(SystemRegister, Fixed<u64>),
+    /// The whole state of a vCPU that has not run yet.
+    Initial(u8, Fixed<InitialState>),
+    /// The highest pending interrupt of a vCPU, replacing the offer before; see [`Offer`].
+    Offer(Fixed<Offer>),
+
+    // Guest memory.
+    /// Write bytes.
+    GuestWrite(Fixed<Gpa>, &'a [u8]),
+    /// Compare and swap; a mismatch delivers the message again.
+    GuestCas(Fixed<GuestCas>),
+    /// Copy from the bundle.
+    GuestCopy(Fixed<GuestCopy>),
+    /// Map guest memory for the guest.
+    Map(Fixed<Mapping>),
+    /// Take mappings away.
+    Unmap(Fixed<Mapping>),
+
+    // Devices.
+    /// Drive an interrupt line of the machine.
+    Line(LineId, Signal),
+    /// Arm a timer at an absolute time; replaces what was armed.
+    Arm(TimerId, Fixed<Ticks>),
+    /// Disarm a timer.
+    Disarm(TimerId),
+    /// Write a host port: port, size in bytes, value.
+    PortOut(u16, u8, u32),
+    /// Read a host port; the value comes as `PortValue`.
+    PortIn(u16, u8),
+    /// While `status & mask == mask`, write the next byte to `data`; the count comes as `Filled`.
+    Fill(Fifo, &'a [u8]),
+    /// While `status & mask == mask` and fewer than `max` were read, read a byte from `data`; they come as `Drained`.
+    Drain(Fifo, u16),
+
+    // Other servers and the outside.
+    /// Send mail.
+    Mail(ServerId, &'a [u8]),
+    /// Send a request; the answer comes as `Answered` with the token.
+    Request(ServerId, u32, &'a [u8]),
+    /// Write a line to the kernel's log (throttled per server).
+    Log(&'a str),
+    /// Ask the kernel for a record of its statistics or state; it comes as `Record`.
+    Query(Query),
+    /// Stop the virtual machine.
+    Stop(Stop),
+    /// The supervisor's own effects.
+    Supervise(Supervise<'a>),
+}
+
+/// What only the supervisor may do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Supervise<'a> {
+    /// Make a server in an empty slot, with an empty address space and no rights.
+    Create(ServerId, RoleKind, Limits, &'a str),
+    /// Give it a right.
+    Grant(ServerId, Grant),
+    /// Send it a class of exits.
+    Route(ServerId, Route),
+    /// Fill part of its address space from the bundle.
+    Segment(ServerId, Fixed<Segment>),
+    /// Set its entry point and deliver `Start` with this configuration.
+    Start(ServerId, Fixed<u64>, &'a [u8]),
+    /// Take away its address space, rights and mail.
+    Destroy(ServerId),
+    /// Set up guest memory (bytes) and vCPUs.
+    CreateMachine(Fixed<u64>, u8),
+    /// Deliver `Load` to the loader.
+    Load(ServerId),
+    /// Let the vCPUs run.
+    Run,
+    /// Leave: end the host with this code on its exit port.
+    Exit(u8),
+}
+
+/// A segment of a server's image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Segment {
+    /// Where it goes in the server; page-aligned.
+    pub address: u64,
+    /// Offset of its bytes in the bundle.
+    pub offset: u64,
+    /// Bytes in the bundle.
+    pub file: u64,
+    /// Bytes in memory; the rest is zero.
+    pub memory: u64,
+    /// 1 read-only, 2 read-write, 4 read-execute: exactly one.
+    pub access: u64,
+}
+
+impl Segment {
+    /// Read-only.
+    pub const READ: u64 = 1;
+    /// Read-write.
+    pub const WRITE: u64 = 2;
+    /// Read-execute.
+    pub const EXECUTE: u64 = 4;
+}
+
+/// An access that an emulator decoded, for whichever device owns the address, and how the kernel finishes the instruction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Forward {
+    /// Guest-physical address, or port number.
+    pub address: u64,
+    /// Value to write if `source` is [`Forward::IMMEDIATE`].
+    pub value: u64,
+    /// RIP after the instruction (LOAD, STORE), or the emulator's token (RETURN).
+    pub rip_or_token: u64,
+    /// Accesses (string forms), else 1.
+    pub count: u32,
+    /// What is accessed: [`Forward::MMIO`] or [`Forward::PORT`].
+    pub space: u8,
+    /// 1 for a write.
+    pub write: u8,
+    /// Bytes per access: 1, 2, 4 or 8.
+    pub size: u8,
+    /// Register to write from: 0 to 15, 16 to 19 for AH, CH, DH, BH, or [`Forward::IMMEDIATE`].
+    pub source: u8,
+    /// How the kernel finishes: [`Forward::LOAD`], [`Forward::STORE`] or [`Forward::RETURN`].
+    pub finish: u8,
+    /// LOAD: register to load, numbered like `source`.
+    pub register: u8,
+    /// LOAD: bytes of the register that are written: 1, 2, 4 (clears the upper half) or 8.
+    pub width: u8,
+    /// LOAD: 1 to sign-extend from `size` to `width`.
+    pub sign: u8,
+    /// Not used; zero.
+    pub reserved: u32,
+}
+
+impl Forward {
+    /// Device memory.
+    pub const MMIO: u8 = 0;
+    /// A port.
+    pub const PORT: u8 = 1;
+    /// The value to write is in `value`.
+    pub const IMMEDIATE: u8 = 0xff;
+    /// Put the value into a register and advance RIP.
+    pub const LOAD: u8 = 0;
+    /// Advance RIP.
+    pub const STORE: u8 = 1;
+    /// Give the value back as `AccessDone`; the instruction is not finished.
+    pub const RETURN: u8 = 2;
+}
+
+/// An interrupt offered to a vCPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Offer {
+    /// The virtual CPU.
+    pub vcpu: u8,
+    /// Vector for [`Offer::FIXED`] and [`Offer::EXTERNAL`].
+    pub vector: u8,
+    /// [`Offer::NONE`], [`Offer::FIXED`] or [`Offer::EXTERNAL`].
+    pub kind: u8,
+    /// 1: an NMI is pending as well (latched by the kernel, never withdrawn).
+    pub nmi: u8,
+}
+
+impl Offer {
+    /// Nothing pending.
+    pub const NONE: u8 = 0;
+    /// A local APIC vector: subject to the task priority; acceptance rides on the next message.
+    pub const FIXED: u8 = 1;
+    /// From the 8259s: not subject to the task priority; acceptance is told at once.
+    pub const EXTERNAL: u8 = 2;
+}
+
+/// A compare-and-swap in guest memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct GuestCas {
+    /// Address, aligned to `size`.
+    pub gpa: Gpa,
+    /// What must be there.
+    pub old: u64,
+    /// What is put there.
+    pub new: u64,
+    /// Bytes: 1, 2, 4 or 8.
+    pub size: u64,
+}
+
+/// A copy from the bundle to guest memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct GuestCopy {
+    /// Destination.
+    pub gpa: Gpa,
+    /// Offset in the bundle.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Guest memory in the nested page tables.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Mapping {
+    /// First address; aligned to `size`.
+    pub gpa: Gpa,
+    /// Page size: 4 KiB or 2 MiB.
+    pub size: u64,
+    /// Bit 0 write, bit 1 execute; reading is always allowed.
+    pub access: u64,
+}
+
+impl Mapping {
+    /// The guest may write.
+    pub const WRITE: u64 = 1;
+    /// The guest may execute.
+    pub const EXECUTE: u64 = 2;
+    /// 4 KiB.
+    pub const SMALL: u64 = 0x1000;
+    /// 2 MiB.
+    pub const LARGE: u64 = 0x20_0000;
+}
+
+/// What a device does to an interrupt line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signal {
+    /// Drive it low.
+    Lower,
+    /// Drive it high.
+    Raise,
+    /// High and low again: one edge.
+    Pulse,
+}
+
+/// A byte device on the host, seen through a status and a data port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fifo {
+    /// Status port.
+    pub status: u16,
+    /// Bits that must all be set.
+    pub mask: u8,
+    /// Data port.
+    pub data: u16,
+    /// Most bytes to write after one look at the status (the depth of the device's FIFO), for `Fill`.
+    pub burst: u8,
+}
+
+/// What the control server may ask the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// A [`control::ExitRecord`](crate::control::ExitRecord) of the exit kind with this index.
+    Exit(u8),
+    /// A [`control::ServerRecord`](crate::control::ServerRecord) of a server.
+    Server(ServerId),
+    /// The [`control::MachineRecord`](crate::control::MachineRecord).
+    Machine,
+}

@@ -1,0 +1,50 @@
+//! Everything that can be said between Atoll's kernel, its servers and its host tool.
+//!
+//! Read it in this order:
+//!
+//! 1. [`units`]: the newtypes that every other module speaks in.
+//! 2. [`message`]: what the kernel says to a server (one [`message::Message`] per activation).
+//! 3. [`effect`]: what a server may answer (a list of [`effect::Effect`]s, all committed or none).
+//! 4. [`role`]: what each role may be asked and may answer; the typed surface that servers are written against.
+//! 5. [`grant`]: the rights that the kernel checks each effect against.
+//! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
+//! 7. [`fault`]: why a server's activation was refused.
+//! 8. [`control`]: what the host tool may ask of a running machine.
+//!
+//! # Encoding
+//!
+//! A message is a postcard envelope (one-byte tags, varint lengths) around fixed-layout blocks ([`fixed::Fixed`]), read with
+//! `zerocopy`. Postcard's varints loop once per seven bits, which is what an enum of `u64` fields would spend its time on; a block
+//! is one length byte and plain loads.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod effect;
+pub mod fault;
+pub mod fixed;
+pub mod grant;
+pub mod layout;
+pub mod manifest;
+pub mod message;
+pub mod role;
+pub mod units;
+pub mod vcpu;
+
+/// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
+pub const VERSION: u32 = 1;
+
+/// Bytes of a message page, and of an answer page.
+pub const PAGE: usize = 4096;
+/// Most effects one answer may carry.
+pub const EFFECTS: usize = 48;
+/// Most bytes of one mail.
+pub const MAIL_BYTES: usize = 256;
+/// Bytes of one vault line: the unit in which an answer names what it dirtied.
+pub const LINE: usize = 64;
+/// Most servers of one machine, the supervisor (always number 0) included.
+pub const SERVERS: usize = 24;
+/// Most timers of one server.
+pub const TIMERS: usize = 4;
+/// Interrupt lines of a virtual machine (IOAPIC pins; the first 16 are the 8259s' as well).
+pub const LINES: usize = 24;

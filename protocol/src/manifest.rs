@@ -1,0 +1,124 @@
+//! The machine as the host tool packs it into the bundle: the TOML manifest, checked and resolved.
+//!
+//! A bundle is an uncompressed `ustar` archive. Its first file is `supervisor` (a flat image, see [`ImageHeader`], since the kernel
+//! does not parse ELF), its second `manifest` (a postcard [`Manifest`]); the rest are server images (ELF, under `image/`) and the
+//! guest's files (under `guest/`).
+
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::grant::{Grant, Limits, Route};
+use crate::role::RoleKind;
+
+/// First bytes of the supervisor's image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ImageHeader {
+    /// [`ImageHeader::MAGIC`].
+    pub magic: u64,
+    /// [`crate::VERSION`].
+    pub version: u32,
+    /// Segments that follow, each an [`crate::effect::Segment`] whose offset counts from this header.
+    pub segments: u32,
+    /// Entry point.
+    pub entry: u64,
+}
+
+impl ImageHeader {
+    /// "ATOLLIMG" in little-endian.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOLLIMG");
+}
+
+/// A machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest<'m> {
+    /// [`crate::VERSION`] of the tool that wrote it.
+    pub version: u32,
+    /// Guest memory, in bytes; a multiple of 2 MiB.
+    pub memory: u64,
+    /// Virtual CPUs.
+    pub vcpus: u8,
+    /// How many [`ServerSpec`]s follow, back to back; the n-th is server n + 1 (the supervisor is 0).
+    pub servers: u8,
+    /// The specs, to be read with [`Manifest::servers`].
+    #[serde(borrow)]
+    pub specs: &'m [u8],
+}
+
+/// One server of a machine. Its lists are postcard values back to back, to be read with [`items`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerSpec<'m> {
+    /// Its name.
+    pub name: &'m str,
+    /// Its role.
+    pub role: RoleKind,
+    /// Its image's name in the bundle, without `image/`.
+    pub image: &'m str,
+    /// Its limits.
+    pub limits: Limits,
+    /// [`Grant`]s.
+    pub grants: &'m [u8],
+    /// [`Route`]s.
+    pub routes: &'m [u8],
+    /// Its configuration, handed to `Server::start`.
+    pub config: &'m [u8],
+}
+
+/// Values that stand back to back in `bytes`; ends at the first that does not decode.
+pub fn items<'m, T: Deserialize<'m>>(mut bytes: &'m [u8]) -> impl Iterator<Item = T> {
+    core::iter::from_fn(move || {
+        let (item, rest) = postcard::take_from_bytes(bytes).ok()?;
+        bytes = rest;
+        Some(item)
+    })
+}
+
+impl<'m> Manifest<'m> {
+    /// The servers, in the order of their numbers.
+    pub fn servers(&self) -> impl Iterator<Item = ServerSpec<'m>> + use<'m> {
+        items(self.specs)
+    }
+}
+
+impl<'m> ServerSpec<'m> {
+    /// Its rights.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> + use<'m> {
+        items(self.grants)
+    }
+
+    /// The exits it gets.
+    pub fn routes(&self) -> impl Iterator<Item = Route> + use<'m> {
+        items(self.routes)
+    }
+}
+
+/// A server's surroundings as `Server::start` gets them: its part of the manifest, with names resolved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup<'m> {
+    /// Lines that it raises, one byte each, in the manifest's order.
+    pub lines: &'m [u8],
+    /// Servers that it may mail: (name, number) pairs, to be read with [`Setup::peer`].
+    pub peers: &'m [u8],
+    /// Its own options, `key=value` lines.
+    pub options: &'m str,
+}
+
+impl<'m> Setup<'m> {
+    /// The number of a server that it may mail.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<crate::units::ServerId> {
+        items::<(&str, crate::units::ServerId)>(self.peers).find(|(peer, _)| *peer == name).map(|(_, id)| id)
+    }
+
+    /// The line that it raises, by its place in the manifest's list.
+    #[must_use]
+    pub fn line(&self, place: usize) -> Option<crate::units::LineId> {
+        self.lines.get(place).map(|line| crate::units::LineId(*line))
+    }
+
+    /// An option's value.
+    #[must_use]
+    pub fn option(&self, key: &str) -> Option<&'m str> {
+        self.options.lines().find_map(|line| line.split_once('=').filter(|(k, _)| *k == key).map(|(_, value)| value))
+    }
+}

@@ -1,0 +1,77 @@
+//! The supervisor: builds the machine from its manifest and is told of everything that goes wrong in it.
+
+use super::{Input, Never, Role, RoleKind};
+use crate::effect::{Effect, Supervise};
+use crate::fault::FaultReport;
+use crate::message::{Body, Message, Stop};
+use crate::units::ServerId;
+
+/// The role.
+#[derive(Clone, Copy, Debug)]
+pub struct Supervisor;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SupervisorEvent<'m> {
+    /// A server's `Start` was committed.
+    ServerStarted(ServerId),
+    /// A server was faulted.
+    ServerFaulted(&'m FaultReport),
+    /// The loader has placed the guest.
+    Loaded,
+    /// The virtual machine stopped.
+    MachineStopped(Stop),
+    /// A request was answered, or given up.
+    Answered(u32, Option<&'m [u8]>),
+}
+
+/// What the supervisor may do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SupervisorEffect<'a> {
+    /// Build and run the machine.
+    Supervise(Supervise<'a>),
+    /// Ask a server.
+    Request(ServerId, u32, &'a [u8]),
+    /// Stop the virtual machine.
+    Stop(Stop),
+    /// Log a line.
+    Log(&'a str),
+}
+
+impl<'a> From<SupervisorEffect<'a>> for Effect<'a> {
+    fn from(effect: SupervisorEffect<'a>) -> Self {
+        match effect {
+            SupervisorEffect::Supervise(supervise) => Effect::Supervise(supervise),
+            SupervisorEffect::Request(to, token, bytes) => Effect::Request(to, token, bytes),
+            SupervisorEffect::Stop(why) => Effect::Stop(why),
+            SupervisorEffect::Log(text) => Effect::Log(text),
+        }
+    }
+}
+
+impl Role for Supervisor {
+    const KIND: RoleKind = RoleKind::Supervisor;
+    type Request<'m> = Never;
+    type Event<'m> = SupervisorEvent<'m>;
+    type Reply = Never;
+    type Effect<'a> = SupervisorEffect<'a>;
+
+    fn input<'m>(message: &'m Message<'m>) -> Option<Input<Never, SupervisorEvent<'m>>> {
+        Some(Input::Event(match &message.body {
+            Body::ServerStarted(server) => SupervisorEvent::ServerStarted(*server),
+            Body::ServerFaulted(report) => SupervisorEvent::ServerFaulted(report),
+            Body::Loaded => SupervisorEvent::Loaded,
+            Body::MachineStopped(stop) => SupervisorEvent::MachineStopped(*stop),
+            Body::Answered(token, bytes) => SupervisorEvent::Answered(*token, *bytes),
+            _ => return None,
+        }))
+    }
+
+    fn reply(reply: Never) -> Option<Effect<'static>> {
+        match reply {}
+    }
+
+    fn fallback(request: Never) -> Never {
+        request
+    }
+}

@@ -1,0 +1,71 @@
+//! Newtypes for what must not be mixed.
+
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! unit {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, FromBytes, IntoBytes,
+            Immutable, KnownLayout,
+        )]
+        #[repr(transparent)]
+        pub struct $name(pub $inner);
+    };
+}
+
+unit! {
+    /// A guest-physical address, in bytes.
+    Gpa(u64)
+}
+unit! {
+    /// A guest-virtual (linear) address, in bytes.
+    Gva(u64)
+}
+unit! {
+    /// A host-physical address, in bytes. Never leaves the kernel.
+    Hpa(u64)
+}
+unit! {
+    /// A point in, or a span of, the host's time-stamp counter.
+    Ticks(u64)
+}
+unit! {
+    /// A server's place in the machine: its role's slot, stable over restarts. The supervisor is 0.
+    ServerId(u8)
+}
+unit! {
+    /// A virtual CPU of the machine, from 0.
+    VcpuId(u8)
+}
+unit! {
+    /// An operation that the kernel waits for: slot in the low 8 bits, generation above. 0 is none.
+    TicketId(u32)
+}
+unit! {
+    /// One of a server's own timers.
+    TimerId(u8)
+}
+unit! {
+    /// An interrupt line of the virtual machine, by IOAPIC pin.
+    LineId(u8)
+}
+unit! {
+    /// An interrupt request line of the host (ISA numbering).
+    HostIrq(u8)
+}
+
+impl Ticks {
+    /// The point `span` later; saturates at the end of time.
+    #[must_use]
+    pub const fn after(self, span: Ticks) -> Ticks {
+        Ticks(self.0.saturating_add(span.0))
+    }
+
+    /// The span since `earlier`; zero if that lies in the future.
+    #[must_use]
+    pub const fn since(self, earlier: Ticks) -> Ticks {
+        Ticks(self.0.saturating_sub(earlier.0))
+    }
+}

@@ -1,0 +1,3 @@
+//! Answers CPUID by masking the host's leaves.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Answers VMMCALL by the KVM convention.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Places bzImage, multiboot 1 and PVH guests.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! ACPI power management: timer, reset, power off.
+#![no_std]
+#![forbid(unsafe_code)]
