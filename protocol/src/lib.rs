@@ -40,6 +40,10 @@ pub const PAGE: usize = 4096;
 pub const EFFECTS: usize = 48;
 /// Most bytes of one mail.
 pub const MAIL_BYTES: usize = 256;
+/// Most bytes of one chunk of a string I/O instruction.
+pub const STRING_BYTES: usize = 2048;
+/// Set in the length that a server answers with: it panicked, and the answer page holds that many bytes of text.
+pub const PANICKED: u64 = 1 << 32;
 /// Bytes of one vault line: the unit in which an answer names what it dirtied.
 pub const LINE: usize = 64;
 /// Most servers of one machine, the supervisor (always number 0) included.

@@ -119,6 +119,12 @@ pub trait Role: 'static {
     /// Types a message; `None` if it is not for this role.
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<Self::Request<'m>, Self::Event<'m>>>;
 
+    /// The event by which a role learns that a vCPU accepted what it offered; only interrupt controllers have one.
+    #[inline(always)]
+    fn accepted(_vector: u8) -> Option<Self::Event<'static>> {
+        None
+    }
+
     /// The reply as an effect; `None` if an effect that completes or passes on the ticket has been emitted already.
     fn reply(reply: Self::Reply) -> Option<Effect<'static>>;
 

@@ -97,6 +97,11 @@ impl Role for Irqchip {
     }
 
     #[inline(always)]
+    fn accepted(vector: u8) -> Option<IrqchipEvent> {
+        Some(IrqchipEvent::Accepted(vector))
+    }
+
+    #[inline(always)]
     fn reply(reply: IrqchipReply) -> Option<Effect<'static>> {
         Some(match reply {
             IrqchipReply::Value(value) => Effect::Value(Fixed(value)),

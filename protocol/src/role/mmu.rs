@@ -84,8 +84,12 @@ impl Role for Mmu {
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MmuRequest<'m>, Never>> {
         Some(Input::Request(match &message.body {
-            Body::NestedFault(exit, context, registers) => MmuRequest::Fault(&exit.0, &context.0, registers.as_ref().map(|r| &r.0)),
-            Body::StringIo(exit, context, registers) => MmuRequest::StringIo(&exit.0, &context.0, registers.as_ref().map(|r| &r.0)),
+            Body::NestedFault(exit, context, registers) => {
+                MmuRequest::Fault(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
+            }
+            Body::StringIo(exit, context, registers) => {
+                MmuRequest::StringIo(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
+            }
             Body::Instruction(exit, context, registers) => {
                 MmuRequest::Instruction(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
             }

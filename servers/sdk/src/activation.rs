@@ -1,0 +1,120 @@
+//! One message in, one answer out: what the entry point in ring 3 and the harness on the host both call.
+
+use atoll_protocol::STRING_BYTES;
+use atoll_protocol::effect::Effect;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::{Body, Header, Message, PortExit};
+use atoll_protocol::role::{Input, Role};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::effects::{Effects, Surroundings};
+use crate::server::Server;
+use crate::vault::Vault;
+
+/// Runs one activation of `S`; returns the answer's length.
+///
+/// # Panics
+/// The server fails, or the kernel sent what this server's role cannot get: the activation is discarded.
+#[inline(always)]
+pub fn activate<S: Server>(
+    message: &[u8],
+    answer: &mut [u8],
+    vault: &mut [u8],
+    cache: &mut S::Cache,
+    around: Surroundings<'_>,
+) -> usize {
+    let Ok(message) = postcard::from_bytes::<Message<'_>>(message) else { panic!("a message that does not decode") };
+    let header = message.header.0;
+    let mut effects = Effects::<S::Role>::new(header, answer, around);
+    if let Body::Start(machine, config) = &message.body {
+        first::<S>(&machine.0, config, vault, cache, &mut effects);
+        return effects.used();
+    }
+    let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault smaller than the state") };
+    let mut vault = Vault::<S>::new(state, cache);
+    if header.accepted != Header::NOT_ACCEPTED {
+        if let Some(event) = S::Role::accepted(header.accepted as u8) {
+            S::event(&mut vault, event, &mut effects);
+        }
+    }
+    match S::Role::input(&message) {
+        Some(Input::Request(request)) => {
+            let reply = S::handle(&mut vault, request, &mut effects);
+            if let Some(effect) = S::Role::reply(reply) {
+                effects.put(&effect);
+            }
+        }
+        Some(Input::Event(event)) => S::event(&mut vault, event, &mut effects),
+        None => string::<S>(&message, &mut vault, &mut effects),
+    }
+    save(&vault, &mut effects);
+    effects.used()
+}
+
+#[inline(always)]
+fn save<S: Server>(vault: &Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
+    for (first, count) in vault.dirty().lines() {
+        effects.put(&Effect::Save(first, count));
+    }
+}
+
+/// The first activation: make the state and commit all of it.
+#[cold]
+#[inline(never)]
+fn first<S: Server>(
+    machine: &atoll_protocol::message::Machine,
+    config: &[u8],
+    vault: &mut [u8],
+    cache: &mut S::Cache,
+    effects: &mut Effects<'_, S::Role>,
+) {
+    let setup = if config.is_empty() { Ok(Setup::default()) } else { postcard::from_bytes::<Setup<'_>>(config) };
+    let Ok(setup) = setup else { panic!("a configuration that does not decode") };
+    let state = match S::start(machine, &setup) {
+        Ok(state) => state,
+        Err(refuse) => panic!("cannot start: {refuse}"),
+    };
+    let bytes = state.as_bytes();
+    let Some(place) = vault.get_mut(..bytes.len()) else { panic!("a state of {} bytes in a smaller vault", bytes.len()) };
+    place.copy_from_slice(bytes);
+    drop(state);
+    let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault that is not aligned") };
+    let mut vault = Vault::<S>::new(state, cache);
+    vault.all();
+    S::started(&mut vault, effects);
+    save(&vault, effects);
+}
+
+/// A chunk of INS or OUTS, taken apart into single accesses so that no device has to know about strings.
+#[cold]
+#[inline(never)]
+fn string<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
+    let (exit, written) = match &message.body {
+        Body::PortReadString(exit) => (exit.0, None),
+        Body::PortWriteString(exit, bytes) => (exit.0, Some(*bytes)),
+        other => panic!("not for this role: {other:?}"),
+    };
+    let size = usize::from(exit.size);
+    let mut data = [0; STRING_BYTES];
+    for index in 0..exit.count as usize {
+        let place = index * size..(index + 1) * size;
+        let value = written.and_then(|bytes| bytes.get(place.clone())).map(|bytes| {
+            let mut value = [0; 4];
+            value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            u32::from_le_bytes(value)
+        });
+        let single = PortExit { value: value.unwrap_or(0), count: 1, ..exit };
+        let body = if written.is_some() { Body::PortWrite(Fixed(single)) } else { Body::PortRead(Fixed(single)) };
+        let single = Message { header: message.header, body };
+        let Some(Input::Request(request)) = S::Role::input(&single) else { panic!("a port access to a role without ports") };
+        let reply = S::Role::reply(S::handle(vault, request, effects));
+        if let (None, Some(Effect::Value(value)), Some(bytes)) = (written, reply, data.get_mut(place)) {
+            bytes.iter_mut().zip(value.0.to_le_bytes()).for_each(|(to, from)| *to = from);
+        }
+    }
+    match written {
+        Some(_) => effects.put(&Effect::Done),
+        None => effects.put(&Effect::Data(data.get(..exit.count as usize * size).unwrap_or(&[]))),
+    }
+}

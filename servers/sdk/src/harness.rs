@@ -1,0 +1,145 @@
+//! Servers on the developer's machine: every message is handled twice, with the cache as the messages before have left it and with a
+//! fresh one, and the two answers must be equal.
+
+use std::format;
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+
+use atoll_protocol::PAGE;
+use atoll_protocol::effect::Effect;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::{Body, Header, Machine, Message};
+use atoll_protocol::units::{TicketId, Ticks};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::activation::activate;
+use crate::effects::Surroundings;
+use crate::guest::GuestMemory;
+use crate::server::Server;
+
+/// One server under test.
+pub struct Harness<S: Server> {
+    /// Committed state, as the kernel would keep it.
+    vault: Vec<u64>,
+    cache: S::Cache,
+    /// The next message's header. Set `now` to let time pass; `accepted` is reset after each message.
+    pub header: Header,
+    /// Guest memory, for servers that read it.
+    pub guest: Vec<u8>,
+    /// The bundle, for servers that read it.
+    pub bundle: Vec<u8>,
+}
+
+/// One answer.
+pub struct Answer {
+    bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// All effects but `Save`, in order.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect<'_>> {
+        let mut effects = Vec::new();
+        let mut rest = &self.bytes[..];
+        while !rest.is_empty() {
+            let (effect, after) = postcard::take_from_bytes(rest).expect("an answer that does not decode");
+            if !matches!(effect, Effect::Save(..)) {
+                effects.push(effect);
+            }
+            rest = after;
+        }
+        effects
+    }
+
+    /// The value of a `Value` effect.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        let found = self.effects().iter().find_map(|effect| if let Effect::Value(value) = effect { Some(value.0) } else { None });
+        found.unwrap_or_else(|| panic!("no value in {:?}", self.effects()))
+    }
+}
+
+/// The machine that tests run on: a 1 GHz counter, 64 MiB, one CPU, 2020-01-01.
+pub const MACHINE: Machine =
+    Machine { tsc_khz: 1_000_000, memory: 64 << 20, bundle: 0, wall_seconds: 1_577_836_800, vcpus: 1, physical_bits: 40 };
+
+impl<S: Server> Harness<S> {
+    /// Starts a server and returns it with its first answer.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub fn start(machine: &Machine, setup: &Setup<'_>) -> (Self, Answer) {
+        let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
+        let words = size_of::<S::State>().div_ceil(64) * 8;
+        let mut harness =
+            Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest: Vec::new(), bundle: Vec::new() };
+        let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
+        let answer = harness.deliver(Body::Start(Fixed(*machine), &config));
+        (harness, answer)
+    }
+
+    /// The committed state.
+    ///
+    /// # Panics
+    /// Never: the vault is as large as the state.
+    #[must_use]
+    pub fn state(&self) -> &S::State {
+        let bytes = &self.vault.as_bytes()[..size_of::<S::State>()];
+        S::State::ref_from_bytes(bytes).unwrap_or_else(|_| panic!("the vault does not hold the state"))
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, span: Ticks) {
+        self.header.now = self.header.now.after(span);
+    }
+
+    /// Delivers a message that nothing waits for, or that the vCPU waits for: the ticket is a fixed one.
+    pub fn deliver(&mut self, body: Body<'_>) -> Answer {
+        self.header.ticket = TicketId(0x100);
+        let mut page = [0; PAGE];
+        let message = Message { header: Fixed(self.header), body };
+        let message = postcard::to_slice(&message, &mut page).expect("a message fits its page").to_vec();
+        self.header.accepted = Header::NOT_ACCEPTED;
+
+        let mut fresh_vault = self.vault.clone();
+        let fresh = run::<S>(&message, &mut fresh_vault, &mut S::Cache::default(), &self.guest, &self.bundle);
+        let mut warm_vault = self.vault.clone();
+        let warm = run::<S>(&message, &mut warm_vault, &mut self.cache, &self.guest, &self.bundle);
+        assert!(fresh == warm, "the cache changed the answer: {}", difference(&fresh, &warm));
+        assert!(fresh_vault == warm_vault, "the cache changed the state");
+
+        // Only the lines that the answer names are committed, as in the kernel.
+        let mut rest = &warm[..];
+        while !rest.is_empty() {
+            let (effect, after) = postcard::take_from_bytes::<Effect<'_>>(rest).expect("an answer that does not decode");
+            if let Effect::Save(first, count) = effect {
+                let lines = usize::from(first) * 8..usize::from(first + count) * 8;
+                self.vault[lines.clone()].copy_from_slice(&warm_vault[lines]);
+            }
+            rest = after;
+        }
+        let size = size_of::<S::State>();
+        assert!(
+            self.vault.as_bytes()[..size] == warm_vault.as_bytes()[..size],
+            "the state was changed outside the lines that the answer names"
+        );
+        Answer { bytes: warm }
+    }
+}
+
+fn run<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
+    let mut answer = [0; PAGE];
+    let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
+    let used = activate::<S>(message, &mut answer, vault.as_mut_bytes(), cache, around);
+    answer[..used].to_vec()
+}
+
+fn difference(fresh: &[u8], warm: &[u8]) -> String {
+    let answer = |bytes: &[u8]| format!("{:?}", Answer { bytes: bytes.to_vec() }.effects());
+    format!("fresh {} but warm {}", answer(fresh), answer(warm))
+}

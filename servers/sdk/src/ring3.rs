@@ -1,0 +1,105 @@
+//! An image's entry point, the one system call, and what a panic does.
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+
+use atoll_protocol::layout::{ANSWER, BUNDLE, GUEST, MESSAGE, VAULT, VAULT_MAX};
+use atoll_protocol::{MAIL_BYTES, PAGE, PANICKED};
+
+use crate::activation::activate;
+use crate::effects::Surroundings;
+use crate::guest::GuestMemory;
+use crate::server::Server;
+
+/// Ends the activation: the one system call. `length` is the answer's length, or [`PANICKED`] plus that of a text.
+#[inline(always)]
+fn answer(length: u64) -> ! {
+    // SAFETY: SYSCALL is how an activation ends; the kernel never returns from it, so that no register or memory matters afterwards.
+    unsafe { core::arch::asm!("syscall", in("rdi") length, options(noreturn, nostack)) }
+}
+
+/// What the loader of the machine tells every activation in registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Bytes of the message.
+    pub message: usize,
+    /// Bytes of guest memory mapped; 0 without the grant.
+    pub guest: u64,
+    /// Bytes of the bundle mapped; 0 without the grant.
+    pub bundle: usize,
+    /// Bytes of the vault.
+    pub vault: usize,
+}
+
+/// Runs one activation; called by the entry point that [`image!`] makes.
+///
+/// # Safety
+/// Only the kernel's registers at the entry point may be passed on: they say what is mapped.
+#[inline(always)]
+pub unsafe fn enter<S: Server>(entry: Entry, cache: &mut Option<S::Cache>) -> ! {
+    // SAFETY: the kernel maps the message page read-only and says how much of it is the message.
+    let message = unsafe { core::slice::from_raw_parts(MESSAGE as *const u8, entry.message) };
+    // SAFETY: the answer page is this server's alone until it answers, and this is the only reference to it.
+    let page = unsafe { core::slice::from_raw_parts_mut(ANSWER as *mut u8, PAGE) };
+    // SAFETY: the vault's working copy is this server's alone, and this is the only reference to it.
+    let vault = unsafe { core::slice::from_raw_parts_mut(VAULT as *mut u8, entry.vault.min(VAULT_MAX as usize)) };
+    // SAFETY: the kernel says how many bytes of guest memory it has mapped here.
+    let guest = unsafe { GuestMemory::mapped(GUEST as *const u8, entry.guest) };
+    // SAFETY: the kernel says how many bytes of the bundle it has mapped here; nobody writes them.
+    let bundle = unsafe { core::slice::from_raw_parts(BUNDLE as *const u8, entry.bundle) };
+    let cache = cache.get_or_insert_with(S::Cache::default);
+    let used = activate::<S>(message, page, vault, cache, Surroundings { guest, bundle });
+    answer(used as u64)
+}
+
+/// A panic's text, cut to what fits.
+struct Text {
+    bytes: [u8; MAIL_BYTES],
+    used: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        for (to, from) in self.bytes.iter_mut().skip(self.used).zip(text.bytes()) {
+            *to = from;
+            self.used += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Discards the activation and tells the kernel why; called by the panic handler that [`image!`] makes.
+pub fn panicked(info: &PanicInfo<'_>) -> ! {
+    let mut text = Text { bytes: [0; MAIL_BYTES], used: 0 };
+    let _ = write!(text, "{}", info.message());
+    if let Some(place) = info.location() {
+        let _ = write!(text, " ({}:{})", place.file(), place.line());
+    }
+    for (index, byte) in text.bytes.iter().take(text.used).enumerate() {
+        // SAFETY: the answer page is mapped and this server's alone; what was in it is discarded by a panic.
+        unsafe { (ANSWER as *mut u8).wrapping_add(index).write_volatile(*byte) };
+    }
+    answer(PANICKED | text.used as u64)
+}
+
+/// Makes a ring-3 program of a server: its entry point, its cache and its panic handler.
+#[macro_export]
+macro_rules! image {
+    ($server:ty) => {
+        /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers.
+        #[unsafe(no_mangle)]
+        extern "sysv64" fn _start(message: usize, guest: u64, bundle: usize, vault: usize) -> ! {
+            static mut CACHE: Option<<$server as $crate::Server>::Cache> = None;
+            let entry = $crate::ring3::Entry { message, guest, bundle, vault };
+            // SAFETY: a server has one thread and is never entered again before it answers: this is the only reference to the cache.
+            let cache = unsafe { &mut *&raw mut CACHE };
+            // SAFETY: these are the kernel's registers.
+            unsafe { $crate::ring3::enter::<$server>(entry, cache) }
+        }
+
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::ring3::panicked(info)
+        }
+    };
+}

@@ -1,0 +1,66 @@
+//! The trait that every server implements.
+
+use core::fmt;
+
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::Machine;
+use atoll_protocol::role::Role;
+
+use crate::effects::Effects;
+use crate::vault::{Vault, Vaulted};
+
+/// An implementation of a role.
+///
+/// Neither `handle` nor `event` can fail: what the guest may see is a reply, and an internal failure is a panic, so that blame is never
+/// in doubt. A panic discards the activation.
+pub trait Server: Sized + 'static {
+    /// The role that it implements.
+    type Role: Role;
+    /// What must survive a crash: plain data, committed line by line with each answer.
+    type State: Vaulted;
+    /// What may be lost at any time and must never change an answer.
+    type Cache: Default;
+
+    /// The state to begin with.
+    ///
+    /// # Errors
+    /// The configuration is not one that this server can run with.
+    fn start(machine: &Machine, setup: &Setup<'_>) -> Result<Self::State, Refuse>;
+
+    /// Effects that go with the start, such as programming a host device. Committed together with the first state.
+    fn started(_vault: &mut Vault<'_, Self>, _effects: &mut Effects<'_, Self::Role>) {}
+
+    /// Answers a request.
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: <Self::Role as Role>::Request<'_>,
+        effects: &mut Effects<'_, Self::Role>,
+    ) -> <Self::Role as Role>::Reply;
+
+    /// Takes notice of an event.
+    fn event(_vault: &mut Vault<'_, Self>, _event: <Self::Role as Role>::Event<'_>, _effects: &mut Effects<'_, Self::Role>) {}
+}
+
+/// Why a server cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuse {
+    /// The manifest gives it fewer interrupt lines than it raises.
+    MissingLine,
+    /// The manifest does not let it mail this server.
+    MissingPeer(&'static str),
+    /// An option is missing or has no such value.
+    BadOption(&'static str),
+    /// The machine lacks something.
+    Machine(&'static str),
+}
+
+impl fmt::Display for Refuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refuse::MissingLine => f.write_str("the manifest's `raises` names too few interrupt lines"),
+            Refuse::MissingPeer(name) => write!(f, "the manifest's `mail` does not name `{name}`"),
+            Refuse::BadOption(name) => write!(f, "the option `{name}` is missing or has no such value"),
+            Refuse::Machine(what) => write!(f, "the machine has no {what}"),
+        }
+    }
+}
