@@ -11,7 +11,7 @@ use crate::grant::{Grant, Limits, Route};
 use crate::message::{Leaf, Stop};
 use crate::role::RoleKind;
 use crate::units::{Gpa, LineId, ServerId, TicketId, Ticks, TimerId};
-use crate::vcpu::{Exception, InitialState, SystemRegister};
+use crate::vcpu::{Exception, SystemRegister};
 
 /// One effect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,8 +46,8 @@ pub enum Effect<'a> {
     Register(u8, Fixed<u64>),
     /// Set a system register.
     System(SystemRegister, Fixed<u64>),
-    /// The whole state of a vCPU that has not run yet.
-    Initial(u8, Fixed<InitialState>),
+    /// The whole state of a vCPU that has not run yet: an [`InitialState`](crate::vcpu::InitialState), as bytes since it is so much larger than every other effect.
+    Initial(u8, &'a [u8]),
     /// The highest pending interrupt of a vCPU, replacing the offer before; see [`Offer`].
     Offer(Fixed<Offer>),
 

@@ -1,5 +1,7 @@
 //! The loader: places the guest's kernel, tables and command line, and gives the first vCPU its state. It runs once.
 
+use zerocopy::IntoBytes;
+
 use super::{Input, Never, Role, RoleKind};
 use crate::effect::{Effect, GuestCopy};
 use crate::fixed::Fixed;
@@ -42,7 +44,7 @@ impl<'a> From<LoaderEffect<'a>> for Effect<'a> {
         match effect {
             LoaderEffect::GuestWrite(gpa, bytes) => Effect::GuestWrite(Fixed(gpa), bytes),
             LoaderEffect::GuestCopy(copy) => Effect::GuestCopy(Fixed(copy)),
-            LoaderEffect::Initial(vcpu, state) => Effect::Initial(vcpu, Fixed(*state)),
+            LoaderEffect::Initial(vcpu, state) => Effect::Initial(vcpu, state.as_bytes()),
             LoaderEffect::Log(text) => Effect::Log(text),
         }
     }
