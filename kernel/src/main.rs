@@ -1,5 +1,25 @@
-//! The kernel.
+//! Atoll's kernel: ring 0 on x86-64.
+//!
+//! It handles VM exits, interrupt windows and TLB flushes, and gives everything else to servers in ring 3. The portable part (tickets,
+//! mailboxes, check and commit) is `atoll-core`; here is what needs the processor. Interrupts are off except where they are expected
+//! ([`x86::interrupts`]); there is no heap after boot ([`memory::heap`]); every address space shares the kernel's half
+//! ([`memory::space`]).
+
 #![no_std]
 #![no_main]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+#![allow(dead_code)] // until the machine uses it
+
+mod boot;
+mod memory;
+mod panic;
+mod x86;
+
+use boot::BootInfo;
+use memory::frames::Frames;
+
+/// What boot hands over to.
+fn main(boot: BootInfo, frames: Frames) -> ! {
+    // machine and svm join here
+    log!("no machine; ACPI root at {:#x}, {} regions, {} frames", boot.rsdp.0, boot.memory().len(), frames.free_count());
+    x86::exit::exit(16)
+}

@@ -1,0 +1,14 @@
+//! Links the kernel where `kernel.ld` says; host builds (tests of the workspace) are left alone.
+
+use std::env;
+
+fn main() {
+    println!("cargo:rerun-if-changed=kernel.ld");
+    println!("cargo:rerun-if-changed=build.rs");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        let directory = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo:rustc-link-arg-bins=-T{directory}/kernel.ld");
+        println!("cargo:rustc-link-arg-bins=--build-id=none");
+        println!("cargo:rustc-link-arg-bins=-znorelro");
+    }
+}

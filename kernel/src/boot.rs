@@ -1,0 +1,52 @@
+//! From the loader to [`crate::main`]: what the machine has, the kernel's own tables, this core's registers, interrupts, the clock.
+
+mod entry;
+mod start_info;
+mod tables;
+
+use atoll_protocol::units::Hpa;
+
+pub(crate) use start_info::{BootInfo, Region};
+
+use crate::log;
+use crate::memory::frames::Frames;
+use crate::memory::{direct, space};
+use crate::x86::percore::Core;
+use crate::x86::{control, lapic, pic, tsc};
+
+/// What is added to a physical address of the kernel's image to give the address that it is linked at.
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+/// Memory below is the firmware's.
+const LOW_MEMORY: Hpa = Hpa(0x10_0000);
+/// What the first tables map of the direct map.
+const EARLY_END: Hpa = Hpa(1 << 32);
+
+/// Called by [`entry`] on the first core's kernel stack.
+extern "sysv64" fn start(start_info: u32) -> ! {
+    let boot = BootInfo::read(Hpa(u64::from(start_info)));
+    let reserved = [Hpa(0)..LOW_MEMORY, tables::image(), boot.bundle.clone()];
+
+    // The first tables reach 4 GiB; what lies above is added once the kernel's own tables map it.
+    let mut frames = Frames::new();
+    for region in boot.memory().iter().filter(|region| region.usable) {
+        frames.add(region.start..region.end.min(EARLY_END), &reserved);
+    }
+    space::set_kernel_root(tables::build(boot.memory(), &mut frames));
+    for region in boot.memory().iter().filter(|region| region.usable) {
+        frames.add(region.start.max(EARLY_END)..region.end.min(Hpa(direct::DIRECT_MAP_SIZE)), &reserved);
+    }
+
+    let core = Core::start(0);
+    control::start();
+    pic::start();
+    lapic::start();
+    tsc::calibrate();
+    log!(
+        "boot: {} MiB free, bundle {} KiB, TSC {} kHz, core {}",
+        frames.free_count() / 256,
+        (boot.bundle.end.0 - boot.bundle.start.0) / 1024,
+        tsc::khz(),
+        core.index(),
+    );
+    crate::main(boot, frames)
+}

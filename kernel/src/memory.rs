@@ -1,0 +1,7 @@
+//! Physical memory and the page tables over it.
+
+pub(crate) mod direct;
+pub(crate) mod frames;
+pub(crate) mod heap;
+pub(crate) mod paging;
+pub(crate) mod space;

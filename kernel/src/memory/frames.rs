@@ -1,0 +1,133 @@
+//! The frame allocator: who owns each 4 KiB of RAM.
+//!
+//! Never-used memory is kept as ranges, so that boot does not touch it; frames given back form a list through their own first words.
+//! A [`Frame`] is a right: it cannot be copied, and what holds it is the owner.
+
+use core::ops::Range;
+
+use atoll_protocol::units::Hpa;
+
+use super::direct;
+use super::paging::PAGE_SIZE;
+
+/// Most ranges of never-used memory: the memory map's, split by what is reserved.
+const RANGES: usize = 32;
+
+/// 4 KiB of RAM that the holder owns.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame(Hpa);
+
+impl Frame {
+    /// Its physical address.
+    #[inline(always)]
+    pub(crate) fn hpa(&self) -> Hpa {
+        self.0
+    }
+
+    /// Gives up the right without giving the frame back: for page tables, which keep it in an entry, and for what lives forever.
+    pub(crate) fn into_hpa(self) -> Hpa {
+        self.0
+    }
+
+    /// Takes the right up again. Only for an address that [`Frame::into_hpa`] gave, once.
+    pub(super) fn from_hpa(address: Hpa) -> Self {
+        Frame(address)
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8; PAGE_SIZE as usize] {
+        // SAFETY: the frame is RAM in the direct map, and its only owner is borrowed.
+        unsafe { &*direct::pointer(self.0) }
+    }
+
+    /// Its bytes, to write.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; PAGE_SIZE as usize] {
+        // SAFETY: the frame is RAM in the direct map, and its only owner is borrowed exclusively.
+        unsafe { &mut *direct::pointer(self.0) }
+    }
+}
+
+/// The free memory of the machine.
+pub(crate) struct Frames {
+    /// Never used, page-aligned; ascending except for what is added late.
+    ranges: [Range<u64>; RANGES],
+    /// First frame of the list of those given back; 0 is none.
+    list: u64,
+    free: u64,
+}
+
+impl Frames {
+    /// No memory yet.
+    pub(crate) fn new() -> Self {
+        Frames { ranges: [const { 0..0 }; RANGES], list: 0, free: 0 }
+    }
+
+    /// Adds RAM except for what is `reserved`. Memory that there is no slot for is lost, and so is a rest smaller than a frame.
+    pub(crate) fn add(&mut self, range: Range<Hpa>, reserved: &[Range<Hpa>]) {
+        let mut start = range.start.0;
+        while start < range.end.0 {
+            // The next stretch up to the nearest reserved range, then on behind that.
+            let Some(next) = reserved.iter().filter(|r| r.end.0 > start && r.start < r.end).min_by_key(|r| r.start) else {
+                return self.push(start, range.end.0);
+            };
+            self.push(start, next.start.0.min(range.end.0));
+            start = next.end.0;
+        }
+    }
+
+    fn push(&mut self, start: u64, end: u64) {
+        let range = start.next_multiple_of(PAGE_SIZE)..end & !(PAGE_SIZE - 1);
+        if let Some(slot) = self.ranges.iter_mut().find(|slot| slot.is_empty())
+            && !range.is_empty()
+        {
+            self.free += (range.end - range.start) / PAGE_SIZE;
+            *slot = range;
+        }
+    }
+
+    /// A frame of zeros.
+    pub(crate) fn alloc(&mut self) -> Option<Frame> {
+        let address = if self.list != 0 {
+            let address = self.list;
+            let first = Frame(Hpa(address));
+            self.list = first.bytes().first_chunk().map_or(0, |next| u64::from_le_bytes(*next));
+            address
+        } else {
+            let range = self.ranges.iter_mut().find(|range| !range.is_empty())?;
+            let address = range.start;
+            range.start += PAGE_SIZE;
+            address
+        };
+        self.free -= 1;
+        let mut frame = Frame(Hpa(address));
+        frame.bytes_mut().fill(0);
+        Some(frame)
+    }
+
+    /// Takes a frame back.
+    pub(crate) fn free(&mut self, mut frame: Frame) {
+        let (word, _) = frame.bytes_mut().split_at_mut(size_of::<u64>());
+        word.copy_from_slice(&self.list.to_le_bytes());
+        self.list = frame.hpa().0;
+        self.free += 1;
+    }
+
+    /// A stretch from the top of the highest range that has room, not cleared, never given back: guest memory, at boot.
+    pub(crate) fn alloc_contiguous(&mut self, bytes: u64, align: u64) -> Option<Hpa> {
+        let bytes = bytes.checked_next_multiple_of(PAGE_SIZE)?;
+        let align = align.max(PAGE_SIZE);
+        let fits = |range: &Range<u64>| range.end.checked_sub(bytes).map(|at| at - at % align).filter(|at| *at >= range.start);
+        let place = (0..RANGES).filter(|i| fits(&self.ranges[*i]).is_some()).max_by_key(|i| self.ranges[*i].start)?;
+        let range = self.ranges[place].clone();
+        let address = fits(&range)?;
+        self.ranges[place].end = address;
+        self.free -= (range.end - address) / PAGE_SIZE;
+        self.push(address + bytes, range.end);
+        Some(Hpa(address))
+    }
+
+    /// How many frames are left.
+    pub(crate) fn free_count(&self) -> u64 {
+        self.free
+    }
+}

@@ -1,0 +1,126 @@
+//! Four-level page tables: the walk that the kernel's and the servers' tables share.
+//!
+//! Tables are reached through the direct map and read one entry at a time; nothing recurses. AMD APM vol. 2 §5.3.
+
+use atoll_protocol::units::Hpa;
+
+use super::direct;
+use super::frames::Frames;
+
+/// The smallest page.
+pub(crate) const PAGE_SIZE: u64 = 0x1000;
+/// Entry bit: valid.
+pub(crate) const PRESENT: u64 = 1;
+/// Entry bit: writable.
+pub(crate) const WRITE: u64 = 1 << 1;
+/// Entry bit: ring 3 may use it.
+pub(crate) const USER: u64 = 1 << 2;
+/// Entry bits: uncached (PWT and PCD: PAT entry 3 at reset).
+pub(crate) const NO_CACHE: u64 = 1 << 3 | 1 << 4;
+/// Entry bit: a 2 MiB page, in the third level.
+pub(crate) const LARGE: u64 = 1 << 7;
+/// Entry bit, ours: the frame belongs to someone else, and is not freed with the tables.
+pub(crate) const SHARED: u64 = 1 << 9;
+/// Entry bit: not executable.
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
+/// The address in an entry.
+pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Entries of a table.
+pub(crate) const ENTRIES: u64 = 512;
+
+/// How much one entry maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageSize {
+    /// 4 KiB.
+    Small,
+    /// 2 MiB.
+    Large,
+}
+
+impl PageSize {
+    /// In bytes.
+    pub(crate) const fn bytes(self) -> u64 {
+        1 << self.shift()
+    }
+
+    /// Bits of an address within the page.
+    const fn shift(self) -> u32 {
+        match self {
+            PageSize::Small => 12,
+            PageSize::Large => 21,
+        }
+    }
+}
+
+/// Why a mapping was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapError {
+    /// Not a multiple of the page size.
+    Misaligned,
+    /// Not in the half that the tables are for.
+    OutOfRange,
+    /// Something is mapped there.
+    Occupied,
+    /// No memory for a table.
+    NoFrames,
+}
+
+/// Reads an entry of a table.
+#[inline(always)]
+pub(super) fn entry(table: Hpa, index: u64) -> u64 {
+    // SAFETY: `table` is a table's frame, in the direct map, and the index is cut to its size.
+    unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).read_volatile() }
+}
+
+/// Writes an entry of a table.
+#[inline(always)]
+pub(super) fn set_entry(table: Hpa, index: u64, entry: u64) {
+    // SAFETY: as in `entry`; tables are only written by their owner.
+    unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).write_volatile(entry) }
+}
+
+/// Puts `leaf` where `address` is looked up, and makes the tables on the way; these allow what any leaf allows.
+pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
+    if address % size.bytes() != 0 || leaf & ADDRESS & (size.bytes() - 1) != 0 {
+        return Err(MapError::Misaligned);
+    }
+    let mut table = root;
+    let mut shift = 39;
+    while shift > size.shift() {
+        let found = entry(table, address >> shift);
+        table = if found & PRESENT == 0 {
+            let frame = frames.alloc().ok_or(MapError::NoFrames)?.into_hpa();
+            set_entry(table, address >> shift, frame.0 | PRESENT | WRITE | (leaf & USER));
+            frame
+        } else if found & LARGE != 0 {
+            return Err(MapError::Occupied);
+        } else {
+            Hpa(found & ADDRESS)
+        };
+        shift -= 9;
+    }
+    if entry(table, address >> shift) & PRESENT != 0 {
+        return Err(MapError::Occupied);
+    }
+    set_entry(table, address >> shift, leaf);
+    Ok(())
+}
+
+/// Looks up the leaf for `address` and how much it maps.
+pub(super) fn lookup(root: Hpa, address: u64) -> Option<(u64, PageSize)> {
+    let mut table = root;
+    for shift in [39, 30, 21, 12] {
+        let found = entry(table, address >> shift);
+        if found & PRESENT == 0 {
+            return None;
+        }
+        if shift == 12 {
+            return Some((found, PageSize::Small));
+        }
+        if found & LARGE != 0 {
+            return Some((found, PageSize::Large));
+        }
+        table = Hpa(found & ADDRESS);
+    }
+    None
+}

@@ -1,0 +1,148 @@
+//! A server's address space: the lower half is its own, the upper half is the kernel's, so that an activation changes CR3 once and an
+//! answer not at all.
+//!
+//! Frames mapped with [`Space::map`] belong to the space and go with it; windows ([`Space::map_shared`], [`Space::map_window`]) do not.
+//! No page is both writable and executable. Mappings are only ever added, so that no flush is needed before the space goes.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use atoll_protocol::units::Hpa;
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+use super::frames::{Frame, Frames};
+pub(crate) use super::paging::{MapError, PageSize};
+use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PRESENT, SHARED, USER, WRITE};
+
+/// First index of the kernel's half in the top table.
+const KERNEL_HALF: u64 = ENTRIES / 2;
+/// End of the servers' half; the last page stays empty, so that no `SYSCALL` is followed by a non-canonical address.
+const USER_END: u64 = 0x0000_7fff_ffff_f000;
+
+/// The kernel's own top table.
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// Names the table whose upper half all spaces share. Its top-level entries must not change any more.
+pub(crate) fn set_kernel_root(root: Hpa) {
+    KERNEL_ROOT.store(root.0, Ordering::Relaxed);
+}
+
+/// What a server may do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+    /// Read and execute.
+    Execute,
+}
+
+impl Access {
+    const fn bits(self) -> u64 {
+        match self {
+            Access::Read => NO_EXECUTE,
+            Access::Write => WRITE | NO_EXECUTE,
+            Access::Execute => 0,
+        }
+    }
+}
+
+/// An address space; to be given back with [`Space::destroy`].
+#[derive(Debug)]
+pub(crate) struct Space {
+    root: Hpa,
+}
+
+impl Space {
+    /// An empty one.
+    pub(crate) fn new(frames: &mut Frames) -> Option<Self> {
+        let root = frames.alloc()?.into_hpa();
+        let kernel = Hpa(KERNEL_ROOT.load(Ordering::Relaxed));
+        for index in KERNEL_HALF..ENTRIES {
+            paging::set_entry(root, index, paging::entry(kernel, index));
+        }
+        Some(Space { root })
+    }
+
+    /// What goes into CR3.
+    #[inline(always)]
+    pub(crate) fn cr3(&self) -> u64 {
+        self.root.0
+    }
+
+    /// Maps a frame that the space owns from now on; if that fails, it is given back to `frames`.
+    pub(crate) fn map(&mut self, address: u64, frame: Frame, access: Access, frames: &mut Frames) -> Result<(), MapError> {
+        let result = self.insert(address, frame.hpa().0 | access.bits(), PageSize::Small, frames);
+        match result {
+            Ok(()) => _ = frame.into_hpa(),
+            Err(_) => frames.free(frame),
+        }
+        result
+    }
+
+    /// Maps 4 KiB that belong to someone else, who outlives the space.
+    pub(crate) fn map_shared(&mut self, address: u64, to: Hpa, access: Access, frames: &mut Frames) -> Result<(), MapError> {
+        self.insert(address, to.0 | access.bits() | SHARED, PageSize::Small, frames)
+    }
+
+    /// Maps a stretch read-only that belongs to someone else (guest memory, the bundle), in 2 MiB pages where both sides are aligned.
+    /// The last page is mapped whole.
+    pub(crate) fn map_window(&mut self, address: u64, to: Hpa, bytes: u64, frames: &mut Frames) -> Result<(), MapError> {
+        let mut done = 0;
+        while done < bytes {
+            let large = PageSize::Large.bytes();
+            let fits = (address + done) % large == 0 && (to.0 + done) % large == 0 && bytes - done >= large;
+            let (size, bit) = if fits { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
+            self.insert(address + done, (to.0 + done) | Access::Read.bits() | SHARED | bit, size, frames)?;
+            done += size.bytes();
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
+        if address.checked_add(size.bytes()).is_none_or(|end| end > USER_END) {
+            return Err(MapError::OutOfRange);
+        }
+        paging::insert(self.root, address, leaf | PRESENT | USER, size, frames)
+    }
+
+    /// Where a server's address is in physical memory.
+    pub(crate) fn translate(&self, address: u64) -> Option<Hpa> {
+        if address >= USER_END {
+            return None;
+        }
+        let (leaf, size) = paging::lookup(self.root, address)?;
+        let offset = address & (size.bytes() - 1);
+        Some(Hpa((leaf & ADDRESS & !(size.bytes() - 1)) | offset))
+    }
+
+    /// Gives back the tables and the frames that the space owns. The core leaves the space first, if it is still in it.
+    pub(crate) fn destroy(self, frames: &mut Frames) {
+        let kernel = PhysFrame::containing_address(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)));
+        if Cr3::read().0.start_address().as_u64() == self.root.0 {
+            // SAFETY: the kernel's half is the same in both.
+            unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
+        }
+        for third in children(self.root, KERNEL_HALF) {
+            for second in children(third, ENTRIES) {
+                for first in children(second, ENTRIES) {
+                    for page in children(first, ENTRIES) {
+                        frames.free(Frame::from_hpa(page));
+                    }
+                    frames.free(Frame::from_hpa(first));
+                }
+                frames.free(Frame::from_hpa(second));
+            }
+            frames.free(Frame::from_hpa(third));
+        }
+        frames.free(Frame::from_hpa(self.root));
+    }
+}
+
+/// What the first `count` entries of a table own: tables below it, or pages; not what is shared.
+fn children(table: Hpa, count: u64) -> impl Iterator<Item = Hpa> {
+    let entries = (0..count).map(move |index| paging::entry(table, index));
+    entries.filter(|found| found & PRESENT != 0 && found & (SHARED | LARGE) == 0).map(|found| Hpa(found & ADDRESS))
+}

@@ -1,0 +1,151 @@
+//! The way in for every interrupt and exception: all registers on the stack, then [`interrupts::dispatch`](super::interrupts).
+//!
+//! One path for all, also those that can come between SYSCALL and its SWAPGS: what tells whether GS is the kernel's is the base itself,
+//! since ring 3 cannot make it an address of the upper half (CR4.FSGSBASE is clear). RFLAGS is cleared because ring 3 may have set AC,
+//! which would lift SMAP. AMD APM vol. 2 §8.9.3 (64-bit interrupt stack frame).
+
+use core::arch::global_asm;
+
+/// All that was in the registers, as the entry pushes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    /// R15 down to R8.
+    pub(crate) r15_to_r8: [u64; 8],
+    /// Frame pointer.
+    pub(crate) rbp: u64,
+    /// General register.
+    pub(crate) rdi: u64,
+    /// General register.
+    pub(crate) rsi: u64,
+    /// General register.
+    pub(crate) rdx: u64,
+    /// General register.
+    pub(crate) rcx: u64,
+    /// General register.
+    pub(crate) rbx: u64,
+    /// General register.
+    pub(crate) rax: u64,
+    /// Vector.
+    pub(crate) vector: u64,
+    /// Error code; 0 where there is none.
+    pub(crate) error: u64,
+    /// Where it happened.
+    pub(crate) rip: u64,
+    /// Code segment; its low bits are the ring.
+    pub(crate) cs: u64,
+    /// Flags.
+    pub(crate) rflags: u64,
+    /// Stack pointer.
+    pub(crate) rsp: u64,
+    /// Stack segment.
+    pub(crate) ss: u64,
+}
+
+impl Registers {
+    /// Nothing, yet.
+    pub(crate) const NONE: Self = Registers {
+        r15_to_r8: [0; 8],
+        rbp: 0,
+        rdi: 0,
+        rsi: 0,
+        rdx: 0,
+        rcx: 0,
+        rbx: 0,
+        rax: 0,
+        vector: 0,
+        error: 0,
+        rip: 0,
+        cs: 0,
+        rflags: 0,
+        rsp: 0,
+        ss: 0,
+    };
+
+    /// It happened in a server.
+    pub(crate) fn from_ring3(&self) -> bool {
+        self.cs & 3 == 3
+    }
+}
+
+/// Bytes from one stub to the next.
+const STUB_SIZE: u64 = 16;
+
+unsafe extern "C" {
+    static interrupt_stubs: u8;
+}
+
+/// Address of a vector's stub.
+pub(super) fn stub(vector: usize) -> u64 {
+    (&raw const interrupt_stubs).addr() as u64 + vector as u64 * STUB_SIZE
+}
+
+global_asm!(
+    r#"
+    .text
+    .balign 16
+interrupt_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    // Vectors with an error code: 8, 10 to 14, 17, 21, 29, 30.
+    .if (vector < 32) && ((0x60227d00 >> (vector & 31)) & 1)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp interrupt_common
+    .set vector, vector + 1
+    .endr
+
+    .balign 16
+interrupt_common:
+    push rax
+    push rbx
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push rbp
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    push 2
+    popfq
+    xor ebx, ebx
+    mov ecx, 0xc0000101             // GS.base
+    rdmsr
+    test edx, edx
+    js 1f
+    swapgs
+    inc ebx
+1:  mov rdi, rsp
+    call {dispatch}
+    test ebx, ebx
+    jz 2f
+    swapgs
+2:  pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rbp
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rbx
+    pop rax
+    add rsp, 16
+    iretq
+"#,
+    dispatch = sym super::interrupts::dispatch,
+);

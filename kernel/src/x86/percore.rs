@@ -1,0 +1,234 @@
+//! What each core has of its own: stacks, segments, the activation it is in, the host's events it has seen.
+//!
+//! Found through GS. Only the core itself and its interrupt handlers touch it; the fields are atomic because a handler may come between
+//! two instructions, not because cores share them.
+
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use atoll_protocol::units::Ticks;
+use spin::{Mutex, Once};
+use x86_64::VirtAddr;
+use x86_64::registers::model_specific::{GsBase, KernelGsBase};
+use x86_64::structures::gdt::GlobalDescriptorTable;
+use x86_64::structures::tss::TaskStateSegment;
+
+use super::entry::Registers;
+use super::{gdt, idt, lapic};
+use crate::memory::paging::PAGE_SIZE;
+
+/// Most cores.
+pub(crate) const CORES: usize = 1;
+/// A stack for the kernel proper.
+const KERNEL_STACK: usize = 64 * 1024;
+/// A stack for handlers.
+const HANDLER_STACK: usize = 16 * 1024;
+/// Where the first core's kernel stack ends in [`STACKS`], for the boot code.
+pub(crate) const KERNEL_STACK_TOP: usize = offset_of!(Stacks, kernel) + size_of::<Stack<KERNEL_STACK>>();
+/// Timer ticks past the deadline before an activation counts as hung, unless told otherwise.
+const HANG_TICKS: u32 = 3;
+
+/// A stack above a page that is never mapped.
+#[repr(C, align(4096))]
+pub(crate) struct Stack<const SIZE: usize> {
+    guard: [u8; PAGE_SIZE as usize],
+    bytes: UnsafeCell<[u8; SIZE]>,
+}
+
+impl<const SIZE: usize> Stack<SIZE> {
+    const EMPTY: Self = Stack { guard: [0; PAGE_SIZE as usize], bytes: UnsafeCell::new([0; SIZE]) };
+
+    /// The first byte above.
+    pub(super) fn top(&self) -> *const u8 {
+        (&raw const *self).wrapping_add(1).cast()
+    }
+}
+
+/// A core's stacks.
+#[repr(C)]
+pub(crate) struct Stacks {
+    /// The kernel proper.
+    kernel: Stack<KERNEL_STACK>,
+    /// Interrupts and exceptions of ring 3.
+    pub(super) interrupt: Stack<HANDLER_STACK>,
+    /// #DB, NMI, #DF, #MC.
+    special: [Stack<HANDLER_STACK>; 4],
+}
+
+impl Stacks {
+    /// The special stacks for a task-state segment: the n-th special one in slot n.
+    pub(super) fn interrupt_stack_table(&self) -> [VirtAddr; 7] {
+        core::array::from_fn(|slot| self.special.get(slot).map_or(VirtAddr::zero(), |stack| VirtAddr::from_ptr(stack.top())))
+    }
+}
+
+// SAFETY: only the processor writes to stacks, each core to its own.
+unsafe impl Sync for Stacks {}
+
+/// All stacks.
+pub(crate) static STACKS: [Stacks; CORES] = [const {
+    Stacks { kernel: Stack::EMPTY, interrupt: Stack::EMPTY, special: [const { Stack::EMPTY }; 4] }
+}; CORES];
+
+/// Whether a page of the kernel's image is a guard below a stack.
+pub(crate) fn is_guard(address: u64) -> bool {
+    let is = |guard: &[u8; PAGE_SIZE as usize]| guard.as_ptr().addr() as u64 == address;
+    STACKS.iter().any(|stacks| {
+        is(&stacks.kernel.guard) || is(&stacks.interrupt.guard) || stacks.special.iter().any(|stack| is(&stack.guard))
+    })
+}
+
+/// What happened on the host's side since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostEvents(u32);
+
+impl HostEvents {
+    const TIMER: u32 = 1 << 16;
+    const NMI: u32 = 1 << 17;
+
+    /// The IRQs that fired (and are masked now), one bit each.
+    pub(crate) const fn irqs(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The timer fired.
+    pub(crate) const fn timer(self) -> bool {
+        self.0 & Self::TIMER != 0
+    }
+
+    /// An NMI came.
+    pub(crate) const fn nmi(self) -> bool {
+        self.0 & Self::NMI != 0
+    }
+}
+
+/// What a server was doing when it was stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopped {
+    /// Its registers.
+    pub(crate) registers: Registers,
+    /// The address of a page fault.
+    pub(crate) cr2: u64,
+}
+
+/// A core.
+#[repr(C)]
+pub(crate) struct Core {
+    /// Its own address, for [`Core::current`].
+    address: AtomicUsize,
+    /// The kernel's stack pointer while a server runs.
+    pub(super) kernel_rsp: AtomicU64,
+    events: AtomicU32,
+    index: AtomicU32,
+    deadline: AtomicU64,
+    hang_ticks: AtomicU32,
+    late_ticks: AtomicU32,
+    pub(super) last: Mutex<Stopped>,
+    pub(super) tss: Once<TaskStateSegment>,
+    pub(super) gdt: Once<GlobalDescriptorTable>,
+}
+
+/// All cores.
+static CORE: [Core; CORES] = [const {
+    Core {
+        address: AtomicUsize::new(0),
+        kernel_rsp: AtomicU64::new(0),
+        events: AtomicU32::new(0),
+        index: AtomicU32::new(0),
+        deadline: AtomicU64::new(u64::MAX),
+        hang_ticks: AtomicU32::new(HANG_TICKS),
+        late_ticks: AtomicU32::new(0),
+        last: Mutex::new(Stopped { registers: Registers::NONE, cr2: 0 }),
+        tss: Once::new(),
+        gdt: Once::new(),
+    }
+}; CORES];
+
+impl Core {
+    /// Makes the running processor core `index`.
+    pub(crate) fn start(index: usize) -> &'static Core {
+        let core = &CORE[index];
+        core.address.store((&raw const *core).addr(), Ordering::Relaxed);
+        core.index.store(index as u32, Ordering::Relaxed);
+        gdt::start(core);
+        idt::start();
+        GsBase::write(VirtAddr::from_ptr(core));
+        KernelGsBase::write(VirtAddr::zero());
+        core
+    }
+
+    /// The core that this runs on.
+    #[inline(always)]
+    pub(crate) fn current() -> &'static Core {
+        let address: *const Core;
+        // SAFETY: GS points at this core's `Core` from `start` on, and `address` is its first field.
+        unsafe { asm!("mov {}, gs:[0]", out(reg) address, options(nostack, readonly, preserves_flags)) };
+        // SAFETY: it is an element of `CORE`.
+        unsafe { &*address }
+    }
+
+    /// Its number, from 0.
+    pub(crate) fn index(&self) -> usize {
+        self.index.load(Ordering::Relaxed) as usize
+    }
+
+    pub(super) fn stacks(&self) -> &'static Stacks {
+        &STACKS[self.index()]
+    }
+
+    /// Something happened on the host's side.
+    #[inline(always)]
+    pub(crate) fn has_events(&self) -> bool {
+        self.events.load(Ordering::Relaxed) != 0
+    }
+
+    /// What happened; forgets it.
+    pub(crate) fn take_events(&self) -> HostEvents {
+        HostEvents(self.events.swap(0, Ordering::Relaxed))
+    }
+
+    pub(super) fn note_irq(&self, irq: u8) {
+        self.events.fetch_or(1 << irq, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_timer(&self) {
+        self.events.fetch_or(HostEvents::TIMER, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_nmi(&self) {
+        self.events.fetch_or(HostEvents::NMI, Ordering::Relaxed);
+    }
+
+    /// When the next activation is to be over. The caller arms the timer, unless something earlier does.
+    #[inline(always)]
+    pub(crate) fn set_deadline(&self, deadline: Ticks) {
+        self.deadline.store(deadline.0, Ordering::Relaxed);
+        self.late_ticks.store(0, Ordering::Relaxed);
+    }
+
+    /// How many timer ticks past the deadline make a hang: 1 where virtual time counts instructions, more where the host may deschedule
+    /// the whole machine.
+    pub(crate) fn set_hang_ticks(&self, ticks: u32) {
+        self.hang_ticks.store(ticks, Ordering::Relaxed);
+    }
+
+    /// The watchdog, at a timer tick in ring 3: true if the activation hangs, else the timer is armed for the next look.
+    pub(super) fn watchdog_tick(&self, now: Ticks, again: Ticks) -> bool {
+        let deadline = Ticks(self.deadline.load(Ordering::Relaxed));
+        if now < deadline {
+            lapic::arm(deadline.since(now));
+            return false;
+        }
+        lapic::arm(again);
+        let late = self.late_ticks.load(Ordering::Relaxed) + 1;
+        self.late_ticks.store(late, Ordering::Relaxed);
+        late >= self.hang_ticks.load(Ordering::Relaxed)
+    }
+
+    /// The server that the last activation stopped by an exception or as hung.
+    pub(crate) fn last_stopped(&self) -> Stopped {
+        *self.last.lock()
+    }
+}

@@ -1,0 +1,64 @@
+//! The two 8259 interrupt controllers of the host: the lines of the devices that Atoll drives.
+//!
+//! All lines are masked until someone is granted one; a line that fired is masked again until its driver has committed. Intel 8259A
+//! data sheet.
+
+use super::port;
+
+/// Vector of IRQ 0.
+pub(crate) const FIRST_VECTOR: u8 = 0x20;
+/// Lines of both.
+pub(crate) const LINES: u8 = 16;
+
+const COMMAND: [u16; 2] = [0x20, 0xa0];
+const DATA: [u16; 2] = [0x21, 0xa1];
+/// The line of the first that the second hangs on.
+const CASCADE: u8 = 2;
+/// OCW2: specific end of interrupt.
+const END_OF_INTERRUPT: u8 = 0x60;
+/// OCW3: the next read gives the lines in service.
+const READ_IN_SERVICE: u8 = 0x0b;
+
+/// Puts the lines at [`FIRST_VECTOR`] and masks them.
+pub(crate) fn start() {
+    let layout = [(FIRST_VECTOR, 1 << CASCADE), (FIRST_VECTOR + 8, CASCADE)];
+    for (chip, (vector, cascade)) in layout.into_iter().enumerate() {
+        port::write_u8(COMMAND[chip], 0x11); // ICW1: edge, cascade, ICW4 follows
+        port::write_u8(DATA[chip], vector);
+        port::write_u8(DATA[chip], cascade);
+        port::write_u8(DATA[chip], 0x01); // ICW4: 8086 mode
+        port::write_u8(DATA[chip], if chip == 0 { !(1 << CASCADE) } else { 0xff });
+    }
+}
+
+/// The chip of a line and its bit there.
+const fn place(irq: u8) -> (usize, u8) {
+    ((irq >> 3 & 1) as usize, 1 << (irq & 7))
+}
+
+/// Lets a line interrupt.
+pub(crate) fn unmask(irq: u8) {
+    let (chip, bit) = place(irq);
+    port::write_u8(DATA[chip], port::read_u8(DATA[chip]) & !bit);
+}
+
+/// Keeps a line from interrupting.
+pub(crate) fn mask(irq: u8) {
+    let (chip, bit) = place(irq);
+    port::write_u8(DATA[chip], port::read_u8(DATA[chip]) | bit);
+}
+
+/// Takes an interrupt: masks the line and ends it at the controller. False if it was spurious.
+pub(super) fn acknowledge(irq: u8) -> bool {
+    let (chip, bit) = place(irq);
+    port::write_u8(COMMAND[chip], READ_IN_SERVICE);
+    let real = port::read_u8(COMMAND[chip]) & bit != 0;
+    if real {
+        mask(irq);
+        port::write_u8(COMMAND[chip], END_OF_INTERRUPT | irq & 7);
+    }
+    if chip == 1 {
+        port::write_u8(COMMAND[0], END_OF_INTERRUPT | CASCADE);
+    }
+    real
+}
