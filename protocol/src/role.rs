@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::effect::Effect;
 use crate::message::Message;
 
+pub mod console_mail;
 mod cpuid;
 mod driver;
 mod hypercall;
