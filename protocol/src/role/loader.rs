@@ -22,6 +22,8 @@ pub struct LoadRequest;
 pub enum LoadReply {
     /// The guest is in place.
     Loaded,
+    /// What fits one answer is in place: deliver `Load` again for the rest.
+    More,
     /// It cannot be loaded; the reason has been logged.
     Refused,
 }
@@ -64,6 +66,7 @@ impl Role for Loader {
     fn reply(reply: LoadReply) -> Option<Effect<'static>> {
         Some(match reply {
             LoadReply::Loaded => Effect::Done,
+            LoadReply::More => Effect::Resume,
             LoadReply::Refused => Effect::Stop(Stop::Refused),
         })
     }

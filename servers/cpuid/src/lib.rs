@@ -1,3 +1,65 @@
 //! Answers CPUID by masking the host's leaves.
+//!
+//! What the guest sees is the host's own answer, less what does not work inside Atoll, plus the interfaces of a hypervisor. The lists
+//! are of what is allowed, so that a feature of a future CPU stays hidden until someone has thought about it. Bits are those of AMD APM
+//! vol. 3, appendix E.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::{Leaf, Machine};
+use atoll_protocol::role::{Cpuid, CpuidRequest};
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod extended;
+mod hypervisor;
+mod standard;
+#[cfg(test)]
+mod tests;
+
+/// What the leaves depend on beside the host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Facts {
+    /// Frequency of the time-stamp counter, in kHz.
+    tsc_khz: u32,
+    /// Virtual CPUs.
+    vcpus: u32,
+    /// Physical address bits.
+    physical_bits: u32,
+    /// Bits of an APIC id that number the CPUs of the package.
+    apic_bits: u32,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct CpuidServer;
+
+impl Server for CpuidServer {
+    type Role = Cpuid;
+    type State = Facts;
+    type Cache = ();
+
+    fn start(machine: &Machine, _: &Setup<'_>) -> Result<Facts, Refuse> {
+        let vcpus = machine.vcpus.max(1);
+        Ok(Facts {
+            tsc_khz: u32::try_from(machine.tsc_khz).map_err(|_| Refuse::Machine("time-stamp counter below 4 THz"))?,
+            vcpus,
+            physical_bits: machine.physical_bits,
+            apic_bits: vcpus.next_power_of_two().trailing_zeros(),
+        })
+    }
+
+    #[inline(always)]
+    fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
+        match request.leaf {
+            0 => Leaf { eax: request.host.eax.min(standard::LAST), ..request.host },
+            1 => standard::features(vault, request, effects.vcpu()),
+            leaf if leaf <= standard::LAST => standard::leaf(vault, request, effects.vcpu()),
+            leaf if leaf >> 16 == 0x4000 => hypervisor::leaf(vault, leaf),
+            leaf if leaf >> 16 == 0x8000 => extended::leaf(vault, request),
+            _ => Leaf::default(),
+        }
+    }
+}

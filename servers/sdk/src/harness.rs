@@ -74,10 +74,17 @@ impl<S: Server> Harness<S> {
     /// # Panics
     /// It refuses.
     pub fn start(machine: &Machine, setup: &Setup<'_>) -> (Self, Answer) {
+        Self::start_with(machine, setup, Vec::new())
+    }
+
+    /// Like [`Harness::start`], for a server that reads the bundle at its start.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub fn start_with(machine: &Machine, setup: &Setup<'_>, bundle: Vec<u8>) -> (Self, Answer) {
         let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
         let words = size_of::<S::State>().div_ceil(64) * 8;
-        let mut harness =
-            Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest: Vec::new(), bundle: Vec::new() };
+        let mut harness = Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest: Vec::new(), bundle };
         let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
         let answer = harness.deliver(Body::Start(Fixed(*machine), &config));
         (harness, answer)

@@ -7,6 +7,7 @@
 //! - [`vault`]: the state that survives, and how a server names what it changed.
 //! - [`effects`]: what a server does beside replying, and what it may look at.
 //! - [`activation`]: one message in, one answer out: the same code in ring 3 and on the host.
+//! - [`bundle`]: the archive that a machine is packed into.
 //! - [`clock`]: conversions between the time-stamp counter and other clocks.
 //! - [`ring3`]: the entry point, the one system call and the panic handler of an image. All of the SDK's unsafe code is there and in
 //!   [`guest`].
@@ -16,6 +17,7 @@
 extern crate std;
 
 pub mod activation;
+pub mod bundle;
 pub mod clock;
 pub mod effects;
 pub mod guest;
