@@ -6,7 +6,7 @@ mod tables;
 
 use atoll_protocol::units::Hpa;
 
-pub(crate) use start_info::{BootInfo, Region};
+pub(crate) use start_info::BootInfo;
 
 use crate::log;
 use crate::memory::frames::Frames;
@@ -41,6 +41,9 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     pic::start();
     lapic::start();
     tsc::calibrate();
+    if tsc::counts_instructions() {
+        core.set_hang_ticks(1);
+    }
     log!(
         "boot: {} MiB free, bundle {} KiB, TSC {} kHz, core {}",
         frames.free_count() / 256,

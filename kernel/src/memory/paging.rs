@@ -81,7 +81,7 @@ pub(super) fn set_entry(table: Hpa, index: u64, entry: u64) {
 
 /// Puts `leaf` where `address` is looked up, and makes the tables on the way; these allow what any leaf allows.
 pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
-    if address % size.bytes() != 0 || leaf & ADDRESS & (size.bytes() - 1) != 0 {
+    if !(address | leaf & ADDRESS).is_multiple_of(size.bytes()) {
         return Err(MapError::Misaligned);
     }
     let mut table = root;

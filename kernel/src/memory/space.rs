@@ -12,8 +12,8 @@ use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 
 use super::frames::{Frame, Frames};
-pub(crate) use super::paging::{MapError, PageSize};
 use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PRESENT, SHARED, USER, WRITE};
+pub(crate) use super::paging::{MapError, PageSize};
 
 /// First index of the kernel's half in the top table.
 const KERNEL_HALF: u64 = ENTRIES / 2;
@@ -93,7 +93,7 @@ impl Space {
         let mut done = 0;
         while done < bytes {
             let large = PageSize::Large.bytes();
-            let fits = (address + done) % large == 0 && (to.0 + done) % large == 0 && bytes - done >= large;
+            let fits = ((address + done) | (to.0 + done)).is_multiple_of(large) && bytes - done >= large;
             let (size, bit) = if fits { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
             self.insert(address + done, (to.0 + done) | Access::Read.bits() | SHARED | bit, size, frames)?;
             done += size.bytes();

@@ -56,11 +56,7 @@ impl Core {
         let stopped = self.last_stopped();
         match how {
             BY_WATCHDOG => Outcome::Hang,
-            _ => Outcome::Exception {
-                vector: stopped.registers.vector as u8,
-                error: stopped.registers.error,
-                cr2: stopped.cr2,
-            },
+            _ => Outcome::Exception { vector: stopped.registers.vector as u8, error: stopped.registers.error, cr2: stopped.cr2 },
         }
     }
 }

@@ -11,7 +11,7 @@ struct Debugcon;
 
 impl Write for Debugcon {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(|byte| port::write_u8(PORT, byte));
+        text.bytes().for_each(|byte| port::write::<u8>(PORT, byte));
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ impl Registers {
     };
 
     /// It happened in a server.
-    pub(crate) fn from_ring3(&self) -> bool {
+    pub(crate) fn in_ring3(&self) -> bool {
         self.cs & 3 == 3
     }
 }

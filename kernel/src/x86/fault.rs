@@ -21,7 +21,7 @@ pub(super) fn report(registers: &Registers) -> ! {
 /// Prints the return addresses that the frame pointers lead to, as far as they look like the kernel's.
 fn walk(mut frame: u64) {
     for _ in 0..DEPTH {
-        if frame < KERNEL_BASE || frame % 8 != 0 {
+        if frame < KERNEL_BASE || !frame.is_multiple_of(8) {
             return;
         }
         let pointer: *const [u64; 2] = core::ptr::with_exposed_provenance(frame as usize);

@@ -33,7 +33,8 @@ static TABLE: Once<[Gate; VECTORS]> = Once::new();
 fn gate(vector: usize) -> Gate {
     let handler = entry::stub(vector);
     let stack = SPECIAL.iter().position(|special| usize::from(*special) == vector).map_or(0, |place| place as u64 + 1);
-    let low = handler & 0xffff | u64::from(gdt::KERNEL_CODE.0) << 16 | stack << 32 | INTERRUPT_GATE | (handler >> 16 & 0xffff) << 48;
+    let low =
+        handler & 0xffff | u64::from(gdt::KERNEL_CODE.0) << 16 | stack << 32 | INTERRUPT_GATE | (handler >> 16 & 0xffff) << 48;
     [low, handler >> 32]
 }
 

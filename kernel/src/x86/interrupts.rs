@@ -37,7 +37,7 @@ pub(super) extern "sysv64" fn dispatch(registers: &Registers) {
 
 fn exception(core: &Core, registers: &Registers, vector: u8) {
     let blamed_on_server = !matches!(vector, idt::DOUBLE_FAULT | idt::MACHINE_CHECK);
-    if !registers.from_ring3() || !blamed_on_server {
+    if !registers.in_ring3() || !blamed_on_server {
         fault::report(registers);
     }
     stop(core, registers, activation::BY_EXCEPTION)
@@ -46,7 +46,7 @@ fn exception(core: &Core, registers: &Registers, vector: u8) {
 fn timer(core: &Core, registers: &Registers) {
     lapic::end_of_interrupt();
     core.note_timer();
-    if registers.from_ring3() && core.watchdog_tick(tsc::now(), tsc::span_of_micros(WATCHDOG_AGAIN)) {
+    if registers.in_ring3() && core.watchdog_tick(tsc::now(), tsc::span_of_micros(WATCHDOG_AGAIN)) {
         stop(core, registers, activation::BY_WATCHDOG);
     }
 }

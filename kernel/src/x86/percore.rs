@@ -27,7 +27,7 @@ const KERNEL_STACK: usize = 64 * 1024;
 const HANDLER_STACK: usize = 16 * 1024;
 /// Where the first core's kernel stack ends in [`STACKS`], for the boot code.
 pub(crate) const KERNEL_STACK_TOP: usize = offset_of!(Stacks, kernel) + size_of::<Stack<KERNEL_STACK>>();
-/// Timer ticks past the deadline before an activation counts as hung, unless told otherwise.
+/// Timer ticks past the deadline before an activation counts as hung: a host that deschedules QEMU for a while is no hang.
 const HANG_TICKS: u32 = 3;
 
 /// A stack above a page that is never mapped.
@@ -38,7 +38,9 @@ pub(crate) struct Stack<const SIZE: usize> {
 }
 
 impl<const SIZE: usize> Stack<SIZE> {
-    const EMPTY: Self = Stack { guard: [0; PAGE_SIZE as usize], bytes: UnsafeCell::new([0; SIZE]) };
+    const fn new() -> Self {
+        Stack { guard: [0; PAGE_SIZE as usize], bytes: UnsafeCell::new([0; SIZE]) }
+    }
 
     /// The first byte above.
     pub(super) fn top(&self) -> *const u8 {
@@ -68,9 +70,8 @@ impl Stacks {
 unsafe impl Sync for Stacks {}
 
 /// All stacks.
-pub(crate) static STACKS: [Stacks; CORES] = [const {
-    Stacks { kernel: Stack::EMPTY, interrupt: Stack::EMPTY, special: [const { Stack::EMPTY }; 4] }
-}; CORES];
+pub(crate) static STACKS: [Stacks; CORES] =
+    [const { Stacks { kernel: Stack::new(), interrupt: Stack::new(), special: [const { Stack::new() }; 4] } }; CORES];
 
 /// Whether a page of the kernel's image is a guard below a stack.
 pub(crate) fn is_guard(address: u64) -> bool {
@@ -201,15 +202,14 @@ impl Core {
         self.events.fetch_or(HostEvents::NMI, Ordering::Relaxed);
     }
 
-    /// When the next activation is to be over. The caller arms the timer, unless something earlier does.
+    /// When the next activation is to be over; holds until it is set again. The caller arms the timer, unless something earlier does.
     #[inline(always)]
     pub(crate) fn set_deadline(&self, deadline: Ticks) {
         self.deadline.store(deadline.0, Ordering::Relaxed);
         self.late_ticks.store(0, Ordering::Relaxed);
     }
 
-    /// How many timer ticks past the deadline make a hang: 1 where virtual time counts instructions, more where the host may deschedule
-    /// the whole machine.
+    /// How many timer ticks past the deadline make a hang: 1 is exact where a tick is an instruction.
     pub(crate) fn set_hang_ticks(&self, ticks: u32) {
         self.hang_ticks.store(ticks, Ordering::Relaxed);
     }

@@ -23,11 +23,11 @@ const READ_IN_SERVICE: u8 = 0x0b;
 pub(crate) fn start() {
     let layout = [(FIRST_VECTOR, 1 << CASCADE), (FIRST_VECTOR + 8, CASCADE)];
     for (chip, (vector, cascade)) in layout.into_iter().enumerate() {
-        port::write_u8(COMMAND[chip], 0x11); // ICW1: edge, cascade, ICW4 follows
-        port::write_u8(DATA[chip], vector);
-        port::write_u8(DATA[chip], cascade);
-        port::write_u8(DATA[chip], 0x01); // ICW4: 8086 mode
-        port::write_u8(DATA[chip], if chip == 0 { !(1 << CASCADE) } else { 0xff });
+        port::write::<u8>(COMMAND[chip], 0x11); // ICW1: edge, cascade, ICW4 follows
+        port::write::<u8>(DATA[chip], vector);
+        port::write::<u8>(DATA[chip], cascade);
+        port::write::<u8>(DATA[chip], 0x01); // ICW4: 8086 mode
+        port::write::<u8>(DATA[chip], if chip == 0 { !(1 << CASCADE) } else { 0xff });
     }
 }
 
@@ -39,26 +39,26 @@ const fn place(irq: u8) -> (usize, u8) {
 /// Lets a line interrupt.
 pub(crate) fn unmask(irq: u8) {
     let (chip, bit) = place(irq);
-    port::write_u8(DATA[chip], port::read_u8(DATA[chip]) & !bit);
+    port::write::<u8>(DATA[chip], port::read::<u8>(DATA[chip]) & !bit);
 }
 
 /// Keeps a line from interrupting.
 pub(crate) fn mask(irq: u8) {
     let (chip, bit) = place(irq);
-    port::write_u8(DATA[chip], port::read_u8(DATA[chip]) | bit);
+    port::write::<u8>(DATA[chip], port::read::<u8>(DATA[chip]) | bit);
 }
 
 /// Takes an interrupt: masks the line and ends it at the controller. False if it was spurious.
 pub(super) fn acknowledge(irq: u8) -> bool {
     let (chip, bit) = place(irq);
-    port::write_u8(COMMAND[chip], READ_IN_SERVICE);
-    let real = port::read_u8(COMMAND[chip]) & bit != 0;
+    port::write::<u8>(COMMAND[chip], READ_IN_SERVICE);
+    let real = port::read::<u8>(COMMAND[chip]) & bit != 0;
     if real {
         mask(irq);
-        port::write_u8(COMMAND[chip], END_OF_INTERRUPT | irq & 7);
+        port::write::<u8>(COMMAND[chip], END_OF_INTERRUPT | irq & 7);
     }
     if chip == 1 {
-        port::write_u8(COMMAND[0], END_OF_INTERRUPT | CASCADE);
+        port::write::<u8>(COMMAND[0], END_OF_INTERRUPT | CASCADE);
     }
     real
 }

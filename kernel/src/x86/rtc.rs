@@ -14,8 +14,8 @@ const HOURS_24: u8 = 0x02;
 const AFTERNOON: u8 = 0x80;
 
 fn register(index: u8) -> u8 {
-    port::write_u8(INDEX, index);
-    port::read_u8(DATA)
+    port::write::<u8>(INDEX, index);
+    port::read::<u8>(DATA)
 }
 
 /// Seconds since 1970, taking the clock for UTC and this century.
