@@ -9,6 +9,9 @@ use atoll_protocol::units::Ticks;
 
 use crate::guest::GuestMemory;
 
+/// Bytes of an answer from which on it is crowded.
+const CROWDED: usize = 96;
+
 /// What an activation may look at beside its message.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'e> {
@@ -88,6 +91,15 @@ impl<'e, R: Role> Effects<'e, R> {
             Ok(bytes) => self.used += bytes.len(),
             Err(_) => panic!("more effects than an answer page holds"),
         }
+    }
+
+    /// Whether the answer is so full that what can wait should. A string instruction is many accesses in one activation, and an answer
+    /// has at most [`EFFECTS`](atoll_protocol::EFFECTS) effects: a guest must not be able to make a device exceed them. No effect that
+    /// a device repeats is shorter than three bytes, so at least a quarter of the effects are still free when this becomes true.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.used > CROWDED
     }
 
     /// Bytes of the answer so far.
