@@ -1,3 +1,152 @@
 //! Answers RDMSR and WRMSR, kvmclock included.
+//!
+//! Registers of the local APIC, and those that the CPU saves and restores for the guest (segment bases, system call entry points), do
+//! not come here. What this server does not know is a general-protection exception, as on a CPU, and one line in the log.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::{Machine, MsrExit};
+use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
+use atoll_protocol::vcpu::SystemRegister;
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod control;
+mod index;
+mod kvmclock;
+mod mtrr;
+#[cfg(test)]
+mod tests;
+mod unknown;
+
+use kvmclock::KvmClock;
+use mtrr::Ranges;
+
+/// Patch level that is shown: that of a CPU which needs no workaround by microcode.
+const PATCH_LEVEL: u64 = 0x0100_0065;
+/// HWCR: the TSC counts at the frequency of P-state 0, whatever the CPU's own (bit 24).
+const HWCR: u64 = 1 << 24;
+/// DE_CFG: LFENCE is serialising (bit 1).
+const DE_CFG: u64 = 1 << 1;
+
+/// Registers that are plain values, and the count of unknown ones.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Plain {
+    /// MISC_ENABLE.
+    misc_enable: u64,
+    /// How many accesses were to unknown registers.
+    unknown: u64,
+    /// Not used; zero.
+    reserved: [u64; 6],
+}
+
+/// What survives: one line of plain registers, one of kvmclock, four of memory types.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct State {
+    plain: Plain,
+    clock: KvmClock,
+    ranges: Ranges,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct MsrServer;
+
+impl Server for MsrServer {
+    type Role = Msr;
+    type State = State;
+    type Cache = ();
+
+    fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
+        let clock = KvmClock::new(machine).ok_or(Refuse::Machine("usable time-stamp counter"))?;
+        Ok(State { plain: Plain::default(), clock, ranges: Ranges::new(machine.physical_bits) })
+    }
+
+    /// Guest time begins here.
+    fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Msr>) {
+        vault.at(|state| &mut state.clock).begin(effects.now());
+    }
+
+    #[inline(always)]
+    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+        match request {
+            MsrRequest::Read(exit) => read(vault, exit, effects),
+            MsrRequest::Write(exit) => write(vault, exit, effects),
+        }
+    }
+}
+
+#[inline(always)]
+fn read(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    MsrReply::Value(match exit.index {
+        index::EFER => exit.held & !control::SVME,
+        index::PAT | index::TSC => exit.held,
+        index::MISC_ENABLE => vault.plain.misc_enable,
+        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => vault.clock.system_time,
+        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => vault.clock.wall_clock,
+        _ => return read_rare(vault, exit.index, effects),
+    })
+}
+
+#[inline(always)]
+fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    match exit.index {
+        index::EFER => match control::efer(exit.held, exit.value, exit.cr0) {
+            Some(efer) => effects.emit(MsrEffect::Set(SystemRegister::Efer, efer)),
+            None => return MsrReply::GeneralProtection,
+        },
+        index::PAT => {
+            if !control::is_pat(exit.value) {
+                return MsrReply::GeneralProtection;
+            }
+            effects.emit(MsrEffect::Set(SystemRegister::Pat, exit.value));
+        }
+        index::MISC_ENABLE => vault.at(|state| &mut state.plain).misc_enable = exit.value,
+        _ => return write_rare(vault, exit, effects),
+    }
+    MsrReply::Done
+}
+
+#[inline(never)]
+fn read_rare(vault: &mut Vault<'_, MsrServer>, index: u32, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    let value = match index {
+        index::PATCH_LEVEL => Some(PATCH_LEVEL),
+        index::HWCR => Some(HWCR),
+        index::DE_CFG => Some(DE_CFG),
+        _ if index::is_inert(index) => Some(0),
+        _ => vault.ranges.read(index),
+    };
+    value.map_or_else(|| unknown::answer(vault, index, None, effects), MsrReply::Value)
+}
+
+#[inline(never)]
+fn write_rare(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    match exit.index {
+        index::TSC => {
+            effects.emit(MsrEffect::Set(SystemRegister::Tsc, exit.value));
+            let now = effects.now();
+            vault.at(|state| &mut state.clock).set_tsc(now, exit.value, effects);
+            MsrReply::Done
+        }
+        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => {
+            vault.at(|state| &mut state.clock).set_system_time(exit.value, effects)
+        }
+        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => {
+            vault.at(|state| &mut state.clock).set_wall_clock(exit.value, effects)
+        }
+        // The configuration stays as it is: neither can be switched off for a guest.
+        index::PATCH_LEVEL | index::HWCR | index::DE_CFG => MsrReply::Done,
+        index if index::is_inert(index) => MsrReply::Done,
+        index if mtrr::owns(index) => {
+            let Some(place) = vault.ranges.place(index, exit.value) else { return MsrReply::GeneralProtection };
+            if let Some(register) = place.get(vault) {
+                *register = exit.value;
+            }
+            MsrReply::Done
+        }
+        index => unknown::answer(vault, index, Some(exit.value), effects),
+    }
+}
