@@ -14,4 +14,5 @@ pub(crate) mod percore;
 pub(crate) mod pic;
 pub(crate) mod port;
 pub(crate) mod rtc;
+pub(crate) mod stacks;
 pub(crate) mod tsc;

@@ -84,8 +84,8 @@ early_high: .skip 4096
 early_pages: .skip 4096 * 4
 "#,
     base = const super::KERNEL_BASE,
-    stack = sym crate::x86::percore::STACKS,
-    stack_size = const crate::x86::percore::KERNEL_STACK_TOP,
+    stack = sym crate::x86::stacks::STACKS,
+    stack_size = const crate::x86::stacks::KERNEL_STACK_TOP,
     start = sym super::start,
     options(att_syntax),
 );

@@ -12,7 +12,7 @@ use super::start_info::Region;
 use crate::memory::direct::{DIRECT_MAP, DIRECT_MAP_SIZE};
 use crate::memory::frames::Frames;
 use crate::memory::paging::{self, LARGE, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE};
-use crate::x86::percore;
+use crate::x86::stacks;
 
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
 const LOW: u64 = 1 << 32;
@@ -67,7 +67,7 @@ fn map_image(root: Hpa, frames: &mut Frames) {
             _ if address < data => NO_EXECUTE,
             _ => WRITE | NO_EXECUTE,
         };
-        if !percore::is_guard(address) {
+        if !stacks::is_guard(address) {
             let entry = (address - KERNEL_BASE) | PRESENT | rights;
             paging::insert(root, address, entry, PageSize::Small, frames).expect("kernel image");
         }

@@ -20,7 +20,7 @@ pub(crate) const NMI: u8 = 2;
 pub(crate) const DOUBLE_FAULT: u8 = 8;
 /// #MC.
 pub(crate) const MACHINE_CHECK: u8 = 18;
-/// The vectors with a stack of their own, in the order of [`percore::Stacks`](super::percore::Stacks)' special ones.
+/// The vectors with a stack of their own, in the order of [`Stacks`](super::stacks::Stacks)' special ones.
 const SPECIAL: [u8; 4] = [DEBUG, NMI, DOUBLE_FAULT, MACHINE_CHECK];
 /// Present, 64-bit interrupt gate, not for ring 3.
 const INTERRUPT_GATE: u64 = 0x8e << 40;

@@ -4,8 +4,6 @@
 //! two instructions, not because cores share them.
 
 use core::arch::asm;
-use core::cell::UnsafeCell;
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use atoll_protocol::units::Ticks;
@@ -16,70 +14,13 @@ use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::entry::Registers;
+use super::stacks::{STACKS, Stacks};
 use super::{gdt, idt, lapic};
-use crate::memory::paging::PAGE_SIZE;
 
 /// Most cores.
 pub(crate) const CORES: usize = 1;
-/// A stack for the kernel proper.
-const KERNEL_STACK: usize = 64 * 1024;
-/// A stack for handlers.
-const HANDLER_STACK: usize = 16 * 1024;
-/// Where the first core's kernel stack ends in [`STACKS`], for the boot code.
-pub(crate) const KERNEL_STACK_TOP: usize = offset_of!(Stacks, kernel) + size_of::<Stack<KERNEL_STACK>>();
 /// Timer ticks past the deadline before an activation counts as hung: a host that deschedules QEMU for a while is no hang.
 const HANG_TICKS: u32 = 3;
-
-/// A stack above a page that is never mapped.
-#[repr(C, align(4096))]
-pub(crate) struct Stack<const SIZE: usize> {
-    guard: [u8; PAGE_SIZE as usize],
-    bytes: UnsafeCell<[u8; SIZE]>,
-}
-
-impl<const SIZE: usize> Stack<SIZE> {
-    const fn new() -> Self {
-        Stack { guard: [0; PAGE_SIZE as usize], bytes: UnsafeCell::new([0; SIZE]) }
-    }
-
-    /// The first byte above.
-    pub(super) fn top(&self) -> *const u8 {
-        (&raw const *self).wrapping_add(1).cast()
-    }
-}
-
-/// A core's stacks.
-#[repr(C)]
-pub(crate) struct Stacks {
-    /// The kernel proper.
-    kernel: Stack<KERNEL_STACK>,
-    /// Interrupts and exceptions of ring 3.
-    pub(super) interrupt: Stack<HANDLER_STACK>,
-    /// #DB, NMI, #DF, #MC.
-    special: [Stack<HANDLER_STACK>; 4],
-}
-
-impl Stacks {
-    /// The special stacks for a task-state segment: the n-th special one in slot n.
-    pub(super) fn interrupt_stack_table(&self) -> [VirtAddr; 7] {
-        core::array::from_fn(|slot| self.special.get(slot).map_or(VirtAddr::zero(), |stack| VirtAddr::from_ptr(stack.top())))
-    }
-}
-
-// SAFETY: only the processor writes to stacks, each core to its own.
-unsafe impl Sync for Stacks {}
-
-/// All stacks.
-pub(crate) static STACKS: [Stacks; CORES] =
-    [const { Stacks { kernel: Stack::new(), interrupt: Stack::new(), special: [const { Stack::new() }; 4] } }; CORES];
-
-/// Whether a page of the kernel's image is a guard below a stack.
-pub(crate) fn is_guard(address: u64) -> bool {
-    let is = |guard: &[u8; PAGE_SIZE as usize]| guard.as_ptr().addr() as u64 == address;
-    STACKS.iter().any(|stacks| {
-        is(&stacks.kernel.guard) || is(&stacks.interrupt.guard) || stacks.special.iter().any(|stack| is(&stack.guard))
-    })
-}
 
 /// What happened on the host's side since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
