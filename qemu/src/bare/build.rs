@@ -1,0 +1,101 @@
+//! Building for the bare machine. Several processes may ask at once (tests do): a lock lets one build and the others find it done.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use super::{TARGET, Toolchain};
+use crate::error::{Error, Result};
+use crate::progress::Step;
+
+/// Where built programs are.
+#[derive(Clone, Debug)]
+pub struct Built {
+    dir: PathBuf,
+}
+
+impl Built {
+    /// Atoll's kernel.
+    #[must_use]
+    pub fn kernel(&self) -> PathBuf {
+        self.dir.join("atoll-kernel")
+    }
+
+    /// A program by its name.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// Builds kernel and servers, unless they are up to date.
+pub fn system(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
+    let packages = ["-p", "atoll-kernel", "-p", "atoll-images"];
+    cargo(toolchain, workspace, &workspace.join("target/bare"), "the kernel and the servers", &packages)
+}
+
+/// Builds the test guests.
+pub fn guests(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
+    cargo(toolchain, &workspace.join("qemu/guests"), &workspace.join("target/guests"), "the test guests", &[])
+}
+
+/// Names of the servers' images, as `servers/images` declares them.
+pub fn images(workspace: &Path) -> Result<Vec<String>> {
+    let path = workspace.join("servers/images/Cargo.toml");
+    let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+    let package: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
+    let programs = package.get("bin").and_then(toml::Value::as_array).into_iter().flatten();
+    let mut names: Vec<String> = programs.filter_map(|program| Some(program.get("name")?.as_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// One build per process: what is built once does not change under a running tool.
+static DONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
+    let built = Built { dir: target.join(TARGET).join("bare") };
+    let mut done = DONE.lock().map_err(|_| Error::missing("another thread failed to build"))?;
+    if done.iter().any(|path| path == target) {
+        return Ok(built);
+    }
+    fs::create_dir_all(target).map_err(Error::file(target))?;
+    let guard = fs::File::create(target.join(".atoll-lock")).map_err(Error::file(target))?;
+    guard.lock().map_err(Error::file(target))?;
+    let mut command = toolchain.cargo();
+    command.args(["build", "--profile", "bare", "--target", TARGET, "--target-dir"]).arg(target).args(packages).current_dir(dir);
+    run(&mut command, what)?;
+    done.push(target.to_owned());
+    Ok(built)
+}
+
+fn run(command: &mut Command, what: &str) -> Result<()> {
+    tracing::debug!(?command, "building");
+    let step = Step::begin(format!("Building {what}"));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| Error::program("cargo", error))?;
+    let mut said = VecDeque::new();
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok)) {
+        step.detail(&line);
+        said.push_back(line);
+        if said.len() > 4000 {
+            said.pop_front();
+        }
+    }
+    let status = child.wait().map_err(|error| Error::program("cargo", error))?;
+    drop(step);
+    if status.success() {
+        return Ok(());
+    }
+    for line in said {
+        eprintln!("{line}");
+    }
+    Err(Error::Build { package: what.to_owned(), status: status.to_string() })
+}

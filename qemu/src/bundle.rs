@@ -1,0 +1,59 @@
+//! The bundle: everything that Atoll's kernel gets, in one `ustar` archive that QEMU loads as an initial RAM disk (its layout is
+//! described in [`atoll_protocol::manifest`]).
+
+pub mod image;
+
+use std::fs;
+use std::path::Path;
+
+use crate::bare::Built;
+use crate::error::{Error, Result};
+use crate::machine::Machine;
+
+/// The guest's part.
+#[derive(Clone, Debug)]
+pub struct GuestFiles<'g> {
+    /// Its kernel.
+    pub kernel: &'g [u8],
+    /// Its initial RAM disk.
+    pub initrd: Option<&'g [u8]>,
+    /// Its command line.
+    pub command_line: &'g str,
+}
+
+/// Packs a bundle of `machine`, whose images are in `built`, and the guest's files.
+pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<Vec<u8>> {
+    let mut archive = Archive(tar::Builder::new(Vec::new()));
+    let supervisor = built.program("supervisor");
+    archive.add("supervisor", &image::flatten(&supervisor, &read(&supervisor)?)?)?;
+    archive.add("manifest", &machine.pack()?)?;
+    let mut names: Vec<&str> = machine.servers.iter().map(|server| server.image.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let path = built.program(name);
+        archive.add(&format!("image/{name}"), &image::strip(&path, &read(&path)?)?)?;
+    }
+    archive.add("guest/kernel", guest.kernel)?;
+    if let Some(initrd) = guest.initrd {
+        archive.add("guest/initrd", initrd)?;
+    }
+    archive.add("guest/cmdline", guest.command_line.as_bytes())?;
+    archive.0.into_inner().map_err(Error::file("the bundle"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::file(path))
+}
+
+struct Archive(tar::Builder<Vec<u8>>);
+
+impl Archive {
+    fn add(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        self.0.append_data(&mut header, name, content).map_err(Error::file("the bundle"))
+    }
+}

@@ -1,0 +1,107 @@
+//! Programs in the bundle. The kernel parses no ELF, so the supervisor goes in flat; the supervisor parses the others', of which only
+//! what is loaded is kept.
+
+use std::path::Path;
+
+use atoll_protocol::effect::Segment;
+use atoll_protocol::manifest::ImageHeader;
+use atoll_protocol::{PAGE, VERSION, layout};
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{LittleEndian, U16, U64};
+use zerocopy::IntoBytes;
+
+use crate::error::{Error, Result};
+
+/// A segment and its bytes.
+#[derive(Clone, Debug)]
+struct Loaded<'f> {
+    segment: Segment,
+    bytes: &'f [u8],
+}
+
+/// A flat image: header, table of segments, their bytes at page-aligned offsets.
+pub fn flatten(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
+    let (entry, loaded) = segments(path, file)?;
+    let count = u32::try_from(loaded.len()).unwrap_or(u32::MAX);
+    let header = ImageHeader { magic: ImageHeader::MAGIC, version: VERSION, segments: count, entry };
+    let mut offset = next_page(size_of::<ImageHeader>() + loaded.len() * size_of::<Segment>());
+    let mut image = header.as_bytes().to_vec();
+    for part in &loaded {
+        image.extend_from_slice(Segment { offset: offset as u64, ..part.segment }.as_bytes());
+        offset = next_page(offset + part.bytes.len());
+    }
+    for part in &loaded {
+        image.resize(next_page(image.len()), 0);
+        image.extend_from_slice(part.bytes);
+    }
+    Ok(image)
+}
+
+/// An ELF of only what is loaded: header, program headers, segments.
+pub fn strip(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
+    let wrong = |error: object::Error| Error::guest(path, error);
+    segments(path, file)?;
+    let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
+    let headers = header.program_headers(LittleEndian, file).map_err(wrong)?;
+    let load: Vec<_> = headers.iter().filter(|header| header.p_type(LittleEndian) == elf::PT_LOAD).collect();
+    let mut new = *header;
+    let start = size_of::<FileHeader64<LittleEndian>>();
+    new.e_phoff = U64::new(LittleEndian, start as u64);
+    new.e_phnum = U16::new(LittleEndian, u16::try_from(load.len()).unwrap_or(u16::MAX));
+    new.e_shoff = U64::new(LittleEndian, 0);
+    new.e_shnum = U16::new(LittleEndian, 0);
+    new.e_shstrndx = U16::new(LittleEndian, elf::SymbolSection(0));
+    let mut offset = next_page(start + load.len() * size_of::<elf::ProgramHeader64<LittleEndian>>());
+    let mut image = object::bytes_of(&new).to_vec();
+    let mut contents = Vec::new();
+    for part in load {
+        let bytes = part.data(LittleEndian, file).map_err(|()| Error::guest(path, "is cut off"))?;
+        let mut moved = *part;
+        moved.p_offset = U64::new(LittleEndian, offset as u64);
+        image.extend_from_slice(object::bytes_of(&moved));
+        offset = next_page(offset + bytes.len());
+        contents.push(bytes);
+    }
+    for bytes in contents {
+        image.resize(next_page(image.len()), 0);
+        image.extend_from_slice(bytes);
+    }
+    Ok(image)
+}
+
+fn next_page(at: usize) -> usize {
+    at.next_multiple_of(PAGE)
+}
+
+fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Loaded<'f>>)> {
+    let wrong = |error: object::Error| Error::guest(path, error);
+    let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
+    let mut loaded = Vec::new();
+    for part in header.program_headers(LittleEndian, file).map_err(wrong)? {
+        if part.p_type(LittleEndian) != elf::PT_LOAD || part.p_memsz(LittleEndian) == 0 {
+            continue;
+        }
+        let (address, memory, flags) = (part.p_vaddr(LittleEndian), part.p_memsz(LittleEndian), part.p_flags(LittleEndian));
+        let access = match (flags.contains(elf::PF_W), flags.contains(elf::PF_X)) {
+            (false, false) => Segment::READ,
+            (true, false) => Segment::WRITE,
+            (false, true) => Segment::EXECUTE,
+            (true, true) => {
+                return Err(Error::guest(path, format_args!("has a segment at {address:#x} that is writable and executable")));
+            }
+        };
+        if address % PAGE as u64 != 0 {
+            return Err(Error::guest(path, format_args!("has a segment at {address:#x}, which is not page-aligned")));
+        }
+        if address < layout::IMAGE || address.checked_add(memory).is_none_or(|end| end > layout::IMAGE_END) {
+            return Err(Error::guest(path, format_args!("has a segment at {address:#x}, which is outside of where images go")));
+        }
+        let bytes = part.data(LittleEndian, file).map_err(|()| Error::guest(path, "is cut off"))?;
+        loaded.push(Loaded { segment: Segment { address, offset: 0, file: bytes.len() as u64, memory, access }, bytes });
+    }
+    if loaded.is_empty() {
+        return Err(Error::guest(path, "has nothing to load"));
+    }
+    Ok((header.e_entry(LittleEndian), loaded))
+}

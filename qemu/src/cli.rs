@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::bare::target::Permission;
+
+const AFTER: &str = "\
+Exit status:
+  0-123  the guest's command (larger ones become 123); 0 after a power-off
+  124    the time was up
+  125    atoll itself failed
+  126    the guest crashed
+  127    the hypervisor failed
+
+While the guest's console is on a terminal, Ctrl-A x ends QEMU and Ctrl-A h shows help; all other keys are the guest's.
+
+Examples:
+  atoll                                boot Debian's kernel to a shell
+  atoll boot --exec 'cat /proc/cpuinfo'
+  atoll boot hello                     boot a small guest that needs no download
+  atoll boot --kernel bzImage --initrd rootfs.cpio --append quiet
+  atoll check my-machine.toml";
+
+/// Boots unmodified guests on Atoll, a microkernel-style hypervisor, inside plain QEMU: no KVM, no root.
+///
+/// Without a sub-command it boots Debian's kernel to a shell.
+#[derive(Debug, Parser)]
+#[command(name = "atoll", version, after_help = AFTER, args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// A boot, without a sub-command.
+    #[command(flatten)]
+    pub boot: BootArgs,
+    /// For every sub-command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of every sub-command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// Fetch nothing: use what is in the cache.
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Do not install the compiler's bare target.
+    #[arg(long, global = true, env = "ATOLL_NO_INSTALL", value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_install: bool,
+    /// Say more (twice: even more).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Common {
+    /// What may be installed.
+    #[must_use]
+    pub fn permission(&self) -> Permission {
+        Permission { no_install: self.no_install, offline: self.offline }
+    }
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot a guest.
+    Boot(Box<BootArgs>),
+    /// Check what is needed here, and say how to get what is missing.
+    Doctor,
+    /// Check a machine's manifest.
+    Check {
+        /// The TOML file.
+        manifest: PathBuf,
+    },
+    /// Fetch QEMU and the guests' files now, so that later boots can be --offline.
+    Fetch,
+    /// List the servers of a running machine.
+    Ps(Which),
+    /// Ask whether a running machine's control server answers.
+    Ping(Which),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Become another program that ends with process PARENT.
+    #[command(hide = true, name = crate::emulator::leash::SUBCOMMAND)]
+    Leashed {
+        /// Whose end ends the program.
+        parent: i32,
+        /// The program.
+        program: std::ffi::OsString,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+/// A running machine.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// The machine's name.
+    #[arg(long, default_value = DEFAULT_NAME)]
+    pub name: String,
+}
+
+/// Name of a machine that was given none.
+pub const DEFAULT_NAME: &str = "atoll";
+
+/// A boot.
+#[derive(Clone, Debug, Args)]
+pub struct BootArgs {
+    /// `linux` (Debian's cloud kernel), `generic` (Debian's generic kernel), or a guest from qemu/guests, such as `hello` [default: linux].
+    #[arg(conflicts_with = "kernel")]
+    pub guest: Option<String>,
+    /// A kernel: bzImage, multiboot, or ELF with a PVH note.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// An initial RAM disk, instead of Atoll's own with a busybox shell.
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// More for the guest's command line.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Guest memory, such as 256M or 1G [default: the machine's].
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// A machine's manifest [default: qemu/machines/linux.toml].
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
+    /// Run a command in the guest's shell, print only its output, and end with its status.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "initrd")]
+    pub exec: Option<String>,
+    /// Give up after this many seconds, with status 124.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// The machine's name, for `atoll ps` and others.
+    #[arg(long, default_value = DEFAULT_NAME)]
+    pub name: String,
+    /// Print exits and servers with their times when the guest ends.
+    #[arg(long)]
+    pub stats: bool,
+    /// One instruction is one nanosecond: runs repeat bit by bit, and counts are exact.
+    #[arg(long)]
+    pub icount: bool,
+    /// Boot the guest in QEMU without Atoll, for comparison.
+    #[arg(long, conflicts_with = "stats")]
+    pub direct: bool,
+}
+
+impl Cli {
+    /// Sets up the tool's own log.
+    pub fn start_log(&self) {
+        let level = match self.common.verbose {
+            0 => "warn",
+            1 => "atoll=debug",
+            _ => "trace",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| level.into());
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+    }
+}

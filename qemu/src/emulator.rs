@@ -1,0 +1,10 @@
+//! QEMU: found or fetched, told what machine to be, and kept on a leash.
+
+pub mod arguments;
+pub mod find;
+pub mod leash;
+pub mod process;
+
+pub use arguments::Arguments;
+pub use find::Emulator;
+pub use process::Process;

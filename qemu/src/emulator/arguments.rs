@@ -1,0 +1,119 @@
+//! QEMU's command line. Two machines: the one that Atoll runs on, and, for comparison, the one that runs a guest without Atoll.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Host memory beside the guest's: kernel, servers, page tables, firmware.
+const OVERHEAD_MIB: u64 = 96;
+/// Port of the device that ends QEMU with a status.
+const EXIT_PORT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
+
+/// What is the same for both machines.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// Host memory, in MiB.
+    pub memory_mib: u64,
+    /// One instruction is one nanosecond: counts are exact and runs repeat bit by bit.
+    pub icount: bool,
+    /// What is booted.
+    pub boot: Boot,
+}
+
+/// What QEMU boots.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// Atoll, with a bundle.
+    Atoll {
+        /// Its kernel.
+        kernel: PathBuf,
+        /// The bundle.
+        bundle: PathBuf,
+        /// Where its log goes.
+        log: PathBuf,
+        /// Where its control line listens.
+        control: PathBuf,
+    },
+    /// A guest, directly.
+    Direct {
+        /// The guest's kernel.
+        kernel: PathBuf,
+        /// Its initial RAM disk.
+        initrd: Option<PathBuf>,
+        /// Its command line.
+        command_line: String,
+    },
+}
+
+impl Arguments {
+    /// Memory that QEMU needs for a machine of `guest` bytes and a bundle of `bundle` bytes.
+    #[must_use]
+    pub fn memory_for(guest: u64, bundle: u64) -> u64 {
+        guest.div_ceil(1 << 20) + bundle.div_ceil(1 << 20) + OVERHEAD_MIB
+    }
+
+    /// The command line. The guest's console is QEMU's standard input and output.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<OsString> {
+        let mut line = Line(Vec::new());
+        line.words("-nodefaults -no-user-config -display none -monitor none -no-reboot -accel tcg");
+        line.words("-cpu max,+svm,+npt -machine q35,smm=off");
+        line.option("-m", format!("{}M", self.memory_mib));
+        line.words("-chardev stdio,id=console,signal=off -serial chardev:console");
+        if self.icount {
+            line.words("-icount shift=0,sleep=off -rtc base=2020-01-01T00:00:00,clock=vm -seed 1");
+        }
+        match &self.boot {
+            Boot::Atoll { kernel, bundle, log, control } => {
+                line.option("-kernel", kernel);
+                line.option("-initrd", bundle);
+                line.option("-chardev", joined("socket,id=control,server=on,wait=off,path=", control));
+                line.words("-serial chardev:control");
+                line.option("-debugcon", joined("file:", log));
+                line.option("-device", EXIT_PORT);
+            }
+            Boot::Direct { kernel, initrd, command_line } => {
+                line.option("-kernel", kernel);
+                if let Some(initrd) = initrd {
+                    line.option("-initrd", initrd);
+                }
+                if !command_line.is_empty() {
+                    line.option("-append", command_line);
+                }
+            }
+        }
+        line.0
+    }
+}
+
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn words(&mut self, words: &str) {
+        self.0.extend(words.split_whitespace().map(OsString::from));
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+}
+
+/// A path inside an option list, where QEMU wants commas doubled.
+fn joined(prefix: &str, path: &Path) -> String {
+    format!("{prefix}{}", path.to_string_lossy().replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_a_path_does_not_end_the_option() {
+        assert_eq!(joined("file:", Path::new("/tmp/a,b")), "file:/tmp/a,,b");
+    }
+
+    #[test]
+    fn memory_leaves_room_for_the_bundle_and_for_atoll() {
+        assert_eq!(Arguments::memory_for(256 << 20, (10 << 20) + 1), 256 + 11 + OVERHEAD_MIB);
+    }
+}

@@ -1,0 +1,159 @@
+//! Which guest is booted, with everything that it needs in memory and looked at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::format::Format;
+use super::init::Marks;
+use super::initramfs::{self, Job};
+use super::intree;
+use super::linux::{self, Flavor};
+use crate::bare::Toolchain;
+use crate::bare::target::Permission;
+use crate::error::{Error, Result};
+use crate::progress::note;
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// `linux`, `generic`, or an in-tree guest.
+    pub name: Option<String>,
+    /// A kernel's file.
+    pub kernel: Option<PathBuf>,
+    /// An initial RAM disk's file.
+    pub initrd: Option<PathBuf>,
+    /// More for the command line.
+    pub append: Option<String>,
+    /// What the initramfs of ours is to do.
+    pub job: Job,
+    /// Whether runs are to repeat bit by bit.
+    pub repeatable: bool,
+    /// What may be installed or fetched.
+    pub permission: Permission,
+}
+
+/// A guest, ready to be packed or booted.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Where its kernel came from.
+    pub path: PathBuf,
+    /// What kind of kernel it is.
+    pub format: Format,
+    /// Its kernel.
+    pub kernel: Vec<u8>,
+    /// Its initial RAM disk.
+    pub initrd: Option<Vec<u8>>,
+    /// Its command line.
+    pub command_line: String,
+    /// Marks around its command's output, if it runs one.
+    pub marks: Option<Marks>,
+}
+
+impl Choice {
+    /// Finds, fetches or builds it.
+    pub fn find(&self) -> Result<Guest> {
+        let offline = self.permission.offline;
+        match (&self.kernel, self.name.as_deref()) {
+            (Some(kernel), _) => self.given(kernel),
+            (None, Some("linux")) => self.given(&linux::kernel(Flavor::Cloud, offline)?),
+            (None, Some("generic")) => self.given(&linux::kernel(Flavor::Generic, offline)?),
+            (None, Some(name)) => self.in_tree(name),
+            (None, None) => match self.fetched() {
+                // A wrong file must not look as if the network were at fault.
+                Err(error @ (Error::Missing { .. } | Error::Program { .. }))
+                    if self.job.exec.is_none() && self.initrd.is_none() =>
+                {
+                    note(format!("Linux cannot be fetched: {error}"));
+                    note("booting the in-tree guest 'hello' instead");
+                    self.in_tree("hello")
+                }
+                guest => guest,
+            },
+        }
+    }
+
+    fn fetched(&self) -> Result<Guest> {
+        self.given(&linux::kernel(Flavor::Cloud, self.permission.offline)?)
+    }
+
+    fn given(&self, path: &Path) -> Result<Guest> {
+        let (format, kernel) = Format::read(path)?;
+        let ours = format == Format::BzImage && self.initrd.is_none();
+        if self.job.exec.is_some() && !ours {
+            return Err(Error::guest(path, "is no bzImage: --exec needs Linux with Atoll's own initramfs"));
+        }
+        let initrd = match &self.initrd {
+            Some(initrd) => Some(fs::read(initrd).map_err(Error::file(initrd))?),
+            None if ours => Some(initramfs::build(&linux::busybox(self.permission.offline)?, &self.job)?),
+            None => None,
+        };
+        let marks = self.job.exec.as_ref().map(|(_, marks)| marks.clone());
+        Ok(Guest { path: path.to_owned(), format, kernel, initrd, command_line: self.command_line(format), marks })
+    }
+
+    fn in_tree(&self, name: &str) -> Result<Guest> {
+        if self.job.exec.is_some() {
+            return Err(Error::Usage { what: format!("--exec needs Linux; '{name}' is no Linux") });
+        }
+        let (path, kernel) = intree::build(name, &Toolchain::find(self.permission)?)?;
+        let command_line = self.command_line(Format::Multiboot);
+        Ok(Guest { path, format: Format::Multiboot, kernel, initrd: None, command_line, marks: None })
+    }
+
+    fn command_line(&self, format: Format) -> String {
+        let mut words = Vec::new();
+        if format == Format::BzImage {
+            words.push("console=ttyS0 panic=-1");
+            if self.repeatable {
+                words.push("nokaslr");
+            }
+        }
+        words.extend(self.append.as_deref());
+        words.join(" ")
+    }
+}
+
+impl Guest {
+    /// Refuses a guest that its machine's memory cannot hold. A bzImage unpacks itself to about four times its size.
+    pub fn check_memory(&self, memory: u64) -> Result<()> {
+        let unpacked = if self.format == Format::BzImage { 4 * self.kernel.len() } else { self.kernel.len() };
+        let needed = (unpacked + self.initrd.as_ref().map_or(0, Vec::len)) as u64 + (16 << 20);
+        if needed <= memory {
+            return Ok(());
+        }
+        let needed = needed.div_ceil(2 << 20) * 2;
+        Err(Error::Memory { file: self.path.display().to_string(), needed, memory: memory >> 20 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exec_with_a_kernel_that_is_no_linux_is_refused() {
+        let kernel = tempfile::NamedTempFile::new().unwrap();
+        let mut image = vec![0; 64];
+        image[..4].copy_from_slice(&0x1bad_b002_u32.to_le_bytes());
+        image[8..12].copy_from_slice(&0x1bad_b002_u32.wrapping_neg().to_le_bytes());
+        fs::write(kernel.path(), image).unwrap();
+        let job = Job { exec: Some(("true".into(), Marks::new("1"))), terminal: None };
+        let choice = Choice { kernel: Some(kernel.path().to_owned()), job, ..Choice::default() };
+        assert!(choice.find().unwrap_err().to_string().contains("--exec needs Linux"));
+    }
+
+    #[test]
+    fn a_guest_that_does_not_fit_says_how_much_it_needs() {
+        let guest = Guest {
+            path: "vmlinuz".into(),
+            format: Format::BzImage,
+            kernel: vec![0; 10 << 20],
+            initrd: None,
+            command_line: String::new(),
+            marks: None,
+        };
+        let error = guest.check_memory(32 << 20).unwrap_err().to_string();
+        assert!(error.contains("56 MiB") && error.contains("--memory 56M"), "{error}");
+        guest.check_memory(56 << 20).unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! Which kind of kernel a file is, told before anything starts: the loader server would refuse it too, but later and less kindly.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// A kind of kernel that the loader can place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Linux's own format (Documentation/arch/x86/boot.rst).
+    BzImage,
+    /// Multiboot 1.
+    Multiboot,
+    /// An ELF with a Xen PVH entry point.
+    Pvh,
+}
+
+const SETUP_MAGIC: &[u8] = b"HdrS";
+const SETUP_MAGIC_AT: usize = 0x202;
+const MULTIBOOT_MAGIC: u32 = 0x1bad_b002;
+const MULTIBOOT_SEARCH: usize = 8192;
+/// Type of the note that gives a PVH entry point (Xen's `XEN_ELFNOTE_PHYS32_ENTRY`).
+const PVH_NOTE: object::elf::NoteType = object::elf::NoteType(18);
+
+impl Format {
+    /// Reads and recognises a kernel.
+    pub fn read(path: &Path) -> Result<(Self, Vec<u8>)> {
+        let bytes = fs::read(path).map_err(Error::file(path))?;
+        match Self::of(&bytes) {
+            Some(format) => Ok((format, bytes)),
+            None => Err(Error::guest(path, "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note")),
+        }
+    }
+
+    /// Recognises a kernel by its first bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.get(SETUP_MAGIC_AT..SETUP_MAGIC_AT + SETUP_MAGIC.len()) == Some(SETUP_MAGIC) {
+            Some(Self::BzImage)
+        } else if multiboot_header(bytes).is_some() {
+            Some(Self::Multiboot)
+        } else if has_pvh_note(bytes) {
+            Some(Self::Pvh)
+        } else {
+            None
+        }
+    }
+}
+
+/// Offset of the multiboot header: aligned, in the first 8 KiB, with a checksum that makes it unlikely to be met by chance.
+#[must_use]
+pub fn multiboot_header(bytes: &[u8]) -> Option<usize> {
+    let head = &bytes[..bytes.len().min(MULTIBOOT_SEARCH)];
+    let word = |at: usize| head.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    (0..head.len())
+        .step_by(4)
+        .find(|&at| word(at) == MULTIBOOT_MAGIC && word(at).wrapping_add(word(at + 4)).wrapping_add(word(at + 8)) == 0)
+}
+
+fn has_pvh_note(bytes: &[u8]) -> bool {
+    use object::elf::FileHeader64;
+    use object::read::elf::{FileHeader, ProgramHeader};
+    let Ok(header) = FileHeader64::<object::Endianness>::parse(bytes) else { return false };
+    let Ok(endian) = header.endian() else { return false };
+    let Ok(segments) = header.program_headers(endian, bytes) else { return false };
+    segments.iter().any(|segment| {
+        let Ok(Some(mut notes)) = segment.notes(endian, bytes) else { return false };
+        while let Ok(Some(note)) = notes.next() {
+            if note.name() == b"Xen" && note.n_type(endian) == PVH_NOTE {
+                return true;
+            }
+        }
+        false
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bzimage_is_known_by_the_magic_in_its_setup_header() {
+        let mut image = vec![0; 1024];
+        image[SETUP_MAGIC_AT..][..4].copy_from_slice(SETUP_MAGIC);
+        assert_eq!(Format::of(&image), Some(Format::BzImage));
+    }
+
+    #[test]
+    fn a_multiboot_magic_without_its_checksum_is_no_header() {
+        let mut image = vec![0; 64];
+        image[32..36].copy_from_slice(&MULTIBOOT_MAGIC.to_le_bytes());
+        assert_eq!(Format::of(&image), None);
+        image[40..44].copy_from_slice(&MULTIBOOT_MAGIC.wrapping_neg().to_le_bytes());
+        assert_eq!(Format::of(&image), Some(Format::Multiboot));
+    }
+
+    #[test]
+    fn text_is_no_kernel() {
+        assert_eq!(Format::of(b"#!/bin/sh\n"), None);
+        assert_eq!(Format::of(b""), None);
+    }
+}

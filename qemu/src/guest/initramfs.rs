@@ -1,0 +1,119 @@
+//! The guest's root: busybox and a script, as a `newc` archive in memory.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use super::init::{Marks, SCRIPT};
+use crate::error::{Error, Result};
+
+/// What the guest is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// A command to run instead of a shell, and the marks to put around its output.
+    pub exec: Option<(String, Marks)>,
+    /// The terminal's name and its size (rows, columns), if the console is one.
+    pub terminal: Option<(String, u16, u16)>,
+}
+
+const DIRECTORIES: [&str; 9] = ["atoll", "bin", "dev", "etc", "proc", "root", "sys", "tmp", "mnt"];
+
+/// Packs the archive.
+pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
+    let busybox_bytes = std::fs::read(busybox).map_err(Error::file(busybox))?;
+    let mut archive = Archive { bytes: Vec::new(), inode: 0 };
+    for name in DIRECTORIES {
+        archive.add(name, ModeFileType::Directory, 0o755, b"")?;
+    }
+    archive.device("dev/console", 5, 1)?;
+    archive.device("dev/null", 1, 3)?;
+    archive.file("bin/busybox", 0o755, &busybox_bytes)?;
+    archive.file("init", 0o755, SCRIPT.as_bytes())?;
+    archive.file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n")?;
+    archive.file("etc/group", 0o644, b"root:x:0:\n")?;
+    if let Some((command, marks)) = &job.exec {
+        archive.file("atoll/exec", 0o644, format!("{command}\n").as_bytes())?;
+        archive.file("atoll/nonce", 0o644, marks.nonce().as_bytes())?;
+    }
+    if let Some((name, rows, columns)) = &job.terminal {
+        archive.file("atoll/term", 0o644, name.as_bytes())?;
+        if *rows > 0 && *columns > 0 {
+            archive.file("atoll/size", 0o644, format!("rows {rows} cols {columns}").as_bytes())?;
+        }
+    }
+    trailer(archive.bytes).map_err(Error::file("the initramfs"))
+}
+
+struct Archive {
+    bytes: Vec<u8>,
+    inode: u32,
+}
+
+impl Archive {
+    fn next(&mut self, name: &str, kind: ModeFileType, mode: u32) -> Builder {
+        self.inode += 1;
+        Builder::new(name).ino(self.inode).nlink(1).mode(mode).set_mode_file_type(kind)
+    }
+
+    fn add(&mut self, name: &str, kind: ModeFileType, mode: u32, content: &[u8]) -> Result<()> {
+        let builder = self.next(name, kind, mode);
+        self.write(builder, content)
+    }
+
+    fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+        self.add(name, ModeFileType::Regular, mode, content)
+    }
+
+    fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
+        let builder = self.next(name, ModeFileType::Char, 0o600).rdev_major(major).rdev_minor(minor);
+        self.write(builder, b"")
+    }
+
+    fn write(&mut self, builder: Builder, content: &[u8]) -> Result<()> {
+        let wrong = || Error::file("the initramfs");
+        let length = u32::try_from(content.len()).map_err(|_| Error::missing("a file of the initramfs exceeds 4 GiB"))?;
+        let mut writer = builder.write(&mut self.bytes, length);
+        std::io::copy(&mut Cursor::new(content), &mut writer).map_err(wrong())?;
+        writer.finish().map_err(wrong())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut rest = Cursor::new(archive.to_vec());
+        loop {
+            let mut reader = cpio::newc::Reader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                return found;
+            }
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut content).unwrap();
+            found.push((reader.entry().name().to_owned(), content));
+            rest = reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_command_reaches_the_guest_byte_by_byte_with_its_nonce() {
+        let busybox = tempfile::NamedTempFile::new().unwrap();
+        let job = Job { exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))), terminal: None };
+        let files = names(&build(busybox.path(), &job).unwrap());
+        let content = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, c)| c.clone());
+        assert_eq!(content("atoll/exec").unwrap(), "echo \"$HOME\" 'ä'\n".as_bytes());
+        assert_eq!(content("atoll/nonce").unwrap(), b"n1");
+        assert!(content("init").is_some() && content("dev/console").is_some());
+    }
+
+    #[test]
+    fn an_interactive_guest_gets_no_command() {
+        let busybox = tempfile::NamedTempFile::new().unwrap();
+        let files = names(&build(busybox.path(), &Job::default()).unwrap());
+        assert!(!files.iter().any(|(name, _)| name == "atoll/exec"));
+    }
+}

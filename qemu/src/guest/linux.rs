@@ -1,0 +1,109 @@
+//! Debian's kernel and busybox, fetched through the package manager whatever kernel the host itself runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::error::{Error, Result};
+use crate::package::apt::Apt;
+use crate::package::lock::Lock;
+use crate::package::unpack;
+use crate::place;
+use crate::progress::Step;
+
+/// Which of Debian's kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Flavor {
+    /// For virtual machines: smaller, boots faster.
+    #[default]
+    Cloud,
+    /// For everything.
+    Generic,
+}
+
+impl Flavor {
+    /// The flavor's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// The package that depends on the current kernel of this flavor.
+    fn metapackage(self) -> &'static str {
+        match self {
+            Self::Cloud => "linux-image-cloud-amd64",
+            Self::Generic => "linux-image-amd64",
+        }
+    }
+
+    fn accepts(self, package: &str) -> bool {
+        package.starts_with("linux-image-") && package.ends_with("-amd64") && package.contains("-cloud-") == (self == Self::Cloud)
+    }
+}
+
+/// Debian's kernel of this flavor, from the cache or fetched into it.
+pub fn kernel(flavor: Flavor, offline: bool) -> Result<PathBuf> {
+    let file = format!("vmlinuz-{}", flavor.name());
+    let label = format!("Debian's {} kernel", flavor.name());
+    cached(&file, &label, offline, |apt| {
+        let package = apt.with_lists(|apt| apt.dependency(flavor.metapackage(), |name| flavor.accepts(name)))?;
+        Ok((package, Box::new(|path| path.trim_start_matches("./").starts_with("boot/vmlinuz-"))))
+    })
+}
+
+/// A statically linked busybox, from the cache or fetched into it.
+pub fn busybox(offline: bool) -> Result<PathBuf> {
+    cached("busybox", "busybox", offline, |_| Ok(("busybox-static".into(), Box::new(|path| path.ends_with("/bin/busybox")))))
+}
+
+type Wanted = Box<dyn Fn(&str) -> bool>;
+
+fn cached(name: &str, label: &str, offline: bool, find: impl Fn(&mut Apt) -> Result<(String, Wanted)>) -> Result<PathBuf> {
+    let dir = place::cache()?.join("guest");
+    fs::create_dir_all(&dir).map_err(Error::file(&dir))?;
+    let path = dir.join(name);
+    let guard = fs::File::create(dir.join(".lock")).map_err(Error::file(&dir))?;
+    guard.lock().map_err(Error::file(&dir))?;
+    let lock = Lock::open()?;
+    if path.is_file() {
+        lock.verify(&path)?;
+        return Ok(path);
+    }
+    if offline {
+        return Err(Error::missing(format_args!(
+            "{label} is not in the cache ({}): run `atoll fetch` while online",
+            path.display()
+        )));
+    }
+    Step::of(format!("Fetching {label}"), |step| fetch(&path, &lock, find, step))?;
+    Ok(path)
+}
+
+fn fetch(path: &Path, lock: &Lock, find: impl Fn(&mut Apt) -> Result<(String, Wanted)>, step: &Step) -> Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    let mut apt = Apt::find()?;
+    let (package, wanted) = find(&mut apt)?;
+    step.detail(&package);
+    let download = tempfile::tempdir_in(dir).map_err(Error::file(dir))?;
+    let packages = apt.with_lists(|apt| apt.download(std::slice::from_ref(&package), download.path()))?;
+    let package = packages.first().ok_or_else(|| Error::program("apt-get", "it downloaded nothing"))?;
+    unpack::one_file(package, wanted, path)?;
+    lock.record(&[path.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flavor_takes_only_its_own_kernel_package() {
+        assert!(Flavor::Cloud.accepts("linux-image-6.1.0-56-cloud-amd64"));
+        assert!(!Flavor::Cloud.accepts("linux-image-6.1.0-56-amd64"));
+        assert!(Flavor::Generic.accepts("linux-image-6.12.9+deb13-amd64"));
+        assert!(!Flavor::Generic.accepts("linux-image-6.12.9+deb13-cloud-amd64"));
+    }
+}

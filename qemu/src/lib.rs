@@ -1,0 +1,34 @@
+//! Atoll's host tool: it builds the kernel and the servers, packs them and a guest into a bundle, boots that in QEMU, and shows the
+//! guest's console.
+//!
+//! Read it in the order in which a boot goes:
+//!
+//! 1. [`cli`]: what can be asked for; [`command`]: one module for each sub-command.
+//! 2. [`bare`]: the compiler for the bare machine, and what it builds.
+//! 3. [`machine`]: the TOML manifest, checked.
+//! 4. [`guest`]: Linux from Debian's packages ([`mod@package`]) with an initramfs of ours, or a test guest.
+//! 5. [`bundle`]: all of it in one archive.
+//! 6. [`emulator`]: QEMU, found or fetched, and its command line.
+//! 7. [`run`]: a boot from start to end, with the [`console`] between guest and user.
+//! 8. [`control`]: the line into a running machine.
+//!
+//! [`testing`] does the same for tests.
+#![forbid(unsafe_code)]
+
+pub mod bare;
+pub mod bundle;
+pub mod cli;
+pub mod command;
+pub mod console;
+pub mod control;
+pub mod emulator;
+pub mod error;
+pub mod guest;
+pub mod machine;
+pub mod package;
+pub mod place;
+pub mod progress;
+pub mod run;
+pub mod testing;
+
+pub use error::{Error, Result};

@@ -1,0 +1,88 @@
+//! Machines: a TOML manifest, checked so that every mistake has its line, and packed into what the supervisor reads.
+
+pub mod pack;
+pub mod ranges;
+pub mod resolve;
+pub mod rights;
+pub mod source;
+pub mod text;
+
+use std::fs;
+use std::path::Path;
+
+use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::role::RoleKind;
+
+use crate::error::{Error, Result};
+
+/// The machine that boots Linux.
+pub const LINUX: &str = include_str!("../machines/linux.toml");
+/// Its name in error messages.
+pub const LINUX_NAME: &str = "qemu/machines/linux.toml";
+
+/// A checked machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Guest memory, in bytes.
+    pub memory: u64,
+    /// Virtual CPUs.
+    pub vcpus: u8,
+    /// The servers: the n-th is server n + 1.
+    pub servers: Vec<Server>,
+}
+
+/// One server of it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: RoleKind,
+    /// Its image's name.
+    pub image: String,
+    /// Where the manifest names the image: file and line.
+    pub image_at: (String, usize),
+    /// Its limits.
+    pub limits: Limits,
+    /// Its rights.
+    pub grants: Vec<Grant>,
+    /// The exits it gets.
+    pub routes: Vec<Route>,
+    /// Lines that it raises.
+    pub lines: Vec<u8>,
+    /// Servers that it may mail: names and numbers.
+    pub peers: Vec<(String, u8)>,
+    /// Its options, `key=value` lines.
+    pub options: String,
+}
+
+impl Machine {
+    /// Reads and checks a manifest from a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::file(path))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// The machine that boots Linux.
+    pub fn linux() -> Result<Self> {
+        Self::parse(LINUX_NAME, LINUX)
+    }
+
+    /// Makes sure that every server's image is among those that exist.
+    pub fn check_images(&self, known: &[String]) -> Result<()> {
+        for server in &self.servers {
+            if !known.contains(&server.image) {
+                let (file, line) = server.image_at.clone();
+                let what = format!("unknown image '{}' (there are: {})", server.image, known.join(", "));
+                return Err(Error::Manifest { file, line, what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a manifest; `file` is its name in error messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let source = source::Source { file, text };
+        resolve::resolve(&source, text::parse(&source)?)
+    }
+}

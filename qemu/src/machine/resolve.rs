@@ -1,0 +1,313 @@
+//! From the written form to the machine: names become numbers, rights are checked against roles, and nothing is granted twice.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{HostIrq, LineId, ServerId};
+use atoll_protocol::{LINE, LINES, PAGE, SERVERS, TIMERS, layout};
+use toml::Spanned;
+
+use super::ranges::{Space, bytes, inclusive, microseconds};
+use super::rights::{Right, unique};
+use super::source::Source;
+use super::text::{ManifestText, ServerText};
+use super::{Machine, Server};
+use crate::error::Result;
+
+/// The form that this tool reads.
+const FORM: u32 = 1;
+/// Guest memory comes in pieces of this size.
+pub const MEMORY_UNIT: u64 = 2 << 20;
+/// Least guest memory.
+pub const MEMORY_LEAST: u64 = 32 << 20;
+/// Hardware threads that the kernel runs.
+const VCPUS: u8 = 1;
+
+/// A vault that holds any device's registers.
+const VAULT: u64 = 4 << 10;
+/// A stack for handlers that do not recurse.
+const STACK: u64 = 32 << 10;
+/// Longest activation, in microseconds: far above what any handler needs, so that only a hang meets it.
+const BUDGET: u64 = 50_000;
+/// A server may use all of a period, unless its manifest says otherwise.
+const PERIOD: u64 = 100_000;
+
+/// Resolves and checks.
+pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
+    if *text.manifest.get_ref() != FORM {
+        return Err(
+            source.error(text.manifest.span(), format!("manifest form {} is not known, only {FORM}", text.manifest.get_ref()))
+        );
+    }
+    let memory = memory(source, &text.vm.memory)?;
+    let vcpus = *text.vm.vcpus.get_ref();
+    if vcpus == 0 || vcpus > VCPUS {
+        return Err(source.error(text.vm.vcpus.span(), format!("{vcpus} vcpus: a machine has {VCPUS}")));
+    }
+    let mut servers: Vec<(Spanned<String>, ServerText)> = text.server.into_iter().collect();
+    servers.sort_by_key(|(name, _)| name.span().start);
+    if servers.len() >= SERVERS {
+        return Err(source.error(servers[SERVERS - 1].0.span(), format!("a machine has at most {} servers", SERVERS - 1)));
+    }
+    let numbers = servers.iter().zip(1..).map(|((name, _), number)| (name.get_ref().clone(), number)).collect();
+    let mut resolver = Resolver { source, memory, numbers, spaces: Spaces::default(), roles: BTreeMap::new() };
+    let resolved = servers.iter().map(|(name, server)| resolver.server(name, server)).collect::<Result<Vec<_>>>()?;
+    if !resolved.iter().any(|server| server.role == RoleKind::Loader) {
+        return Err(source.error(0..0, "no server has the role 'loader': nothing would place the guest in memory"));
+    }
+    Ok(Machine { memory, vcpus, servers: resolved })
+}
+
+fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {
+    match bytes(text.get_ref()) {
+        Some(memory) if memory % MEMORY_UNIT == 0 && memory >= MEMORY_LEAST => Ok(memory),
+        Some(memory) if memory < MEMORY_LEAST => {
+            Err(source.error(text.span(), format!("memory of {}: at least {}M are needed", text.get_ref(), MEMORY_LEAST >> 20)))
+        }
+        Some(_) => Err(source.error(text.span(), format!("memory of {}: it must be a multiple of 2M", text.get_ref()))),
+        None => Err(source.error(text.span(), format!("memory \"{}\" is no size (like \"256M\")", text.get_ref()))),
+    }
+}
+
+#[derive(Default)]
+struct Spaces {
+    ports: Space,
+    msrs: Space,
+    memory: Space,
+    lines: Space,
+    host_ports: Space,
+    host_irqs: Space,
+}
+
+struct Resolver<'s, 't> {
+    source: &'s Source<'t>,
+    memory: u64,
+    numbers: BTreeMap<String, u8>,
+    spaces: Spaces,
+    roles: BTreeMap<&'static str, String>,
+}
+
+impl Resolver<'_, '_> {
+    fn server(&mut self, name: &Spanned<String>, text: &ServerText) -> Result<Server> {
+        let source = self.source;
+        let owner = name.get_ref().as_str();
+        if owner == RoleKind::Supervisor.name() {
+            return Err(source.error(name.span(), "the supervisor is in every machine: it is not written down"));
+        }
+        let role = self.role(owner, &text.role)?;
+        let mut server = Server {
+            name: owner.to_owned(),
+            role,
+            image: text.image.get_ref().clone(),
+            image_at: (source.file.to_owned(), source.line(text.image.span().start)),
+            limits: limits(source, role, text)?,
+            grants: Vec::new(),
+            routes: Vec::new(),
+            lines: text.raises.iter().map(|line| *line.get_ref()).collect(),
+            peers: Vec::new(),
+            options: options(source, text)?,
+        };
+        self.routes(&mut server, text)?;
+        self.host(&mut server, text)?;
+        self.lines(&mut server, text)?;
+        self.mail(&mut server, text)?;
+        guest_memory(source, &mut server, text)?;
+        Ok(server)
+    }
+
+    fn role(&mut self, owner: &str, text: &Spanned<String>) -> Result<RoleKind> {
+        let named = RoleKind::ALL.iter().find(|(kind, name)| name == text.get_ref() && *kind != RoleKind::Supervisor);
+        let Some((role, name)) = named else {
+            let names: Vec<&str> = RoleKind::ALL.iter().skip(1).map(|(_, name)| *name).collect();
+            return Err(self
+                .source
+                .error(text.span(), format!("unknown role '{}' (there are: {})", text.get_ref(), names.join(", "))));
+        };
+        if unique(*role)
+            && let Some(other) = self.roles.insert(name, owner.to_owned())
+        {
+            return Err(self
+                .source
+                .error(text.span(), format!("duplicate role: server '{other}' is the machine's {name} already")));
+        }
+        Ok(*role)
+    }
+
+    fn routes(&mut self, server: &mut Server, text: &ServerText) -> Result<()> {
+        let source = self.source;
+        for exit in &text.exits {
+            let Some(right) = Right::exit(exit.get_ref()) else {
+                let what = format!("unknown exits '{}' (there are: cpuid, hypercall, msrs, mmu, lines)", exit.get_ref());
+                return Err(source.error(exit.span(), what));
+            };
+            fits(source, right, server, exit, &format!("the route exits = \"{}\"", exit.get_ref()))?;
+            server.routes.push(match right {
+                Right::ExitCpuid => Route::Cpuid,
+                Right::ExitHypercall => Route::Hypercall,
+                Right::ExitMsrs => Route::OtherMsrs,
+                Right::ExitMmu => Route::Mmu,
+                _ => Route::Lines,
+            });
+        }
+        for text in &text.ports {
+            fits(source, Right::Ports, server, text, "a route for ports")?;
+            let (first, last) = range::<u16>(source, text, "port")?;
+            self.spaces.ports.claim(source, text.span(), "port", (first.into(), last.into()), &server.name)?;
+            server.routes.push(Route::Ports(first, last));
+        }
+        for text in &text.msrs {
+            fits(source, Right::Msrs, server, text, "a route for MSRs")?;
+            let (first, last) = range::<u32>(source, text, "MSR")?;
+            self.spaces.msrs.claim(source, text.span(), "MSR", (first.into(), last.into()), &server.name)?;
+            server.routes.push(Route::Msrs(first, last));
+        }
+        for text in &text.memory {
+            fits(source, Right::Memory, server, text, "a route for device memory")?;
+            let (first, last) = range::<u64>(source, text, "address")?;
+            if layout::ram_offset(self.memory, first).is_some() || layout::ram_offset(self.memory, last).is_some() {
+                return Err(source.error(text.span(), format!("device memory {} lies in the guest's RAM", text.get_ref())));
+            }
+            self.spaces.memory.claim(source, text.span(), "address", (first, last), &server.name)?;
+            server.routes.push(Route::Memory(first, last));
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, server: &mut Server, text: &ServerText) -> Result<()> {
+        let source = self.source;
+        for text in &text.host_ports {
+            fits(source, Right::Host, server, text, "a grant of host ports")?;
+            let (first, last) = range::<u16>(source, text, "port")?;
+            self.spaces.host_ports.claim(source, text.span(), "host port", (first.into(), last.into()), &server.name)?;
+            server.grants.push(Grant::HostPorts(first, last));
+        }
+        for irq in &text.host_irqs {
+            fits(source, Right::Host, server, irq, "a grant of host interrupts")?;
+            let number = *irq.get_ref();
+            if number > 15 {
+                return Err(source.error(irq.span(), format!("host interrupt {number}: they go from 0 to 15")));
+            }
+            self.spaces.host_irqs.claim(source, irq.span(), "host interrupt", (number.into(), number.into()), &server.name)?;
+            server.grants.push(Grant::HostIrq(HostIrq(number)));
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self, server: &mut Server, text: &ServerText) -> Result<()> {
+        for line in &text.raises {
+            fits(self.source, Right::Raises, server, line, "a grant of interrupt lines")?;
+            let number = *line.get_ref();
+            if usize::from(number) >= LINES {
+                return Err(self.source.error(line.span(), format!("interrupt line {number}: they go from 0 to {}", LINES - 1)));
+            }
+            self.spaces.lines.claim(self.source, line.span(), "interrupt line", (number.into(), number.into()), &server.name)?;
+            server.grants.push(Grant::Line(LineId(number)));
+        }
+        Ok(())
+    }
+
+    fn mail(&self, server: &mut Server, text: &ServerText) -> Result<()> {
+        let mut mail: Vec<_> = text.mail.iter().collect();
+        mail.sort_by_key(|(peer, _)| peer.span().start);
+        for (peer, credit) in mail {
+            fits(self.source, Right::Mail, server, peer, "a grant of mail")?;
+            let Some(&number) = self.numbers.get(peer.get_ref()) else {
+                return Err(self.source.error(peer.span(), format!("unknown server '{}'", peer.get_ref())));
+            };
+            if *credit.get_ref() == 0 {
+                return Err(self.source.error(credit.span(), "a credit of 0 lets no mail through: leave it out"));
+            }
+            server.grants.push(Grant::Mail(ServerId(number), *credit.get_ref()));
+            server.peers.push((peer.get_ref().clone(), number));
+        }
+        Ok(())
+    }
+}
+
+fn guest_memory(source: &Source<'_>, server: &mut Server, text: &ServerText) -> Result<()> {
+    if let Some(access) = &text.guest_memory {
+        let (right, grants): (Right, &[Grant]) = match access.get_ref().as_str() {
+            "none" => return bundle(source, server, text),
+            "read" => (Right::GuestRead, &[Grant::GuestRead]),
+            "write" => (Right::GuestWrite, &[Grant::GuestRead, Grant::GuestWrite]),
+            other => {
+                return Err(
+                    source.error(access.span(), format!("guest_memory is \"none\", \"read\" or \"write\", not \"{other}\""))
+                );
+            }
+        };
+        fits(source, right, server, access, &format!("guest_memory = \"{}\"", access.get_ref()))?;
+        server.grants.extend(grants);
+    }
+    bundle(source, server, text)
+}
+
+fn bundle(source: &Source<'_>, server: &mut Server, text: &ServerText) -> Result<()> {
+    if let Some(bundle) = text.bundle.as_ref().filter(|bundle| *bundle.get_ref()) {
+        fits(source, Right::Bundle, server, bundle, "the bundle")?;
+        server.grants.push(Grant::Bundle);
+    }
+    Ok(())
+}
+
+fn fits<T>(source: &Source<'_>, right: Right, server: &Server, at: &Spanned<T>, what: &str) -> Result<()> {
+    if right.fits(server.role) {
+        return Ok(());
+    }
+    Err(source.error(at.span(), format!("server '{}': a {} may not have {what}", server.name, server.role.name())))
+}
+
+fn range<T: TryFrom<u64>>(source: &Source<'_>, text: &Spanned<String>, what: &str) -> Result<(T, T)> {
+    let wrong =
+        || source.error(text.span(), format!("\"{}\" is no {what} range (like \"0x20..=0x21\" or \"0x20\")", text.get_ref()));
+    let (first, last) = inclusive(text.get_ref()).ok_or_else(wrong)?;
+    Ok((T::try_from(first).map_err(|_| wrong())?, T::try_from(last).map_err(|_| wrong())?))
+}
+
+fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Limits> {
+    let size = |text: &Option<Spanned<String>>, default: u64, unit: u64, most: u64| -> Result<u16> {
+        let Some(text) = text else { return Ok(whole(default / unit)) };
+        match bytes(text.get_ref()) {
+            Some(size) if size % unit == 0 && (unit..=most).contains(&size) => Ok(whole(size / unit)),
+            _ => {
+                let what = format!("\"{}\": wanted is a multiple of {unit} bytes, at most {}K", text.get_ref(), most >> 10);
+                Err(source.error(text.span(), what))
+            }
+        }
+    };
+    let time = |text: &Option<Spanned<String>>, default: u64| -> Result<u32> {
+        let Some(text) = text else { return Ok(default.try_into().unwrap_or(u32::MAX)) };
+        let wrong = || source.error(text.span(), format!("\"{}\" is no duration (like \"200us\", \"5ms\")", text.get_ref()));
+        microseconds(text.get_ref()).filter(|time| *time > 0).and_then(|time| u32::try_from(time).ok()).ok_or_else(wrong)
+    };
+    let (default_timers, most) = (u8::from(Right::Timers.fits(role)), if Right::Timers.fits(role) { TIMERS } else { 0 });
+    let timers = text.timers.as_ref().map_or(default_timers, |timers| *timers.get_ref());
+    if let Some(text) = text.timers.as_ref().filter(|_| usize::from(timers) > most) {
+        return Err(source.error(text.span(), format!("{timers} timers: a {} may have at most {most}", role.name())));
+    }
+    Ok(Limits {
+        vault_lines: size(&text.vault, VAULT, LINE as u64, layout::VAULT_MAX)?,
+        stack_pages: size(&text.stack, STACK, PAGE as u64, layout::STACK_MAX_PAGES * PAGE as u64)?,
+        budget_us: time(&text.budget, BUDGET)?,
+        period_us: time(&text.period, PERIOD)?,
+        timers,
+    })
+}
+
+fn whole(number: u64) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+fn options(source: &Source<'_>, text: &ServerText) -> Result<String> {
+    let line = |key: &str, value: &dyn Display| format!("{key}={value}\n");
+    let lines = text.options.iter().map(|(key, value)| match value.get_ref() {
+        toml::Value::String(string) if !string.contains('\n') => Ok(line(key, string)),
+        toml::Value::Integer(number) => Ok(line(key, number)),
+        toml::Value::Boolean(truth) => Ok(line(key, truth)),
+        _ => Err(source
+            .error(value.span(), format!("option '{key}': it may be a string of one line, a whole number, or true or false"))),
+    });
+    lines.collect()
+}

@@ -1,0 +1,88 @@
+//! The manifest as it is written, with the place of everything that can be wrong.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::source::Source;
+use crate::error::Result;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestText {
+    /// Version of this form.
+    pub manifest: Spanned<u32>,
+    /// The machine.
+    pub vm: VmText,
+    /// The servers.
+    pub server: BTreeMap<Spanned<String>, ServerText>,
+}
+
+/// `[vm]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmText {
+    /// Guest memory.
+    pub memory: Spanned<String>,
+    /// Virtual CPUs.
+    pub vcpus: Spanned<u8>,
+}
+
+/// `[server.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerText {
+    /// Its role.
+    pub role: Spanned<String>,
+    /// Its image.
+    pub image: Spanned<String>,
+    /// Ports of the guest that it answers.
+    #[serde(default)]
+    pub ports: Vec<Spanned<String>>,
+    /// MSRs that it answers.
+    #[serde(default)]
+    pub msrs: Vec<Spanned<String>>,
+    /// Device memory that it answers.
+    #[serde(default)]
+    pub memory: Vec<Spanned<String>>,
+    /// Classes of exits that it gets.
+    #[serde(default)]
+    pub exits: Vec<Spanned<String>>,
+    /// Ports of the host that it drives.
+    #[serde(default)]
+    pub host_ports: Vec<Spanned<String>>,
+    /// Interrupts of the host that it is told of.
+    #[serde(default)]
+    pub host_irqs: Vec<Spanned<u8>>,
+    /// Interrupt lines of the guest that it drives.
+    #[serde(default)]
+    pub raises: Vec<Spanned<u8>>,
+    /// Whom it may write to, and how many letters may be undelivered.
+    #[serde(default)]
+    pub mail: BTreeMap<Spanned<String>, Spanned<u8>>,
+    /// What it may do to guest memory: `none`, `read`, `write` (and read).
+    pub guest_memory: Option<Spanned<String>>,
+    /// Whether it sees the bundle.
+    pub bundle: Option<Spanned<bool>>,
+    /// Bytes of its vault.
+    pub vault: Option<Spanned<String>>,
+    /// Bytes of its stack.
+    pub stack: Option<Spanned<String>>,
+    /// Timers.
+    pub timers: Option<Spanned<u8>>,
+    /// Longest activation.
+    pub budget: Option<Spanned<String>>,
+    /// Most run time per 100 ms.
+    pub period: Option<Spanned<String>>,
+    /// Its own options.
+    #[serde(default)]
+    pub options: BTreeMap<String, Spanned<toml::Value>>,
+}
+
+/// Reads the form; an unknown field, a missing one, or one of the wrong type is refused.
+pub fn parse(source: &Source<'_>) -> Result<ManifestText> {
+    toml::from_str(source.text)
+        .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is no manifest")))
+}

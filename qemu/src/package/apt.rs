@@ -1,0 +1,121 @@
+//! `apt-get` and `apt-cache`, with package lists of the tool's own where the system's are missing and only root could fetch them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Result};
+use crate::{place, progress};
+
+/// How the package manager is called.
+#[derive(Clone, Debug, Default)]
+pub struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// The system's package manager, if this is a system that has one.
+    pub fn find() -> Result<Self> {
+        match place::on_path("apt-get") {
+            Some(_) => Ok(Self { options: vec!["-oAPT::Sandbox::User=root".into()] }),
+            None => Err(Error::missing(
+                "apt-get is not here: this needs Debian, or files given by hand (--kernel, --initrd, ATOLL_QEMU)",
+            )),
+        }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(&self.options).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command
+    }
+
+    /// Fetches package lists: the system's when this is root, else lists of the tool's own in the cache.
+    pub fn update(&mut self) -> Result<()> {
+        if !nix::unistd::geteuid().is_root() {
+            let own = place::cache()?.join("apt");
+            for dir in ["lists/partial", "archives/partial"] {
+                std::fs::create_dir_all(own.join(dir)).map_err(Error::file(own.join(dir)))?;
+            }
+            self.options.push(format!("-oDir::State::lists={}", own.join("lists").display()));
+            self.options.push(format!("-oDir::Cache={}", own.display()));
+        }
+        progress::Step::of("Fetching the package lists", |_| run(self.command("apt-get").args(["update", "-q"]))).map(drop)
+    }
+
+    /// Runs `work`, and once more after fetching the package lists if it fails.
+    pub fn with_lists<T>(&mut self, work: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        work(self).or_else(|_| {
+            self.update()?;
+            work(self)
+        })
+    }
+
+    /// The package that `package` depends on and whose name `wanted` accepts.
+    pub fn dependency(&self, package: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let text = run(self.command("apt-cache").args(["depends", package]))?;
+        text.lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| wanted(name))
+            .map(str::to_owned)
+            .ok_or_else(|| Error::program("apt-cache", format_args!("the package {package} names no kernel")))
+    }
+
+    /// `packages` and everything they depend on that is not installed.
+    pub fn missing_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let without =
+            ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"].map(|kind| format!("--no-{kind}"));
+        let text = run(self.command("apt-cache").args(["depends", "--recurse"]).args(without).args(packages))?;
+        let mut names: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()))
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| !installed(name));
+        Ok(names)
+    }
+
+    /// Downloads packages into `into` and gives their files.
+    pub fn download(&self, packages: &[String], into: &Path) -> Result<Vec<PathBuf>> {
+        std::fs::create_dir_all(into).map_err(Error::file(into))?;
+        run(self.command("apt-get").args(["download", "-q"]).args(packages).current_dir(into))?;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(into).map_err(Error::file(into))? {
+            let path = entry.map_err(Error::file(into))?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Installs packages; only root may.
+    pub fn install(&self, packages: &[&str]) -> Result<()> {
+        run(self.command("apt-get").args(["install", "-y", "-q", "--no-install-recommends"]).args(packages)).map(drop)
+    }
+}
+
+/// Whether a package is installed.
+#[must_use]
+pub fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}\n", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.stdout.starts_with(b"installed"))
+}
+
+/// Runs a program to its end and gives its output; its last words if it fails.
+pub fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    tracing::debug!(?command, "running");
+    let output = command.output().map_err(|error| Error::program(&program, error))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
+    Err(Error::program(program, format_args!("{last} ({})", output.status)))
+}

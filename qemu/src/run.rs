@@ -1,0 +1,11 @@
+//! Running a machine: its place, its session, and how it ended.
+
+pub mod instance;
+pub mod outcome;
+pub mod plan;
+pub mod session;
+
+pub use instance::Instance;
+pub use outcome::End;
+pub use plan::Plan;
+pub use session::{Ended, Session};

@@ -1,0 +1,141 @@
+//! A machine's own directory: its bundle, its kernel's log, its control line. A lock on it lasts as long as the process that took it,
+//! so one that was killed leaves nothing in the way.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::place;
+
+/// A machine's directory, locked.
+#[derive(Debug)]
+pub struct Instance {
+    dir: PathBuf,
+    _lock: Option<fs::File>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Instance {
+    /// Takes a name for this process.
+    pub fn claim(name: &str) -> Result<Self> {
+        let dir = directory(name)?;
+        place::private_dir(&dir)?;
+        let path = dir.join("lock");
+        let mut lock =
+            fs::File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(Error::file(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = lock.read_to_string(&mut pid);
+                return Err(Error::Running { name: name.to_owned(), pid: pid.trim().to_owned() });
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(Error::file(&path)(error)),
+        }
+        lock.set_len(0).map_err(Error::file(&path))?;
+        writeln!(lock, "{}", std::process::id()).map_err(Error::file(&path))?;
+        let instance = Self { dir, _lock: Some(lock), _temporary: None };
+        instance.clear()?;
+        Ok(instance)
+    }
+
+    /// A directory that nobody else knows and that goes with this value.
+    pub fn temporary() -> Result<Self> {
+        let temporary = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
+        Ok(Self { dir: temporary.path().to_owned(), _lock: None, _temporary: Some(temporary) })
+    }
+
+    /// Removes what an earlier boot left: a stale socket, a log.
+    pub fn clear(&self) -> Result<()> {
+        for path in [self.control(), self.log()] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::file(&path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the control line listens.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.dir.join("control.sock")
+    }
+
+    /// Where the kernel's log goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("kernel.log")
+    }
+
+    /// Writes a file of the machine.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        fs::write(&path, bytes).map_err(Error::file(&path))?;
+        Ok(path)
+    }
+
+    /// The kernel's log so far.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        fs::read(self.log()).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Where a machine of this name keeps its things.
+pub fn directory(name: &str) -> Result<PathBuf> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > 40 || !name.bytes().all(plain) {
+        return Err(Error::Usage { what: format!("--name '{name}': use at most 40 letters, digits, '-' and '_'") });
+    }
+    Ok(place::runtime()?.join(name))
+}
+
+/// The control line of the machine called `name`, if it runs.
+pub fn control_of(name: &str) -> Result<PathBuf> {
+    let dir = directory(name)?;
+    let running =
+        fs::File::open(dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
+    if running { Ok(dir.join("control.sock")) } else { Err(Error::NotRunning { name: name.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_held_by_one_machine_at_a_time() {
+        let name = format!("test-{}", std::process::id());
+        let first = Instance::claim(&name).unwrap();
+        assert!(matches!(Instance::claim(&name), Err(Error::Running { pid, .. }) if pid == std::process::id().to_string()));
+        assert!(control_of(&name).is_ok());
+        let dir = first.dir().to_owned();
+        drop(first);
+        assert!(matches!(control_of(&name), Err(Error::NotRunning { .. })));
+        let second = Instance::claim(&name).unwrap();
+        drop(second);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_stale_socket_is_removed() {
+        let instance = Instance::temporary().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(instance.control()).unwrap());
+        assert!(instance.control().exists());
+        instance.clear().unwrap();
+        assert!(!instance.control().exists());
+    }
+
+    #[test]
+    fn a_name_cannot_lead_out_of_the_runtime_directory() {
+        assert!(matches!(directory("../etc"), Err(Error::Usage { .. })));
+        assert!(matches!(directory(""), Err(Error::Usage { .. })));
+    }
+}
