@@ -7,6 +7,9 @@ use core::fmt;
 /// Size of a header, and the unit that file contents are padded to.
 const BLOCK: usize = 512;
 
+#[cfg(any(test, feature = "harness"))]
+pub mod write;
+
 /// The archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundle<'b> {

@@ -1,3 +1,172 @@
 //! Builds the machine from its manifest and watches over it.
+//!
+//! An answer holds a bounded number of effects, so the machine is built one server per activation: the kernel's word that a server has
+//! started is what wakes the supervisor for the next one.
+//!
+//! ```text
+//! started ─► create the machine and server 1 ─ServerStarted(1)─► server 2 ─► .. ─► server n ─► Load ─Loaded─► destroy the loader, run
+//! run ─MachineStopped / ServerFaulted─► flush the console ─Answered─► exit
+//! ```
+//!
+//! It keeps only where it is in that; names and rights are read from the bundle again when they are needed.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use atoll_protocol::effect::Supervise;
+use atoll_protocol::fault::FaultReport;
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::{Machine, Stop};
+use atoll_protocol::role::{Never, Supervisor, SupervisorEffect, SupervisorEvent};
+use atoll_protocol::units::ServerId;
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod build;
+mod exit;
+mod image;
+mod plan;
+mod report;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use plan::Plan;
+
+/// Where the supervisor is: one vault line.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Progress {
+    /// One of the phases below.
+    phase: u8,
+    /// While building: the server whose start is awaited. Later: the last server.
+    server: u8,
+    /// How many servers there are.
+    servers: u8,
+    /// The loader, or 0 after it is gone.
+    loader: u8,
+    /// The console, or 0 if there is none or it was faulted.
+    console: u8,
+    /// While leaving: the exit code.
+    code: u8,
+    /// 1: after a server's fault the host stays, so that someone can look at the machine.
+    keep: u8,
+    /// Not used; zero.
+    reserved: u8,
+}
+
+impl Progress {
+    /// Servers are being started.
+    const BUILDING: u8 = 0;
+    /// The loader places the guest.
+    const LOADING: u8 = 1;
+    /// The guest runs.
+    const RUNNING: u8 = 2;
+    /// The console is writing out what it has; then the host ends.
+    const LEAVING: u8 = 3;
+    /// The guest is stopped, the host stays.
+    const KEPT: u8 = 4;
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct SupervisorServer;
+
+impl Server for SupervisorServer {
+    type Role = Supervisor;
+    type State = Progress;
+    type Cache = ();
+
+    fn start(_: &Machine, _: &Setup<'_>) -> Result<Progress, Refuse> {
+        Ok(Progress::default())
+    }
+
+    fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Supervisor>) {
+        let begun = Plan::read(effects.bundle()).and_then(|plan| {
+            *vault.at(|state| state) = plan.progress();
+            effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(plan.memory(), plan.vcpus())));
+            build::server(&plan, 1, effects)
+        });
+        if let Err(trouble) = begun {
+            exit::broken(vault, trouble, effects);
+        }
+    }
+
+    fn handle(_: &mut Vault<'_, Self>, request: Never, _: &mut Effects<'_, Supervisor>) -> Never {
+        request
+    }
+
+    fn event(vault: &mut Vault<'_, Self>, event: SupervisorEvent<'_>, effects: &mut Effects<'_, Supervisor>) {
+        match event {
+            SupervisorEvent::ServerStarted(id) => server_started(vault, id, effects),
+            SupervisorEvent::Loaded => loaded(vault, effects),
+            SupervisorEvent::MachineStopped(why) => machine_stopped(vault, why, effects),
+            SupervisorEvent::ServerFaulted(report) => server_faulted(vault, report, effects),
+            SupervisorEvent::Answered(exit::FLUSH, _) if vault.phase == Progress::LEAVING => exit::now(vault.code, effects),
+            SupervisorEvent::Answered(..) => {}
+        }
+    }
+}
+
+/// The next server, or the guest after the last.
+fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
+    if vault.phase != Progress::BUILDING || id.0 != vault.server {
+        return;
+    }
+    if vault.server >= vault.servers {
+        *vault.at(|state| &mut state.phase) = Progress::LOADING;
+        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(vault.loader))));
+        return;
+    }
+    let next = vault.server + 1;
+    *vault.at(|state| &mut state.server) = next;
+    if let Err(trouble) = Plan::read(effects.bundle()).and_then(|plan| build::server(&plan, next, effects)) {
+        exit::broken(vault, trouble, effects);
+    }
+}
+
+/// The loader goes, with its rights to the guest's memory and the bundle, before the guest runs.
+fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
+    if vault.phase != Progress::LOADING {
+        return;
+    }
+    let state = vault.at(|state| state);
+    state.phase = Progress::RUNNING;
+    let loader = core::mem::take(&mut state.loader);
+    effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(ServerId(loader))));
+    effects.emit(SupervisorEffect::Log("machine runs"));
+    effects.emit(SupervisorEffect::Supervise(Supervise::Run));
+}
+
+fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: &mut Effects<'_, Supervisor>) {
+    // A machine that was stopped for a server's fault is on its way out already.
+    if matches!(vault.phase, Progress::LEAVING | Progress::KEPT) {
+        return;
+    }
+    effects.emit(SupervisorEffect::Log(report::stop(why)));
+    exit::after_flush(vault, exit::code(why), effects);
+}
+
+/// Any server's fault stops the guest.
+fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
+    effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
+    if report.server.0 != 0 && report.server.0 == vault.console {
+        *vault.at(|state| &mut state.console) = 0;
+        // Nobody is left to answer the flush.
+        if vault.phase == Progress::LEAVING {
+            exit::now(vault.code, effects);
+            return;
+        }
+    }
+    if matches!(vault.phase, Progress::LEAVING | Progress::KEPT) {
+        return;
+    }
+    if vault.phase == Progress::RUNNING {
+        effects.emit(SupervisorEffect::Stop(Stop::ServerFault));
+        if vault.keep != 0 {
+            effects.emit(SupervisorEffect::Log("the guest is stopped; the host stays"));
+            *vault.at(|state| &mut state.phase) = Progress::KEPT;
+            return;
+        }
+    }
+    exit::after_flush(vault, exit::code(Stop::ServerFault), effects);
+}

@@ -1,0 +1,283 @@
+//! The supervisor from its first activation to its last, with bundles made by hand.
+
+extern crate std;
+
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+
+use atoll_protocol::VERSION;
+use atoll_protocol::effect::{Effect, Segment};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::layout::IMAGE;
+use atoll_protocol::manifest::{Manifest, ServerSpec};
+use atoll_protocol::message::Body;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::Ticks;
+use atoll_sdk::bundle::write::archive;
+use atoll_sdk::harness::{Answer, Harness, MACHINE};
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
+
+fn encode<T: serde::Serialize>(items: &[T]) -> Vec<u8> {
+    items.iter().fold(Vec::new(), |bytes, item| postcard::to_extend(item, bytes).unwrap())
+}
+
+/// An ELF file with these (address, flags, contents) segments.
+fn elf(segments: &[(u64, u32, &[u8])]) -> Vec<u8> {
+    let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+    let entry = segments.iter().find(|segment| segment.1 & 1 != 0).map_or(0, |segment| segment.0);
+    file.extend(entry.to_le_bytes());
+    file.extend(64_u64.to_le_bytes());
+    file.extend([0; 12]);
+    file.extend([64, 0, 56, 0, segments.len() as u8, 0, 64, 0, 0, 0, 0, 0]);
+    let mut offset = file.len() + 56 * segments.len();
+    for (address, flags, contents) in segments {
+        file.extend(1_u32.to_le_bytes());
+        file.extend(flags.to_le_bytes());
+        for word in [offset as u64, *address, *address, contents.len() as u64, contents.len() as u64 + 16, 4096] {
+            file.extend(word.to_le_bytes());
+        }
+        offset += contents.len();
+    }
+    segments.iter().for_each(|segment| file.extend(segment.2));
+    file
+}
+
+fn image() -> Vec<u8> {
+    elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, b"constants"), (IMAGE + 0x2000, 6, b"data")])
+}
+
+fn manifest(specs: &[ServerSpec<'_>]) -> Vec<u8> {
+    let bytes = encode(specs);
+    let manifest = Manifest { version: VERSION, memory: 64 << 20, vcpus: 1, servers: specs.len() as u8, specs: &bytes };
+    encode(&[manifest])
+}
+
+fn spec<'m>(name: &'m str, role: RoleKind) -> ServerSpec<'m> {
+    ServerSpec { name, role, image: name, limits: LIMITS, grants: &[], routes: &[], config: b"" }
+}
+
+/// Console (1), cpuid (2) with a right and a route, loader (3).
+fn bundle(extra: &[(&str, &[u8])]) -> Vec<u8> {
+    let grants = encode(&[Grant::GuestRead]);
+    let routes = encode(&[Route::Cpuid]);
+    let cpuid = ServerSpec { grants: &grants, routes: &routes, config: b"how", ..spec("cpuid", RoleKind::Cpuid) };
+    let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
+    let image = image();
+    let mut files = vec![("supervisor", &b"flat"[..]), ("manifest", &manifest)];
+    files.extend([("image/console", &image[..]), ("image/cpuid", &image), ("image/loader", &image)]);
+    files.extend(extra);
+    archive(&files)
+}
+
+fn start(bundle: Vec<u8>) -> (Harness<SupervisorServer>, Answer) {
+    Harness::start_with(&MACHINE, &Setup::default(), bundle)
+}
+
+/// A supervisor whose machine runs.
+fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
+    let (mut supervisor, _) = start(bundle);
+    for id in 1..=3 {
+        supervisor.deliver(Body::ServerStarted(ServerId(id)));
+    }
+    supervisor.deliver(Body::Loaded);
+    supervisor
+}
+
+fn fault(server: u8) -> Body<'static> {
+    let reason = Reason::Exception { vector: 14, error: 6, address: 0x1234 };
+    Body::ServerFaulted(FaultReport { server: ServerId(server), generation: 1, reason, effect: 0, at: Ticks(9) })
+}
+
+fn supervise(step: Supervise<'_>) -> Effect<'_> {
+    Effect::Supervise(step)
+}
+
+/// The lines that were logged, and what else was done.
+fn logged<'a>(effects: &[Effect<'a>]) -> (String, Vec<Effect<'a>>) {
+    let mut lines = String::new();
+    let mut others = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Log(line) => lines.push_str(line),
+            other => others.push(*other),
+        }
+    }
+    (lines, others)
+}
+
+#[test]
+fn the_machine_is_built_one_server_per_activation_and_then_runs() {
+    let bytes = bundle(&[]);
+    let image = atoll_sdk::bundle::Bundle::new(&bytes).find("image/cpuid").unwrap().unwrap().offset;
+    let (mut supervisor, answer) = start(bytes);
+    let effects = answer.effects();
+    assert_eq!(effects[0], supervise(Supervise::CreateMachine(atoll_protocol::fixed::Fixed(64 << 20), 1)));
+    assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console")));
+
+    let answer = supervisor.deliver(Body::ServerStarted(ServerId(1)));
+    let id = ServerId(2);
+    let segment = |index: u64, file, access| {
+        let offset = image + 64 + 3 * 56 + [0, 4, 13][index as usize];
+        let address = IMAGE + index * 0x1000;
+        supervise(Supervise::Segment(
+            id,
+            atoll_protocol::fixed::Fixed(Segment { address, offset, file, memory: file + 16, access }),
+        ))
+    };
+    assert_eq!(
+        answer.effects(),
+        [
+            supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "cpuid")),
+            supervise(Supervise::Grant(id, Grant::GuestRead)),
+            supervise(Supervise::Route(id, Route::Cpuid)),
+            segment(0, 4, Segment::EXECUTE),
+            segment(1, 9, Segment::READ),
+            segment(2, 4, Segment::WRITE),
+            supervise(Supervise::Start(id, atoll_protocol::fixed::Fixed(IMAGE), b"how")),
+        ]
+    );
+    supervisor.deliver(Body::ServerStarted(ServerId(2)));
+    let load = supervise(Supervise::Load(ServerId(3)));
+    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(3))).effects(), [load]);
+    let answer = supervisor.deliver(Body::Loaded);
+    let destroy = supervise(Supervise::Destroy(ServerId(3)));
+    assert_eq!(answer.effects(), [destroy, Effect::Log("machine runs"), supervise(Supervise::Run)]);
+}
+
+#[test]
+fn every_stop_flushes_the_console_and_exits_with_its_code() {
+    for (why, code) in [(Stop::PowerOff, 16), (Stop::Reset, 17), (Stop::Crash, 18), (Stop::ServerFault, 19), (Stop::Refused, 21)]
+    {
+        for answer in [None, Some(&b""[..])] {
+            let mut supervisor = running(bundle(&[]));
+            let stopped = supervisor.deliver(Body::MachineStopped(why));
+            assert_eq!(logged(&stopped.effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
+            assert_eq!(supervisor.deliver(Body::Answered(77, None)).effects(), []);
+            let exit = supervise(Supervise::Exit(code));
+            assert_eq!(supervisor.deliver(Body::Answered(exit::FLUSH, answer)).effects(), [exit]);
+        }
+    }
+}
+
+#[test]
+fn a_fault_is_told_in_words_and_stops_the_machine() {
+    let mut supervisor = running(bundle(&[]));
+    let answer = supervisor.deliver(fault(2));
+    let effects = answer.effects();
+    let (line, others) = logged(&effects);
+    assert_eq!(line, "server 2 `cpuid` (generation 1) faulted: page fault at 0x1234 (error 0x6)");
+    assert_eq!(others, [Effect::Stop(Stop::ServerFault), Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
+    assert_eq!(supervisor.deliver(Body::MachineStopped(Stop::ServerFault)).effects(), [], "already leaving");
+    assert_eq!(supervisor.deliver(Body::Answered(exit::FLUSH, None)).effects(), [supervise(Supervise::Exit(19))]);
+}
+
+#[test]
+fn a_fault_of_the_console_exits_without_it() {
+    let mut supervisor = running(bundle(&[]));
+    let answer = supervisor.deliver(fault(1));
+    assert_eq!(logged(&answer.effects()).1, [Effect::Stop(Stop::ServerFault), supervise(Supervise::Exit(19))]);
+    let mut supervisor = running(bundle(&[]));
+    supervisor.deliver(Body::MachineStopped(Stop::PowerOff));
+    let answer = supervisor.deliver(fault(1));
+    assert_eq!(logged(&answer.effects()).1, [supervise(Supervise::Exit(16))], "while it was to be flushed");
+}
+
+#[test]
+fn with_keep_in_the_bundle_the_host_stays_after_a_fault() {
+    let mut supervisor = running(bundle(&[("keep", b"")]));
+    assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Stop(Stop::ServerFault)]);
+    assert_eq!(supervisor.deliver(Body::MachineStopped(Stop::ServerFault)).effects(), []);
+    assert_eq!(logged(&supervisor.deliver(fault(1)).effects()).1, []);
+}
+
+#[test]
+fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
+    let (mut supervisor, _) = start(bundle(&[("keep", b"")]));
+    assert_eq!(logged(&supervisor.deliver(fault(1)).effects()).1, [supervise(Supervise::Exit(19))], "no console yet");
+    let (mut supervisor, _) = start(bundle(&[]));
+    supervisor.deliver(Body::ServerStarted(ServerId(1)));
+    assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
+    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(2))).effects(), [], "building is over");
+}
+
+#[track_caller]
+fn assert_broken(bundle: Vec<u8>, words: &str) {
+    let (_, answer) = start(bundle);
+    let effects = answer.effects();
+    let (line, _) = logged(&effects);
+    assert!(line.contains(words), "{line}");
+    assert_eq!(effects.last(), Some(&supervise(Supervise::Exit(20))));
+}
+
+#[test]
+fn a_broken_bundle_is_one_clear_line_and_an_exit() {
+    assert_broken(vec![], "the bundle has no `manifest`");
+    assert_broken(vec![7; 600], "the bundle has no header at offset 0");
+    assert_broken(archive(&[("manifest", b"\xff\xff")]), "the manifest does not decode");
+    let old = Manifest { version: 0, memory: 2 << 20, vcpus: 1, servers: 1, specs: &[] };
+    assert_broken(archive(&[("manifest", &encode(&[old]))]), "protocol version 0");
+    let odd = Manifest { version: VERSION, memory: 5, ..old };
+    assert_broken(archive(&[("manifest", &encode(&[odd]))]), "5 bytes of guest memory");
+    let short = Manifest { version: VERSION, ..old };
+    assert_broken(archive(&[("manifest", &encode(&[short]))]), "on server 1 does not decode");
+    assert_broken(archive(&[("manifest", &manifest(&[spec("a", RoleKind::Msr)]))]), "the role `loader`");
+    let twice = [spec("a", RoleKind::Loader), spec("b", RoleKind::Loader)];
+    assert_broken(archive(&[("manifest", &manifest(&twice))]), "the role `loader`");
+}
+
+#[test]
+fn a_bad_image_is_named_with_its_fault() {
+    let manifest = manifest(&[spec("loader", RoleKind::Loader)]);
+    let refused = |image: &[u8], words| assert_broken(archive(&[("manifest", &manifest), ("image/loader", image)]), words);
+    assert_broken(archive(&[("manifest", &manifest)]), "no `image/loader`");
+    refused(b"nothing", "`loader`: its image is not an ELF file");
+    refused(&elf(&[(IMAGE, 7, b"x")]), "writable and executable");
+    refused(&elf(&[(IMAGE + 1, 5, b"x")]), "not on a page");
+    refused(&elf(&[(0x1000, 5, b"x")]), "outside");
+    refused(&elf(&[(u64::MAX & !0xfff, 5, b"x")]), "outside");
+    refused(&elf(&[(IMAGE, 5, b"x"), (IMAGE, 4, b"x")]), "overlaps");
+    refused(&elf(&[(IMAGE, 4, b"x")]), "begins at 0x0");
+    refused(&elf(&[]), "no loadable segment");
+    let mut cut = image();
+    cut.truncate(cut.len() - 1);
+    refused(&cut, "not in the file");
+    let mut other = image();
+    other[18] = 40;
+    refused(&other, "not a static ELF64");
+}
+
+#[test]
+fn more_rights_than_fit_one_answer_are_refused_not_cut_off() {
+    let grants = encode(&[Grant::GuestRead; 60]);
+    let loader = ServerSpec { grants: &grants, ..spec("loader", RoleKind::Loader) };
+    let manifest = manifest(&[loader]);
+    assert_broken(archive(&[("manifest", &manifest), ("image/loader", &image())]), "do not fit one answer");
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_manifest_or_image_panics(place in 0_usize..4096, value: u8, seed: u8) {
+        let mut bytes = bundle(&[]);
+        let length = bytes.len();
+        // Past the headers' checksums: the manifest's contents and the images.
+        let place = if seed % 2 == 0 { 1536 + place % 256 } else { 2048 + 512 + place % 512 } % length;
+        bytes[place] = value;
+        let (mut supervisor, _) = start(bytes);
+        for id in 1..=3 {
+            supervisor.deliver(Body::ServerStarted(ServerId(id)));
+        }
+        supervisor.deliver(fault(seed));
+    }
+
+    #[test]
+    fn no_bundle_panics(bytes: Vec<u8>) {
+        start(archive(&[("manifest", &bytes)]));
+        start(bytes);
+    }
+}
