@@ -121,4 +121,13 @@ impl<'m> Setup<'m> {
     pub fn option(&self, key: &str) -> Option<&'m str> {
         self.options.lines().find_map(|line| line.split_once('=').filter(|(k, _)| *k == key).map(|(_, value)| value))
     }
+
+    /// An option's value as a number, decimal or hexadecimal with `0x`; `None` if the option is not there.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<Result<u64, core::num::ParseIntError>> {
+        self.option(key).map(|text| match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        })
+    }
 }
