@@ -1,0 +1,95 @@
+//! The PC's two 8259As: the slave's output drives input 2 of the master, ELCR (ports 0x4d0, 0x4d1) says which inputs are sensed by level.
+
+mod chip;
+
+use chip::Chip;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Input of the master that the slave drives.
+const CASCADE: u8 = 2;
+
+/// Both chips. One vault line.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Pics {
+    master: Chip,
+    slave: Chip,
+    /// 1 while the master asks the CPU for an acknowledge cycle.
+    pub output: u8,
+    reserved: [u8; 31],
+}
+
+impl Pics {
+    /// As a PC's firmware leaves them.
+    #[must_use]
+    pub fn new() -> Pics {
+        Pics { master: Chip::new(0x08, 1 << CASCADE), slave: Chip::new(0x70, 0), ..Pics::default() }
+    }
+
+    /// IRQ 0 to 15 changes. IRQ 2 is no input: the slave is there.
+    pub fn line(&mut self, irq: u8, level: bool, rose: bool) {
+        match irq {
+            CASCADE => return,
+            0..8 => self.master.line(irq, level, rose),
+            _ => self.slave.line(irq & 7, level, rose),
+        }
+        self.settle();
+    }
+
+    /// The vector that an acknowledge cycle would read now.
+    #[must_use]
+    pub fn vector(&self) -> u8 {
+        match self.master.highest() {
+            Some(input) if self.master.cascades(input) => self.slave.vector(self.slave.highest().unwrap_or(7)),
+            input => self.master.vector(input.unwrap_or(7)),
+        }
+    }
+
+    /// The acknowledge cycle. A request that is gone meanwhile reads as input 7 and is not in service (data sheet, "spurious").
+    pub fn acknowledge(&mut self) {
+        if let Some(input) = self.master.highest() {
+            self.master.acknowledge(input);
+            if self.master.cascades(input) {
+                if let Some(input) = self.slave.highest() {
+                    self.slave.acknowledge(input);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// Reads a port.
+    pub fn read(&mut self, port: u16) -> u8 {
+        let value = match port {
+            0x20 => self.master.read_command(),
+            0x21 => self.master.read_mask(),
+            0xa0 => self.slave.read_command(),
+            0xa1 => self.slave.read_mask(),
+            0x4d0 => self.master.level,
+            0x4d1 => self.slave.level,
+            _ => 0xff,
+        };
+        self.settle();
+        value
+    }
+
+    /// Writes a port. In ELCR the timer, the keyboard, the cascade, the clock and the coprocessor are always sensed by edge.
+    pub fn write(&mut self, port: u16, value: u8) {
+        match port {
+            0x20 => self.master.write_command(value),
+            0x21 => self.master.write_mask(value),
+            0xa0 => self.slave.write_command(value),
+            0xa1 => self.slave.write_mask(value),
+            0x4d0 => self.master.set_level(value & 0xf8),
+            0x4d1 => self.slave.set_level(value & 0xde),
+            _ => {}
+        }
+        self.settle();
+    }
+
+    /// Lets the slave's output reach the master, and the master's the CPU.
+    fn settle(&mut self) {
+        self.master.line(CASCADE, self.slave.highest().is_some(), false);
+        self.output = u8::from(self.master.highest().is_some());
+    }
+}
