@@ -1,0 +1,4 @@
+//! The server as a whole, on small guests.
+
+mod access;
+mod machine;
