@@ -6,6 +6,13 @@ pub const READY: &[u8] = b"This is Linux ";
 /// The script that is the guest's `/init`.
 pub const SCRIPT: &str = include_str!("init.sh");
 
+/// What busybox's init does when there is no command to run. A script cannot stand in for it: what a script starts beside itself, to
+/// be free for `poweroff`'s signal, has Ctrl-C ignored.
+pub const INITTAB: &str = include_str!("inittab");
+
+/// The interactive shell's script.
+pub const SHELL: &str = include_str!("shell.sh");
+
 /// Marks around a command's output. The nonce keeps a command from ending itself by printing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {

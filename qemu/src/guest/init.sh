@@ -6,30 +6,21 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mkdir -p /dev/pts && mount -t devpts devpts /dev/pts 2>/dev/null
 hostname atoll
-export HOME=/root PATH=/bin TERM=$(cat /atoll/term 2>/dev/null || echo vt100)
-cd /root
 exec </dev/console >/dev/console 2>&1
+[ -f /atoll/exec ] || exec init
 
 # What busybox's poweroff, halt and reboot send to the first program.
 trap 'poweroff -f' USR1 USR2
 trap 'reboot -f' TERM
-
-if [ -f /atoll/exec ]; then
-    nonce=$(cat /atoll/nonce)
-    dmesg -n 1
-    stty -opost -echo
-    printf '\036atoll:%s:begin\037' "$nonce"
-    sh /atoll/exec </dev/null &
-    wait $!
-    printf '\036atoll:%s:end:%d\037' "$nonce" $?
-else
-    dmesg -n 4
-    [ -f /atoll/size ] && stty $(cat /atoll/size)
-    echo
-    echo "This is Linux $(uname -r) inside Atoll. 'poweroff' or Ctrl-D ends it, 'reboot' boots it again; Ctrl-A h: help."
-    setsid cttyhack sh &
-    wait $!
-fi
+export HOME=/root PATH=/bin TERM=dumb
+cd /root
+nonce=$(cat /atoll/nonce)
+dmesg -n 1
+stty -opost -echo
+printf '\036atoll:%s:begin\037' "$nonce"
+sh /atoll/exec </dev/null &
+wait $!
+printf '\036atoll:%s:end:%d\037' "$nonce" $?
 # stty waits until the console has sent everything.
 stty sane
 poweroff -f

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 
-use super::init::{Marks, SCRIPT};
+use super::init::{INITTAB, Marks, SCRIPT, SHELL};
 use crate::error::{Error, Result};
 
 /// What the guest is to do.
@@ -30,6 +30,8 @@ pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
     archive.device("dev/null", 1, 3)?;
     archive.file("bin/busybox", 0o755, &busybox_bytes)?;
     archive.file("init", 0o755, SCRIPT.as_bytes())?;
+    archive.file("etc/inittab", 0o644, INITTAB.as_bytes())?;
+    archive.file("atoll/shell", 0o755, SHELL.as_bytes())?;
     archive.file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n")?;
     archive.file("etc/group", 0o644, b"root:x:0:\n")?;
     if let Some((command, marks)) = &job.exec {
