@@ -1,3 +1,131 @@
 //! Places bzImage, multiboot 1 and PVH guests.
+//!
+//! The guest's files are in the bundle: `guest/kernel`, and where there are any `guest/initrd` and `guest/cmdline`. The loader tells the
+//! kernel's format, decides where everything goes, and has the microkernel put it there. It runs once, over as many activations as its
+//! effects need answers, and is destroyed before the guest's first instruction.
+//!
+//! Options: `entry=32` enters a Linux kernel in protected mode although it has a 64-bit entry point.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use core::fmt::Write;
+
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::Machine;
+use atoll_protocol::role::{LoadReply, LoadRequest, Loader, LoaderEffect, Never};
+use atoll_sdk::bundle::Bundle;
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod acpi;
+mod cpu;
+mod files;
+mod linux;
+mod memory;
+mod placer;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use files::Files;
+use memory::Ram;
+use placer::Placer;
+use refusal::Refusal;
+
+/// A line of the log.
+type Line = heapless::String<200>;
+
+/// What must survive between activations.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct State {
+    /// Bytes of guest memory.
+    memory: u64,
+    /// Pieces that earlier answers have placed.
+    placed: u32,
+    /// Virtual CPUs.
+    vcpus: u16,
+    /// 1: enter in protected mode.
+    protected_entry: u8,
+    /// Not used; zero.
+    reserved: u8,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct LoaderServer;
+
+impl Server for LoaderServer {
+    type Role = Loader;
+    type State = State;
+    type Cache = ();
+
+    fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
+        let protected_entry = match setup.option("entry") {
+            None | Some("64") => 0,
+            Some("32") => 1,
+            Some(_) => return Err(Refuse::BadOption("entry")),
+        };
+        let vcpus = u16::try_from(machine.vcpus.max(1)).map_err(|_| Refuse::Machine("usable number of CPUs"))?;
+        Ok(State { memory: machine.memory, placed: 0, vcpus, protected_entry, reserved: 0 })
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, _: LoadRequest, effects: &mut Effects<'_, Loader>) -> LoadReply {
+        let bundle = Bundle::new(effects.bundle());
+        let mut placer = Placer::new(vault.placed, effects);
+        let loaded = place(vault, &bundle, &mut placer);
+        let more = placer.finish();
+        match (loaded, more) {
+            (Err(refusal), _) => {
+                let mut line = Line::new();
+                // A name is never so long that the line overflows.
+                let _ = write!(line, "cannot load the guest: {refusal}");
+                effects.emit(LoaderEffect::Log(&line));
+                LoadReply::Refused
+            }
+            (Ok(_), Some(placed)) => {
+                *vault.at(|state| &mut state.placed) = placed;
+                LoadReply::More
+            }
+            (Ok(how), None) => {
+                let mut line = Line::new();
+                let _ = write!(line, "{how}");
+                effects.emit(LoaderEffect::Log(&line));
+                LoadReply::Loaded
+            }
+        }
+    }
+
+    fn event(_: &mut Vault<'_, Self>, event: Never, _: &mut Effects<'_, Loader>) {
+        match event {}
+    }
+}
+
+/// What was loaded, for the log.
+struct Loaded {
+    /// The kernel's format and entry.
+    format: &'static str,
+    /// Entry point.
+    entry: u64,
+    /// Bytes of the kernel, as placed.
+    kernel: u64,
+    /// Bytes of the initial RAM disk.
+    initrd: u64,
+}
+
+impl core::fmt::Display for Loaded {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "guest: {}, entry {:#x}, kernel {} bytes, initrd {} bytes", self.format, self.entry, self.kernel, self.initrd)
+    }
+}
+
+/// Goes through all that is to be placed; the placer leaves out what is there already and what does not fit the answer.
+fn place(state: &State, bundle: &Bundle<'_>, placer: &mut Placer<'_, '_>) -> Result<Loaded, Refusal> {
+    let files = Files::find(bundle)?;
+    let ram = Ram::new(state.memory);
+    acpi::place(state.vcpus, placer);
+    match linux::Header::read(&files.kernel)? {
+        Some(header) => linux::place(&header, &files, ram, state.protected_entry != 0, placer),
+        None => Err(Refusal::Format),
+    }
+}

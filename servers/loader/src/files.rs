@@ -1,0 +1,51 @@
+//! The guest's files in the bundle.
+
+use atoll_sdk::bundle::{Bundle, Entry};
+
+use crate::memory::Ram;
+use crate::placer::Placer;
+use crate::refusal::Refusal;
+
+/// A kernel and what goes with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Files<'b> {
+    pub(crate) kernel: Entry<'b>,
+    pub(crate) initrd: Option<Entry<'b>>,
+    /// Without the line's end.
+    pub(crate) cmdline: Entry<'b>,
+}
+
+impl<'b> Files<'b> {
+    /// Finds them.
+    pub(crate) fn find(bundle: &Bundle<'b>) -> Result<Self, Refusal> {
+        let kernel = bundle.find("guest/kernel")?.ok_or(Refusal::NoKernel)?;
+        let initrd = bundle.find("guest/initrd")?.filter(|file| !file.bytes.is_empty());
+        let none = Entry { name: "guest/cmdline", offset: kernel.offset, bytes: &[] };
+        let cmdline = bundle.find("guest/cmdline")?.unwrap_or(none);
+        // A NUL would end the line for the guest as well.
+        let text = cmdline.bytes.split(|byte| *byte == 0).next().unwrap_or(&[]).trim_ascii_end();
+        Ok(Files { kernel, initrd, cmdline: Entry { bytes: text, ..cmdline } })
+    }
+
+    /// Finds room for the initial RAM disk between `floor` and `ceiling`, as high as it can be.
+    pub(crate) fn place_initrd(&self, ram: Ram, floor: u64, ceiling: u64) -> Result<Initrd, Refusal> {
+        let Some(file) = &self.initrd else { return Ok(Initrd { at: 0, size: 0 }) };
+        let size = file.bytes.len() as u64;
+        let no_room = Refusal::NoRoom { what: "the initrd above the kernel", size, at: 0 };
+        ram.highest(size, floor, ceiling).map(|at| Initrd { at, size }).ok_or(no_room)
+    }
+
+    /// Copies it there.
+    pub(crate) fn copy_initrd(&self, initrd: Initrd, placer: &mut Placer<'_, '_>) {
+        if let Some(file) = &self.initrd {
+            placer.copy(initrd.at, file);
+        }
+    }
+}
+
+/// Where the initial RAM disk is; both 0 if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Initrd {
+    pub(crate) at: u64,
+    pub(crate) size: u64,
+}

@@ -1,0 +1,90 @@
+//! Spreads a long list of effects over as many answers as it takes.
+//!
+//! The loader goes through the whole list in every activation; each piece has its place in it. Pieces that earlier answers have
+//! committed are passed over, the next ones are emitted until the answer is full, and the rest waits for the next activation. So the code
+//! that decides what goes where knows nothing of answers.
+
+use atoll_protocol::EFFECTS;
+use atoll_protocol::effect::GuestCopy;
+use atoll_protocol::role::{Loader, LoaderEffect};
+use atoll_protocol::units::Gpa;
+use atoll_protocol::vcpu::InitialState;
+use atoll_sdk::Effects;
+use atoll_sdk::bundle::Entry;
+
+/// Bytes written by one effect.
+const CHUNK: usize = 512;
+/// Bytes that an effect takes beside what it writes, at most.
+const ENVELOPE: usize = 40;
+/// Bytes of pieces in one answer: the page, less the state's lines and a line of the log.
+const ROOM: usize = atoll_protocol::PAGE - 512;
+/// Effects beside the pieces: the reply, the state's lines, a line of the log.
+const OTHERS: usize = 4;
+
+/// Where pieces go.
+pub(crate) struct Placer<'p, 'e> {
+    effects: &'p mut Effects<'e, Loader>,
+    /// Pieces passed over or emitted.
+    count: u32,
+    /// Pieces that earlier answers have committed.
+    skip: u32,
+    room: usize,
+    slots: usize,
+    full: bool,
+}
+
+impl<'p, 'e> Placer<'p, 'e> {
+    /// A placer that passes over the first `skip` pieces.
+    pub(crate) fn new(skip: u32, effects: &'p mut Effects<'e, Loader>) -> Self {
+        Placer { effects, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, full: false }
+    }
+
+    /// How many pieces are placed, if that is not all of them.
+    pub(crate) fn finish(self) -> Option<u32> {
+        self.full.then_some(self.count)
+    }
+
+    fn piece(&mut self, size: usize, effect: LoaderEffect<'_>) {
+        if self.full {
+            return;
+        }
+        if self.count >= self.skip {
+            let Some(room) = self.room.checked_sub(size + ENVELOPE).filter(|_| self.slots > 0) else {
+                self.full = true;
+                return;
+            };
+            self.room = room;
+            self.slots -= 1;
+            self.effects.emit(effect);
+        }
+        self.count += 1;
+    }
+
+    /// Writes bytes; leaves out stretches of zeros, which is what fresh guest memory holds.
+    pub(crate) fn write(&mut self, gpa: u64, bytes: &[u8]) {
+        for (chunk, at) in bytes.chunks(CHUNK).zip((gpa..).step_by(CHUNK)) {
+            if chunk.iter().any(|byte| *byte != 0) {
+                self.piece(chunk.len(), LoaderEffect::GuestWrite(Gpa(at), chunk));
+            }
+        }
+    }
+
+    /// Copies a file, or part of one.
+    pub(crate) fn copy(&mut self, gpa: u64, file: &Entry<'_>) {
+        if !file.bytes.is_empty() {
+            let copy = GuestCopy { gpa: Gpa(gpa), offset: file.offset, length: file.bytes.len() as u64 };
+            self.piece(size_of::<GuestCopy>(), LoaderEffect::GuestCopy(copy));
+        }
+    }
+
+    /// Gives the first vCPU its state.
+    pub(crate) fn initial(&mut self, state: &InitialState) {
+        self.piece(size_of::<InitialState>(), LoaderEffect::Initial(0, state));
+    }
+}
+
+/// Part of a file in the bundle; `None` if it is not all there.
+pub(crate) fn part<'b>(file: &Entry<'b>, start: u64, length: u64) -> Option<Entry<'b>> {
+    let bytes = file.bytes.get(usize::try_from(start).ok()?..)?.get(..usize::try_from(length).ok()?)?;
+    Some(Entry { offset: file.offset + start, bytes, ..*file })
+}
