@@ -1,3 +1,162 @@
-//! An MC146818 real-time clock.
+//! An MC146818 real-time clock with 128 bytes of CMOS RAM, as a PC has it behind ports 0x70 (index) and 0x71 (data).
+//!
+//! - [`calendar`] and [`format`]: seconds as a date, and a date as registers.
+//! - [`state`]: how time runs.
+//! - [`interrupts`]: flags, alarm and the interrupt line (line 0 of the set-up).
+//!
+//! Time is the host's wall clock at the start plus what the time-stamp counter says; the guest may set it. The century is at location
+//! 0x32 (the FADT's CENTURY). Not there: daylight saving, square wave, and other time bases than 32,768 Hz.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::Machine;
+use atoll_protocol::role::{Clock as ClockRole, DeviceEvent, PortRequest};
+use atoll_sdk::{Clock, Effects, Refuse, Server, Vault};
+
+use crate::calendar::Date;
+use crate::state::{DIVIDER_RESET, HOURS_24, PENDING, RtcState, Run, SET, UPDATE, UPDATING, VALID};
+
+mod calendar;
+mod format;
+mod interrupts;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+/// The locations that show the time.
+const TIME: [u8; 8] = [0x00, 0x02, 0x04, 0x06, 0x07, 0x08, 0x09, 0x32];
+
+/// The server.
+#[derive(Debug)]
+pub struct RtcServer;
+
+impl Server for RtcServer {
+    type Role = ClockRole;
+    type State = RtcState;
+    type Cache = ();
+
+    fn start(machine: &Machine, setup: &Setup<'_>) -> Result<RtcState, Refuse> {
+        let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;
+        // As a BIOS leaves it: divider for 32,768 Hz, 1,024 Hz periodic rate (off), BCD, 24 hours.
+        let (a, b) = (0x26, HOURS_24);
+        let clock = Clock::new(machine);
+        let run = Run { zero_seconds: machine.wall_seconds, clock, a, b, line, ..Run::default() };
+        Ok(RtcState { run, ram: [0; 128] })
+    }
+
+    fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, ClockRole>) {
+        let run = vault.at(|s| &mut s.run);
+        run.zero = effects.now().0;
+        run.seen = run.zero;
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, ClockRole>) -> u32 {
+        // A word written to the index port is index and data, as on the ISA bus.
+        let mut value = [0; 4];
+        let written = request.write.map(u32::to_le_bytes);
+        for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
+            let data = request.port.wrapping_add(place as u16) & 1 != 0;
+            match (written.and_then(|bytes| bytes.get(place).copied()), data) {
+                (Some(byte), false) => vault.at(|s| &mut s.run).index = byte & 0x7f,
+                (Some(byte), true) => write(vault, byte, effects),
+                // The index cannot be read back.
+                (None, false) => *byte = 0xff,
+                (None, true) => *byte = read(vault, effects),
+            }
+        }
+        u32::from_le_bytes(value)
+    }
+
+    fn event(vault: &mut Vault<'_, Self>, event: DeviceEvent, effects: &mut Effects<'_, ClockRole>) {
+        let DeviceEvent::Timer(timer) = event;
+        interrupts::expired(vault, timer, effects);
+    }
+}
+
+fn read(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_, ClockRole>) -> u8 {
+    let now = effects.now().0;
+    match vault.run.index {
+        0x0a => vault.run.a | if vault.run.updating(now) { UPDATING } else { 0 },
+        0x0b => vault.run.b,
+        0x0c => {
+            interrupts::settle(vault, now);
+            let flags = vault.run.flags;
+            let pending = if flags & vault.run.b != 0 { PENDING } else { 0 };
+            vault.at(|s| &mut s.run).flags = 0;
+            interrupts::update(vault, effects);
+            flags | pending
+        }
+        0x0d => VALID,
+        location => {
+            let shown = if vault.run.held() { None } else { vault.show(location, Date::at(vault.run.seconds(now))) };
+            shown.or(vault.ram.get(usize::from(location)).copied()).unwrap_or(0xff)
+        }
+    }
+}
+
+fn write(vault: &mut Vault<'_, RtcServer>, value: u8, effects: &mut Effects<'_, ClockRole>) {
+    let now = effects.now().0;
+    interrupts::settle(vault, now);
+    match vault.run.index {
+        0x0a => control(vault, value & !UPDATING, vault.run.b, now),
+        // Setting the time takes the update interrupt's enable bit away (data sheet, register B).
+        0x0b => control(vault, vault.run.a, if value & SET != 0 { value & !UPDATE } else { value }, now),
+        0x0c | 0x0d => return,
+        location => {
+            let live = TIME.contains(&location) && !vault.run.held();
+            if live {
+                hold(vault, now);
+            }
+            if let Some(byte) = vault.at(|s| &mut s.ram).get_mut(usize::from(location)) {
+                *byte = value;
+            }
+            if live {
+                let seconds = vault.stored().seconds();
+                run_from(vault, seconds, now);
+            }
+        }
+    }
+    interrupts::update(vault, effects);
+}
+
+/// Writes registers A and B: the time may stop or go on by that.
+fn control(vault: &mut Vault<'_, RtcServer>, a: u8, b: u8, now: u64) {
+    let (held, was_reset) = (vault.run.held(), vault.run.a & DIVIDER_RESET == DIVIDER_RESET);
+    let holds = Run { a, b, ..vault.run }.held();
+    if holds && !held {
+        hold(vault, now);
+    }
+    let run = vault.at(|s| &mut s.run);
+    (run.a, run.b) = (a, b);
+    if held && !holds {
+        let seconds = vault.stored().seconds();
+        run_from(vault, seconds, now);
+        if was_reset {
+            // The first update comes half a second after the divider is released (data sheet, "Divider control").
+            let run = vault.at(|s| &mut s.run);
+            run.zero_seconds = seconds;
+            run.zero = now.saturating_sub(run.second() / 2);
+        }
+        vault.at(|s| &mut s.run).seen = now;
+    }
+}
+
+/// Puts the time that is shown into the locations, where it can be changed.
+fn hold(vault: &mut Vault<'_, RtcServer>, now: u64) {
+    let date = Date::at(vault.run.seconds(now));
+    for location in TIME {
+        let shown = vault.show(location, date);
+        if let (Some(byte), Some(shown)) = (vault.at(|s| &mut s.ram).get_mut(usize::from(location)), shown) {
+            *byte = shown;
+        }
+    }
+}
+
+/// Lets the time run from `seconds`. Seconds begin when they have begun before: setting the time does not touch the divider.
+fn run_from(vault: &mut Vault<'_, RtcServer>, seconds: u64, now: u64) {
+    let run = vault.at(|s| &mut s.run);
+    let into = now.saturating_sub(run.zero) % run.second();
+    run.zero_seconds = seconds;
+    run.zero = now - into;
+}
