@@ -7,11 +7,12 @@
 
 #![no_std]
 #![no_main]
-#![allow(dead_code)] // until the machine uses it
 
 mod boot;
+mod machine;
 mod memory;
 mod panic;
+mod svm;
 mod x86;
 
 use boot::BootInfo;
@@ -19,7 +20,5 @@ use memory::frames::Frames;
 
 /// What boot hands over to.
 fn main(boot: BootInfo, frames: Frames) -> ! {
-    // machine and svm join here
-    log!("no machine; ACPI root at {:#x}, {} regions, {} frames", boot.rsdp.0, boot.memory().len(), frames.free_count());
-    x86::exit::exit(16)
+    machine::run(&boot, frames)
 }

@@ -1,3 +1,155 @@
-//! The portable part of the kernel.
+//! The portable part of Atoll's kernel: everything but the hardware. Built and tested on the host against a simulated machine.
+//!
+//! One exit, in reading order:
+//!
+//! 1. [`vcpu`]: the registers and events of a virtual CPU, and its VMCB.
+//! 2. [`exit`]: a #VMEXIT becomes a ticket and a message for the server whose [`routes`] name it.
+//! 3. [`delivery`]: the message is encoded, the server activated, its answer decoded.
+//! 4. [`check`]: every effect is checked, in order, against the server's rights; one that fails faults the server.
+//! 5. [`commit`]: all effects are carried out; completing the [`ticket`] finishes the guest's instruction.
+//! 6. [`run`]: whatever is in the [`mailbox`]es is delivered, events are prepared, and the guest runs on.
+//!
+//! [`machine`] is the one trait between this and the hardware; [`supervise`] is what only the supervisor may do.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod check;
+pub mod commit;
+pub mod delivery;
+pub mod exit;
+pub mod machine;
+pub mod mailbox;
+pub mod report;
+pub mod routes;
+pub mod run;
+pub mod server;
+pub mod statistics;
+pub mod supervise;
+pub mod ticket;
+pub mod timers;
+pub mod vcpu;
+
+use atoll_protocol::SERVERS;
+use atoll_protocol::message::Stop;
+use atoll_protocol::units::{ServerId, Ticks};
+
+use crate::machine::Machine;
+use crate::mailbox::Mailbox;
+use crate::routes::Routes;
+use crate::server::Server;
+use crate::statistics::Statistics;
+use crate::ticket::Tickets;
+use crate::timers::Timers;
+use crate::vcpu::events::Events;
+use crate::vcpu::skip::SkipCache;
+use crate::vcpu::vmcb::Vmcb;
+use crate::vcpu::{Stand, Vcpu};
+
+/// The kernel: its state, and apart from it the pages of the conversation, so that an answer can be read while it is carried out.
+#[repr(C)]
+pub struct Kernel<M: Machine> {
+    /// All but the pages.
+    pub state: State<M>,
+    /// The message and answer pages.
+    pub pages: M::Pages,
+}
+
+/// The kernel's state.
+#[repr(C)]
+pub struct State<M> {
+    /// The virtual CPU: first, since its VMCB must lie at a page boundary.
+    pub vcpu: Vcpu,
+    /// The hardware.
+    pub machine: M,
+    /// The servers, by number; 0 is the supervisor.
+    pub servers: [Server; SERVERS],
+    /// Who gets which exit.
+    pub routes: Routes,
+    /// What waits.
+    pub tickets: Tickets,
+    /// Servers' timers.
+    pub timers: Timers,
+    /// Where the time went.
+    pub statistics: Statistics,
+    /// Servers with something in their mailbox, by bit.
+    pub(crate) ready: u32,
+    /// Where the round of deliveries goes on.
+    pub(crate) turn: u32,
+    /// When the hardware's timer will fire.
+    pub(crate) armed: Ticks,
+    /// Whether the vCPUs may run.
+    pub(crate) running: bool,
+    pub(crate) stopped: Option<Stop>,
+    /// What to leave with.
+    pub(crate) leave: Option<u8>,
+    pub(crate) stray_ports: u64,
+    pub(crate) stray_memory: u64,
+    /// Levels of the machine's lines as their devices drive them.
+    pub(crate) levels: u32,
+    /// Bytes of a string access on their way from one server to another.
+    pub(crate) string: [u8; atoll_protocol::STRING_BYTES],
+    pub(crate) string_length: usize,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// A kernel without servers. Const, so that it can be a static: it is far too large for a stack.
+    pub const fn new(machine: M, pages: M::Pages, vmcb: Vmcb) -> Self {
+        Kernel {
+            state: State {
+                vcpu: Vcpu {
+                    vmcb,
+                    general: [0; 16],
+                    xcr0: 1,
+                    stand: Stand::Stopped,
+                    events: Events::NONE,
+                    skip: SkipCache::EMPTY,
+                },
+                machine,
+                servers: [const { Server::EMPTY }; SERVERS],
+                routes: Routes::NONE,
+                tickets: Tickets::NONE,
+                timers: Timers::NONE,
+                statistics: Statistics::NONE,
+                ready: 0,
+                turn: 0,
+                armed: Ticks(u64::MAX),
+                running: false,
+                stopped: None,
+                leave: None,
+                stray_ports: 0,
+                stray_memory: 0,
+                levels: 0,
+                string: [0; atoll_protocol::STRING_BYTES],
+                string_length: 0,
+            },
+            pages,
+        }
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// A server, if the number is one.
+    #[inline(always)]
+    pub(crate) fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(usize::from(id.0))
+    }
+
+    /// A server, to change it.
+    #[inline(always)]
+    pub(crate) fn server_mut(&mut self, id: ServerId) -> Option<&mut Server> {
+        self.servers.get_mut(usize::from(id.0))
+    }
+
+    /// Puts something into a server's mailbox and sees to it that it is delivered.
+    #[inline(always)]
+    pub(crate) fn post(&mut self, to: ServerId, what: impl FnOnce(&mut Mailbox)) {
+        if let Some(server) = self.servers.get_mut(usize::from(to.0)) {
+            what(&mut server.mailbox);
+            self.ready |= 1 << to.0;
+        }
+    }
+}

@@ -114,16 +114,30 @@ impl Frames {
 
     /// A stretch from the top of the highest range that has room, not cleared, never given back: guest memory, at boot.
     pub(crate) fn alloc_contiguous(&mut self, bytes: u64, align: u64) -> Option<Hpa> {
-        let bytes = bytes.checked_next_multiple_of(PAGE_SIZE)?;
-        let align = align.max(PAGE_SIZE);
-        let fits = |range: &Range<u64>| range.end.checked_sub(bytes).map(|at| at - at % align).filter(|at| *at >= range.start);
-        let place = (0..RANGES).filter(|i| fits(&self.ranges[*i]).is_some()).max_by_key(|i| self.ranges[*i].start)?;
+        let (place, address) = self.stretch(bytes, align)?;
         let range = self.ranges[place].clone();
-        let address = fits(&range)?;
         self.ranges[place].end = address;
         self.free -= (range.end - address) / PAGE_SIZE;
         self.push(address + bytes, range.end);
         Some(Hpa(address))
+    }
+
+    /// Whether there is such a stretch.
+    pub(crate) fn can_contiguous(&self, bytes: u64, align: u64) -> bool {
+        self.stretch(bytes, align).is_some()
+    }
+
+    fn stretch(&self, bytes: u64, align: u64) -> Option<(usize, u64)> {
+        let bytes = bytes.checked_next_multiple_of(PAGE_SIZE)?;
+        let align = align.max(PAGE_SIZE);
+        let fits = |range: &Range<u64>| range.end.checked_sub(bytes).map(|at| at - at % align).filter(|at| *at >= range.start);
+        let found = self.ranges.iter().enumerate().filter_map(|(place, range)| fits(range).map(|at| (place, at)));
+        found.max_by_key(|(_, at)| *at)
+    }
+
+    /// Takes back a frame whose right was given up with [`Frame::into_hpa`], once.
+    pub(crate) fn reclaim(&mut self, address: Hpa) {
+        self.free(Frame::from_hpa(address));
     }
 
     /// How many frames are left.

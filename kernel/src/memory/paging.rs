@@ -5,7 +5,7 @@
 use atoll_protocol::units::Hpa;
 
 use super::direct;
-use super::frames::Frames;
+use super::frames::{Frame, Frames};
 
 /// The smallest page.
 pub(crate) const PAGE_SIZE: u64 = 0x1000;
@@ -123,4 +123,25 @@ pub(super) fn lookup(root: Hpa, address: u64) -> Option<(u64, PageSize)> {
         table = Hpa(found & ADDRESS);
     }
     None
+}
+
+/// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
+pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frames) {
+    let mut table = root;
+    let mut shift = 39;
+    loop {
+        let found = entry(table, address >> shift);
+        if found & PRESENT == 0 {
+            return;
+        }
+        if shift == size.shift() || found & LARGE != 0 {
+            set_entry(table, address >> shift, 0);
+            if shift > 12 && found & LARGE == 0 {
+                frames.free(Frame::from_hpa(Hpa(found & ADDRESS)));
+            }
+            return;
+        }
+        table = Hpa(found & ADDRESS);
+        shift -= 9;
+    }
 }

@@ -42,12 +42,32 @@ pub(super) const BY_EXCEPTION: u64 = 1;
 /// [`Left::how`]: by the watchdog.
 pub(super) const BY_WATCHDOG: u64 = 2;
 
+/// Where an activation begins.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// The server's address space, from [`Space::cr3`].
+    cr3: u64,
+    stack_top: u64,
+    entry: u64,
+}
+
+impl Target {
+    /// Nowhere: for slots without a server.
+    pub(crate) const NONE: Target = Target { cr3: 0, stack_top: 0, entry: 0 };
+
+    /// Into `space` at `entry`, an address in the servers' half. The space must outlive the target's last use.
+    pub(crate) fn new(space: &Space, stack_top: u64, entry: u64) -> Self {
+        Target { cr3: space.cr3(), stack_top, entry }
+    }
+}
+
 impl Core {
-    /// Runs a server at `entry`, an address in the servers' half, until it answers or is stopped. `message` and `length` go to RDI and
-    /// RSI; the stack is as after a call.
+    /// Runs a server until it answers or is stopped. It gets the message's length, and how much of guest memory, of the bundle and of its
+    /// vault is mapped, in RDI, RSI, RDX and R8 (SYSRET needs RCX); the stack is as after a call.
     #[inline(always)]
-    pub(crate) fn activate(&self, space: &Space, entry: u64, stack_top: u64, message: u64, length: u64) -> Outcome {
-        let left = enter(message, length, space.cr3(), stack_top, entry);
+    pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
+        let left = enter(message, guest, bundle, target, vault);
         if left.how == BY_ANSWER { Outcome::Answer(left.value) } else { self.stopped(left.how) }
     }
 
@@ -63,7 +83,7 @@ impl Core {
 
 /// Into ring 3, on this core; comes back through [`answer`] or [`leave`].
 #[unsafe(naked)]
-extern "sysv64" fn enter(message: u64, length: u64, cr3: u64, stack_top: u64, entry: u64) -> Left {
+extern "sysv64" fn enter(message: u64, guest: u64, bundle: u64, target: &Target, vault: u64) -> Left {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -72,19 +92,19 @@ extern "sysv64" fn enter(message: u64, length: u64, cr3: u64, stack_top: u64, en
         "push r14",
         "push r15",
         "mov gs:[{kernel_rsp}], rsp",
+        "mov r9, [rcx + {cr3}]",
         "mov rax, cr3",
-        "cmp rax, rdx",
+        "cmp rax, r9",
         "je 2f",
-        "mov cr3, rdx",
+        "mov cr3, r9",
         "2:",
-        "lea rsp, [rcx - 8]",
-        "mov rcx, r8",
+        "mov rsp, [rcx + {stack_top}]",
+        "sub rsp, 8",
+        "mov rcx, [rcx + {entry}]",
         "mov r11d, 0x202", // interrupts on
         "xor eax, eax",
         "xor ebx, ebx",
-        "xor edx, edx",
         "xor ebp, ebp",
-        "xor r8d, r8d",
         "xor r9d, r9d",
         "xor r10d, r10d",
         "xor r12d, r12d",
@@ -94,6 +114,9 @@ extern "sysv64" fn enter(message: u64, length: u64, cr3: u64, stack_top: u64, en
         "swapgs",
         "sysretq",
         kernel_rsp = const offset_of!(Core, kernel_rsp),
+        cr3 = const offset_of!(Target, cr3),
+        stack_top = const offset_of!(Target, stack_top),
+        entry = const offset_of!(Target, entry),
     )
 }
 

@@ -86,9 +86,10 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
 #[macro_export]
 macro_rules! image {
     ($server:ty) => {
-        /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers.
+        /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers; the fourth,
+        /// RCX, is SYSRET's.
         #[unsafe(no_mangle)]
-        extern "sysv64" fn _start(message: usize, guest: u64, bundle: usize, vault: usize) -> ! {
+        extern "sysv64" fn _start(message: usize, guest: u64, bundle: usize, _: u64, vault: usize) -> ! {
             static mut CACHE: Option<<$server as $crate::Server>::Cache> = None;
             let entry = $crate::ring3::Entry { message, guest, bundle, vault };
             // SAFETY: a server has one thread and is never entered again before it answers: this is the only reference to the cache.

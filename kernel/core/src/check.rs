@@ -1,0 +1,302 @@
+//! The dry run: every effect, in order, against the server's rights and against what is left. After it, commit cannot fail.
+
+use atoll_protocol::effect::{Effect, Forward, Mapping, Offer};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::layout::ram_offset;
+use atoll_protocol::message::Stop;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
+use atoll_protocol::vcpu::{InitialState, SystemRegister};
+use atoll_protocol::{MAIL_BYTES, STRING_BYTES};
+
+use crate::State;
+use crate::machine::Machine;
+use crate::mailbox::RESULTS;
+use crate::server::Server;
+use crate::ticket::{Operation, Ticket};
+
+/// Longest that a ticket may be deferred, in milliseconds.
+const DEFER_MS: u64 = 10_000;
+
+/// What is to be done with an answer that broke no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Commit it.
+    Commit,
+    /// Commit nothing; ask again with registers.
+    NeedRegisters,
+    /// Commit nothing; a compare-and-swap would fail: ask again.
+    Conflict,
+}
+
+/// The check of one answer.
+pub struct Check<'k, M> {
+    pub(crate) state: &'k State<M>,
+    pub(crate) me: ServerId,
+    server: &'k Server,
+    ticket: Option<&'k Ticket>,
+    /// Whether an effect has completed the ticket, or passed it on.
+    closed: bool,
+    verdict: Verdict,
+    results: u8,
+    pub(crate) frames: u64,
+    maps: usize,
+}
+
+impl<'k, M: Machine> Check<'k, M> {
+    /// Begins the check of an answer by `me` to a message with `ticket` (0 for none).
+    #[inline(always)]
+    pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId) -> Self {
+        // The caller has just activated it, so the number is one.
+        let server = state.server(me).unwrap_or(&state.servers[0]);
+        let ticket = if ticket.0 == 0 { None } else { state.tickets.get(ticket).filter(|ticket| ticket.holder == me) };
+        Check { state, me, server, ticket, closed: false, verdict: Verdict::Commit, results: server.results, frames: 0, maps: 0 }
+    }
+
+    /// Checks the next effect; `earlier` are those before it.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    #[inline(always)]
+    pub fn effect(&mut self, effect: &Effect<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+        match effect {
+            Effect::Save(first, count) => {
+                let end = u32::from(*first) + u32::from(*count);
+                require(*count > 0 && end <= u32::from(self.server.limits.vault_lines), Reason::OutsideVault)
+            }
+            Effect::Leaf(_) => self.complete(|operation| operation == Operation::Cpuid),
+            Effect::Value(_) => self.complete(|operation| {
+                use Operation::{Hypercall, MmioRead, MmioWrite, MsrRead, PortRead, PortWrite};
+                matches!(operation, PortRead | PortWrite | MsrRead | MmioRead | MmioWrite | Hypercall)
+            }),
+            Effect::Done => self.complete(|operation| {
+                use Operation::{Load, MmioWrite, MsrWrite, PortWrite, PortWriteString};
+                matches!(operation, PortWrite | MsrWrite | MmioWrite | PortWriteString | Load)
+            }),
+            _ => self.other(effect, earlier),
+        }
+    }
+
+    #[inline(never)]
+    fn other(&mut self, effect: &Effect<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+        let role = self.server.role;
+        match effect {
+            Effect::Data(bytes) => self.complete(
+                |operation| matches!(operation, Operation::PortReadString(length) if usize::from(length) == bytes.len()),
+            ),
+            Effect::Exception(exception) => {
+                require(exception.0.vector < 32 && exception.0.vector != 2 && exception.0.has_error <= 1, Reason::BadValue)?;
+                self.complete(|operation| {
+                    matches!(operation, Operation::MsrRead | Operation::MsrWrite | Operation::Emulate | Operation::Finish)
+                })
+            }
+            Effect::Resume => {
+                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish | Operation::Load))
+            }
+            Effect::Forward(forward, bytes) => {
+                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
+                forward_makes_sense(&forward.0, bytes.len())
+            }
+            Effect::NeedRegisters => {
+                let open = self.ticket.ok_or(Reason::WrongTicket)?;
+                let alone = earlier.iter().all(|effect| matches!(effect, Effect::Save(..)));
+                require(open.operation == Operation::Emulate && !open.asked && alone && !self.closed, Reason::WrongNeed)?;
+                self.closed = true;
+                self.verdict = Verdict::NeedRegisters;
+                Ok(())
+            }
+            Effect::Defer(until) => {
+                self.complete(|operation| operation == Operation::Mail)?;
+                let longest = self.state.machine.now().after(Ticks(self.state.machine.tsc_khz().wrapping_mul(DEFER_MS)));
+                require(until.0 <= longest, Reason::BadValue)
+            }
+            Effect::Reply(ticket, bytes) => {
+                let open = self.state.tickets.get(*ticket).filter(|open| open.holder == self.me);
+                let open = open.ok_or(Reason::WrongTicket)?;
+                require(open.operation == Operation::Mail, Reason::WrongReply)?;
+                let again = earlier.iter().any(|effect| matches!(effect, Effect::Reply(other, _) if other == ticket));
+                require(!again, Reason::WrongTicket)?;
+                if self.ticket.is_some_and(|own| core::ptr::eq(own, open)) {
+                    require(!self.closed, Reason::WrongTicket)?;
+                    self.closed = true;
+                }
+                require(bytes.len() <= MAIL_BYTES, Reason::BadValue)
+            }
+            Effect::Register(number, _) => {
+                require(role == RoleKind::Mmu, Reason::WrongRole)?;
+                require(*number < 16 && self.ticket.is_some(), Reason::BadValue)
+            }
+            Effect::System(register, _) => {
+                let may = match role {
+                    RoleKind::Mmu => true,
+                    RoleKind::Msr => matches!(register, SystemRegister::Efer | SystemRegister::Pat | SystemRegister::Tsc),
+                    _ => false,
+                };
+                require(may, Reason::WrongRole)?;
+                require(self.ticket.is_some(), Reason::BadValue)
+            }
+            Effect::Initial(vcpu, state) => {
+                require(role == RoleKind::Loader, Reason::WrongRole)?;
+                require(*vcpu == 0 && state.len() == size_of::<InitialState>(), Reason::BadValue)
+            }
+            Effect::Offer(offer) => {
+                require(role == RoleKind::Irqchip, Reason::WrongRole)?;
+                require(offer.0.vcpu == 0 && offer.0.kind <= Offer::EXTERNAL && offer.0.nmi <= 1, Reason::BadValue)
+            }
+            Effect::GuestWrite(gpa, bytes) => {
+                require(self.server.grants.guest_write, Reason::NotGranted)?;
+                self.in_memory(gpa.0, bytes.len() as u64)
+            }
+            Effect::GuestCas(cas) => {
+                require(self.server.grants.guest_write, Reason::NotGranted)?;
+                let cas = cas.0;
+                require(matches!(cas.size, 1 | 2 | 4 | 8) && cas.gpa.0.is_multiple_of(cas.size), Reason::BadValue)?;
+                self.in_memory(cas.gpa, cas.size)?;
+                if !self.state.machine.guest_holds(cas.gpa, cas.old, cas.size) {
+                    self.verdict = Verdict::Conflict;
+                }
+                Ok(())
+            }
+            Effect::GuestCopy(copy) => {
+                require(self.server.grants.guest_write && self.server.grants.bundle, Reason::NotGranted)?;
+                let end = copy.0.offset.checked_add(copy.0.length).ok_or(Reason::BadValue)?;
+                require(end <= self.state.machine.bundle_size(), Reason::BadValue)?;
+                self.in_memory(copy.0.gpa, copy.0.length)
+            }
+            Effect::Map(mapping) => {
+                self.mapping(&mapping.0)?;
+                self.maps += 1;
+                require(self.state.machine.can_map(self.maps), Reason::Exhausted)
+            }
+            Effect::Unmap(mapping) => self.mapping(&mapping.0),
+            Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
+            Effect::Arm(timer, _) | Effect::Disarm(timer) => self.timer(*timer),
+            Effect::PortOut(port, size, _) => self.port(*port, *size),
+            Effect::PortIn(port, size) => {
+                self.port(*port, *size)?;
+                self.result()
+            }
+            Effect::Fill(fifo, bytes) => {
+                self.port(fifo.status, 1)?;
+                self.port(fifo.data, 1)?;
+                require(fifo.burst > 0 && bytes.len() <= usize::from(u16::MAX), Reason::BadValue)?;
+                self.result()
+            }
+            Effect::Drain(fifo, max) => {
+                self.port(fifo.status, 1)?;
+                self.port(fifo.data, 1)?;
+                require(usize::from(*max) <= MAIL_BYTES, Reason::BadValue)?;
+                self.result()
+            }
+            Effect::Mail(to, bytes) => {
+                self.credit(*to, earlier)?;
+                require(bytes.len() <= MAIL_BYTES, Reason::BadValue)
+            }
+            Effect::Request(to, _, bytes) => {
+                require(role == RoleKind::Supervisor, Reason::WrongRole)?;
+                self.credit(*to, earlier)?;
+                let earlier = earlier.iter().filter(|effect| matches!(effect, Effect::Request(..))).count();
+                require(earlier == 0 && self.state.tickets.free_slot().is_some(), Reason::Exhausted)?;
+                require(bytes.len() <= MAIL_BYTES, Reason::BadValue)?;
+                self.result()
+            }
+            Effect::Log(_) => Ok(()),
+            Effect::Query(_) => {
+                require(role == RoleKind::Control, Reason::WrongRole)?;
+                self.result()
+            }
+            Effect::Stop(why) => match (role, why) {
+                (RoleKind::Supervisor, _) | (RoleKind::Power, Stop::PowerOff | Stop::Reset) => Ok(()),
+                (RoleKind::Loader, Stop::Refused) => self.complete(|operation| operation == Operation::Load),
+                _ => Err(Reason::WrongRole),
+            },
+            Effect::Supervise(supervise) => {
+                require(role == RoleKind::Supervisor, Reason::WrongRole)?;
+                self.supervise(supervise, earlier)
+            }
+            Effect::Save(..) | Effect::Leaf(_) | Effect::Value(_) | Effect::Done => Ok(()),
+        }
+    }
+
+    /// Checks what can only be said at the end: that the ticket is not left open.
+    ///
+    /// # Errors
+    /// The rule that the answer as a whole breaks.
+    #[inline(always)]
+    pub fn finish(&self) -> Result<Verdict, Reason> {
+        require(self.ticket.is_none() || self.closed, Reason::TicketOpen)?;
+        Ok(self.verdict)
+    }
+
+    #[inline(always)]
+    fn complete(&mut self, fits: impl FnOnce(Operation) -> bool) -> Result<(), Reason> {
+        let open = self.ticket.ok_or(Reason::WrongTicket)?;
+        require(!self.closed, Reason::TicketOpen)?;
+        require(fits(open.operation), Reason::WrongReply)?;
+        self.closed = true;
+        Ok(())
+    }
+
+    fn in_memory(&self, gpa: Gpa, length: u64) -> Result<(), Reason> {
+        let size = self.state.machine.guest_size();
+        let last = gpa.0.checked_add(length.max(1) - 1).ok_or(Reason::OutsideMemory)?;
+        let first = ram_offset(size, gpa.0).ok_or(Reason::OutsideMemory)?;
+        // RAM below and above the devices' gap is one piece of host memory, but not of the guest's addresses.
+        require(ram_offset(size, last).is_some_and(|end| end - first == last - gpa.0), Reason::OutsideMemory)
+    }
+
+    fn mapping(&self, mapping: &Mapping) -> Result<(), Reason> {
+        require(self.server.role == RoleKind::Mmu, Reason::WrongRole)?;
+        require(matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4, Reason::BadValue)?;
+        require(mapping.gpa.0.is_multiple_of(mapping.size), Reason::BadValue)?;
+        self.in_memory(mapping.gpa, mapping.size)
+    }
+
+    fn timer(&self, timer: TimerId) -> Result<(), Reason> {
+        require(timer.0 < self.server.limits.timers, Reason::NotGranted)
+    }
+
+    fn port(&self, port: u16, size: u8) -> Result<(), Reason> {
+        require(matches!(size, 1 | 2 | 4), Reason::BadValue)?;
+        require(self.server.grants.has_port(port, size), Reason::NotGranted)
+    }
+
+    fn result(&mut self) -> Result<(), Reason> {
+        self.results = self.results.saturating_add(1);
+        require(self.results <= RESULTS, Reason::Credit)
+    }
+
+    fn credit(&self, to: ServerId, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+        let credit = self.server.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0);
+        require(credit > 0, Reason::NotGranted)?;
+        let same = |effect: &&Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
+        let sent = earlier.iter().filter(same).count();
+        let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
+        require(sent + outstanding < usize::from(credit), Reason::Credit)
+    }
+}
+
+#[inline(always)]
+pub(crate) fn require(holds: bool, reason: Reason) -> Result<(), Reason> {
+    if holds { Ok(()) } else { Err(reason) }
+}
+
+fn forward_makes_sense(forward: &Forward, bytes: usize) -> Result<(), Reason> {
+    let register = |number: u8| number < 20;
+    let size = matches!(forward.size, 1 | 2 | 4) || (forward.size == 8 && forward.space == Forward::MMIO);
+    let single = forward.count == 1 && bytes == 0;
+    let string = forward.space == Forward::PORT && forward.finish == Forward::RETURN && forward.count > 0;
+    let length = forward.count as usize * usize::from(forward.size);
+    let string = string && length <= STRING_BYTES && (bytes == length || (forward.write == 0 && bytes == 0));
+    let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || register(forward.source) || bytes > 0;
+    let finish = match forward.finish {
+        Forward::LOAD => {
+            forward.write == 0 && register(forward.register) && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1
+        }
+        Forward::STORE => forward.write == 1,
+        Forward::RETURN => true,
+        _ => false,
+    };
+    let space = forward.space == Forward::MMIO || (forward.space == Forward::PORT && forward.address <= 0xffff);
+    require(size && (single || string) && source && finish && space && forward.write <= 1, Reason::BadValue)
+}

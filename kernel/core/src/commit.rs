@@ -1,0 +1,306 @@
+//! Carrying out an answer's effects, in order. All of them were checked: nothing here can fail.
+
+use atoll_protocol::MAIL_BYTES;
+use atoll_protocol::effect::{Effect, Fifo, Forward, Signal};
+use atoll_protocol::message::Stop;
+use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks, TimerId};
+use atoll_protocol::vcpu::{InitialState, SystemRegister};
+use zerocopy::FromBytes;
+
+use crate::State;
+use crate::delivery::Step;
+use crate::machine::Machine;
+use crate::mailbox::{Kind, Letter};
+use crate::ticket::{Operation, Ticket};
+use crate::vcpu::Stand;
+
+/// The supervisor's number.
+const SUPERVISOR: ServerId = ServerId(0);
+
+impl<M: Machine> State<M> {
+    /// Commits an answer by `from` to the message with `ticket`.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, from: ServerId, ticket: TicketId, answer: &[Effect<'_>]) -> Step {
+        let mut step = Step::Committed;
+        for effect in answer {
+            match effect {
+                Effect::Save(first, count) => self.machine.commit_vault(from, *first, *count),
+                Effect::Leaf(leaf) => {
+                    let leaf = leaf.0;
+                    self.vcpu.vmcb.save.rax = u64::from(leaf.eax);
+                    self.vcpu.set_register(1, u64::from(leaf.ecx));
+                    self.vcpu.set_register(2, u64::from(leaf.edx));
+                    self.vcpu.set_register(3, u64::from(leaf.ebx));
+                    self.finish_exit(ticket);
+                }
+                Effect::Value(value) => step = self.finish_access(ticket, value.0),
+                Effect::Done => step = self.finish_access(ticket, 0),
+                _ => self.other(from, ticket, effect, &mut step),
+            }
+        }
+        step
+    }
+
+    #[inline(never)]
+    fn other(&mut self, from: ServerId, ticket: TicketId, effect: &Effect<'_>, step: &mut Step) {
+        match effect {
+            Effect::Data(bytes) => {
+                self.keep_string(bytes);
+                *step = self.finish_access(ticket, 0);
+            }
+            Effect::Exception(exception) => {
+                self.vcpu.raise(&exception.0);
+                self.resume(ticket);
+            }
+            Effect::Resume => self.resume(ticket),
+            Effect::Forward(forward, bytes) => {
+                self.keep_string(bytes);
+                if let Some(open) = self.tickets.get_mut(ticket) {
+                    open.forward = forward.0;
+                    *step = Step::Forward;
+                }
+            }
+            Effect::Defer(until) => {
+                if let Some(open) = self.tickets.get_mut(ticket) {
+                    open.deadline = until.0;
+                    self.arm(until.0);
+                }
+            }
+            Effect::Reply(to, bytes) => self.answer_request(*to, Some(bytes)),
+            Effect::Register(number, value) => self.vcpu.set_register(usize::from(*number), value.0),
+            Effect::System(register, value) => {
+                self.vcpu.set_system(*register, value.0, self.machine.now().0);
+                if *register == SystemRegister::Xcr0 {
+                    self.machine.set_xcr0(value.0);
+                }
+            }
+            Effect::Initial(_, state) => {
+                if let Ok(state) = InitialState::read_from_bytes(state) {
+                    self.vcpu.initialise(&state);
+                }
+            }
+            Effect::Offer(offer) => self.vcpu.events.offer(offer.0),
+            Effect::GuestWrite(gpa, bytes) => self.machine.guest_write(gpa.0, bytes),
+            Effect::GuestCas(cas) => self.machine.guest_swap(cas.0),
+            Effect::GuestCopy(copy) => self.machine.guest_copy(copy.0.gpa, copy.0.offset, copy.0.length),
+            Effect::Map(mapping) => self.machine.map(mapping.0),
+            Effect::Unmap(mapping) => {
+                self.machine.unmap(mapping.0);
+                self.vcpu.vmcb.control.tlb_control = 1;
+            }
+            Effect::Line(line, signal) => self.line(*line, *signal),
+            Effect::Arm(timer, at) => {
+                self.timers.arm(from, *timer, at.0);
+                self.forget_timer(from, *timer);
+                self.arm(at.0);
+            }
+            Effect::Disarm(timer) => {
+                self.timers.disarm(from, *timer);
+                self.forget_timer(from, *timer);
+            }
+            Effect::PortOut(port, size, value) => self.machine.port_out(*port, *size, *value),
+            Effect::PortIn(port, size) => {
+                let value = self.machine.port_in(*port, *size);
+                self.result(from, Kind::PortValue(value), &[]);
+            }
+            Effect::Fill(fifo, bytes) => {
+                let taken = self.fill(*fifo, bytes);
+                self.result(from, Kind::Filled(taken), &[]);
+            }
+            Effect::Drain(fifo, max) => self.drain_device(from, *fifo, *max),
+            Effect::Mail(to, bytes) => self.mail(from, *to, Kind::Mail, bytes),
+            Effect::Request(to, token, bytes) => self.request(from, *to, *token, bytes),
+            Effect::Log(text) => self.log(from, text),
+            Effect::Query(query) => self.query(from, *query),
+            Effect::Stop(why) => {
+                if from == SUPERVISOR {
+                    self.running = false;
+                } else {
+                    self.tickets.close(ticket);
+                    self.stop(*why);
+                }
+            }
+            Effect::Supervise(supervise) => self.carry_out(supervise),
+            Effect::NeedRegisters | Effect::Save(..) | Effect::Leaf(_) | Effect::Value(_) | Effect::Done => {}
+        }
+    }
+
+    /// The exit's own instruction is done.
+    #[inline(always)]
+    fn finish_exit(&mut self, ticket: TicketId) {
+        if let Some(open) = self.tickets.get_mut(ticket) {
+            open.operation = Operation::None;
+            let next = open.next_rip;
+            self.vcpu.advance(next);
+            self.vcpu.stand = Stand::Runnable;
+        }
+    }
+
+    /// A device access is done: the exit's own, or a forwarded one.
+    #[inline(always)]
+    pub(crate) fn finish_access(&mut self, ticket: TicketId, value: u64) -> Step {
+        let Some(open) = self.tickets.get_mut(ticket) else { return Step::Committed };
+        let Ticket { operation, next_rip, forward, .. } = *open;
+        if operation == Operation::Load {
+            open.operation = Operation::None;
+            self.post(SUPERVISOR, |mailbox| mailbox.loaded = true);
+            return Step::Committed;
+        }
+        if forward.count != 0 {
+            return self.finish_forward(ticket, &forward, value);
+        }
+        open.operation = Operation::None;
+        match operation {
+            Operation::PortRead => self.vcpu.load_register(0, value, forward.size),
+            Operation::MsrRead => {
+                self.vcpu.vmcb.save.rax = value & 0xffff_ffff;
+                self.vcpu.set_register(2, value >> 32);
+            }
+            Operation::Hypercall => self.vcpu.vmcb.save.rax = value,
+            _ => {}
+        }
+        self.vcpu.advance(next_rip);
+        self.vcpu.stand = Stand::Runnable;
+        Step::Committed
+    }
+
+    #[inline(always)]
+    fn finish_forward(&mut self, ticket: TicketId, forward: &Forward, value: u64) -> Step {
+        let bits = u32::from(forward.size) * 8;
+        let value = if bits >= 64 { value } else { value & ((1 << bits) - 1) };
+        if forward.finish == Forward::RETURN {
+            return Step::Return(value);
+        }
+        if forward.finish == Forward::LOAD {
+            let shift = 64_u32.saturating_sub(bits) & 63;
+            let value = if forward.sign != 0 { ((value << shift) as i64 >> shift) as u64 } else { value };
+            self.vcpu.load_register(usize::from(forward.register), value, forward.width);
+        }
+        self.tickets.close(ticket);
+        self.vcpu.advance(forward.rip_or_token);
+        self.vcpu.stand = Stand::Runnable;
+        Step::Committed
+    }
+
+    /// The vCPU goes on where it is; the loader is asked again.
+    fn resume(&mut self, ticket: TicketId) {
+        let Some(open) = self.tickets.get_mut(ticket) else { return };
+        let (operation, holder) = (open.operation, open.holder);
+        open.operation = Operation::None;
+        if operation == Operation::Load {
+            self.post(holder, |mailbox| mailbox.load = true);
+        } else {
+            self.vcpu.stand = Stand::Runnable;
+        }
+    }
+
+    fn keep_string(&mut self, bytes: &[u8]) {
+        self.string.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.string_length = bytes.len().min(self.string.len());
+    }
+
+    fn line(&mut self, line: LineId, signal: Signal) {
+        let bit = 1 << line.0;
+        let was = self.levels & bit != 0;
+        let level = signal == Signal::Raise;
+        let rose = (level || signal == Signal::Pulse) && !was;
+        self.levels = if level { self.levels | bit } else { self.levels & !bit };
+        if let (Some(irqchip), true) = (self.routes.lines, rose || was != level) {
+            self.post(irqchip, |mailbox| mailbox.line(line, level, rose));
+        }
+    }
+
+    fn forget_timer(&mut self, server: ServerId, timer: TimerId) {
+        if let Some(server) = self.server_mut(server) {
+            server.mailbox.forget_timer(timer);
+        }
+    }
+
+    /// Sees to it that the hardware's timer fires at `at` or earlier.
+    #[inline(always)]
+    pub(crate) fn arm(&mut self, at: Ticks) {
+        if at < self.armed {
+            self.armed = at;
+            self.machine.arm(at);
+        }
+    }
+
+    fn fill(&mut self, fifo: Fifo, bytes: &[u8]) -> u16 {
+        let mut taken = 0_u16;
+        for burst in bytes.chunks(usize::from(fifo.burst.max(1))) {
+            if self.machine.port_in(fifo.status, 1) as u8 & fifo.mask != fifo.mask {
+                break;
+            }
+            burst.iter().for_each(|byte| self.machine.port_out(fifo.data, 1, u32::from(*byte)));
+            taken = taken.saturating_add(burst.len() as u16);
+        }
+        taken
+    }
+
+    fn drain_device(&mut self, from: ServerId, fifo: Fifo, max: u16) {
+        let mut bytes = [0; MAIL_BYTES];
+        let mut read = 0;
+        for byte in bytes.iter_mut().take(usize::from(max)) {
+            if self.machine.port_in(fifo.status, 1) as u8 & fifo.mask != fifo.mask {
+                break;
+            }
+            *byte = self.machine.port_in(fifo.data, 1) as u8;
+            read += 1;
+        }
+        self.result(from, Kind::Drained, bytes.get(..read).unwrap_or(&[]));
+    }
+
+    /// A result for a server that has a place reserved for it.
+    pub(crate) fn result(&mut self, to: ServerId, kind: Kind, bytes: &[u8]) {
+        if let Some(server) = self.server_mut(to) {
+            server.results = server.results.saturating_add(1);
+        }
+        self.post(to, |mailbox| mailbox.put(&Letter::new(kind, to, bytes)));
+    }
+
+    fn mail(&mut self, from: ServerId, to: ServerId, kind: Kind, bytes: &[u8]) {
+        // Mail to a server that does not run is lost, as bytes to a device that is switched off are.
+        if !self.server(to).is_some_and(crate::server::Server::is_running) {
+            return;
+        }
+        if let Some(count) = self.server_mut(from).and_then(|server| server.outstanding.get_mut(usize::from(to.0))) {
+            *count = count.saturating_add(1);
+        }
+        self.post(to, |mailbox| mailbox.put(&Letter::new(kind, from, bytes)));
+    }
+
+    fn request(&mut self, from: ServerId, to: ServerId, token: u32, bytes: &[u8]) {
+        if let Some(server) = self.server_mut(from) {
+            server.results = server.results.saturating_add(1);
+        }
+        let running = self.server(to).is_some_and(crate::server::Server::is_running);
+        let Some(slot) = self.tickets.free_slot().filter(|_| running) else {
+            self.post(from, |mailbox| mailbox.put(&Letter::new(Kind::GivenUp(token), to, &[])));
+            return;
+        };
+        let ticket = self.tickets.open(slot, Operation::Mail, to, 0);
+        if let Some(open) = self.tickets.get_mut(ticket) {
+            (open.asker, open.token) = (from, token);
+        }
+        self.mail(from, to, Kind::Request(ticket), bytes);
+    }
+
+    /// Completes a request by mail; `None` gives it up.
+    pub(crate) fn answer_request(&mut self, ticket: TicketId, bytes: Option<&[u8]>) {
+        let Some(open) = self.tickets.get(ticket).copied() else { return };
+        self.tickets.close(ticket);
+        let kind = if bytes.is_some() { Kind::Answered(open.token) } else { Kind::GivenUp(open.token) };
+        // Its place was reserved when the request was made.
+        self.post(open.asker, |mailbox| mailbox.put(&Letter::new(kind, open.holder, bytes.unwrap_or(&[]))));
+    }
+
+    /// Stops the vCPUs and tells the supervisor why; the first reason counts.
+    pub(crate) fn stop(&mut self, why: Stop) {
+        self.running = false;
+        self.vcpu.stand = Stand::Stopped;
+        if self.stopped.is_none() {
+            self.stopped = Some(why);
+            self.post(SUPERVISOR, |mailbox| mailbox.stopped = Some(why));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One activation: encode the message, run the server, decode the answer, check all of it, commit all of it.
+
+use atoll_protocol::effect::Effect;
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::{Body, Header, Message};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
+use atoll_protocol::{EFFECTS, PAGE, PANICKED};
+
+use crate::check::{Check, Verdict};
+use crate::machine::{Machine, Outcome, Pages};
+use crate::statistics::record;
+use crate::{Kernel, State};
+
+/// The effects of one answer, decoded once, into the kernel's own memory.
+pub type Answer<'a> = heapless::Vec<Effect<'a>, EFFECTS>;
+
+/// What is to be done after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: all was committed.
+    Committed,
+    /// The ticket goes to the device whose address was named.
+    Forward,
+    /// The forwarded access is done with this value: back to the emulator.
+    Return(u64),
+    /// Nothing was committed: the same exit again, with registers.
+    NeedRegisters,
+    /// Nothing was committed: guest memory changed meanwhile; the same message again.
+    Again,
+    /// Nothing was committed: the server is at fault.
+    Faulted,
+}
+
+/// An activation's cause, for the report: a name and one number that tells it from others of its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause(pub &'static str, pub u64);
+
+/// Takes an answer apart.
+///
+/// # Errors
+/// The reason, and the index of the effect that does not decode or is one too many.
+#[inline(always)]
+pub fn decode(bytes: &[u8]) -> Result<Answer<'_>, (Reason, usize)> {
+    let mut answer = Answer::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (effect, after) = postcard::take_from_bytes(rest).map_err(|_| (Reason::Malformed, answer.len()))?;
+        answer.push(effect).map_err(|_| (Reason::TooManyEffects, EFFECTS))?;
+        rest = after;
+    }
+    Ok(answer)
+}
+
+impl<M: Machine> State<M> {
+    /// The header of a message to `to`, now.
+    #[inline(always)]
+    pub(crate) fn header(&self, to: ServerId, ticket: TicketId) -> Header {
+        let mut header = Header { now: self.machine.now(), ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED };
+        if self.routes.lines == Some(to) {
+            header.tpr = self.vcpu.vmcb.control.vintr as u8;
+            header.accepted = self.vcpu.events.accepted();
+        }
+        header
+    }
+
+    /// Accounts an activation; true if the server has used up its period's run time.
+    #[inline(always)]
+    fn account(&mut self, to: ServerId, began: Ticks) -> bool {
+        let span = self.machine.now().since(began).0;
+        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return false };
+        record(&mut server.time, span);
+        if began > server.period_end {
+            server.period_end = began.after(Ticks(self.machine.tsc_khz().wrapping_mul(100)));
+            server.period_used = 0;
+        }
+        server.period_used = server.period_used.saturating_add(span);
+        server.period_used > server.allowance.0
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Delivers a message that borrows nothing from the kernel.
+    #[inline(always)]
+    pub(crate) fn deliver(&mut self, to: ServerId, ticket: TicketId, cause: Cause, body: Body<'_>) -> Step {
+        let header = self.state.header(to, ticket);
+        let length = encode(&mut self.pages, to, header, body);
+        self.activate(to, &header, length, cause)
+    }
+
+    /// Runs the server on the message in its page, and judges the answer.
+    #[inline(always)]
+    pub(crate) fn activate(&mut self, to: ServerId, header: &Header, length: usize, cause: Cause) -> Step {
+        let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
+        server.remember(header.now, cause);
+        let deadline = header.now.after(server.budget);
+        let step = match self.state.machine.activate(&mut self.pages, to, length, deadline) {
+            Outcome::Answer(length) if length <= PAGE as u64 => self.judge(to, header.ticket, length as usize),
+            Outcome::Answer(length) => Err((self.refuse(to, length), 0)),
+            Outcome::Fault(reason) => Err((reason, 0)),
+        };
+        let overrun = self.state.account(to, header.now);
+        match step {
+            Ok(step) => {
+                if header.accepted != Header::NOT_ACCEPTED {
+                    self.state.vcpu.events.told();
+                }
+                if overrun {
+                    self.state.fault(to, Reason::Overrun, 0);
+                }
+                step
+            }
+            Err((reason, effect)) => {
+                self.state.fault(to, reason, effect);
+                Step::Faulted
+            }
+        }
+    }
+
+    /// An answer's length that is none: the text of a panic, or nonsense.
+    #[cold]
+    fn refuse(&mut self, from: ServerId, length: u64) -> Reason {
+        let text = length.wrapping_sub(PANICKED);
+        if text > PAGE as u64 {
+            return Reason::Oversized;
+        }
+        let text = self.pages.answer(from, text as usize);
+        let text = core::str::from_utf8(text).unwrap_or("(a panic whose text is no text)");
+        self.state.machine.log(format_args!("server {} panicked: {text}", from.0));
+        Reason::Panicked
+    }
+
+    /// Decodes, checks, commits. The answer stays in the server's page meanwhile: the server does not run before all is over, and no
+    /// device can reach the page.
+    #[inline(always)]
+    fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
+        let answer = decode(self.pages.answer(from, length))?;
+        let mut check = Check::new(&self.state, from, ticket);
+        for (index, effect) in answer.iter().enumerate() {
+            check.effect(effect, answer.get(..index).unwrap_or(&[])).map_err(|reason| (reason, index))?;
+        }
+        match check.finish().map_err(|reason| (reason, answer.len()))? {
+            Verdict::Commit => Ok(self.state.commit(from, ticket, &answer)),
+            Verdict::Conflict => Ok(Step::Again),
+            Verdict::NeedRegisters => {
+                if let Some(open) = self.state.tickets.get_mut(ticket) {
+                    open.asked = true;
+                }
+                Ok(Step::NeedRegisters)
+            }
+        }
+    }
+}
+
+/// Writes a message into a server's page; its length.
+#[inline(always)]
+pub(crate) fn encode<P: Pages>(pages: &mut P, to: ServerId, header: Header, body: Body<'_>) -> usize {
+    let message = Message { header: Fixed(header), body };
+    // Every message fits by construction: its parts are bounded well below a page.
+    postcard::to_slice(&message, pages.message(to)).map_or(0, |bytes| bytes.len())
+}

@@ -1,0 +1,108 @@
+//! What the portable part needs of the machine below it: implemented by the x86 kernel, and by a simulated machine in tests.
+
+use core::fmt;
+
+use atoll_protocol::effect::{GuestCas, Mapping, Segment};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::grant::Limits;
+use atoll_protocol::message::Leaf;
+use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
+
+/// How an activation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered with this length (or [`atoll_protocol::PANICKED`] and the length of a text).
+    Answer(u64),
+    /// It did not.
+    Fault(Reason),
+}
+
+/// The message and answer pages of the servers. Apart from [`Machine`], so that an answer can be read while its effects are committed.
+pub trait Pages {
+    /// Where the next message goes.
+    fn message(&mut self, server: ServerId) -> &mut [u8];
+    /// The first `length` bytes of the answer page (fewer if the page is shorter).
+    fn answer(&self, server: ServerId, length: usize) -> &[u8];
+}
+
+/// The machine. Nothing here may fail once the matching check has passed.
+pub trait Machine {
+    /// The pages of the conversation.
+    type Pages: Pages;
+
+    /// The time-stamp counter.
+    fn now(&self) -> Ticks;
+    /// Its frequency in kHz.
+    fn tsc_khz(&self) -> u64;
+    /// Runs one activation; `deadline` is when the watchdog ends it.
+    fn activate(&mut self, pages: &mut Self::Pages, server: ServerId, length: usize, deadline: Ticks) -> Outcome;
+    /// Copies vault lines from the working to the committed copy; the range has been checked.
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16);
+    /// Sees to it that [`HostEvent::Timer`](crate::run::HostEvent) comes at `deadline` or soon after.
+    fn arm(&mut self, deadline: Ticks);
+
+    /// Whether a host event waits to be taken notice of: the guest must not be entered then.
+    fn has_events(&self) -> bool;
+
+    /// Loads the guest's XCR0, whose state stays in the registers across exits.
+    fn set_xcr0(&mut self, value: u64);
+    /// CPUID on the host.
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf;
+    /// Reads a host port of 1, 2 or 4 bytes.
+    fn port_in(&mut self, port: u16, size: u8) -> u32;
+    /// Writes a host port of 1, 2 or 4 bytes.
+    fn port_out(&mut self, port: u16, size: u8, value: u32);
+    /// Lets a host interrupt come again.
+    fn unmask(&mut self, irq: HostIrq);
+
+    /// Bytes of guest memory; 0 before it exists.
+    fn guest_size(&self) -> u64;
+    /// Copies from guest memory; false if it is not all RAM.
+    fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool;
+    /// Eight bytes of guest memory, little-endian; all ones if they are not RAM.
+    fn guest_u64(&self, gpa: Gpa) -> u64;
+    /// Copies to guest memory; checked to be RAM.
+    fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]);
+    /// Copies from the bundle to guest memory; both ranges checked.
+    fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64);
+    /// Whether guest memory holds `value` in `size` bytes; checked to be RAM.
+    fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool;
+    /// Writes the new value of a compare-and-swap. Checked to be RAM, aligned, of 1, 2, 4 or 8 bytes.
+    fn guest_swap(&mut self, cas: GuestCas);
+    /// Whether one mapping can be made without running out of tables.
+    fn can_map(&self, count: usize) -> bool;
+    /// Enters guest memory into the nested page tables.
+    fn map(&mut self, mapping: Mapping);
+    /// Takes it out again and flushes.
+    fn unmap(&mut self, mapping: Mapping);
+
+    /// Bytes of the bundle.
+    fn bundle_size(&self) -> u64;
+    /// Free frames of 4 KiB.
+    fn free_frames(&self) -> u64;
+    /// Whether guest memory of `bytes` can be had.
+    fn can_hold(&self, bytes: u64) -> bool;
+    /// Sets guest memory aside.
+    fn create_machine(&mut self, bytes: u64);
+    /// Makes an address space with stack, vault and pages; frames have been counted.
+    fn create_server(&mut self, server: ServerId, limits: &Limits);
+    /// Maps and fills a segment; frames have been counted and ranges checked.
+    fn fill_segment(&mut self, server: ServerId, segment: &Segment);
+    /// Maps guest memory read-only.
+    fn show_guest(&mut self, server: ServerId);
+    /// Maps the bundle read-only.
+    fn show_bundle(&mut self, server: ServerId);
+    /// Sets the entry point.
+    fn set_entry(&mut self, server: ServerId, entry: u64);
+    /// Takes the address space away.
+    fn destroy_server(&mut self, server: ServerId);
+    /// Seconds since 1970.
+    fn wall_seconds(&self) -> u64;
+    /// Physical address bits.
+    fn physical_bits(&self) -> u32;
+
+    /// Writes a line to the kernel's log.
+    fn log(&mut self, line: fmt::Arguments<'_>);
+    /// Writes what is known of the last fault: registers.
+    fn log_registers(&mut self);
+}

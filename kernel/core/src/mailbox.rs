@@ -1,0 +1,259 @@
+//! What waits for a server. A mailbox is never full: mail is bounded by credits that were checked when it was sent, results by
+//! reserved places, and everything else coalesces.
+
+use atoll_protocol::fault::FaultReport;
+use atoll_protocol::message::{LineChange, Stop};
+use atoll_protocol::units::{HostIrq, LineId, ServerId, TicketId, TimerId};
+use atoll_protocol::{LINES, MAIL_BYTES, TIMERS};
+
+/// Letters that a mailbox holds: the sum of the credits for it, plus [`RESULTS`].
+pub const LETTERS: usize = 40;
+/// Results (of port reads, drains, fills, queries and requests) that a server may have outstanding.
+pub const RESULTS: u8 = 8;
+
+/// What a letter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mail,
+    Request(TicketId),
+    Answered(u32),
+    GivenUp(u32),
+    PortValue(u32),
+    Filled(u16),
+    Drained,
+    Record,
+}
+
+impl Kind {
+    /// Whether it takes one of the receiver's reserved places, rather than the sender's credit.
+    pub(crate) const fn is_result(self) -> bool {
+        !matches!(self, Kind::Mail | Kind::Request(_))
+    }
+}
+
+/// One letter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter {
+    pub(crate) kind: Kind,
+    pub(crate) from: ServerId,
+    length: u16,
+    bytes: [u8; MAIL_BYTES],
+}
+
+impl Letter {
+    pub(crate) const EMPTY: Letter = Letter { kind: Kind::Mail, from: ServerId(0), length: 0, bytes: [0; MAIL_BYTES] };
+
+    pub(crate) fn new(kind: Kind, from: ServerId, content: &[u8]) -> Letter {
+        let mut letter = Letter { kind, from, ..Letter::EMPTY };
+        for (to, from) in letter.bytes.iter_mut().zip(content) {
+            *to = *from;
+            letter.length = letter.length.saturating_add(1);
+        }
+        letter
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+}
+
+/// The next thing for a server to handle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    Start,
+    Load,
+    Accepted,
+    Line(LineChange),
+    Timer(TimerId),
+    HostIrq(HostIrq),
+    Letter,
+    ServerFaulted(FaultReport),
+    ServerStarted(ServerId),
+    Loaded,
+    Stopped(Stop),
+}
+
+/// Small sets, one bit per member.
+fn lowest(set: u32) -> Option<u8> {
+    (set != 0).then(|| set.trailing_zeros() as u8)
+}
+
+/// A server's mailbox.
+pub(crate) struct Mailbox {
+    letters: [Letter; LETTERS],
+    head: usize,
+    count: usize,
+    pub(crate) start: bool,
+    pub(crate) load: bool,
+    pub(crate) accepted: bool,
+    timers: u32,
+    irqs: u32,
+    /// Lines that changed, their levels, and those that rose since the last message.
+    changed: u32,
+    levels: u32,
+    rose: u32,
+    /// To the supervisor.
+    started: u32,
+    faulted: u32,
+    reports: [Option<FaultReport>; atoll_protocol::SERVERS],
+    pub(crate) loaded: bool,
+    pub(crate) stopped: Option<Stop>,
+}
+
+impl Mailbox {
+    pub(crate) const EMPTY: Mailbox = Mailbox {
+        letters: [Letter::EMPTY; LETTERS],
+        head: 0,
+        count: 0,
+        start: false,
+        load: false,
+        accepted: false,
+        timers: 0,
+        irqs: 0,
+        changed: 0,
+        levels: 0,
+        rose: 0,
+        started: 0,
+        faulted: 0,
+        reports: [None; atoll_protocol::SERVERS],
+        loaded: false,
+        stopped: None,
+    };
+
+    /// Adds a letter; the place was checked with the sender's credit.
+    pub(crate) fn put(&mut self, letter: &Letter) {
+        let place = (self.head + self.count) % LETTERS;
+        if let (Some(slot), true) = (self.letters.get_mut(place), self.count < LETTERS) {
+            *slot = *letter;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn timer(&mut self, timer: TimerId) {
+        debug_assert!(usize::from(timer.0) < TIMERS);
+        self.timers |= 1 << timer.0;
+    }
+
+    /// A timer that was armed anew or disarmed has not expired.
+    pub(crate) fn forget_timer(&mut self, timer: TimerId) {
+        self.timers &= !(1 << timer.0);
+    }
+
+    pub(crate) fn irq(&mut self, irq: HostIrq) {
+        self.irqs |= 1 << (irq.0 & 15);
+    }
+
+    pub(crate) fn line(&mut self, line: LineId, level: bool, rose: bool) {
+        debug_assert!(usize::from(line.0) < LINES);
+        let bit = 1 << line.0;
+        self.changed |= bit;
+        self.levels = if level { self.levels | bit } else { self.levels & !bit };
+        self.rose |= if rose { bit } else { 0 };
+    }
+
+    pub(crate) fn server_started(&mut self, server: ServerId) {
+        self.started |= 1 << server.0;
+    }
+
+    pub(crate) fn server_faulted(&mut self, report: FaultReport) {
+        self.faulted |= 1 << report.server.0;
+        if let Some(place) = self.reports.get_mut(usize::from(report.server.0)) {
+            *place = Some(report);
+        }
+    }
+
+    /// The next thing to handle. It stays here until [`Mailbox::done`].
+    pub(crate) fn next(&self) -> Option<Next> {
+        if self.start {
+            return Some(Next::Start);
+        }
+        if self.accepted {
+            return Some(Next::Accepted);
+        }
+        if let Some(line) = lowest(self.changed) {
+            let bit = 1 << line;
+            let change = LineChange { line: LineId(line), level: self.levels & bit != 0, rose: self.rose & bit != 0 };
+            return Some(Next::Line(change));
+        }
+        if let Some(timer) = lowest(self.timers) {
+            return Some(Next::Timer(TimerId(timer)));
+        }
+        if let Some(irq) = lowest(self.irqs) {
+            return Some(Next::HostIrq(HostIrq(irq)));
+        }
+        if self.count > 0 {
+            return Some(Next::Letter);
+        }
+        if let Some(server) = lowest(self.faulted) {
+            return self.reports.get(usize::from(server)).copied().flatten().map(Next::ServerFaulted);
+        }
+        if let Some(server) = lowest(self.started) {
+            return Some(Next::ServerStarted(ServerId(server)));
+        }
+        if self.load {
+            return Some(Next::Load);
+        }
+        if self.loaded {
+            return Some(Next::Loaded);
+        }
+        self.stopped.map(Next::Stopped)
+    }
+
+    /// The letter that [`Next::Letter`] means.
+    pub(crate) fn letter(&self) -> &Letter {
+        self.letters.get(self.head).unwrap_or(&Letter::EMPTY)
+    }
+
+    /// Takes what was handled out.
+    pub(crate) fn done(&mut self, next: Next) {
+        match next {
+            Next::Start => self.start = false,
+            Next::Load => self.load = false,
+            Next::Accepted => self.accepted = false,
+            Next::Line(change) => {
+                self.changed &= !(1 << change.line.0);
+                self.rose &= !(1 << change.line.0);
+            }
+            Next::Timer(timer) => self.timers &= !(1 << timer.0),
+            Next::HostIrq(irq) => self.irqs &= !(1 << irq.0),
+            Next::Letter => {
+                self.head = (self.head + 1) % LETTERS;
+                self.count = self.count.saturating_sub(1);
+            }
+            Next::ServerFaulted(report) => self.faulted &= !(1 << report.server.0),
+            Next::ServerStarted(server) => self.started &= !(1 << server.0),
+            Next::Loaded => self.loaded = false,
+            Next::Stopped(_) => self.stopped = None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_come_in_the_order_they_were_sent() {
+        let mut mailbox = Mailbox::EMPTY;
+        for round in 0..100_u32 {
+            mailbox.put(&Letter::new(Kind::PortValue(round), ServerId(1), &[]));
+            mailbox.put(&Letter::new(Kind::Mail, ServerId(2), &round.to_le_bytes()));
+            assert_eq!(mailbox.letter().kind, Kind::PortValue(round));
+            mailbox.done(Next::Letter);
+            assert_eq!(mailbox.letter().bytes(), &round.to_le_bytes());
+            mailbox.done(Next::Letter);
+            assert!(mailbox.next().is_none());
+        }
+    }
+
+    #[test]
+    fn an_edge_is_not_lost_when_the_line_has_fallen_again() {
+        let mut mailbox = Mailbox::EMPTY;
+        mailbox.line(LineId(4), true, true);
+        mailbox.line(LineId(4), false, false);
+        let Some(Next::Line(change)) = mailbox.next() else { panic!("no line") };
+        assert_eq!(change, LineChange { line: LineId(4), level: false, rose: true });
+        mailbox.done(Next::Line(change));
+        assert!(mailbox.next().is_none());
+    }
+}

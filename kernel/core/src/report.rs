@@ -1,0 +1,118 @@
+//! What goes to people: faults, crashes, logs, and records for the control server.
+
+use atoll_protocol::MAIL_BYTES;
+use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord};
+use atoll_protocol::effect::Query;
+use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::message::Stop;
+use atoll_protocol::units::ServerId;
+
+use crate::State;
+use crate::machine::Machine;
+use crate::mailbox::Kind;
+use crate::server::Standing;
+use crate::statistics::{KINDS, Kind as ExitKind};
+
+/// The code that the host leaves with when the supervisor itself is at fault.
+const HYPERVISOR_FAULT: u8 = 20;
+
+impl<M: Machine> State<M> {
+    /// A server broke a rule: it gets no more messages, the virtual machine stops, and the supervisor is told.
+    #[cold]
+    pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize) {
+        let at = self.machine.now();
+        let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|server| server.is_running()) else { return };
+        server.standing = Standing::Faulted;
+        let report = FaultReport { server: id, generation: server.generation, reason, effect: effect as u8, at };
+        self.machine.log(format_args!(
+            "fault: server {} `{}` (role {}, generation {}) broke a rule: {reason:?} (effect {effect})",
+            id.0,
+            server.name(),
+            server.role.name(),
+            server.generation
+        ));
+        if matches!(reason, Reason::Exception { .. } | Reason::Hang) {
+            self.machine.log_registers();
+        }
+        self.machine.log(format_args!("its last messages, oldest first:"));
+        for past in server.history() {
+            self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0, past.cause.1));
+        }
+        self.abandon_tickets(id);
+        if id.0 == 0 {
+            self.leave = Some(HYPERVISOR_FAULT);
+        } else {
+            self.stop(Stop::ServerFault);
+            self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
+        }
+    }
+
+    /// The guest is gone: where it was.
+    #[cold]
+    pub(crate) fn report_crash(&mut self, what: &str) {
+        let (save, control) = (&self.vcpu.vmcb.save, &self.vcpu.vmcb.control);
+        self.machine.log(format_args!(
+            "the guest crashed: {what}; rip {:#x} rsp {:#x} cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x} rflags {:#x} exit {:#x} {:#x} {:#x} event {:#x}",
+            save.rip,
+            save.rsp,
+            save.cr0,
+            save.cr2,
+            save.cr3,
+            save.cr4,
+            save.efer,
+            save.rflags,
+            control.exit_code,
+            control.exit_info1,
+            control.exit_info2,
+            control.exit_int_info
+        ));
+    }
+
+    /// A server's own line, throttled: each has a number of lines, and one more per [`Machine::tsc_khz`] ticks that pass (a millisecond).
+    pub(crate) fn log(&mut self, from: ServerId, text: &str) {
+        let Some(server) = self.servers.get_mut(usize::from(from.0)) else { return };
+        if server.log_tokens == 0 {
+            return;
+        }
+        server.log_tokens -= 1;
+        let last = if server.log_tokens == 0 { " (its last line: it has written too many)" } else { "" };
+        self.machine.log(format_args!("{}: {text}{last}", server.name()));
+    }
+
+    /// Answers the control server's question with one record; an empty one says that there is no such thing.
+    pub(crate) fn query(&mut self, from: ServerId, query: Query) {
+        let mut page = [0; MAIL_BYTES];
+        let used = match query {
+            Query::Exit(index) => {
+                self.statistics.kind(usize::from(index)).filter(|_| usize::from(index) < KINDS).and_then(|time| {
+                    let record = ExitRecord { index, name: ExitKind::name(usize::from(index)), time: *time };
+                    postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+                })
+            }
+            Query::Server(id) => self.server(id).filter(|server| server.standing != Standing::Empty).and_then(|server| {
+                let record = ServerRecord {
+                    id: id.0,
+                    name: server.name(),
+                    role: server.role,
+                    running: server.is_running(),
+                    generation: server.generation,
+                    time: server.time,
+                };
+                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+            }),
+            Query::Machine => {
+                let record = MachineRecord {
+                    tsc_khz: self.machine.tsc_khz(),
+                    elapsed: self.statistics.elapsed(),
+                    exits: self.statistics.exits,
+                    running: self.running,
+                    free_frames: self.machine.free_frames(),
+                    stray_ports: self.stray_ports,
+                    stray_memory: self.stray_memory,
+                };
+                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+            }
+        };
+        self.result(from, Kind::Record, page.get(..used.unwrap_or(0)).unwrap_or(&[]));
+    }
+}

@@ -1,0 +1,157 @@
+//! Who gets which exit.
+
+use atoll_protocol::grant::Route;
+use atoll_protocol::units::ServerId;
+
+/// No server.
+const NOBODY: u8 = 0xff;
+const RANGES: usize = 32;
+
+/// The ranges of one kind of number, each with its server.
+struct Ranges {
+    ranges: [(u64, u64, u8); RANGES],
+    used: usize,
+}
+
+impl Ranges {
+    const EMPTY: Ranges = Ranges { ranges: [(0, 0, NOBODY); RANGES], used: 0 };
+
+    #[inline(always)]
+    fn find(&self, at: u64) -> Option<ServerId> {
+        let used = self.ranges.iter().take(self.used);
+        used.into_iter().find(|(first, last, _)| *first <= at && at <= *last).map(|(_, _, server)| ServerId(*server))
+    }
+
+    fn overlaps(&self, first: u64, last: u64) -> bool {
+        self.ranges.iter().take(self.used).any(|range| first <= range.1 && range.0 <= last)
+    }
+
+    fn add(&mut self, first: u64, last: u64, server: ServerId) {
+        if let Some(range) = self.ranges.get_mut(self.used) {
+            *range = (first, last, server.0);
+            self.used += 1;
+        }
+    }
+
+    fn remove(&mut self, server: ServerId) {
+        let mut kept = Ranges::EMPTY;
+        for (first, last, owner) in self.ranges.iter().take(self.used).filter(|range| range.2 != server.0) {
+            kept.add(*first, *last, ServerId(*owner));
+        }
+        *self = kept;
+    }
+}
+
+/// All routes of the machine. A route once given belongs to the role; it cannot be given twice.
+pub struct Routes {
+    ports: [u8; 0x1_0000],
+    msrs: Ranges,
+    memory: Ranges,
+    /// CPUID.
+    pub(crate) cpuid: Option<ServerId>,
+    /// VMMCALL.
+    pub(crate) hypercall: Option<ServerId>,
+    /// MSRs without a range.
+    pub(crate) other_msrs: Option<ServerId>,
+    /// Nested faults, string I/O, instructions.
+    pub(crate) mmu: Option<ServerId>,
+    /// Interrupt lines.
+    pub(crate) lines: Option<ServerId>,
+}
+
+impl Routes {
+    /// No routes.
+    pub const NONE: Routes = Routes {
+        ports: [NOBODY; 0x1_0000],
+        msrs: Ranges::EMPTY,
+        memory: Ranges::EMPTY,
+        cpuid: None,
+        hypercall: None,
+        other_msrs: None,
+        mmu: None,
+        lines: None,
+    };
+
+    /// Whose port this is.
+    #[inline(always)]
+    pub(crate) fn port(&self, port: u16) -> Option<ServerId> {
+        self.ports.get(usize::from(port)).filter(|server| **server != NOBODY).map(|server| ServerId(*server))
+    }
+
+    /// Whose MSR this is.
+    #[inline(always)]
+    pub(crate) fn msr(&self, index: u32) -> Option<ServerId> {
+        self.msrs.find(u64::from(index)).or(self.other_msrs)
+    }
+
+    /// Whose device memory this is.
+    #[inline(always)]
+    pub(crate) fn memory(&self, gpa: u64) -> Option<ServerId> {
+        self.memory.find(gpa)
+    }
+
+    /// Whether the route is well formed and nobody's yet, and fits after `more` others.
+    pub(crate) fn is_free(&self, route: Route, more: usize) -> bool {
+        match route {
+            Route::Cpuid => self.cpuid.is_none(),
+            Route::Hypercall => self.hypercall.is_none(),
+            Route::OtherMsrs => self.other_msrs.is_none(),
+            Route::Mmu => self.mmu.is_none(),
+            Route::Lines => self.lines.is_none(),
+            Route::Msrs(first, last) => {
+                first <= last && self.msrs.used + more < RANGES && !self.msrs.overlaps(u64::from(first), u64::from(last))
+            }
+            Route::Memory(first, last) => first <= last && self.memory.used + more < RANGES && !self.memory.overlaps(first, last),
+            Route::Ports(first, last) => first <= last && (first..=last).all(|port| self.port(port).is_none()),
+        }
+    }
+
+    /// Gives a route that is free.
+    pub(crate) fn add(&mut self, route: Route, server: ServerId) {
+        match route {
+            Route::Cpuid => self.cpuid = Some(server),
+            Route::Hypercall => self.hypercall = Some(server),
+            Route::OtherMsrs => self.other_msrs = Some(server),
+            Route::Mmu => self.mmu = Some(server),
+            Route::Lines => self.lines = Some(server),
+            Route::Msrs(first, last) => self.msrs.add(u64::from(first), u64::from(last), server),
+            Route::Memory(first, last) => self.memory.add(first, last, server),
+            Route::Ports(first, last) => {
+                let range = usize::from(first)..=usize::from(last);
+                self.ports.get_mut(range).into_iter().flatten().for_each(|port| *port = server.0);
+            }
+        }
+    }
+
+    /// Takes all of a server's routes away.
+    pub(crate) fn remove(&mut self, server: ServerId) {
+        self.ports.iter_mut().filter(|port| **port == server.0).for_each(|port| *port = NOBODY);
+        self.msrs.remove(server);
+        self.memory.remove(server);
+        for route in [&mut self.cpuid, &mut self.hypercall, &mut self.other_msrs, &mut self.mmu, &mut self.lines] {
+            if *route == Some(server) {
+                *route = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_given_once() {
+        let mut routes = std::boxed::Box::new(Routes::NONE);
+        assert!(routes.is_free(Route::Ports(0x3f8, 0x3ff), 0));
+        routes.add(Route::Ports(0x3f8, 0x3ff), ServerId(4));
+        assert!(!routes.is_free(Route::Ports(0x3ff, 0x3ff), 0));
+        assert_eq!(routes.port(0x3ff), Some(ServerId(4)));
+        assert_eq!(routes.port(0x400), None);
+        routes.add(Route::Memory(0xfee0_0000, 0xfee0_0fff), ServerId(5));
+        assert!(!routes.is_free(Route::Memory(0xfee0_0fff, 0xffff_ffff), 0));
+        routes.remove(ServerId(4));
+        assert_eq!(routes.port(0x3ff), None);
+        assert_eq!(routes.memory(0xfee0_00b0), Some(ServerId(5)));
+    }
+}

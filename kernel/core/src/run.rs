@@ -1,0 +1,216 @@
+//! The loop around everything: what happened on the host becomes mail, mail is delivered, and the guest runs on.
+
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::{Body, Machine as Facts};
+use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
+
+use crate::delivery::{Cause, Step, encode};
+use crate::machine::Machine;
+use crate::mailbox::{Kind as LetterKind, Next};
+use crate::statistics::Kind;
+use crate::ticket::{LOAD, Operation};
+use crate::vcpu::Stand;
+use crate::{Kernel, State};
+
+/// Messages delivered in one pass: two servers that mail each other cannot keep the guest from running.
+const PASS: usize = 64;
+
+/// What the machine is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Enter the guest, then call [`Kernel::exited`].
+    Enter,
+    /// Wait for a host event.
+    Idle,
+    /// Call again: there is more to deliver.
+    Again,
+    /// Leave with this code.
+    Leave(u8),
+}
+
+/// Something that happened on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// The timer fired.
+    Timer,
+    /// A device raised its interrupt; it is masked.
+    Irq(HostIrq),
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Takes notice of something that happened on the host.
+    pub fn host_event(&mut self, event: HostEvent) {
+        let state = &mut self.state;
+        match event {
+            HostEvent::Timer => {
+                let now = state.machine.now();
+                while let Some((server, timer)) = state.timers.expired(now) {
+                    state.post(server, |mailbox| mailbox.timer(timer));
+                }
+                while let Some(ticket) = state.tickets.overdue(now) {
+                    state.answer_request(ticket, None);
+                }
+                state.armed = Ticks(u64::MAX);
+                let next = state.timers.earliest().min(state.tickets.earliest());
+                if next.0 != u64::MAX {
+                    state.arm(next);
+                }
+            }
+            HostEvent::Irq(irq) => {
+                let owner = state.servers.iter().position(|server| server.grants.host_irqs & 1 << irq.0 != 0);
+                if let Some(owner) = owner {
+                    state.post(ServerId(owner as u8), |mailbox| mailbox.irq(irq));
+                }
+            }
+        }
+    }
+
+    /// Delivers what waits, up to a bound, and says what comes next.
+    #[inline(always)]
+    pub fn pass(&mut self) -> Turn {
+        if self.state.ready != 0 {
+            for _ in 0..PASS {
+                match self.state.take_turn() {
+                    Some(server) => self.deliver_next(server),
+                    None => break,
+                }
+            }
+        }
+        let state = &mut self.state;
+        if let Some(code) = state.leave {
+            return Turn::Leave(code);
+        }
+        if state.machine.has_events() {
+            return Turn::Again;
+        }
+        let enter = state.running
+            && match state.vcpu.stand {
+                Stand::Runnable => true,
+                Stand::Halted => state.vcpu.wakes(),
+                Stand::Waiting | Stand::Stopped => false,
+            };
+        if enter {
+            state.vcpu.stand = Stand::Runnable;
+            state.vcpu.prepare_entry();
+            state.statistics.switch(state.machine.now(), Kind::Guest);
+            Turn::Enter
+        } else if state.ready != 0 {
+            Turn::Again
+        } else {
+            if state.statistics.first.0 != 0 {
+                state.statistics.switch(state.machine.now(), Kind::Idle);
+            }
+            Turn::Idle
+        }
+    }
+
+    /// Delivers the next thing in a server's mailbox.
+    fn deliver_next(&mut self, to: ServerId) {
+        let Some(next) = self.state.next_for(to) else { return };
+        let none = TicketId(0);
+        let step = match next {
+            Next::Accepted => self.deliver(to, none, Cause("accepted", 0), Body::Accepted),
+            Next::Line(change) => self.deliver(to, none, Cause("line", u64::from(change.line.0)), Body::Line(change)),
+            Next::Timer(timer) => self.deliver(to, none, Cause("timer", u64::from(timer.0)), Body::Timer(timer)),
+            Next::HostIrq(irq) => self.deliver(to, none, Cause("host-irq", u64::from(irq.0)), Body::HostIrq(irq)),
+            Next::Letter => self.deliver_letter(to),
+            Next::Start => self.deliver_start(to),
+            Next::Load => {
+                let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
+                self.deliver(to, ticket, Cause("load", 0), Body::Load)
+            }
+            Next::ServerFaulted(report) => {
+                self.deliver(to, none, Cause("server-faulted", u64::from(report.server.0)), Body::ServerFaulted(report))
+            }
+            Next::ServerStarted(server) => {
+                self.deliver(to, none, Cause("server-started", u64::from(server.0)), Body::ServerStarted(server))
+            }
+            Next::Loaded => self.deliver(to, none, Cause("loaded", 0), Body::Loaded),
+            Next::Stopped(why) => self.deliver(to, none, Cause("stopped", 0), Body::MachineStopped(why)),
+        };
+        self.state.delivered(to, next, step);
+    }
+
+    fn deliver_letter(&mut self, to: ServerId) -> Step {
+        let state = &self.state;
+        let Some(letter) = state.server(to).map(|server| server.mailbox.letter()) else { return Step::Faulted };
+        let bytes = letter.bytes();
+        let from = u64::from(letter.from.0);
+        let (ticket, cause, body) = match letter.kind {
+            LetterKind::Mail => (TicketId(0), Cause("mail", from), Body::Mail(letter.from, bytes)),
+            LetterKind::Request(ticket) => (ticket, Cause("request", from), Body::Request(letter.from, bytes)),
+            LetterKind::Answered(token) => (TicketId(0), Cause("answered", from), Body::Answered(token, Some(bytes))),
+            LetterKind::GivenUp(token) => (TicketId(0), Cause("given-up", from), Body::Answered(token, None)),
+            LetterKind::PortValue(value) => (TicketId(0), Cause("port-value", u64::from(value)), Body::PortValue(value)),
+            LetterKind::Filled(count) => (TicketId(0), Cause("filled", u64::from(count)), Body::Filled(count)),
+            LetterKind::Drained => (TicketId(0), Cause("drained", bytes.len() as u64), Body::Drained(bytes)),
+            LetterKind::Record => (TicketId(0), Cause("record", bytes.len() as u64), Body::Record(bytes)),
+        };
+        let header = state.header(to, ticket);
+        let length = encode(&mut self.pages, to, header, body);
+        self.activate(to, &header, length, cause)
+    }
+
+    fn deliver_start(&mut self, to: ServerId) -> Step {
+        let state = &self.state;
+        let facts = Facts {
+            tsc_khz: state.machine.tsc_khz(),
+            memory: state.machine.guest_size(),
+            bundle: state.machine.bundle_size(),
+            wall_seconds: state.machine.wall_seconds(),
+            vcpus: 1,
+            physical_bits: state.machine.physical_bits(),
+        };
+        let Some(server) = state.server(to) else { return Step::Faulted };
+        let config = server.config.get(..server.config_length).unwrap_or(&[]);
+        let header = state.header(to, TicketId(0));
+        let length = encode(&mut self.pages, to, header, Body::Start(Fixed(facts), config));
+        self.activate(to, &header, length, Cause("start", u64::from(server.generation)))
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// The next server with something to deliver, in turn.
+    #[inline(always)]
+    fn take_turn(&mut self) -> Option<ServerId> {
+        if self.ready == 0 {
+            return None;
+        }
+        let later = self.ready & !((1_u32 << self.turn).wrapping_sub(1));
+        let next = if later != 0 { later } else { self.ready }.trailing_zeros();
+        self.turn = (next + 1) % 32;
+        Some(ServerId(next as u8))
+    }
+
+    fn next_for(&mut self, to: ServerId) -> Option<Next> {
+        let server = self.servers.get(usize::from(to.0)).filter(|server| server.is_running());
+        let next = server.and_then(|server| server.mailbox.next());
+        if next.is_none() {
+            self.ready &= !(1 << to.0);
+        }
+        next
+    }
+
+    /// Takes what was committed out of the mailbox. What was not stays in its slot: with a faulted server until it is restarted.
+    fn delivered(&mut self, to: ServerId, next: Next, step: Step) {
+        if !matches!(step, Step::Committed) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
+        let letter =
+            if matches!(next, Next::Letter) { Some((server.mailbox.letter().kind, server.mailbox.letter().from)) } else { None };
+        server.mailbox.done(next);
+        match (next, letter) {
+            (_, Some((kind, _))) if kind.is_result() => server.results = server.results.saturating_sub(1),
+            (_, Some((_, from))) => {
+                let sender = self.servers.get_mut(usize::from(from.0));
+                if let Some(count) = sender.and_then(|sender| sender.outstanding.get_mut(usize::from(to.0))) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            (Next::HostIrq(irq), _) => self.machine.unmask(irq),
+            (Next::Start, _) if to.0 != 0 => self.post(ServerId(0), |mailbox| mailbox.server_started(to)),
+            _ => {}
+        }
+    }
+}

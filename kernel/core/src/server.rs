@@ -1,0 +1,237 @@
+//! A server as the kernel knows it: rights, limits, mailbox, and what it did last.
+
+use atoll_protocol::SERVERS;
+use atoll_protocol::control::Moments;
+use atoll_protocol::grant::{Grant, Limits};
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{ServerId, Ticks};
+
+use crate::delivery::Cause;
+use crate::mailbox::Mailbox;
+
+const PORT_RANGES: usize = 4;
+const HISTORY: usize = 32;
+
+/// Where a server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The slot is free.
+    Empty,
+    /// It has an address space; nothing may be delivered yet.
+    Made,
+    /// It takes messages.
+    Running,
+    /// It broke a rule; nothing is delivered to it.
+    Faulted,
+}
+
+/// A server's rights.
+#[derive(Clone, Copy, Debug)]
+pub struct Grants {
+    host_ports: [(u16, u16); PORT_RANGES],
+    port_ranges: usize,
+    /// Host interrupts, by bit.
+    pub(crate) host_irqs: u32,
+    /// Lines of the machine, by bit.
+    pub(crate) lines: u32,
+    /// Mail credit, by receiver.
+    pub(crate) mail: [u8; SERVERS],
+    /// Guest memory mapped read-only.
+    pub(crate) guest_read: bool,
+    /// `GuestWrite`, `GuestCas`.
+    pub(crate) guest_write: bool,
+    /// The bundle.
+    pub(crate) bundle: bool,
+}
+
+impl Grants {
+    const NONE: Grants = Grants {
+        host_ports: [(1, 0); PORT_RANGES],
+        port_ranges: 0,
+        host_irqs: 0,
+        lines: 0,
+        mail: [0; SERVERS],
+        guest_read: false,
+        guest_write: false,
+        bundle: false,
+    };
+
+    /// Whether `size` bytes at `port` are granted.
+    pub(crate) fn has_port(&self, port: u16, size: u8) -> bool {
+        let last = u32::from(port) + u32::from(size.max(1)) - 1;
+        self.host_ports.iter().any(|(first, end)| *first <= port && last <= u32::from(*end))
+    }
+
+    /// Whether there is room for one more grant of this kind.
+    fn has_room(&self, grant: Grant, ports: usize) -> bool {
+        match grant {
+            Grant::HostPorts(first, last) => first <= last && self.port_ranges + ports < PORT_RANGES,
+            Grant::HostIrq(irq) => irq.0 < 16,
+            Grant::Line(line) => usize::from(line.0) < atoll_protocol::LINES,
+            Grant::Mail(to, _) => usize::from(to.0) < SERVERS,
+            Grant::GuestRead | Grant::GuestWrite | Grant::Bundle => true,
+        }
+    }
+
+    pub(crate) fn add(&mut self, grant: Grant) {
+        match grant {
+            Grant::HostPorts(first, last) => {
+                if let Some(range) = self.host_ports.get_mut(self.port_ranges) {
+                    *range = (first, last);
+                    self.port_ranges += 1;
+                }
+            }
+            Grant::HostIrq(irq) => self.host_irqs |= 1 << irq.0,
+            Grant::Line(line) => self.lines |= 1 << line.0,
+            Grant::Mail(to, credit) => {
+                if let Some(place) = self.mail.get_mut(usize::from(to.0)) {
+                    *place = credit;
+                }
+            }
+            Grant::GuestRead => self.guest_read = true,
+            Grant::GuestWrite => self.guest_write = true,
+            Grant::Bundle => self.bundle = true,
+        }
+    }
+}
+
+/// One activation that was delivered, for the report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    pub(crate) at: Ticks,
+    pub(crate) cause: Cause,
+}
+
+/// A server.
+pub struct Server {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Its role.
+    pub role: RoleKind,
+    /// How often its slot was started.
+    pub generation: u32,
+    /// Its limits.
+    pub limits: Limits,
+    /// Longest activation.
+    pub(crate) budget: Ticks,
+    /// Run time per period.
+    pub(crate) allowance: Ticks,
+    pub(crate) period_end: Ticks,
+    pub(crate) period_used: u64,
+    pub(crate) grants: Grants,
+    pub(crate) mailbox: Mailbox,
+    /// Undelivered mail that it sent, by receiver.
+    pub(crate) outstanding: [u8; SERVERS],
+    /// Results that it waits for.
+    pub(crate) results: u8,
+    pub(crate) time: Moments,
+    pub(crate) log_tokens: u32,
+    name: [u8; 16],
+    history: [Past; HISTORY],
+    history_at: usize,
+    /// The configuration that `Start` delivers.
+    pub(crate) config: [u8; 1024],
+    pub(crate) config_length: usize,
+}
+
+impl Server {
+    /// A free slot.
+    pub const EMPTY: Server = Server {
+        standing: Standing::Empty,
+        role: RoleKind::Supervisor,
+        generation: 0,
+        limits: Limits { vault_lines: 0, stack_pages: 0, budget_us: 0, period_us: 0, timers: 0 },
+        budget: Ticks(0),
+        allowance: Ticks(0),
+        period_end: Ticks(0),
+        period_used: 0,
+        grants: Grants::NONE,
+        mailbox: Mailbox::EMPTY,
+        outstanding: [0; SERVERS],
+        results: 0,
+        time: Moments { count: 0, min: 0, max: 0, sum: 0, squares: 0 },
+        log_tokens: 0,
+        name: [0; 16],
+        history: [Past { at: Ticks(0), cause: Cause("", 0) }; HISTORY],
+        history_at: 0,
+        config: [0; 1024],
+        config_length: 0,
+    };
+
+    /// Takes a free slot into use.
+    pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, tsc_khz: u64) {
+        let ticks = |us: u32| Ticks((u64::from(us) * tsc_khz).div_ceil(1000));
+        self.standing = Standing::Made;
+        self.role = role;
+        self.limits = limits;
+        self.budget = ticks(limits.budget_us);
+        self.allowance = ticks(limits.period_us);
+        self.grants = Grants::NONE;
+        self.mailbox = Mailbox::EMPTY;
+        self.log_tokens = 64;
+        self.name = [0; 16];
+        self.name.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    }
+
+    /// Most bytes of a configuration.
+    pub const CONFIG: usize = 1024;
+
+    /// Whether one more right of this kind fits, after `ports` more ranges of ports.
+    pub(crate) fn has_room(&self, grant: Grant, ports: usize) -> bool {
+        self.grants.has_room(grant, ports)
+    }
+
+    /// Lets messages in; the first will be `Start` with this configuration.
+    pub(crate) fn begin(&mut self, config: &[u8]) {
+        self.standing = Standing::Running;
+        self.generation = self.generation.wrapping_add(1);
+        self.config.iter_mut().zip(config).for_each(|(to, from)| *to = *from);
+        self.config_length = config.len().min(Self::CONFIG);
+    }
+
+    /// Frees the slot; its generation goes on counting.
+    pub(crate) fn clear(&mut self) {
+        self.standing = Standing::Empty;
+        self.grants = Grants::NONE;
+        self.mailbox = Mailbox::EMPTY;
+        self.outstanding = [0; SERVERS];
+        self.results = 0;
+        self.name = [0; 16];
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let used = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        self.name.get(..used).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("?")
+    }
+
+    /// Remembers a message for the report.
+    #[inline(always)]
+    pub(crate) fn remember(&mut self, at: Ticks, cause: Cause) {
+        if let Some(past) = self.history.get_mut(self.history_at % HISTORY) {
+            *past = Past { at, cause };
+        }
+        self.history_at = self.history_at.wrapping_add(1);
+    }
+
+    /// The last messages, oldest first.
+    pub(crate) fn history(&self) -> impl Iterator<Item = &Past> + '_ {
+        let start = self.history_at % HISTORY;
+        let (new, old) = self.history.split_at(start);
+        old.iter().chain(new).filter(|past| !past.cause.0.is_empty())
+    }
+
+    /// Whether messages may be delivered to it.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.standing == Standing::Running
+    }
+}
+
+/// Mail that may be outstanding to one receiver, over all senders.
+pub(crate) fn credit_for(servers: &[Server; SERVERS], receiver: ServerId) -> u32 {
+    let credits = servers.iter().filter(|server| server.standing != Standing::Empty);
+    credits.filter_map(|server| server.grants.mail.get(usize::from(receiver.0))).map(|credit| u32::from(*credit)).sum()
+}

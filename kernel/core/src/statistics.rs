@@ -1,0 +1,157 @@
+//! Where the time goes: per exit kind from #VMEXIT to the next VMRUN, with time in the guest and idle time as kinds of their own, so that
+//! the sums add up to the time elapsed since the first entry; and per server, the time of its activations.
+
+use atoll_protocol::control::Moments;
+use atoll_protocol::units::Ticks;
+
+/// What the time between two points was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// In the guest.
+    Guest,
+    /// Waiting for something to happen.
+    Idle,
+    /// CPUID.
+    Cpuid,
+    /// RDMSR.
+    MsrRead,
+    /// WRMSR.
+    MsrWrite,
+    /// IN.
+    PortIn,
+    /// OUT.
+    PortOut,
+    /// INS, OUTS.
+    StringIo,
+    /// A nested fault that mapped memory.
+    Map,
+    /// A nested fault that was a device access.
+    Mmio,
+    /// VMMCALL.
+    Hypercall,
+    /// HLT.
+    Hlt,
+    /// A host interrupt.
+    Interrupt,
+    /// The interrupt window.
+    Window,
+    /// An instruction that had to be decoded.
+    Instruction,
+    /// NMI and machine-check bookkeeping, single steps.
+    Event,
+    /// The guest crashed.
+    Crash,
+}
+
+/// How many kinds there are.
+pub const KINDS: usize = 17;
+
+impl Kind {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(index: usize) -> &'static str {
+        const NAMES: [&str; KINDS] = [
+            "guest",
+            "idle",
+            "cpuid",
+            "rdmsr",
+            "wrmsr",
+            "in",
+            "out",
+            "string-io",
+            "map",
+            "mmio",
+            "vmmcall",
+            "hlt",
+            "interrupt",
+            "window",
+            "instruction",
+            "event",
+            "crash",
+        ];
+        if index < KINDS { NAMES[index] } else { "?" }
+    }
+}
+
+/// Adds one duration.
+#[inline(always)]
+pub(crate) fn record(moments: &mut Moments, span: u64) {
+    moments.min = if moments.count == 0 { span } else { moments.min.min(span) };
+    moments.count = moments.count.wrapping_add(1);
+    moments.max = moments.max.max(span);
+    moments.sum = moments.sum.wrapping_add(span);
+    moments.squares = moments.squares.wrapping_add(u128::from(span) * u128::from(span));
+}
+
+/// The exit statistics of a machine.
+pub struct Statistics {
+    kinds: [Moments; KINDS],
+    current: Kind,
+    since: Ticks,
+    /// When the guest was first entered; 0 before.
+    pub(crate) first: Ticks,
+    /// All exits.
+    pub(crate) exits: u64,
+}
+
+impl Statistics {
+    /// Nothing happened yet.
+    pub const NONE: Statistics = Statistics {
+        kinds: [Moments { count: 0, min: 0, max: 0, sum: 0, squares: 0 }; KINDS],
+        current: Kind::Idle,
+        since: Ticks(0),
+        first: Ticks(0),
+        exits: 0,
+    };
+
+    /// From here on the time counts as `kind`; what was before is recorded.
+    #[inline(always)]
+    pub(crate) fn switch(&mut self, now: Ticks, kind: Kind) {
+        if self.first.0 == 0 {
+            self.first = now;
+        } else if let Some(moments) = self.kinds.get_mut(self.current as usize) {
+            record(moments, now.since(self.since).0);
+        }
+        self.since = now;
+        self.current = kind;
+    }
+
+    /// The exit turns out to be of this kind.
+    #[inline(always)]
+    pub(crate) fn refine(&mut self, kind: Kind) {
+        self.current = kind;
+    }
+
+    /// One kind's moments.
+    #[must_use]
+    pub fn kind(&self, index: usize) -> Option<&Moments> {
+        self.kinds.get(index)
+    }
+
+    /// Time since the first entry up to the last switch.
+    #[must_use]
+    pub fn elapsed(&self) -> u64 {
+        self.since.since(self.first).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_equal_the_time_that_passed() {
+        let mut statistics = Statistics::NONE;
+        let mut now = 1000;
+        for round in 0..1000_u64 {
+            let kind = [Kind::Guest, Kind::Cpuid, Kind::Guest, Kind::Hlt, Kind::Idle][(round % 5) as usize];
+            statistics.switch(Ticks(now), kind);
+            now += round * 7 % 113;
+        }
+        statistics.switch(Ticks(now), Kind::Guest);
+        let sum: u64 = (0..KINDS).filter_map(|kind| statistics.kind(kind)).map(|moments| moments.sum).sum();
+        assert_eq!(sum, now - 1000);
+        assert_eq!(statistics.elapsed(), now - 1000);
+    }
+}

@@ -1,0 +1,212 @@
+//! What only the supervisor may do: make servers, give them rights, build and run the machine.
+
+use atoll_protocol::SERVERS;
+use atoll_protocol::effect::{Effect, Segment, Supervise};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::layout::{IMAGE, IMAGE_END, STACK_MAX_PAGES, VAULT_MAX};
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{ServerId, TicketId};
+use atoll_protocol::{LINE, TIMERS};
+
+use crate::State;
+use crate::check::{Check, require};
+use crate::machine::Machine;
+use crate::mailbox::{LETTERS, RESULTS};
+use crate::server::{Server, Standing, credit_for};
+use crate::ticket::LOAD;
+use crate::vcpu::Stand;
+
+const PAGE: u64 = 4096;
+/// Frames for the tables of one address space: its root and, per region of the layout, three levels at most.
+const TABLES: u64 = 24;
+
+/// Frames that a server of these limits takes, beside its segments.
+fn frames_of(limits: &Limits) -> u64 {
+    let vault = (u64::from(limits.vault_lines) * LINE as u64).div_ceil(PAGE);
+    TABLES + u64::from(limits.stack_pages) + 2 * vault
+}
+
+impl<M: Machine> Check<'_, M> {
+    /// Checks one of the supervisor's own effects.
+    pub(crate) fn supervise(&mut self, effect: &Supervise<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+        let before =
+            || earlier.iter().filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None });
+        let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if *other == id));
+        let standing = |id: ServerId| self.state.server(id).map(|server| server.standing);
+        let exists = |id: ServerId| id.0 != 0 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty));
+        match effect {
+            Supervise::Create(id, role, limits, name) => {
+                require(id.0 != 0 && standing(*id) == Some(Standing::Empty) && !made(*id), Reason::BadValue)?;
+                require(*role != RoleKind::Supervisor && name.len() <= 16, Reason::BadValue)?;
+                require(u64::from(limits.vault_lines) * LINE as u64 <= VAULT_MAX, Reason::BadValue)?;
+                require(limits.stack_pages > 0 && u64::from(limits.stack_pages) <= STACK_MAX_PAGES, Reason::BadValue)?;
+                require(usize::from(limits.timers) <= TIMERS && limits.budget_us > 0, Reason::BadValue)?;
+                self.take_frames(frames_of(limits))
+            }
+            Supervise::Grant(id, grant) => {
+                require(exists(*id), Reason::BadValue)?;
+                let ports =
+                    |effect: &&Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
+                let ports = before().filter(ports).count();
+                let fits = self.state.server(*id).is_some_and(|server| server.has_room(*grant, ports));
+                require(fits, Reason::BadValue)?;
+                if let Grant::Mail(to, credit) = grant {
+                    let promised: u32 = before().map(|effect| mail_credit(effect, *to)).sum();
+                    let all = credit_for(&self.state.servers, *to) + promised + u32::from(*credit) + u32::from(RESULTS);
+                    require(all <= LETTERS as u32, Reason::Exhausted)?;
+                }
+                Ok(())
+            }
+            Supervise::Route(id, route) => {
+                require(exists(*id), Reason::BadValue)?;
+                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if overlap(*other, *route)));
+                let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
+                require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)
+            }
+            Supervise::Segment(id, segment) => {
+                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
+                self.segment(&segment.0)?;
+                self.take_frames(segment.0.memory.div_ceil(PAGE) + 4)
+            }
+            Supervise::Start(id, entry, config) => {
+                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
+                require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)
+            }
+            Supervise::Destroy(id) => require(exists(*id) && !made(*id), Reason::BadValue),
+            Supervise::CreateMachine(bytes, vcpus) => {
+                let again = before().any(|effect| matches!(effect, Supervise::CreateMachine(..)));
+                require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
+                require(bytes.0.is_multiple_of(2 << 20) && bytes.0 > 0, Reason::BadValue)?;
+                require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)
+            }
+            Supervise::Load(id) => {
+                let loader = self.state.server(*id).is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
+                require(loader && self.state.tickets.is_free(LOAD), Reason::BadValue)
+            }
+            Supervise::Run => require(self.state.vcpu.stand != Stand::Stopped, Reason::BadValue),
+            Supervise::Exit(_) => Ok(()),
+        }
+    }
+
+    fn take_frames(&mut self, frames: u64) -> Result<(), Reason> {
+        self.frames = self.frames.saturating_add(frames);
+        require(self.frames <= self.state.machine.free_frames(), Reason::Exhausted)
+    }
+
+    fn segment(&self, segment: &Segment) -> Result<(), Reason> {
+        let end = segment.address.checked_add(segment.memory).ok_or(Reason::BadValue)?;
+        let file = segment.offset.checked_add(segment.file).ok_or(Reason::BadValue)?;
+        let place = segment.address.is_multiple_of(PAGE) && segment.address >= IMAGE && end <= IMAGE_END && segment.memory > 0;
+        let content = segment.file <= segment.memory && file <= self.state.machine.bundle_size();
+        let access = matches!(segment.access, Segment::READ | Segment::WRITE | Segment::EXECUTE);
+        require(place && content && access, Reason::BadValue)
+    }
+}
+
+fn mail_credit(effect: &Supervise<'_>, to: ServerId) -> u32 {
+    match effect {
+        Supervise::Grant(_, Grant::Mail(other, credit)) if *other == to => u32::from(*credit),
+        _ => 0,
+    }
+}
+
+fn overlap(one: Route, other: Route) -> bool {
+    match (one, other) {
+        (Route::Ports(a, b), Route::Ports(c, d)) => a <= d && c <= b,
+        (Route::Msrs(a, b), Route::Msrs(c, d)) => a <= d && c <= b,
+        (Route::Memory(a, b), Route::Memory(c, d)) => a <= d && c <= b,
+        (Route::Ports(..) | Route::Msrs(..) | Route::Memory(..), _) => false,
+        (one, other) => one == other,
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// Carries out one of the supervisor's own effects.
+    pub(crate) fn carry_out(&mut self, effect: &Supervise<'_>) {
+        match effect {
+            Supervise::Create(id, role, limits, name) => self.make_server(*id, *role, *limits, name),
+            Supervise::Grant(id, grant) => self.give(*id, *grant),
+            Supervise::Route(id, route) => self.routes.add(*route, *id),
+            Supervise::Segment(id, segment) => self.machine.fill_segment(*id, &segment.0),
+            Supervise::Start(id, entry, config) => {
+                self.machine.set_entry(*id, entry.0);
+                if let Some(server) = self.server_mut(*id) {
+                    server.begin(config);
+                }
+                self.post(*id, |mailbox| mailbox.start = true);
+            }
+            Supervise::Destroy(id) => self.destroy(*id),
+            Supervise::CreateMachine(bytes, _) => self.machine.create_machine(bytes.0),
+            Supervise::Load(id) => self.post(*id, |mailbox| mailbox.load = true),
+            Supervise::Run => self.running = self.stopped.is_none(),
+            Supervise::Exit(code) => self.leave = Some(*code),
+        }
+    }
+
+    /// Takes a free slot into use.
+    pub fn make_server(&mut self, id: ServerId, role: RoleKind, limits: Limits, name: &str) {
+        let tsc_khz = self.machine.tsc_khz();
+        if let Some(server) = self.server_mut(id) {
+            server.make(role, limits, name, tsc_khz);
+        }
+        self.machine.create_server(id, &limits);
+    }
+
+    /// Gives a right.
+    pub fn give(&mut self, id: ServerId, grant: Grant) {
+        if let Some(server) = self.server_mut(id) {
+            server.grants.add(grant);
+        }
+        match grant {
+            Grant::GuestRead => self.machine.show_guest(id),
+            Grant::Bundle => self.machine.show_bundle(id),
+            Grant::HostIrq(irq) => self.machine.unmask(irq),
+            _ => {}
+        }
+    }
+
+    /// Fills a segment of the first server, for which there is no supervisor to check.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn fill_first(&mut self, id: ServerId, segment: &Segment) -> Result<(), &'static str> {
+        let check = Check::new(self, id, TicketId(0));
+        check.segment(segment).map_err(|_| "a segment lies where none may")?;
+        self.machine.fill_segment(id, segment);
+        Ok(())
+    }
+
+    /// Lets the first server begin.
+    pub fn start_first(&mut self, id: ServerId, entry: u64) {
+        self.carry_out(&Supervise::Start(id, Fixed(entry), &[]));
+    }
+
+    fn destroy(&mut self, id: ServerId) {
+        self.abandon_tickets(id);
+        self.routes.remove(id);
+        self.timers.clear(id);
+        if let Some(server) = self.server_mut(id) {
+            server.clear();
+        }
+        self.ready &= !(1 << id.0);
+        for server in &mut self.servers {
+            if let Some(count) = server.outstanding.get_mut(usize::from(id.0)) {
+                *count = 0;
+            }
+        }
+        self.machine.destroy_server(id);
+    }
+
+    /// Completes what a server holds by its fallback: requests are given up, the loader's guest is refused, an exit waits for the stop
+    /// that follows a fault.
+    pub(crate) fn abandon_tickets(&mut self, id: ServerId) {
+        while let Some(ticket) = self.tickets.request_held_by(id) {
+            self.answer_request(ticket, None);
+        }
+    }
+}
+
+/// The supervisor's slot counts as one of [`SERVERS`].
+const _: () = assert!(SERVERS <= 32, "sets of servers are 32 bits");

@@ -1,0 +1,190 @@
+//! Operations that wait for a server. A ticket completes exactly once: by its holder's answer, or by its operation's fallback.
+
+use atoll_protocol::effect::Forward;
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
+
+/// What waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Nothing: the slot is free.
+    None,
+    /// CPUID.
+    Cpuid,
+    /// RDMSR.
+    MsrRead,
+    /// WRMSR.
+    MsrWrite,
+    /// IN, or a forwarded read of a port.
+    PortRead,
+    /// OUT, or a forwarded write to a port.
+    PortWrite,
+    /// A forwarded chunk of INS, of so many bytes.
+    PortReadString(u16),
+    /// A forwarded chunk of OUTS.
+    PortWriteString,
+    /// A forwarded load.
+    MmioRead,
+    /// A forwarded store.
+    MmioWrite,
+    /// VMMCALL.
+    Hypercall,
+    /// An exit that an emulator handles; it may ask for registers.
+    Emulate,
+    /// A forwarded access's result, back at the emulator.
+    Finish,
+    /// Placing the guest.
+    Load,
+    /// A request by mail.
+    Mail,
+}
+
+/// One ticket.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    generation: u32,
+    /// What waits.
+    pub operation: Operation,
+    /// Who must answer.
+    pub holder: ServerId,
+    /// Mail: who asked, and its token.
+    pub(crate) asker: ServerId,
+    pub(crate) token: u32,
+    /// When the fallback completes it.
+    pub(crate) deadline: Ticks,
+    /// Whether registers were asked for already.
+    pub(crate) asked: bool,
+    /// vCPU: where the instruction ends.
+    pub(crate) next_rip: u64,
+    /// vCPU: how a forwarded access finishes; `count` is 0 if the exit was the access itself.
+    pub(crate) forward: Forward,
+}
+
+/// Slots: the vCPU's, the loader's, and requests by mail.
+const SLOTS: usize = 8;
+/// The vCPU's slot.
+pub const VCPU: usize = 0;
+/// The loader's slot.
+pub const LOAD: usize = 1;
+
+/// All tickets.
+pub struct Tickets {
+    slots: [Ticket; SLOTS],
+}
+
+const FREE: Ticket = Ticket {
+    generation: 1,
+    operation: Operation::None,
+    holder: ServerId(0),
+    asker: ServerId(0),
+    token: 0,
+    deadline: Ticks(u64::MAX),
+    asked: false,
+    next_rip: 0,
+    forward: Forward {
+        address: 0,
+        value: 0,
+        rip_or_token: 0,
+        count: 0,
+        space: 0,
+        write: 0,
+        size: 0,
+        source: 0,
+        finish: 0,
+        register: 0,
+        width: 0,
+        sign: 0,
+        reserved: 0,
+    },
+};
+
+impl Tickets {
+    /// No tickets.
+    pub const NONE: Tickets = Tickets { slots: [FREE; SLOTS] };
+
+    /// Opens the ticket of a slot; the slot is free.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, slot: usize, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
+        let Some(ticket) = self.slots.get_mut(slot) else { return TicketId(0) };
+        ticket.generation = ticket.generation.wrapping_add(1) & 0x00ff_ffff;
+        ticket.operation = operation;
+        ticket.holder = holder;
+        ticket.asked = false;
+        ticket.next_rip = next_rip;
+        ticket.forward.count = 0;
+        ticket.deadline = Ticks(u64::MAX);
+        TicketId(ticket.generation << 8 | slot as u32)
+    }
+
+    /// Whether a slot is free.
+    pub(crate) fn is_free(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|ticket| ticket.operation == Operation::None)
+    }
+
+    /// A free slot for a request by mail.
+    pub(crate) fn free_slot(&self) -> Option<usize> {
+        (LOAD + 1..SLOTS).find(|slot| self.is_free(*slot))
+    }
+
+    /// The open ticket with this name.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, id: TicketId) -> Option<&Ticket> {
+        self.slots
+            .get((id.0 & 0xff) as usize)
+            .filter(|ticket| ticket.generation == id.0 >> 8 && ticket.operation != Operation::None)
+    }
+
+    /// The open ticket with this name, to change it.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, id: TicketId) -> Option<&mut Ticket> {
+        let ticket = self.slots.get_mut((id.0 & 0xff) as usize);
+        ticket.filter(|ticket| ticket.generation == id.0 >> 8 && ticket.operation != Operation::None)
+    }
+
+    /// Closes a ticket: its name is never valid again.
+    #[inline(always)]
+    pub(crate) fn close(&mut self, id: TicketId) {
+        if let Some(ticket) = self.get_mut(id) {
+            ticket.operation = Operation::None;
+        }
+    }
+
+    /// A request by mail that this server holds.
+    pub(crate) fn request_held_by(&self, server: ServerId) -> Option<TicketId> {
+        let mut held = self.named().filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Mail);
+        held.next().map(|(id, _)| id)
+    }
+
+    /// Open tickets whose deadline has passed.
+    pub(crate) fn overdue(&self, now: Ticks) -> Option<TicketId> {
+        self.named().find(|(_, ticket)| ticket.deadline <= now).map(|(id, _)| id)
+    }
+
+    /// The earliest deadline of an open ticket.
+    pub(crate) fn earliest(&self) -> Ticks {
+        self.named().map(|(_, ticket)| ticket.deadline).min().unwrap_or(Ticks(u64::MAX))
+    }
+
+    fn named(&self) -> impl Iterator<Item = (TicketId, &Ticket)> + '_ {
+        let open = self.slots.iter().enumerate().filter(|(_, ticket)| ticket.operation != Operation::None);
+        open.map(|(slot, ticket)| (TicketId(ticket.generation << 8 | slot as u32), ticket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_ticket_cannot_be_completed_again() {
+        let mut tickets = Tickets::NONE;
+        let first = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+        assert!(tickets.get(first).is_some());
+        tickets.close(first);
+        assert!(tickets.get(first).is_none());
+        let second = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+        assert_ne!(first, second);
+        assert!(tickets.get(first).is_none(), "a late answer names an older generation");
+        assert!(tickets.get(second).is_some());
+    }
+}

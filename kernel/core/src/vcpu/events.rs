@@ -1,0 +1,217 @@
+//! Interrupt windows and injection (APM vol. 2 §15.20, §15.21).
+//!
+//! What goes in at the next VMRUN, in this order: an event whose delivery the last exit interrupted, or an exception that a server
+//! raised; an NMI; the interrupt controller's offer. What cannot go in yet opens a window. An offer is *accepted* once a VMRUN has
+//! executed with it in EVENTINJ.
+
+use atoll_protocol::effect::Offer;
+use atoll_protocol::message::Header;
+use atoll_protocol::vcpu::Exception;
+
+use super::Vcpu;
+use super::vmcb::{Vmcb, event, intercept, vintr};
+
+const RFLAGS_IF: u64 = 1 << 9;
+const RFLAGS_TF: u64 = 1 << 8;
+const NOWHERE: u64 = u64::MAX;
+
+/// What is in EVENTINJ at the next VMRUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flight {
+    None,
+    Offer,
+    Other,
+}
+
+/// A vCPU's pending events.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    offer: Offer,
+    /// An event that goes in ahead of everything else, in EVENTINJ's layout; 0 for none.
+    first: u64,
+    flight: Flight,
+    /// The vector accepted and not yet told, or [`Header::NOT_ACCEPTED`].
+    accepted: u16,
+    nmi_pending: bool,
+    nmi_blocked: bool,
+    window: bool,
+    /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
+    /// keeps an interrupt from preceding it.
+    shadowed: u64,
+    stepping: bool,
+    guest_trap_flag: bool,
+}
+
+const NO_OFFER: Offer = Offer { vcpu: 0, vector: 0, kind: Offer::NONE, nmi: 0 };
+
+impl Events {
+    /// Nothing pending.
+    pub const NONE: Events = Events {
+        offer: NO_OFFER,
+        first: 0,
+        flight: Flight::None,
+        accepted: Header::NOT_ACCEPTED,
+        nmi_pending: false,
+        nmi_blocked: false,
+        window: false,
+        shadowed: NOWHERE,
+        stepping: false,
+        guest_trap_flag: false,
+    };
+
+    /// Replaces the offer.
+    #[inline(always)]
+    pub(crate) fn offer(&mut self, offer: Offer) {
+        self.nmi_pending |= offer.nmi != 0;
+        self.offer = offer;
+    }
+
+    /// An exception that a server raised.
+    pub(super) fn raise(&mut self, exception: &Exception) {
+        let code = if exception.has_error != 0 { event::ERROR | u64::from(exception.error) << 32 } else { 0 };
+        self.first = event::VALID | event::EXCEPTION | u64::from(exception.vector) | code;
+    }
+
+    /// The instruction pointer was moved by emulation: no shadow any more.
+    #[inline(always)]
+    pub(super) fn moved(&mut self) {
+        self.shadowed = NOWHERE;
+    }
+
+    /// The vector that was accepted, for the next message to the irqchip.
+    #[inline(always)]
+    pub(crate) fn accepted(&self) -> u16 {
+        self.accepted
+    }
+
+    /// The irqchip knows of it.
+    #[inline(always)]
+    pub(crate) fn told(&mut self) {
+        self.accepted = Header::NOT_ACCEPTED;
+    }
+
+    /// An NMI of the guest's is at its IRET: unblocked once that has executed.
+    pub(crate) fn at_iret(&mut self, vmcb: &mut Vmcb) {
+        self.nmi_blocked = false;
+        vmcb.control.intercepts1 &= !intercept::IRET;
+        self.shadowed = vmcb.save.rip;
+    }
+
+    /// Takes back what stepping changed; true if the guest was being stepped (so that #DB is not its own).
+    pub(crate) fn end_step(&mut self, vmcb: &mut Vmcb) -> bool {
+        if self.stepping {
+            self.stepping = false;
+            if !self.guest_trap_flag {
+                vmcb.save.rflags &= !RFLAGS_TF;
+            }
+            vmcb.control.intercept_exceptions &= !(1 << 1);
+            return true;
+        }
+        false
+    }
+
+    fn blocked_by_priority(&self, vmcb: &Vmcb) -> bool {
+        self.offer.kind == Offer::FIXED && u64::from(self.offer.vector >> 4) <= vmcb.control.vintr & 0xf
+    }
+
+    #[inline(always)]
+    fn in_shadow(&self, vmcb: &Vmcb) -> bool {
+        vmcb.control.shadow & 1 != 0 || self.shadowed == vmcb.save.rip
+    }
+}
+
+impl Vcpu {
+    /// Whether something would end HLT right now.
+    #[must_use]
+    pub fn wakes(&self) -> bool {
+        let Events { offer, nmi_pending, nmi_blocked, first, .. } = &self.events;
+        let interrupt = offer.kind != Offer::NONE && self.vmcb.save.rflags & RFLAGS_IF != 0;
+        *first != 0 || (*nmi_pending && !nmi_blocked) || (interrupt && !self.events.blocked_by_priority(&self.vmcb))
+    }
+
+    /// Takes notice of a #VMEXIT: what was injected, and what must go back in. True if the irqchip must hear of an acceptance at once.
+    #[inline(always)]
+    pub fn note_exit(&mut self) -> bool {
+        let Vcpu { vmcb, events, .. } = self;
+        let mut at_once = false;
+        if events.flight != Flight::None {
+            vmcb.control.event = 0;
+            if events.flight == Flight::Offer {
+                events.accepted = u16::from(events.offer.vector);
+                at_once = events.offer.kind == Offer::EXTERNAL;
+                events.offer = NO_OFFER;
+            }
+            events.flight = Flight::None;
+        }
+        let interrupted = vmcb.control.exit_int_info;
+        if interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE {
+            events.first = interrupted;
+        }
+        if vmcb.control.shadow & 1 != 0 {
+            events.shadowed = vmcb.save.rip;
+        } else if events.shadowed != vmcb.save.rip {
+            events.shadowed = NOWHERE;
+        }
+        at_once
+    }
+
+    /// Fills EVENTINJ and opens or closes the window, right before VMRUN.
+    #[inline(always)]
+    pub fn prepare_entry(&mut self) {
+        let Vcpu { vmcb, events, .. } = self;
+        if events.first | u64::from(events.offer.kind) == 0 && !events.nmi_pending && !events.window {
+            return;
+        }
+        events.choose(vmcb);
+    }
+}
+
+impl Events {
+    fn choose(&mut self, vmcb: &mut Vmcb) {
+        let mut wants_window = false;
+        let mut wants_step = false;
+        let shadow = self.in_shadow(vmcb);
+        if self.first != 0 {
+            vmcb.control.event = core::mem::take(&mut self.first);
+            self.flight = Flight::Other;
+            wants_window = self.offer.kind != Offer::NONE;
+        } else if self.nmi_pending && !self.nmi_blocked {
+            if shadow {
+                wants_step = true;
+            } else {
+                self.nmi_pending = false;
+                self.nmi_blocked = true;
+                vmcb.control.intercepts1 |= intercept::IRET;
+                vmcb.control.event = event::VALID | event::NMI | 2;
+                self.flight = Flight::Other;
+                wants_window = self.offer.kind != Offer::NONE;
+            }
+        } else if self.offer.kind != Offer::NONE && !self.blocked_by_priority(vmcb) {
+            if vmcb.save.rflags & RFLAGS_IF == 0 {
+                wants_window = true;
+            } else if shadow {
+                wants_step = true;
+            } else {
+                vmcb.control.event = event::VALID | event::INTERRUPT | u64::from(self.offer.vector);
+                self.flight = Flight::Offer;
+            }
+        }
+        if wants_window != self.window {
+            self.window = wants_window;
+            let bits = vintr::IRQ | vintr::PRIORITY | vintr::IGNORE_TPR;
+            if wants_window {
+                vmcb.control.vintr |= bits;
+                vmcb.control.intercepts1 |= intercept::VINTR;
+            } else {
+                vmcb.control.vintr &= !bits;
+                vmcb.control.intercepts1 &= !intercept::VINTR;
+            }
+        }
+        if wants_step && !self.stepping {
+            self.stepping = true;
+            self.guest_trap_flag = vmcb.save.rflags & RFLAGS_TF != 0;
+            vmcb.save.rflags |= RFLAGS_TF;
+            vmcb.control.intercept_exceptions |= 1 << 1;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Where an instruction that exits ends, on CPUs without next-RIP save: the kernel knows the few opcodes that exit, and needs only
+//! their length, with prefixes.
+//!
+//! Fetching walks the guest's tables, so what was found is kept by (CR3, RIP) and is used again as long as the bytes in memory are
+//! still the same.
+
+use atoll_protocol::units::{Gpa, Gva};
+
+use super::Vcpu;
+use crate::machine::Machine;
+
+/// An instruction that the kernel completes: its opcode bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// 0F A2.
+    Cpuid,
+    /// 0F 32.
+    Rdmsr,
+    /// 0F 30.
+    Wrmsr,
+    /// F4.
+    Hlt,
+    /// 0F 01 D9.
+    Vmmcall,
+}
+
+impl Opcode {
+    const fn bytes(self) -> &'static [u8] {
+        match self {
+            Opcode::Cpuid => &[0x0f, 0xa2],
+            Opcode::Rdmsr => &[0x0f, 0x32],
+            Opcode::Wrmsr => &[0x0f, 0x30],
+            Opcode::Hlt => &[0xf4],
+            Opcode::Vmmcall => &[0x0f, 0x01, 0xd9],
+        }
+    }
+}
+
+const ENTRIES: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Known {
+    cr3: u64,
+    at: u64,
+    gpa: Gpa,
+    bytes: u64,
+    mask: u64,
+    length: u64,
+}
+
+/// Instructions found before.
+pub struct SkipCache {
+    known: [Known; ENTRIES],
+}
+
+impl SkipCache {
+    /// Nothing known.
+    pub const EMPTY: SkipCache =
+        SkipCache { known: [Known { cr3: 0, at: u64::MAX, gpa: Gpa(0), bytes: 0, mask: 0, length: 0 }; ENTRIES] };
+}
+
+impl Vcpu {
+    /// RIP behind the instruction at RIP, if that is `opcode`; `None` if it cannot be fetched or is another one by now.
+    #[inline(always)]
+    pub(crate) fn behind<M: Machine>(&mut self, machine: &M, opcode: Opcode) -> Option<u64> {
+        let save = &self.vmcb.save;
+        let [_, cs, ..] = &save.segments;
+        let at = cs.base.wrapping_add(save.rip);
+        let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
+        if let Some(known) = self.skip.known.get(slot) {
+            if known.at == at && known.cr3 == save.cr3 && machine.guest_u64(known.gpa) & known.mask == known.bytes {
+                return Some(self.wrap(save.rip.wrapping_add(known.length)));
+            }
+        }
+        self.fetch(machine, opcode, at, slot)
+    }
+
+    /// Instruction pointers wrap at the width of the code segment.
+    #[inline(always)]
+    fn wrap(&self, rip: u64) -> u64 {
+        if self.long() { rip } else { rip & 0xffff_ffff }
+    }
+
+    #[inline(always)]
+    fn long(&self) -> bool {
+        let [_, cs, ..] = &self.vmcb.save.segments;
+        self.vmcb.save.efer & 1 << 10 != 0 && cs.attributes & 1 << 9 != 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fetch<M: Machine>(&mut self, machine: &M, opcode: Opcode, at: u64, slot: usize) -> Option<u64> {
+        let mut code = [0; 15];
+        let mut gpa = Gpa(0);
+        let mut fetched = 0;
+        for (index, byte) in code.iter_mut().enumerate() {
+            let linear = at.wrapping_add(index as u64);
+            if index == 0 || linear & 0xfff == 0 {
+                match super::walk::translate(self, machine, Gva(linear)) {
+                    Some(found) if index == 0 => gpa = found,
+                    Some(found) => gpa = Gpa(found.0.wrapping_sub(index as u64)),
+                    None => break,
+                }
+            }
+            if !machine.guest_read(Gpa(gpa.0.wrapping_add(index as u64)), core::slice::from_mut(byte)) {
+                break;
+            }
+            fetched = index + 1;
+        }
+        let code = code.get(..fetched)?;
+        let legacy = |byte: &u8| matches!(byte, 0x66 | 0x67 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0xf0);
+        let mut prefixes = code.iter().take_while(|byte| legacy(byte)).count();
+        // One REX prefix may follow the legacy ones (APM vol. 3 §1.2.7).
+        if self.long() && code.get(prefixes).is_some_and(|byte| byte & 0xf0 == 0x40) {
+            prefixes += 1;
+        }
+        if !code.get(prefixes..)?.starts_with(opcode.bytes()) {
+            return None;
+        }
+        let length = prefixes + opcode.bytes().len();
+        // Kept only if it is short enough for one comparison and eight bytes can be read without leaving the page.
+        if length <= 8 && at & 0xfff <= 0xff8 {
+            let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
+            let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            let start = super::walk::translate(self, machine, Gva(at))?;
+            let cr3 = self.vmcb.save.cr3;
+            if let Some(known) = self.skip.known.get_mut(slot) {
+                *known = Known { cr3, at, gpa: start, bytes, mask, length: length as u64 };
+            }
+        }
+        Some(self.wrap(self.vmcb.save.rip.wrapping_add(length as u64)))
+    }
+}

@@ -1,0 +1,10 @@
+//! The hardware below the portable kernel: implements [`atoll_core::machine::Machine`], and holds the loop that goes round guest and
+//! servers.
+
+mod conversation;
+mod guest;
+mod hardware;
+mod server;
+mod start;
+
+pub(crate) use start::run;

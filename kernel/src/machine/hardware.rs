@@ -1,0 +1,283 @@
+//! The processor and its memory, as the portable kernel sees them.
+
+use core::arch::x86_64::__cpuid_count;
+use core::fmt;
+use core::ops::Range;
+
+use atoll_core::machine::{Machine, Outcome};
+use atoll_protocol::SERVERS;
+use atoll_protocol::effect::{GuestCas, Mapping, Segment};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::grant::Limits;
+use atoll_protocol::message::Leaf;
+use atoll_protocol::units::{Gpa, HostIrq, Hpa, ServerId, Ticks};
+use x86_64::registers::control::{Cr4, Cr4Flags};
+
+use super::conversation::Conversation;
+use super::guest::Guest;
+use super::server::Memory;
+use crate::memory::direct;
+use crate::memory::frames::Frames;
+use crate::memory::space::MapError;
+use crate::svm::nested::{Nested, TABLES};
+use crate::x86::percore::Core;
+use crate::x86::{activation, lapic, pic, port, rtc, tsc};
+
+/// How much later than an activation's deadline the watchdog may look, in milliseconds: it is armed once in such a time, not once per
+/// activation.
+const WATCHDOG_SLACK_MS: u64 = 10;
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// The hardware.
+pub(crate) struct Hardware {
+    memories: [Memory; SERVERS],
+    guest: Guest,
+    frames: Option<Frames>,
+    nested: Option<Nested>,
+    bundle: Range<u64>,
+    /// When the timer will fire.
+    armed: Ticks,
+}
+
+impl Hardware {
+    /// Nothing known yet.
+    pub(crate) const NONE: Hardware = Hardware {
+        memories: [const { Memory::NONE }; SERVERS],
+        guest: Guest::NONE,
+        frames: None,
+        nested: None,
+        bundle: 0..0,
+        armed: Ticks(u64::MAX),
+    };
+
+    /// Takes over what boot found; the root of the nested tables.
+    pub(super) fn start(&mut self, mut frames: Frames, bundle: &Range<Hpa>) -> u64 {
+        self.bundle = bundle.start.0..bundle.end.0;
+        self.nested = Nested::new(&mut frames);
+        self.frames = Some(frames);
+        self.nested.as_ref().map_or(0, Nested::root)
+    }
+
+    /// The bundle's bytes.
+    pub(super) fn bundle(&self) -> &'static [u8] {
+        let length = (self.bundle.end - self.bundle.start) as usize;
+        // SAFETY: boot keeps the bundle's memory out of the frames, so that it is never written.
+        unsafe { core::slice::from_raw_parts(direct::pointer(Hpa(self.bundle.start)), length) }
+    }
+
+    /// The timer has fired.
+    pub(super) fn timer_fired(&mut self) {
+        self.armed = Ticks(u64::MAX);
+    }
+
+    /// Runs something that needs frames for a server. It cannot run out of them: the check has counted.
+    fn with<T>(&mut self, server: ServerId, act: impl FnOnce(&mut Memory, &mut Frames) -> Result<T, MapError>) {
+        let Hardware { memories, frames: Some(frames), .. } = self else { return };
+        if let Err(error) = act(&mut memories[usize::from(server.0) % SERVERS], frames) {
+            crate::log!("server {}: {error:?} after the check: the kernel has miscounted", server.0);
+        }
+    }
+}
+
+impl Machine for Hardware {
+    type Pages = Conversation;
+
+    #[inline(always)]
+    fn now(&self) -> Ticks {
+        tsc::now()
+    }
+
+    fn tsc_khz(&self) -> u64 {
+        tsc::khz()
+    }
+
+    #[inline(always)]
+    fn activate(&mut self, _: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
+        let memory = &self.memories[usize::from(server.0) % SERVERS];
+        let core = Core::current();
+        core.set_deadline(deadline);
+        let latest = deadline.after(Ticks(tsc::khz() * WATCHDOG_SLACK_MS));
+        if latest < self.armed {
+            self.armed = latest;
+            lapic::arm(latest.since(tsc::now()));
+        }
+        match core.activate(&memory.target, length as u64, memory.guest, memory.bundle, memory.vault) {
+            activation::Outcome::Answer(length) => Outcome::Answer(length),
+            activation::Outcome::Exception { vector, error, cr2 } => {
+                let address = if vector == 14 { cr2 } else { 0 };
+                Outcome::Fault(Reason::Exception { vector, error: error as u32, address })
+            }
+            activation::Outcome::Hang => Outcome::Fault(Reason::Hang),
+        }
+    }
+
+    #[inline(always)]
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
+        self.memories[usize::from(server.0) % SERVERS].commit(first, count);
+    }
+
+    fn arm(&mut self, deadline: Ticks) {
+        if deadline < self.armed {
+            self.armed = deadline;
+            lapic::arm(deadline.since(tsc::now()));
+        }
+    }
+
+    #[inline(always)]
+    fn has_events(&self) -> bool {
+        Core::current().has_events()
+    }
+
+    fn set_xcr0(&mut self, value: u64) {
+        if Cr4::read().contains(Cr4Flags::OSXSAVE) {
+            // SAFETY: XSETBV with a value that the guest's emulator checked against what the processor offers; the host uses no such state.
+            unsafe {
+                core::arch::asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack))
+            };
+        }
+    }
+
+    #[inline(always)]
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
+        let found = __cpuid_count(leaf, subleaf);
+        Leaf { eax: found.eax, ebx: found.ebx, ecx: found.ecx, edx: found.edx }
+    }
+
+    fn port_in(&mut self, number: u16, size: u8) -> u32 {
+        match size {
+            1 => u32::from(port::read::<u8>(number)),
+            2 => u32::from(port::read::<u16>(number)),
+            _ => port::read::<u32>(number),
+        }
+    }
+
+    fn port_out(&mut self, number: u16, size: u8, value: u32) {
+        match size {
+            1 => port::write(number, value as u8),
+            2 => port::write(number, value as u16),
+            _ => port::write(number, value),
+        }
+    }
+
+    fn unmask(&mut self, irq: HostIrq) {
+        pic::unmask(irq.0);
+    }
+
+    #[inline(always)]
+    fn guest_size(&self) -> u64 {
+        self.guest.size
+    }
+
+    #[inline(always)]
+    fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool {
+        self.guest.read(gpa, into)
+    }
+
+    #[inline(always)]
+    fn guest_u64(&self, gpa: Gpa) -> u64 {
+        self.guest.read_u64(gpa)
+    }
+
+    fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]) {
+        self.guest.write(gpa, bytes);
+    }
+
+    fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
+        let from = offset as usize..(offset + length) as usize;
+        self.guest.write(gpa, self.bundle().get(from).unwrap_or(&[]));
+    }
+
+    fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool {
+        let mut bytes = [0; 8];
+        let found = bytes.get_mut(..size as usize).is_some_and(|bytes| self.guest.read(gpa, bytes));
+        found && value.to_le_bytes().get(..size as usize) == bytes.get(..size as usize)
+    }
+
+    fn guest_swap(&mut self, cas: GuestCas) {
+        self.guest.write(cas.gpa, cas.new.to_le_bytes().get(..cas.size as usize).unwrap_or(&[]));
+    }
+
+    fn can_map(&self, count: usize) -> bool {
+        self.free_frames() >= TABLES * count as u64
+    }
+
+    #[inline(always)]
+    fn map(&mut self, mapping: Mapping) {
+        let Hardware { guest, frames: Some(frames), nested: Some(nested), .. } = self else { return };
+        if let Some(to) = guest.place(mapping.gpa, mapping.size) {
+            nested.map(&mapping, to, frames);
+        }
+    }
+
+    fn unmap(&mut self, mapping: Mapping) {
+        let Hardware { frames: Some(frames), nested: Some(nested), .. } = self else { return };
+        nested.unmap(&mapping, frames);
+    }
+
+    fn bundle_size(&self) -> u64 {
+        self.bundle.end - self.bundle.start
+    }
+
+    fn free_frames(&self) -> u64 {
+        self.frames.as_ref().map_or(0, Frames::free_count)
+    }
+
+    fn can_hold(&self, bytes: u64) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.can_contiguous(bytes, LARGE_PAGE))
+    }
+
+    fn create_machine(&mut self, bytes: u64) {
+        let base = self.frames.as_mut().and_then(|frames| frames.alloc_contiguous(bytes, LARGE_PAGE));
+        if let Some(base) = base {
+            self.guest = Guest { base, size: bytes };
+        }
+    }
+
+    fn create_server(&mut self, server: ServerId, limits: &Limits) {
+        self.with(server, |memory, frames| memory.create(server, limits, frames));
+    }
+
+    fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
+        let range = segment.offset as usize..(segment.offset + segment.file) as usize;
+        let content = self.bundle().get(range).unwrap_or(&[]);
+        self.with(server, |memory, frames| memory.fill(segment, content, frames));
+    }
+
+    fn show_guest(&mut self, server: ServerId) {
+        let Guest { base, size } = self.guest;
+        self.with(server, |memory, frames| memory.show_guest(base, size, frames));
+    }
+
+    fn show_bundle(&mut self, server: ServerId) {
+        let (start, size) = (Hpa(self.bundle.start), self.bundle_size());
+        self.with(server, |memory, frames| memory.show_bundle(start, size, frames));
+    }
+
+    fn set_entry(&mut self, server: ServerId, entry: u64) {
+        self.memories[usize::from(server.0) % SERVERS].set_entry(entry);
+    }
+
+    fn destroy_server(&mut self, server: ServerId) {
+        self.with(server, |memory, frames| {
+            memory.destroy(frames);
+            Ok(())
+        });
+    }
+
+    fn wall_seconds(&self) -> u64 {
+        rtc::wall_seconds()
+    }
+
+    fn physical_bits(&self) -> u32 {
+        __cpuid_count(0x8000_0008, 0).eax & 0xff
+    }
+
+    fn log(&mut self, line: fmt::Arguments<'_>) {
+        crate::log!("{line}");
+    }
+
+    fn log_registers(&mut self) {
+        let stopped = Core::current().last_stopped();
+        crate::log!("{:#x?}, cr2 {:#x}", stopped.registers, stopped.cr2);
+    }
+}

@@ -1,0 +1,103 @@
+//! The first server, and the loop around everything.
+
+use atoll_core::Kernel;
+use atoll_core::run::{HostEvent, Turn};
+use atoll_core::vcpu::vmcb::{Vmcb, exit as exit_code};
+use atoll_protocol::SERVERS;
+use atoll_protocol::effect::Segment;
+use atoll_protocol::grant::{Grant, Limits};
+use atoll_protocol::manifest::ImageHeader;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{HostIrq, ServerId};
+use zerocopy::FromBytes;
+
+use super::conversation::Conversation;
+use super::hardware::Hardware;
+use crate::boot::BootInfo;
+use crate::memory::frames::Frames;
+use crate::memory::heap;
+use crate::svm::{enable, world};
+use crate::x86::percore::Core;
+use crate::x86::{exit, interrupts};
+
+const SUPERVISOR: ServerId = ServerId(0);
+/// The supervisor loads images and copies nothing itself; its budget is generous because its death is the machine's.
+const SUPERVISOR_LIMITS: Limits =
+    Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: 0xffff_ffff, timers: 0 };
+/// Bytes of the archive's first header: the supervisor's image follows.
+const HEADER: usize = 512;
+/// Most segments of the supervisor's image.
+const SEGMENTS: usize = 8;
+
+static mut KERNEL: Kernel<Hardware> = Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO);
+
+/// Runs the machine that the bundle describes.
+pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
+    enable::start();
+    world::save_host();
+    // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
+    let kernel = unsafe { &mut *&raw mut KERNEL };
+    let nested = kernel.state.machine.start(frames, &boot.bundle);
+    enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
+    if let Err(what) = load_supervisor(kernel) {
+        crate::log!("the bundle holds no supervisor that can be run: {what}");
+        exit::exit(exit::HYPERVISOR_FAULT);
+    }
+    heap::seal();
+    let core = Core::current();
+    loop {
+        if core.has_events() {
+            note_events(kernel, core);
+        }
+        match kernel.pass() {
+            Turn::Enter => {
+                world::enter(&mut kernel.state.vcpu);
+                kernel.exited();
+                if kernel.state.vcpu.vmcb.control.exit_code as u32 == exit_code::INTR {
+                    interrupts::drain();
+                }
+            }
+            Turn::Idle => interrupts::idle(),
+            Turn::Again => {}
+            Turn::Leave(code) => exit::exit(code),
+        }
+    }
+}
+
+/// Tells the kernel what happened on the host.
+#[cold]
+fn note_events(kernel: &mut Kernel<Hardware>, core: &Core) {
+    let events = core.take_events();
+    if events.timer() {
+        kernel.state.machine.timer_fired();
+        kernel.host_event(HostEvent::Timer);
+    }
+    for irq in (0..16).filter(|irq| events.irqs() & 1 << irq != 0) {
+        kernel.host_event(HostEvent::Irq(HostIrq(irq)));
+    }
+}
+
+/// Makes the supervisor of the bundle's first file. Its image is flat, so that the kernel need not know ELF.
+fn load_supervisor(kernel: &mut Kernel<Hardware>) -> Result<(), &'static str> {
+    let bundle = kernel.state.machine.bundle();
+    let image = bundle.get(HEADER..).ok_or("it is empty")?;
+    let (header, rest) = ImageHeader::read_from_prefix(image).map_err(|_| "its first file is too short")?;
+    if header.magic != ImageHeader::MAGIC {
+        return Err("its first file is no image");
+    }
+    if header.version != atoll_protocol::VERSION {
+        return Err("its first file speaks another version of the protocol");
+    }
+    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, SUPERVISOR_LIMITS, "supervisor");
+    kernel.state.give(SUPERVISOR, Grant::Bundle);
+    (1..SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
+    let mut rest = rest;
+    for _ in 0..(header.segments as usize).min(SEGMENTS) {
+        let (mut segment, after) = Segment::read_from_prefix(rest).map_err(|_| "its segments are cut short")?;
+        segment.offset = segment.offset.saturating_add(HEADER as u64);
+        kernel.state.fill_first(SUPERVISOR, &segment)?;
+        rest = after;
+    }
+    kernel.state.start_first(SUPERVISOR, header.entry);
+    Ok(())
+}
