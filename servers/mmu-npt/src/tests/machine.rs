@@ -73,11 +73,6 @@ impl Said {
     pub(super) fn system(&self, register: SystemRegister) -> Option<u64> {
         self.system.iter().rev().find(|(which, _)| *which == register).map(|(_, value)| *value)
     }
-
-    /// The last value of a general register.
-    pub(super) fn register(&self, register: u8) -> Option<u64> {
-        self.registers.iter().rev().find(|(which, _)| *which == register).map(|(_, value)| *value)
-    }
 }
 
 impl Guest {
