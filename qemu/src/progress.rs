@@ -2,14 +2,20 @@
 //! the guest.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shorter steps leave no trace.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// A step that may take longer than a second.
 #[derive(Debug)]
 pub struct Step {
     bar: Option<ProgressBar>,
+    _plain: Option<Sender<()>>,
     what: String,
     start: Instant,
 }
@@ -27,10 +33,8 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        if bar.is_none() {
-            eprintln!("atoll: {what}");
-        }
-        Self { bar, what, start: Instant::now() }
+        let plain = bar.is_none().then(|| tell_later(what.clone()));
+        Self { bar, _plain: plain, what, start: Instant::now() }
     }
 
     /// Says what exactly it is at.
@@ -47,12 +51,23 @@ impl Step {
     }
 }
 
+/// Prints the line unless the sender is dropped before it is worth it.
+fn tell_later(what: String) -> Sender<()> {
+    let (alive, ended) = mpsc::channel();
+    thread::spawn(move || {
+        if ended.recv_timeout(WORTH_TELLING) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("atoll: {what}");
+        }
+    });
+    alive
+}
+
 impl Drop for Step {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
             let elapsed = self.start.elapsed();
-            if elapsed > Duration::from_secs(1) {
+            if elapsed > WORTH_TELLING {
                 eprintln!("atoll: {} ({:.1} s)", self.what, elapsed.as_secs_f32());
             }
         }

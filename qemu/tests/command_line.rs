@@ -1,0 +1,86 @@
+//! Mistakes on the command line, and files that are not what they should be, are told in one line before anything starts.
+#![forbid(unsafe_code)]
+
+use std::process::{Command, Output};
+
+fn atoll(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_atoll")).args(arguments).output().unwrap()
+}
+
+/// The one line of an error with status 125.
+fn error_of(arguments: &[&str]) -> String {
+    let output = atoll(arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(125), "{text}");
+    let errors: Vec<&str> = text.lines().filter(|line| line.contains("error:")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    errors[0].to_owned()
+}
+
+#[test]
+fn a_missing_kernel_is_named() {
+    assert!(error_of(&["boot", "--kernel", "/nowhere/bzImage"]).contains("/nowhere/bzImage: No such file"));
+}
+
+#[test]
+fn a_file_that_is_no_kernel_is_named() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let error = error_of(&["boot", "--kernel", file]);
+    assert!(error.contains("Cargo.toml: is neither a bzImage"), "{error}");
+}
+
+#[test]
+fn a_missing_manifest_is_named() {
+    assert!(error_of(&["check", "/nowhere/machine.toml"]).contains("/nowhere/machine.toml: No such file"));
+    assert!(error_of(&["boot", "--machine", "/nowhere/machine.toml"]).contains("/nowhere/machine.toml: No such file"));
+}
+
+#[test]
+fn a_guest_that_does_not_exist_is_told_with_those_that_do() {
+    let error = error_of(&["boot", "goodbye"]);
+    assert!(error.contains("'goodbye'") && error.contains("hello"), "{error}");
+}
+
+#[test]
+fn memory_that_makes_no_sense_is_refused() {
+    assert!(error_of(&["boot", "--memory", "17M"]).contains("--memory 17M"));
+}
+
+#[test]
+fn a_name_with_a_slash_is_refused() {
+    assert!(error_of(&["ps", "--name", "a/b"]).contains("--name 'a/b'"));
+}
+
+#[test]
+fn a_machine_that_does_not_run_cannot_be_asked() {
+    assert!(error_of(&["ping", "--name", "nobody-here"]).contains("no machine named 'nobody-here' is running"));
+}
+
+#[test]
+fn an_unknown_option_has_the_status_of_the_tools_own_errors() {
+    assert_eq!(atoll(&["boot", "--bot"]).status.code(), Some(125));
+}
+
+#[test]
+fn help_tells_a_stranger_how_to_begin() {
+    let output = atoll(&["--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for word in ["boot", "doctor", "--exec", "Exit status", "Ctrl-A x", "atoll boot hello"] {
+        assert!(text.contains(word), "no '{word}' in:\n{text}");
+    }
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(!atoll(&["completions", shell]).stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_manifest_of_the_tree_passes_its_own_check() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/machines/linux.toml");
+    let output = atoll(&["check", file]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
