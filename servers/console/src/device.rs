@@ -1,10 +1,8 @@
-//! The host's 16550 (National Semiconductor PC16550D data sheet): 115,200 baud, 8n1, FIFOs on.
+//! The host's 16550 (National Semiconductor PC16550D data sheet): 115,200 baud, 8n1, FIFOs on. The control line's driver uses it, too.
 
 use atoll_protocol::effect::Fifo;
-use atoll_protocol::role::{Console, DriverEffect};
+use atoll_protocol::role::{DriverEffect, Role};
 use atoll_sdk::Effects;
-
-use crate::state::FIFO;
 
 const INTERRUPT_ENABLE: u16 = 1;
 const FIFO_CONTROL: u16 = 2;
@@ -12,18 +10,25 @@ const LINE_CONTROL: u16 = 3;
 const MODEM_CONTROL: u16 = 4;
 const LINE_STATUS: u16 = 5;
 
+/// Bytes of the FIFOs.
+pub const FIFO: usize = 16;
+
+/// Roles that drive devices: the console's and the control line's.
+pub trait Driver: for<'a> Role<Effect<'a> = DriverEffect<'a>> {}
+impl<R: for<'a> Role<Effect<'a> = DriverEffect<'a>>> Driver for R {}
+
 /// Receive: while data is ready.
-pub(crate) fn receive(base: u16) -> Fifo {
+pub fn receive(base: u16) -> Fifo {
     Fifo { status: base.wrapping_add(LINE_STATUS), mask: 0x01, data: base, burst: 1 }
 }
 
 /// Transmit: a FIFO full whenever the holding register is empty.
-pub(crate) fn transmit(base: u16) -> Fifo {
+pub fn transmit(base: u16) -> Fifo {
     Fifo { status: base.wrapping_add(LINE_STATUS), mask: 0x20, data: base, burst: FIFO as u8 }
 }
 
 /// Programs the device, with its interrupt off.
-pub(crate) fn program(base: u16, effects: &mut Effects<'_, Console>) {
+pub fn program<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     // Interrupts off, divisor latch, divisor 1, 8n1, FIFOs on with a trigger at one byte, then DTR, RTS and OUT2 (connects the interrupt).
     let writes = [
         (FIFO_CONTROL, 0x07),
@@ -40,12 +45,12 @@ pub(crate) fn program(base: u16, effects: &mut Effects<'_, Console>) {
 }
 
 /// Takes no interrupts: what comes stays in the device, and the device holds its sender up.
-pub(crate) fn deafen(base: u16, effects: &mut Effects<'_, Console>) {
+pub fn deafen<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     effects.emit(DriverEffect::PortOut(base.wrapping_add(INTERRUPT_ENABLE), 1, 0));
 }
 
 /// Takes interrupts. Off and on again, because the line is edge-triggered: a byte that came while it was masked makes a new edge.
-pub(crate) fn listen(base: u16, effects: &mut Effects<'_, Console>) {
+pub fn listen<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     deafen(base, effects);
     effects.emit(DriverEffect::PortOut(base.wrapping_add(INTERRUPT_ENABLE), 1, 1));
 }

@@ -5,7 +5,7 @@ use atoll_protocol::role::{Console, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::state::FIFO;
+use crate::device::FIFO;
 use crate::{ConsoleServer, device};
 
 /// Sets the device up. What it holds already is read first, because switching its FIFOs on empties them.

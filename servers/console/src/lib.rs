@@ -16,7 +16,7 @@ use atoll_sdk::{Effects, Refuse, Server, Vault};
 
 use crate::state::{Book, ConsoleState, RING, WAITING, Waiting};
 
-mod device;
+pub mod device;
 mod flush;
 mod input;
 mod output;

@@ -1,12 +1,11 @@
 //! The driver's state: bookkeeping in one line of the vault, waiting requests in the next, then the output itself.
 
+use crate::device::FIFO;
 use atoll_protocol::role::console_mail::OUTPUT_WINDOW;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of output that fit.
 pub(crate) const RING: usize = OUTPUT_WINDOW as usize;
-/// Bytes of a 16550's FIFOs.
-pub(crate) const FIFO: usize = 16;
 /// Requests that can wait at the same time.
 pub(crate) const WAITING: usize = 4;
 

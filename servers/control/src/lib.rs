@@ -1,3 +1,81 @@
-//! The host tool's line into the machine, on the host's COM2.
+//! The host tool's line into the machine, on the host's second serial port: postcard in COBS frames, each ended by a zero byte.
+//!
+//! What can be asked is in [`atoll_protocol::control`]. A list goes out record by record: the kernel is asked for the next one only
+//! when the one before has been sent, and the next question is taken up only when the one before has been answered. Questions that come
+//! meanwhile wait here, then in the device. What is not understood is answered by `End`.
+//!
+//! - [`line`]: bytes to and from the device.
+//! - [`questions`]: questions into queries, records into answers.
+//!
+//! The option `base` is the device's first port (default 0x2f8).
 #![no_std]
 #![forbid(unsafe_code)]
+
+use atoll_console::device;
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::Machine;
+use atoll_protocol::role::{Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+
+use crate::state::{Book, ControlState, FRAME, INPUT};
+
+mod line;
+mod questions;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+/// The server.
+#[derive(Debug)]
+pub struct ControlServer;
+
+impl Server for ControlServer {
+    type Role = Control;
+    type State = ControlState;
+    type Cache = ();
+
+    fn start(machine: &Machine, setup: &Setup<'_>) -> Result<ControlState, Refuse> {
+        let base = setup.number("base").unwrap_or(Ok(0x2f8));
+        let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
+        let book = Book { millisecond: machine.tsc_khz, base, ..Book::default() };
+        Ok(ControlState { book, input: [0; INPUT], frame: [0; FRAME] })
+    }
+
+    fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Control>) {
+        device::program(vault.book.base, effects);
+        device::listen(vault.book.base, effects);
+    }
+
+    /// Nobody mails requests to this server.
+    fn handle(_: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Control>) -> DriverReply {
+        effects.emit(DriverEffect::Reply(request.ticket, &[]));
+        DriverReply::Replied
+    }
+
+    fn event(vault: &mut Vault<'_, Self>, event: DriverEvent<'_>, effects: &mut Effects<'_, Control>) {
+        match event {
+            DriverEvent::HostIrq(_) => line::drain(vault, effects),
+            DriverEvent::Drained(bytes) => {
+                if line::drained(vault, bytes) {
+                    line::drain(vault, effects);
+                } else {
+                    device::listen(vault.book.base, effects);
+                }
+                questions::advance(vault, effects);
+            }
+            DriverEvent::Filled(count) => {
+                line::filled(vault, count, effects);
+                questions::advance(vault, effects);
+            }
+            DriverEvent::Timer(line::RETRY) => {
+                vault.at(|s| &mut s.book).retrying = 0;
+                questions::advance(vault, effects);
+            }
+            DriverEvent::Record(bytes) => {
+                questions::record(vault, bytes);
+                questions::advance(vault, effects);
+            }
+            DriverEvent::Timer(_) | DriverEvent::Mail(..) | DriverEvent::PortValue(_) => {}
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The control line from question to answer, with a kernel that has three servers.
+
+use std::vec::Vec;
+
+use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, Tell};
+use atoll_protocol::effect::{Effect, Query};
+use atoll_protocol::message::Body;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{HostIrq, ServerId};
+use atoll_sdk::harness::{Harness, MACHINE};
+use proptest::prelude::*;
+
+use super::*;
+
+extern crate std;
+
+/// The device and the kernel, as far as this server sees them.
+struct Line {
+    server: Harness<ControlServer>,
+    /// What the host tool has sent and the server has not read.
+    incoming: Vec<u8>,
+    /// What the server has sent.
+    sent: Vec<u8>,
+    /// Bytes that the device takes at once.
+    appetite: usize,
+}
+
+fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
+    let one = |effect: &Effect<'_>| match effect {
+        Effect::Fill(_, bytes) => (b'F', bytes.to_vec(), 0),
+        Effect::Drain(_, max) => (b'D', Vec::new(), u64::from(*max)),
+        Effect::Arm(..) => (b'T', Vec::new(), 0),
+        Effect::Query(Query::Server(ServerId(id))) => (b'S', Vec::new(), u64::from(*id)),
+        Effect::Query(Query::Exit(index)) => (b'X', Vec::new(), u64::from(*index)),
+        Effect::Query(Query::Machine) => (b'M', Vec::new(), 0),
+        Effect::PortOut(..) => (b'P', Vec::new(), 0),
+        other => panic!("unexpected {other:?}"),
+    };
+    effects.iter().map(one).collect()
+}
+
+impl Line {
+    fn new(appetite: usize) -> Self {
+        let (server, _) = Harness::start(&MACHINE, &Setup::default());
+        Line { server, incoming: Vec::new(), sent: Vec::new(), appetite }
+    }
+
+    /// Delivers an interrupt and then whatever follows from it, until nothing does.
+    fn run(&mut self) {
+        let mut todo = owned(self.server.deliver(Body::HostIrq(HostIrq(3))).effects());
+        let mut steps = 0;
+        while !todo.is_empty() {
+            let (what, bytes, number) = todo.remove(0);
+            steps += 1;
+            assert!(steps < 10_000, "it never comes to rest");
+            let answer = match what {
+                b'F' => {
+                    let count = bytes.len().min(self.appetite);
+                    self.sent.extend_from_slice(&bytes[..count]);
+                    self.server.deliver(Body::Filled(count as u16))
+                }
+                b'D' => {
+                    let bytes: Vec<u8> = self.incoming.drain(..self.incoming.len().min(number as usize)).collect();
+                    self.server.deliver(Body::Drained(&bytes))
+                }
+                b'T' => self.server.deliver(Body::Timer(line::RETRY)),
+                b'S' if number < 3 => {
+                    let time = Moments { count: number, ..Moments::default() };
+                    let (role, id) = (RoleKind::Msr, number as u8);
+                    let record = ServerRecord { id, name: "msr", role, running: true, generation: 1, time };
+                    let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
+                    self.server.deliver(Body::Record(&bytes))
+                }
+                b'M' => {
+                    let (tsc_khz, free_frames) = (1, 2);
+                    let (elapsed, exits, running, stray_ports, stray_memory) = (3, 4, true, 5, 6);
+                    let record = MachineRecord { tsc_khz, elapsed, exits, running, free_frames, stray_ports, stray_memory };
+                    let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
+                    self.server.deliver(Body::Record(&bytes))
+                }
+                b'S' | b'X' => self.server.deliver(Body::Record(&[])),
+                _ => continue,
+            };
+            todo.extend(owned(answer.effects()));
+        }
+        assert!(self.incoming.is_empty());
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let mut frame = [0; 64];
+        self.incoming.extend_from_slice(postcard::to_slice_cobs(&ask, &mut frame).unwrap());
+    }
+
+    /// The answers so far, each as the debug form of its `Tell`, shortened to the variant's name.
+    fn told(&mut self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for frame in self.sent.split_inclusive_mut(|byte| *byte == 0) {
+            names.push(match postcard::from_bytes_cobs::<Tell<'_>>(frame).expect("a frame that does not decode") {
+                Tell::Pong(_) => "pong",
+                Tell::Server(_) => "server",
+                Tell::Exit(_) => "exit",
+                Tell::Machine(_) => "machine",
+                Tell::End => "end",
+            });
+        }
+        self.sent.clear();
+        names
+    }
+}
+
+#[test]
+fn every_question_is_answered_in_the_order_of_asking() {
+    for appetite in [1, 7, 512] {
+        let mut line = Line::new(appetite);
+        for ask in [Ask::Ping(7), Ask::Servers, Ask::Machine, Ask::Exits, Ask::Ping(8)] {
+            line.ask(ask);
+        }
+        line.run();
+        assert_eq!(line.told(), ["pong", "server", "server", "server", "end", "machine", "end", "pong"]);
+    }
+}
+
+#[test]
+fn a_flood_of_questions_waits_in_the_device_and_none_is_lost() {
+    let mut line = Line::new(16);
+    (0..300).for_each(|number| line.ask(Ask::Ping(number)));
+    line.run();
+    assert_eq!(line.told().len(), 300);
+}
+
+#[test]
+fn a_frame_that_never_ends_is_skipped_and_the_next_is_understood() {
+    let mut line = Line::new(512);
+    line.incoming.resize(1000, 0x55);
+    line.incoming.push(0);
+    line.ask(Ask::Ping(1));
+    line.run();
+    assert_eq!(line.told(), ["end", "pong"]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_end_in_answers_and_the_line_still_works(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let mut line = Line::new(512);
+        line.incoming = bytes;
+        line.incoming.push(0);
+        line.run();
+        line.told();
+        line.ask(Ask::Ping(1));
+        line.run();
+        prop_assert_eq!(line.told(), ["pong"]);
+    }
+}
