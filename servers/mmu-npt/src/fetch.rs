@@ -5,6 +5,7 @@
 //! one would: guests remap code without changing CR3, and patch it. That costs half a dozen loads, where a decode costs several hundred
 //! instructions.
 
+use atoll_protocol::units::Gpa;
 use atoll_protocol::vcpu::Context;
 use atoll_sdk::GuestMemory;
 
@@ -32,7 +33,7 @@ pub(crate) enum NoPlan {
     Invalid,
 }
 
-/// One word that a plan depends on.
+/// One word that a plan depends on. It was RAM to the guest when it was noted, and what is RAM does not change.
 #[derive(Clone, Copy, Debug, Default)]
 struct Witness {
     gpa: u64,
@@ -106,9 +107,7 @@ impl Plans {
 fn still_true(entry: &Entry, guest: &GuestMemory<'_>) -> bool {
     let witnesses = entry.witnesses.get(..entry.used).unwrap_or(&[]);
     !witnesses.is_empty()
-        && witnesses
-            .iter()
-            .all(|witness| ram::read_u64(guest, witness.gpa).is_some_and(|now| now & witness.mask == witness.value))
+        && witnesses.iter().all(|witness| guest.word_is(Gpa(witness.gpa), witness.mask, witness.value))
 }
 
 #[cold]

@@ -90,7 +90,7 @@ fn an_instruction_may_cross_a_page_boundary() {
     let mut guest = Guest::new(&[]);
     guest.context.rip = DATA + 0xffe;
     guest.put(DATA + 0xffe, &[0xc7, 0x03]);
-    guest.put(DATA_TABLE + 8, &(DATA + 0x5000 | LEAF).to_le_bytes());
+    guest.put(DATA_TABLE + 8, &((DATA + 0x5000) | LEAF).to_le_bytes());
     guest.put(DATA + 0x5000, &[0x78, 0x56, 0x34, 0x12]);
     let (forward, _) = guest.fault(DEVICE, WRITE).forward.unwrap();
     assert_eq!((forward.value, forward.rip_or_token), (0x1234_5678, DATA + 0x1004));

@@ -95,14 +95,14 @@ impl Guest {
             },
             registers: Registers { segments: [segment(0xc93); 6], ..Registers::default() },
         };
-        guest.put(ROOT, &(ROOT + 0x1000 | 0x27).to_le_bytes());
-        guest.put(ROOT + 0x1000, &(ROOT + 0x2000 | 0x27).to_le_bytes());
+        guest.put(ROOT, &((ROOT + 0x1000) | 0x27).to_le_bytes());
+        guest.put(ROOT + 0x1000, &((ROOT + 0x2000) | 0x27).to_le_bytes());
         for index in 0..8 {
             guest.put(ROOT + 0x2000 + index * 8, &(index << 21 | LEAF | 0x80).to_le_bytes());
         }
         guest.put(ROOT + 0x2008, &(DATA_TABLE | 0x27).to_le_bytes());
         for index in 0..512 {
-            guest.put(DATA_TABLE + index * 8, &(DATA + index * 0x1000 | LEAF).to_le_bytes());
+            guest.put(DATA_TABLE + index * 8, &((DATA + index * 0x1000) | LEAF).to_le_bytes());
         }
         guest.put(DATA_TABLE + 511 * 8, &(DEVICE & !0xfff | LEAF).to_le_bytes());
         guest.put(CODE, code);
@@ -161,10 +161,10 @@ impl Guest {
         for (gpa, bytes) in &said.writes {
             self.put(*gpa, bytes);
         }
-        if let Some((forward, _)) = &said.forward {
-            if forward.finish == Forward::STORE || forward.finish == Forward::LOAD {
-                self.context.rip = forward.rip_or_token;
-            }
+        if let Some((forward, _)) = &said.forward
+            && (forward.finish == Forward::STORE || forward.finish == Forward::LOAD)
+        {
+            self.context.rip = forward.rip_or_token;
         }
     }
 

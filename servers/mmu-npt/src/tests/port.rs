@@ -59,7 +59,7 @@ fn rep_outs_goes_page_by_page_and_every_byte_is_written_once() {
 #[test]
 fn rep_ins_writes_memory_and_sets_the_dirty_bit() {
     let mut guest = guest(&[0xf3, 0x66, 0x6d], 256, DATA + 0x2000);
-    guest.put(DATA_TABLE + 16, &(DATA + 0x2000 | 7).to_le_bytes());
+    guest.put(DATA_TABLE + 16, &((DATA + 0x2000) | 7).to_le_bytes());
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
     assert_eq!((forward.write, forward.count, forward.size, forward.address), (0, 256, 2, PORT));
     let data = pattern(512);
@@ -72,7 +72,7 @@ fn rep_ins_writes_memory_and_sets_the_dirty_bit() {
 #[test]
 fn an_element_across_two_pages_is_moved_whole() {
     let mut guest = guest(&[0xf3, 0x6d], 2, DATA + 0xffe);
-    guest.put(DATA_TABLE + 8, &(DATA + 0x9000 | LEAF).to_le_bytes());
+    guest.put(DATA_TABLE + 8, &((DATA + 0x9000) | LEAF).to_le_bytes());
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
     assert_eq!(forward.count, 1);
     guest.done(&forward, 0, &[1, 2, 3, 4]);
@@ -83,7 +83,7 @@ fn an_element_across_two_pages_is_moved_whole() {
 #[test]
 fn a_fault_in_the_middle_leaves_the_registers_of_what_was_done() {
     let mut guest = guest(&[0xf3, 0x6c], 0x30, DATA + 0xff0);
-    guest.put(DATA_TABLE + 8, &(DATA + 0x1000 | 5).to_le_bytes());
+    guest.put(DATA_TABLE + 8, &((DATA + 0x1000) | 5).to_le_bytes());
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
     assert_eq!(forward.count, 0x10);
     guest.done(&forward, 0, &pattern(0x10));

@@ -40,7 +40,7 @@ fn stos_without_rep_ignores_the_count_and_runs_downwards_with_df() {
 #[test]
 fn movs_from_ram_reads_the_source_through_the_tables() {
     let mut guest = guest(&[0xf3, 0xa5], 3, DATA + 0xffe, DEVICE_LINEAR);
-    guest.put(DATA_TABLE + 8, &(DATA + 0x7000 | LEAF).to_le_bytes());
+    guest.put(DATA_TABLE + 8, &((DATA + 0x7000) | LEAF).to_le_bytes());
     guest.put(DATA + 0xffe, &[1, 2]);
     guest.put(DATA + 0x7000, &[3, 4]);
     let (forward, _) = guest.fault(DEVICE, WRITE).forward.unwrap();
