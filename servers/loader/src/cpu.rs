@@ -36,6 +36,13 @@ pub(crate) const RAX: usize = 0;
 pub(crate) const RBX: usize = 3;
 pub(crate) const RSI: usize = 6;
 
+/// Sets a general register.
+pub(crate) fn set(state: &mut InitialState, register: usize, value: u64) {
+    if let Some(place) = state.general.get_mut(register) {
+        *place = value;
+    }
+}
+
 /// A segment's descriptor, as it stands in memory (APM vol. 2 §4.7).
 fn descriptor(segment: &Segment) -> u64 {
     let attributes = u64::from(segment.attributes);

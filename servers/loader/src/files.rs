@@ -2,7 +2,7 @@
 
 use atoll_sdk::bundle::{Bundle, Entry};
 
-use crate::memory::Ram;
+use crate::memory::{CMDLINE_MAX, PAGE, Ram};
 use crate::placer::Placer;
 use crate::refusal::Refusal;
 
@@ -33,6 +33,21 @@ impl<'b> Files<'b> {
         let size = file.bytes.len() as u64;
         let no_room = Refusal::NoRoom { what: "the initrd above the kernel", size, at: 0 };
         ram.highest(size, floor, ceiling).map(|at| Initrd { at, size }).ok_or(no_room)
+    }
+
+    /// Finds room for the initial RAM disk right above `floor`.
+    pub(crate) fn place_initrd_low(&self, ram: Ram, floor: u64) -> Result<Initrd, Refusal> {
+        let Some(file) = &self.initrd else { return Ok(Initrd { at: 0, size: 0 }) };
+        let size = file.bytes.len() as u64;
+        let at = floor.next_multiple_of(PAGE);
+        let no_room = Refusal::NoRoom { what: "the initrd above the kernel", size, at };
+        if ram.holds(at, size) { Ok(Initrd { at, size }) } else { Err(no_room) }
+    }
+
+    /// Refuses a command line that is longer than its place.
+    pub(crate) fn check_cmdline(&self) -> Result<(), Refusal> {
+        let (length, most) = (self.cmdline.bytes.len() as u64, CMDLINE_MAX - 1);
+        if length > most { Err(Refusal::CommandLine { length, most }) } else { Ok(()) }
     }
 
     /// Copies it there.

@@ -22,7 +22,10 @@ mod cpu;
 mod files;
 mod linux;
 mod memory;
+mod multiboot;
 mod placer;
+mod program;
+mod pvh;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,7 @@ mod tests;
 use files::Files;
 use memory::Ram;
 use placer::Placer;
+use program::Program;
 use refusal::Refusal;
 
 /// A line of the log.
@@ -124,8 +128,13 @@ fn place(state: &State, bundle: &Bundle<'_>, placer: &mut Placer<'_, '_>) -> Res
     let files = Files::find(bundle)?;
     let ram = Ram::new(state.memory);
     acpi::place(state.vcpus, placer);
-    match linux::Header::read(&files.kernel)? {
-        Some(header) => linux::place(&header, &files, ram, state.protected_entry != 0, placer),
-        None => Err(Refusal::Format),
+    if let Some(header) = linux::Header::read(&files.kernel)? {
+        return linux::place(&header, &files, ram, state.protected_entry != 0, placer);
     }
+    if let Some(header) = multiboot::Header::read(&files.kernel)? {
+        return multiboot::place(&header, &files, ram, placer);
+    }
+    let program = Program::read(&files.kernel).ok_or(Refusal::Format)?;
+    let entry = pvh::entry(&program).ok_or(Refusal::Format)?;
+    pvh::place(&program, entry, &files, ram, placer)
 }

@@ -48,9 +48,7 @@ pub(crate) fn place(
     let long = header.has_long_entry && !protected_entry;
     let entry = if long { load + LONG_ENTRY } else { load };
     let mut state = if long { cpu::long(entry, placer) } else { cpu::protected(entry, placer) };
-    if let Some(rsi) = state.general.get_mut(cpu::RSI) {
-        *rsi = BOOT_INFO;
-    }
+    cpu::set(&mut state, cpu::RSI, BOOT_INFO);
     placer.initial(&state);
     let format = if long { "bzImage in long mode" } else { "bzImage in protected mode" };
     Ok(Loaded { format, entry, kernel: size, initrd: initrd.size })

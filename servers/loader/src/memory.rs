@@ -21,7 +21,8 @@ const LOW_END: u64 = 0x9_fc00;
 const EBDA_END: u64 = 0xa_0000;
 const IOAPIC: u64 = 0xfec0_0000;
 const LAPIC: u64 = 0xfee0_0000;
-const PAGE: u64 = 0x1000;
+/// Bytes of a page.
+pub(crate) const PAGE: u64 = 0x1000;
 
 /// A stretch of the memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     Damaged(&'static str),
     /// A Linux kernel of a boot protocol before 2.00, or a zImage.
     OldLinux(u16),
+    /// A multiboot kernel demands what this loader does not know.
+    Demands(u32),
     /// The command line is longer than the kernel takes.
     CommandLine {
         /// Bytes of the line.
@@ -51,6 +53,7 @@ impl fmt::Display for Refusal {
             Refusal::OldLinux(version) => {
                 write!(f, "Linux boot protocol {}.{:02} or a zImage is too old", version >> 8, version & 0xff)
             }
+            Refusal::Demands(flags) => write!(f, "the kernel demands unknown multiboot features {flags:#x}"),
             Refusal::CommandLine { length, most } => {
                 write!(f, "the command line has {length} bytes, the kernel takes {most}")
             }
