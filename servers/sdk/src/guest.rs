@@ -75,9 +75,9 @@ impl<'g> GuestMemory<'g> {
         if !gpa.0.is_multiple_of(8) {
             return Err(NotRam);
         }
-        let from = self.place(gpa, 8)?.cast::<[u8; 8]>();
-        // SAFETY: `place` found eight readable bytes here; an array of bytes has no alignment.
-        Ok(u64::from_le_bytes(unsafe { from.read_volatile() }))
+        let from = self.place(gpa, 8)?;
+        // SAFETY: `place` found eight readable bytes here.
+        Ok(unsafe { word(from) })
     }
 
     /// Whether the aligned eight bytes at `gpa` are RAM and still are `value` under `mask`: the question of a cache that must never
@@ -90,8 +90,25 @@ impl<'g> GuestMemory<'g> {
         if !gpa.0.is_multiple_of(8) || self.size - offset < 8 {
             return false;
         }
-        let from = self.base.wrapping_add(offset as usize).cast::<[u8; 8]>();
-        // SAFETY: `offset + 8` is within the mapping; an array of bytes has no alignment.
-        u64::from_le_bytes(unsafe { from.read_volatile() }) & mask == value
+        let from = self.base.wrapping_add(offset as usize);
+        // SAFETY: `offset + 8` is within the mapping.
+        (unsafe { word(from) }) & mask == value
+    }
+}
+
+/// Reads eight bytes, at once where the memory is aligned (it always is in ring 3): another vCPU's write to a page-table entry is seen
+/// whole or not at all. An array of bytes would be read byte by byte.
+///
+/// # Safety
+/// Eight bytes at `from` are readable.
+#[inline(always)]
+unsafe fn word(from: *const u8) -> u64 {
+    let aligned = from.cast::<u64>();
+    if aligned.is_aligned() {
+        // SAFETY: the caller's promise, and it is aligned.
+        u64::from_le(unsafe { aligned.read_volatile() })
+    } else {
+        // SAFETY: the caller's promise; an array of bytes has no alignment.
+        u64::from_le_bytes(unsafe { from.cast::<[u8; 8]>().read_volatile() })
     }
 }
