@@ -75,7 +75,9 @@ impl<'v, S: Server> Vault<'v, S> {
         let start = core::ptr::from_mut(part).addr().wrapping_sub(base);
         let end = start + size_of::<T>();
         debug_assert!(end <= size_of::<S::State>(), "a part of something else than the state");
-        self.dirty.add((start / LINE) as u16, end.div_ceil(LINE) as u16);
+        if size_of::<T>() > 0 {
+            self.dirty.add((start / LINE) as u16, end.div_ceil(LINE) as u16);
+        }
         part
     }
 
