@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -133,7 +134,7 @@ pub struct BootArgs {
     /// Run a command in the guest's shell, print only its output, and end with its status.
     #[arg(long, value_name = "COMMAND", conflicts_with = "initrd")]
     pub exec: Option<String>,
-    /// Give up after this many seconds, with status 124.
+    /// Give up this many seconds after QEMU was started, with status 124.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// The machine's name, for `atoll ps` and others.
@@ -159,6 +160,11 @@ impl Cli {
             _ => "trace",
         };
         let filter = tracing_subscriber::EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| level.into());
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .try_init();
     }
 }

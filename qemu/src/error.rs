@@ -66,7 +66,7 @@ pub enum Error {
         what: String,
     },
     /// The crates for the bare machine do not build; the compiler has said why.
-    #[error("{package} does not build (cargo {status}); its messages are above")]
+    #[error("building {package} failed (cargo: {status}); its messages are above")]
     Build {
         /// What was built.
         package: String,

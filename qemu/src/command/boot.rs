@@ -24,7 +24,6 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// Boots; and boots again when the guest reboots.
 pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
-    let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let machine = machine(args)?;
     let guest = choice(args, common).find()?;
     let instance = Instance::claim(&args.name)?;
@@ -41,6 +40,7 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
     if interactive {
         keyboard.attach(events.0.clone());
     }
+    let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let session = Session {
         emulator: &emulator,
         arguments: &arguments,

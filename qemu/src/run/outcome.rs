@@ -121,7 +121,7 @@ impl End {
             Self::HypervisorFault => Some(with_log("the hypervisor failed")),
             Self::Refused => Some(with_log("the loader refused the guest")),
             Self::Unexpected(what) => Some(with_log(what)),
-            Self::TimedOut => Some("the time is up".into()),
+            Self::TimedOut => Some(with_log("the time is up")),
         }
     }
 }
