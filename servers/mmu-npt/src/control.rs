@@ -41,8 +41,6 @@ const CR0_NW: u64 = 1 << 29;
 const CR0_CD: u64 = 1 << 30;
 /// PE, MP, EM, TS, ET, NE, WP, AM, NW, CD, PG: writes to the others are ignored below bit 32, and refused above.
 const CR0_WRITABLE: u64 = 0xe005_003f;
-/// VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE, SMEP, SMAP, PKE: no five levels, PCID or CET.
-const CR4_ALLOWED: u64 = 0x0075_0fff;
 const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// Answers an instruction exit.
@@ -90,7 +88,7 @@ pub(crate) fn instruction(
             let value = registers::read(registers, register, size);
             match control {
                 0 => set_cr0(effects, context, value),
-                4 => set_cr4(effects, context, value),
+                4 => set_cr4(effects, vault.cr4, context, value),
                 _ => return report::unsupported(vault, effects, context),
             }
         }
@@ -140,9 +138,9 @@ fn set_cr0(effects: &mut Effects<'_, Mmu>, context: &Context, value: u64) -> Res
     Ok(())
 }
 
-fn set_cr4(effects: &mut Effects<'_, Mmu>, context: &Context, value: u64) -> Result<(), Exception> {
+fn set_cr4(effects: &mut Effects<'_, Mmu>, allowed: u64, context: &Context, value: u64) -> Result<(), Exception> {
     let long = context.efer & EFER_LMA != 0;
-    if value & !CR4_ALLOWED != 0 || long && value & CR4_PAE == 0 {
+    if value & !allowed != 0 || long && value & CR4_PAE == 0 {
         return Err(Exception::PROTECTION);
     }
     effects.emit(MmuEffect::System(SystemRegister::Cr4, value));

@@ -4,6 +4,7 @@ use yaxpeax_arch::LengthedInstruction;
 
 use crate::mode::CodeSize;
 use crate::plan::{Action, Binary, BitTest, IMMEDIATE, Plan, Repeat, Source, Unary};
+use crate::registers::mask;
 
 /// Longest instruction (APM vol. 3 §1.1).
 pub(crate) const LONGEST: usize = 15;
@@ -97,6 +98,9 @@ macro_rules! decoder {
                 let memory_first = first.is_memory();
                 let memory = memory_first || second.is_memory();
                 let size = instruction.mem_size().and_then(|size| size.bytes_size()).unwrap_or(0);
+                if memory && !matches!(size, 1 | 2 | 4 | 8) {
+                    return None;
+                }
                 let arithmetic = |operation| {
                     if memory_first {
                         Some(Action::ToMemory { operation, source: source(&second)?, size })
@@ -125,8 +129,10 @@ macro_rules! decoder {
                     memory_first.then_some(Action::Bit { operation, index, size })
                 };
                 match instruction.opcode() {
-                    Opcode::MOV if memory_first => Some(Action::Store { source: source(&second)?, size }),
-                    Opcode::MOVNTI if memory_first => Some(Action::Store { source: source(&second)?, size }),
+                    Opcode::MOV | Opcode::MOVNTI if memory_first => {
+                        let Source { register, value } = source(&second)?;
+                        Some(Action::Store { source: Source { register, value: value & mask(size) }, size })
+                    }
                     Opcode::MOV if memory => load(0, first.width()),
                     Opcode::MOVZX => load(0, first.width()),
                     Opcode::MOVSX => load(1, first.width()),
@@ -156,8 +162,9 @@ macro_rules! decoder {
                     Opcode::MOVS => Some(Action::MoveString { size }),
                     Opcode::CMPS => Some(Action::CompareString { size }),
                     Opcode::SCAS => Some(Action::ScanString { size }),
-                    Opcode::INS => Some(Action::InString { size }),
-                    Opcode::OUTS => Some(Action::OutString { size }),
+                    // REX.W does not widen a port.
+                    Opcode::INS => Some(Action::InString { size: size.min(4) }),
+                    Opcode::OUTS => Some(Action::OutString { size: size.min(4) }),
                     Opcode::MOV => Some(Action::ToControl { control: control(&first)?, register: register(&second)? }),
                     Opcode::LMSW if !memory_first => Some(Action::LoadStatusWord { register: register(&first)? }),
                     Opcode::CLTS => Some(Action::ClearTaskSwitched),
@@ -222,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn stores_name_a_register_or_a_sign_extended_value() {
+    fn stores_name_a_register_or_a_value_of_the_operands_size() {
         let store = |register, value, size| Action::Store { source: Source { register, value }, size };
         assert_eq!(action(CodeSize::Bits64, &[0x89, 0x0b]), store(1, 0, 4));
         assert_eq!(action(CodeSize::Bits64, &[0x88, 0x3b]), store(19, 0, 1), "BH");
         assert_eq!(action(CodeSize::Bits64, &[0x48, 0xc7, 0x03, 0xfe, 0xff, 0xff, 0xff]), store(IMMEDIATE, -2_i64 as u64, 8));
-        assert_eq!(action(CodeSize::Bits32, &[0xc6, 0x03, 0x80]), store(IMMEDIATE, -128_i64 as u64, 1));
+        assert_eq!(action(CodeSize::Bits32, &[0xc6, 0x03, 0x80]), store(IMMEDIATE, 0x80, 1));
     }
 
     #[test]

@@ -106,8 +106,7 @@ impl Plans {
 #[inline(always)]
 fn still_true(entry: &Entry, guest: &GuestMemory<'_>) -> bool {
     let witnesses = entry.witnesses.get(..entry.used).unwrap_or(&[]);
-    !witnesses.is_empty()
-        && witnesses.iter().all(|witness| guest.word_is(Gpa(witness.gpa), witness.mask, witness.value))
+    !witnesses.is_empty() && witnesses.iter().all(|witness| guest.word_is(Gpa(witness.gpa), witness.mask, witness.value))
 }
 
 #[cold]

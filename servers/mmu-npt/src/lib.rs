@@ -14,7 +14,7 @@
 //! # Options
 //! - `pages=4K`: never map with 2 MiB pages.
 //! - `pages_4k=START-END`: not in this range of guest-physical addresses (hexadecimal, END exclusive).
-//! - `xcr0=MASK`: the bits that XSETBV may set (hexadecimal); what the guest's CPUID leaf 0xd offers.
+//! - `xcr0=MASK`, `cr4=MASK`: the bits of XCR0 and CR4 that the guest may set (hexadecimal): those that its CPUID offers.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -67,12 +67,18 @@ pub struct State {
     pub physical_bits: u64,
     /// Instructions that could not be emulated.
     pub refused: u64,
+    /// Bits of CR4 that the guest may set.
+    pub cr4: u64,
     /// Not used; zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
-/// x87, SSE, AVX and PKRU.
-const XCR0_DEFAULT: u64 = 0x207;
+/// x87, SSE, AVX.
+const XCR0_DEFAULT: u64 = 0x7;
+/// VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE, SMEP, SMAP.
+///
+/// Without UMIP, five levels, PCID, PKE and CET, which the guest's CPUID does not offer.
+const CR4_DEFAULT: u64 = 0x0035_07ff;
 
 impl Server for MmuNpt {
     type Role = Mmu;
@@ -91,12 +97,14 @@ impl Server for MmuNpt {
             }
             _ => return Err(Refuse::BadOption("pages")),
         };
-        let xcr0 = match setup.option("xcr0") {
-            Some(mask) => hexadecimal(mask).ok_or(Refuse::BadOption("xcr0"))?,
-            None => XCR0_DEFAULT,
+        let mask = |name, default| match setup.option(name) {
+            Some(mask) => hexadecimal(mask).ok_or(Refuse::BadOption(name)),
+            None => Ok(default),
         };
+        let xcr0 = mask("xcr0", XCR0_DEFAULT)?;
+        let cr4 = mask("cr4", CR4_DEFAULT)?;
         let physical_bits = u64::from(machine.physical_bits);
-        Ok(State { small_start, small_end, xcr0, physical_bits, ..State::default() })
+        Ok(State { small_start, small_end, xcr0, cr4, physical_bits, ..State::default() })
     }
 
     #[inline(always)]

@@ -141,7 +141,9 @@ impl Operand {
     /// Writes it, by effect.
     pub(crate) fn write(&self, effects: &mut Effects<'_, Mmu>, bytes: &[u8]) {
         let (head, tail) = bytes.split_at(self.split.min(bytes.len()));
-        effects.emit(MmuEffect::GuestWrite(Gpa(self.first.gpa), head));
+        if !head.is_empty() {
+            effects.emit(MmuEffect::GuestWrite(Gpa(self.first.gpa), head));
+        }
         if let Some(second) = self.second.filter(|_| !tail.is_empty()) {
             effects.emit(MmuEffect::GuestWrite(Gpa(second.gpa), tail));
         }

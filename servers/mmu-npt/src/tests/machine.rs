@@ -161,10 +161,11 @@ impl Guest {
         for (gpa, bytes) in &said.writes {
             self.put(*gpa, bytes);
         }
-        if let Some((forward, _)) = &said.forward
-            && (forward.finish == Forward::STORE || forward.finish == Forward::LOAD)
-        {
-            self.context.rip = forward.rip_or_token;
+        if let Some((forward, bytes)) = &said.forward {
+            sensible(forward, bytes.len());
+            if forward.finish != Forward::RETURN {
+                self.context.rip = forward.rip_or_token;
+            }
         }
     }
 
@@ -206,5 +207,24 @@ impl Guest {
             forward.value
         });
         (written, said)
+    }
+}
+
+/// What the kernel checks of a forward: an answer that breaks this would be a fault of the server.
+fn sensible(forward: &Forward, bytes: usize) {
+    let mmio = forward.space == Forward::MMIO;
+    assert!(matches!(forward.size, 1 | 2 | 4) || forward.size == 8 && mmio, "{forward:?}");
+    if mmio {
+        assert!(forward.count == 1 && bytes == 0, "{forward:?}");
+        let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || forward.source < 20;
+        let load = forward.finish != Forward::LOAD
+            || forward.write == 0 && forward.register < 20 && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1;
+        let store = forward.finish != Forward::STORE || forward.write == 1;
+        assert!(source && load && store, "{forward:?}");
+    } else {
+        let length = forward.count as usize * usize::from(forward.size);
+        let expected = if forward.write == 1 { length } else { 0 };
+        assert!(forward.finish == Forward::RETURN && forward.address <= 0xffff && length <= 2048 && length > 0, "{forward:?}");
+        assert_eq!(bytes, expected);
     }
 }

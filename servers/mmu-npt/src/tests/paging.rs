@@ -128,6 +128,19 @@ fn a_page_directory_that_is_its_own_leaf_is_swapped_once() {
     assert_eq!(said.writes, [(root, vec![0x27])]);
 }
 
+/// Bytes that often are an instruction with prefixes that has an emulation.
+fn code() -> impl Strategy<Value = Vec<u8>> {
+    let prefix = prop::sample::select(vec![0xf3_u8, 0xf2, 0xf0, 0x66, 0x67, 0x48, 0x4c, 0x65, 0x36, 0x2e]);
+    let opcode = prop_oneof![
+        any::<u8>().prop_map(|byte| vec![byte]),
+        any::<u8>().prop_map(|byte| vec![0x0f, byte]),
+        prop::sample::select(vec![0x6c_u8, 0x6d, 0x6e, 0x6f, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf])
+            .prop_map(|byte| vec![byte]),
+    ];
+    (prop::collection::vec(prefix, 0..4), opcode, prop::collection::vec(any::<u8>(), 12))
+        .prop_map(|(prefixes, opcode, rest)| [prefixes, opcode, rest].concat())
+}
+
 proptest! {
     #[test]
     fn no_tables_and_no_address_make_a_walk_panic_or_run_away(
@@ -146,7 +159,7 @@ proptest! {
 
     #[test]
     fn no_code_and_no_registers_make_the_server_panic(
-        code in prop::collection::vec(any::<u8>(), 15), general: [u64; 16], mode in 0_u8..3, error in prop::sample::select(vec![4_u64, 6]),
+        code in code(), general in prop::array::uniform16(prop_oneof![any::<u64>(), 0..0x40_0000_u64, 0..4_u64]), mode in 0_u8..3, error in prop::sample::select(vec![4_u64, 6]),
         exit in 0_u64..0x100, value: u64
     ) {
         let mut guest = match mode {
@@ -163,6 +176,9 @@ proptest! {
         guest.context = start;
         guest.instruction(exit);
         guest.context = start;
-        guest.string_io(4 | exit & 8);
+        if let Some((forward, bytes)) = guest.string_io(4 | exit & 8).forward {
+            guest.done(&forward, 0, if forward.write == 1 { &[] } else { &[0x5a; 2048] });
+            prop_assert!(bytes.len() <= 2048);
+        }
     }
 }
