@@ -2,6 +2,7 @@
 
 mod apic;
 mod legacy;
+mod model;
 mod priority;
 mod ticks;
 
