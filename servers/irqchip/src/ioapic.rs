@@ -84,10 +84,10 @@ impl Ioapic {
 
     /// A local APIC has taken the pin's interrupt: a level-triggered one now waits for its end.
     pub fn taken(&mut self, pin: u8) {
-        if let Some(entry) = self.entries.get_mut(usize::from(pin)) {
-            if *entry & LEVEL != 0 {
-                *entry |= REMOTE_IRR;
-            }
+        if let Some(entry) = self.entries.get_mut(usize::from(pin))
+            && *entry & LEVEL != 0
+        {
+            *entry |= REMOTE_IRR;
         }
     }
 

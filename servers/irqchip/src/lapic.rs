@@ -91,8 +91,8 @@ impl Live {
         if vector >> 4 > held >> 4 { Offered::fixed(vector) } else { Offered::NONE }
     }
 
-    /// Notes V_TPR. It is the task priority, and writing CR8 replaces what was written to the register: once it has changed, the
-    /// register's value no longer stands.
+    /// Whether V_TPR is what it was. Writing CR8 replaces what was written to the register: once V_TPR has changed, the register's
+    /// value no longer stands.
     #[inline(always)]
     #[must_use]
     pub fn priority_stands(&self, cr8: u8) -> bool {

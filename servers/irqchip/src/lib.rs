@@ -117,17 +117,18 @@ impl Server for IrqchipServer {
                     return IrqchipReply::Done;
                 }
             }
-            IrqchipRequest::WriteMsr(exit) if exit.index == X2APIC_EOI && exit.value == 0 => {
-                if vault.lapics[place(vcpu)].registers.extended() {
-                    end_of_interrupt(vault, vcpu, effects);
-                    return IrqchipReply::Done;
-                }
+            IrqchipRequest::WriteMsr(exit)
+                if exit.index == X2APIC_EOI && exit.value == 0 && vault.lapics[place(vcpu)].registers.extended() =>
+            {
+                end_of_interrupt(vault, vcpu, effects);
+                return IrqchipReply::Done;
             }
-            IrqchipRequest::Store(exit) if exit.gpa.0 == lapic::base::DEFAULT + EOI_OFFSET => {
-                if vault.lapics[place(vcpu)].registers.memory() == Some(lapic::base::DEFAULT) {
-                    end_of_interrupt(vault, vcpu, effects);
-                    return IrqchipReply::Done;
-                }
+            IrqchipRequest::Store(exit)
+                if exit.gpa.0 == lapic::base::DEFAULT + EOI_OFFSET
+                    && vault.lapics[place(vcpu)].registers.memory() == Some(lapic::base::DEFAULT) =>
+            {
+                end_of_interrupt(vault, vcpu, effects);
+                return IrqchipReply::Done;
             }
             _ => {}
         }

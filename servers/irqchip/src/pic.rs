@@ -49,10 +49,10 @@ impl Pics {
     pub fn acknowledge(&mut self) {
         if let Some(input) = self.master.highest() {
             self.master.acknowledge(input);
-            if self.master.cascades(input) {
-                if let Some(input) = self.slave.highest() {
-                    self.slave.acknowledge(input);
-                }
+            if self.master.cascades(input)
+                && let Some(input) = self.slave.highest()
+            {
+                self.slave.acknowledge(input);
             }
         }
         self.settle();

@@ -39,10 +39,10 @@ impl Wires<'_, '_, '_> {
             TIMER_PIN => None,
             _ => Some(line),
         };
-        if let Some(pin) = pin {
-            if let Some(interrupt) = self.vault.at(|state| &mut state.ioapic).line(pin, level, rose) {
-                self.from_pin(pin, interrupt);
-            }
+        if let Some(pin) = pin
+            && let Some(interrupt) = self.vault.at(|state| &mut state.ioapic).line(pin, level, rose)
+        {
+            self.send_from(pin, interrupt);
         }
         self.offer_all();
     }
@@ -106,14 +106,14 @@ impl Wires<'_, '_, '_> {
     /// Looks whether a pin sends because of its level.
     pub(crate) fn standing(&mut self, pin: u8) {
         if let Some(interrupt) = self.vault.ioapic.standing(pin) {
-            self.from_pin(pin, interrupt);
+            self.send_from(pin, interrupt);
         }
         if pin == EXTERNAL_PIN {
             self.rewire();
         }
     }
 
-    fn from_pin(&mut self, pin: u8, interrupt: Interrupt) {
+    fn send_from(&mut self, pin: u8, interrupt: Interrupt) {
         if self.deliver(&interrupt) {
             self.vault.at(|state| &mut state.ioapic).taken(pin);
         }

@@ -56,9 +56,7 @@ struct Model {
 
 impl Model {
     fn send(&mut self, line: u8) {
-        if line < 16 {
-            self.pending.insert(vector(line));
-        } else if self.awaiting.insert(line) {
+        if line < 16 || self.awaiting.insert(line) {
             self.pending.insert(vector(line));
         }
     }

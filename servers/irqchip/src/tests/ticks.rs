@@ -86,7 +86,7 @@ fn a_masked_timer_counts_but_does_not_interrupt() {
 }
 
 #[test]
-fn a_tick_costs_two_lines_for_its_acceptance_and_one_for_its_end() {
+fn an_end_with_nothing_pending_changes_only_what_is_in_service() {
     let mut board = Board::with_x2apic();
     assert!(board.wrmsr(0x832, 0x4_00ec));
     assert!(board.wrmsr(0x6e0, 5_000));

@@ -88,7 +88,7 @@ impl Channel {
 
 /// Four decimal digits of a number.
 fn decimal(value: u32) -> u32 {
-    value % 10 | value / 10 % 10 << 4 | value / 100 % 10 << 8 | value / 1000 % 10 << 12
+    (value % 10) | ((value / 10 % 10) << 4) | ((value / 100 % 10) << 8) | ((value / 1000 % 10) << 12)
 }
 
 /// The number of four decimal digits; digits above nine count what they are worth.
