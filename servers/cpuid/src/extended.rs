@@ -7,10 +7,11 @@ use crate::Facts;
 /// Highest leaf of this range. Encrypted memory, 0x8000001f, is the last that a guest may look for.
 const LAST: u32 = 0x8000_001f;
 
-/// Leaf 0x80000001 EDX: the copies of leaf 1's bits, SYSCALL, NX, MMX extensions, 1 GiB pages, long mode, 3DNow!.
+/// Leaf 0x80000001 EDX: the copies of leaf 1's bits, SYSCALL, NX, MMX extensions, 1 GiB pages, RDTSCP, long mode,
+/// 3DNow!.
 ///
-/// Without FFXSR (its EFER bit is refused) and without RDTSCP (TSC_AUX is not the guest's).
-const EDX: u32 = 0x0180_0000 | 0x0003_b000 | 0x0000_037f | 1 << 11 | 1 << 20 | 1 << 22 | 1 << 26 | 1 << 29 | 3 << 30;
+/// Without FFXSR (its EFER bit is refused).
+const EDX: u32 = 0x0180_0000 | 0x0003_b000 | 0x0000_037f | 1 << 11 | 1 << 20 | 1 << 22 | 3 << 26 | 1 << 29 | 3 << 30;
 /// Leaf 0x80000001 ECX: LAHF in long mode, CR8 by LOCK MOV, LZCNT, SSE4A, misaligned SSE, PREFETCH, XOP, FMA4, TBM.
 ///
 /// Without SVM, SKINIT, OSVW, IBS, the watchdog, performance counters, TOPOEXT and MONITORX.

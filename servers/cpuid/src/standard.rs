@@ -26,10 +26,10 @@ const CR4_OSXSAVE: u64 = 1 << 18;
 /// Without TSC_ADJUST, SGX, RTM, HLE, MPX, INVPCID, AVX-512 and processor trace.
 const STRUCTURED_EBX: u32 =
     1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 23 | 1 << 24 | 1 << 29;
-/// Leaf 7 ECX: GFNI, VAES, VPCLMULQDQ.
+/// Leaf 7 ECX: GFNI, VAES, VPCLMULQDQ, RDPID.
 ///
-/// Without UMIP, PKU, WAITPKG, LA57, and without RDPID (TSC_AUX is not the guest's).
-const STRUCTURED_ECX: u32 = 7 << 8;
+/// Without UMIP, PKU, WAITPKG and LA57.
+const STRUCTURED_ECX: u32 = 7 << 8 | 1 << 22;
 /// Leaf 7 EDX: FSRM. Without the speculation controls, whose MSRs the guest does not have.
 const STRUCTURED_EDX: u32 = 1 << 4;
 
