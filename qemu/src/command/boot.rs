@@ -57,6 +57,10 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
             break ended;
         }
     };
+    if raw.is_some() && ended.end != End::PowerOff {
+        // The cursor stands where the guest left it.
+        eprintln!();
+    }
     drop(raw);
     Ok(report(&ended, interactive))
 }

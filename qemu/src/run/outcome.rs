@@ -58,6 +58,9 @@ pub mod status {
     pub const HYPERVISOR: u8 = 127;
 }
 
+/// Lines of the kernel's log that are shown where nothing in it says what matters.
+const TAIL: usize = 20;
+
 impl End {
     /// How Atoll ended, by QEMU's status.
     #[must_use]
@@ -104,9 +107,12 @@ impl End {
     pub fn report(&self, panicked: bool, log: &str) -> Option<String> {
         let with_log = |what: &str| {
             let lines: Vec<&str> = log.lines().collect();
-            let tail = lines[lines.len().saturating_sub(40)..].join("\n  ");
+            // A fault's report begins with what was broken; what came before it is not told.
+            let fault = lines.iter().rposition(|line| line.contains("fault:"));
+            let start = fault.unwrap_or(lines.len().saturating_sub(TAIL));
+            let tail = lines[start..].join("\n  ");
             if tail.is_empty() {
-                format!("{what}; the kernel's log is empty")
+                what.to_owned()
             } else {
                 format!("{what}; the end of the kernel's log:\n  {tail}")
             }
