@@ -188,7 +188,7 @@ impl<M: Machine> State<M> {
         let (operation, holder) = (open.operation, open.holder);
         open.operation = Operation::None;
         if operation == Operation::Load {
-            self.post(holder, |mailbox| mailbox.load = true);
+            self.post(holder, |mailbox| mailbox.load_again = true);
         } else {
             self.vcpu.stand = Stand::Runnable;
         }

@@ -85,6 +85,8 @@ pub(crate) struct Mailbox {
     count: usize,
     pub(crate) start: bool,
     pub(crate) load: bool,
+    /// The loader wants to be asked again.
+    pub(crate) load_again: bool,
     pub(crate) accepted: bool,
     timers: u32,
     irqs: u32,
@@ -107,6 +109,7 @@ impl Mailbox {
         count: 0,
         start: false,
         load: false,
+        load_again: false,
         accepted: false,
         timers: 0,
         irqs: 0,
@@ -208,7 +211,7 @@ impl Mailbox {
     pub(crate) fn done(&mut self, next: Next) {
         match next {
             Next::Start => self.start = false,
-            Next::Load => self.load = false,
+            Next::Load => self.load = core::mem::take(&mut self.load_again),
             Next::Accepted => self.accepted = false,
             Next::Line(change) => {
                 self.changed &= !(1 << change.line.0);
