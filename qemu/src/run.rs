@@ -4,6 +4,7 @@ pub mod instance;
 pub mod outcome;
 pub mod plan;
 pub mod session;
+pub mod statistics;
 
 pub use instance::Instance;
 pub use outcome::End;

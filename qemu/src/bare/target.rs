@@ -19,8 +19,12 @@ const RUSTUP_PATIENCE: Duration = Duration::from_secs(120);
 pub struct Toolchain {
     /// A cargo other than the active one, and the compiler that it is to use.
     pub other: Option<(PathBuf, PathBuf)>,
+    /// Where that compiler's libraries are.
+    pub libraries: Option<String>,
     /// A sysroot other than the compiler's.
     pub sysroot: Option<PathBuf>,
+    /// Flags in place of those in `.cargo/config.toml`; none: those stand.
+    pub flags: Vec<String>,
 }
 
 /// What the tool may do to get one.
@@ -86,17 +90,21 @@ impl Toolchain {
             }
         }
         if let Some((_, compiler)) = &self.other {
-            command.env("RUSTC", compiler).env_remove("RUSTUP_TOOLCHAIN").env_remove("LD_LIBRARY_PATH");
+            command.env("RUSTC", compiler).env_remove("RUSTUP_TOOLCHAIN");
+            // The wrapper is for the compiler that is not used.
+            command.env_remove("RUSTC_WRAPPER");
         }
-        if let Some(sysroot) = &self.sysroot {
-            command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{}]", toml_string(&sysroot::flag(sysroot))));
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let mut flags = self.flags.clone();
+        flags.extend(self.sysroot.as_ref().map(|path| format!("--sysroot={}", path.display())));
+        if !flags.is_empty() {
+            // They replace what the configuration file says, and are not for build scripts, since there is a `--target`.
+            command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         }
         command
     }
-}
-
-fn toml_string(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// Whether this compiler has the target's `core`. Its directory's name is printed even if there is nothing in it.

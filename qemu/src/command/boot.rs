@@ -118,7 +118,7 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
 fn report(ended: &Ended, interactive: bool) -> ExitCode {
     let _ = stdout().flush();
     if let Some(statistics) = &ended.statistics {
-        eprint!("{statistics}");
+        eprint!("\n{statistics}");
     }
     if let Some(text) = ended.end.report(ended.panicked, &ended.log) {
         eprintln!("atoll: {text}");

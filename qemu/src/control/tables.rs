@@ -41,7 +41,7 @@ pub fn exits(line: &mut Line) -> Result<String> {
         Some((format!("{:<24}", record.name), record.time))
     })?;
     let mut table = format!("{:<24} {}\n", "exit", columns());
-    for (name, time) in rows {
+    for (name, time) in rows.into_iter().filter(|(_, time)| time.count > 0) {
         let _ = writeln!(table, "{name} {}", cells(&time, &machine));
     }
     let _ =

@@ -60,20 +60,21 @@ impl Apt {
             .ok_or_else(|| Error::program("apt-cache", format_args!("the package {package} names no kernel")))
     }
 
-    /// `packages` and everything they depend on that is not installed.
+    /// `packages` and everything they depend on that is not installed. Of alternatives one that is installed will do, else the first.
     pub fn missing_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
-        let without =
-            ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"].map(|kind| format!("--no-{kind}"));
-        let text = run(self.command("apt-cache").args(["depends", "--recurse"]).args(without).args(packages))?;
-        let mut names: Vec<String> = text
-            .lines()
-            .filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()))
-            .map(str::to_owned)
-            .collect();
-        names.sort();
-        names.dedup();
-        names.retain(|name| !installed(name));
-        Ok(names)
+        let mut known: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+        let mut fresh = 0..known.len();
+        while !fresh.is_empty() {
+            let text = run(self.command("apt-cache").arg("depends").args(&known[fresh.clone()]))?;
+            let next = known.len();
+            for group in dependency_groups(&text) {
+                if !group.iter().any(|name| known.contains(name) || installed(name)) {
+                    known.extend(group.into_iter().next());
+                }
+            }
+            fresh = next..known.len();
+        }
+        Ok(known)
     }
 
     /// Downloads packages into `into` and gives their files.
@@ -97,6 +98,24 @@ impl Apt {
     }
 }
 
+/// What `apt-cache depends` prints, as groups of alternatives: `|` before a dependency says that the next one would do as well. Names
+/// that no package has (`<...>`) are left out.
+fn dependency_groups(text: &str) -> Vec<Vec<String>> {
+    let mut groups = Vec::new();
+    let mut group = Vec::new();
+    for line in text.lines() {
+        let (open, line) = line.trim_start().strip_prefix('|').map_or((false, line.trim_start()), |rest| (true, rest));
+        let Some(name) = line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("PreDepends: ")) else { continue };
+        if !name.starts_with('<') {
+            group.push(name.to_owned());
+        }
+        if !open && !group.is_empty() {
+            groups.push(std::mem::take(&mut group));
+        }
+    }
+    groups
+}
+
 /// Whether a package is installed.
 #[must_use]
 pub fn installed(package: &str) -> bool {
@@ -118,4 +137,15 @@ pub fn run(command: &mut Command) -> Result<String> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
     Err(Error::program(program, format_args!("{last} ({})", output.status)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_stay_together_and_virtual_names_are_left_out() {
+        let text = "a\n  Depends: libc6\n |Depends: gcc\n |Depends: clang\n  Depends: <c-compiler>\n    tcc\n  Recommends: x\nb\n  PreDepends: d\n";
+        assert_eq!(dependency_groups(text), [vec!["libc6"], vec!["gcc", "clang"], vec!["d"]]);
+    }
 }

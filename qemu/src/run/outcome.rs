@@ -111,11 +111,7 @@ impl End {
             let fault = lines.iter().rposition(|line| line.contains("fault:"));
             let start = fault.unwrap_or(lines.len().saturating_sub(TAIL));
             let tail = lines[start..].join("\n  ");
-            if tail.is_empty() {
-                what.to_owned()
-            } else {
-                format!("{what}; the end of the kernel's log:\n  {tail}")
-            }
+            if tail.is_empty() { what.to_owned() } else { format!("{what}; the end of the kernel's log:\n  {tail}") }
         };
         match self {
             Self::PowerOff | Self::Reset if panicked => Some("the guest's kernel panicked".into()),

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::statistics::Poller;
 use super::{End, Instance};
 use crate::console::exec::Extract;
 use crate::console::{Event, Keyboard, Watch, escape};
@@ -64,6 +65,7 @@ impl Session<'_> {
         let (mut process, line, console) = Process::start(self.emulator, self.arguments, self.instance.dir())?;
         self.keyboard.connect(line);
         pass_on(console, events.0.clone());
+        let poller = self.stats.then(|| Poller::start(self.instance.control()));
         let mut watch = Watch::default();
         let mut extract = self.marks.map(Extract::new);
         let mut script = self.script.iter().peekable();
@@ -111,7 +113,7 @@ impl Session<'_> {
             never_started: extract.is_some_and(|extract| !extract.started()),
             last_lines: watch.last_lines(12),
             log: self.instance.log_text(),
-            statistics: None,
+            statistics: poller.and_then(Poller::finish),
         })
     }
 
