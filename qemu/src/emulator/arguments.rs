@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// Host memory beside the guest's: kernel, servers, page tables, firmware.
 const OVERHEAD_MIB: u64 = 96;
+/// From this much on, q35 puts a part of its memory above 4 GiB...
+const LOW_MOST_MIB: u64 = 2816;
+/// ...and this much below.
+const LOW_MIB: u64 = 2048;
 /// Port of the device that ends QEMU with a status.
 const EXIT_PORT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 
@@ -45,10 +49,12 @@ pub enum Boot {
 }
 
 impl Arguments {
-    /// Memory that QEMU needs for a machine of `guest` bytes and a bundle of `bundle` bytes.
+    /// Memory that QEMU needs for a machine of `guest` bytes and a bundle of `bundle` bytes. A guest's memory is in one piece there; where
+    /// it does not fit below the hole for devices, all of it goes above 4 GiB.
     #[must_use]
     pub fn memory_for(guest: u64, bundle: u64) -> u64 {
-        guest.div_ceil(1 << 20) + bundle.div_ceil(1 << 20) + OVERHEAD_MIB
+        let all = guest.div_ceil(1 << 20) + bundle.div_ceil(1 << 20) + OVERHEAD_MIB;
+        if all < LOW_MOST_MIB { all } else { all + LOW_MIB }
     }
 
     /// The command line. The guest's console is QEMU's standard input and output.

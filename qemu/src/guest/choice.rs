@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::format::Format;
+use super::format::{Format, memory_needed};
 use super::init::Marks;
 use super::initramfs::{self, Job};
 use super::intree;
@@ -12,6 +12,9 @@ use crate::bare::Toolchain;
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 use crate::progress::note;
+
+/// What any guest needs beside its files.
+const WORKING_MEMORY: u64 = 8 << 20;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
@@ -114,10 +117,10 @@ impl Choice {
 }
 
 impl Guest {
-    /// Refuses a guest that its machine's memory cannot hold. A bzImage unpacks itself to about four times its size.
+    /// Refuses a guest that its machine's memory cannot hold.
     pub fn check_memory(&self, memory: u64) -> Result<()> {
-        let unpacked = if self.format == Format::BzImage { 4 * self.kernel.len() } else { self.kernel.len() };
-        let needed = (unpacked + self.initrd.as_ref().map_or(0, Vec::len)) as u64 + (16 << 20);
+        let initrd = self.initrd.as_ref().map_or(0, Vec::len) as u64;
+        let needed = memory_needed(self.format, &self.kernel).saturating_add(initrd).saturating_add(WORKING_MEMORY);
         if needed <= memory {
             return Ok(());
         }
@@ -146,14 +149,14 @@ mod tests {
     fn a_guest_that_does_not_fit_says_how_much_it_needs() {
         let guest = Guest {
             path: "vmlinuz".into(),
-            format: Format::BzImage,
-            kernel: vec![0; 10 << 20],
+            format: Format::Multiboot,
+            kernel: vec![0; 40 << 20],
             initrd: None,
             command_line: String::new(),
             marks: None,
         };
         let error = guest.check_memory(32 << 20).unwrap_err().to_string();
-        assert!(error.contains("56 MiB") && error.contains("--memory 56M"), "{error}");
-        guest.check_memory(56 << 20).unwrap();
+        assert!(error.contains("48 MiB") && error.contains("--memory 48M"), "{error}");
+        guest.check_memory(48 << 20).unwrap();
     }
 }

@@ -18,6 +18,8 @@ pub enum Format {
 
 const SETUP_MAGIC: &[u8] = b"HdrS";
 const SETUP_MAGIC_AT: usize = 0x202;
+const PREFERRED_ADDRESS_AT: usize = 0x258;
+const INIT_SIZE_AT: usize = 0x260;
 const MULTIBOOT_MAGIC: u32 = 0x1bad_b002;
 const MULTIBOOT_SEARCH: usize = 8192;
 /// Type of the note that gives a PVH entry point (Xen's `XEN_ELFNOTE_PHYS32_ENTRY`).
@@ -45,6 +47,20 @@ impl Format {
         } else {
             None
         }
+    }
+}
+
+/// Memory that a kernel needs from address 0 on until it looks after itself: a bzImage says it (boot.rst, `pref_address` and
+/// `init_size`), of others the file's size is known.
+#[must_use]
+pub fn memory_needed(format: Format, bytes: &[u8]) -> u64 {
+    let number = |at: usize, size: usize| {
+        let field = bytes.get(at..at + size).unwrap_or_default();
+        field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    match format {
+        Format::BzImage => number(PREFERRED_ADDRESS_AT, 8).saturating_add(number(INIT_SIZE_AT, 4)),
+        Format::Multiboot | Format::Pvh => bytes.len() as u64,
     }
 }
 
