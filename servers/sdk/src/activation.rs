@@ -24,7 +24,7 @@ pub fn activate<S: Server>(
     cache: &mut S::Cache,
     around: Surroundings<'_>,
 ) -> usize {
-    let Ok(message) = postcard::from_bytes::<Message<'_>>(message) else { panic!("a message that does not decode") };
+    let Ok(message) = Message::read(message) else { panic!("a message that does not decode") };
     let header = message.header.0;
     let mut effects = Effects::<S::Role>::new(header, answer, around);
     if let Body::Start(machine, config) = &message.body {
@@ -33,10 +33,10 @@ pub fn activate<S: Server>(
     }
     let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault smaller than the state") };
     let mut vault = Vault::<S>::new(state, cache);
-    if header.accepted != Header::NOT_ACCEPTED {
-        if let Some(event) = S::Role::accepted(header.accepted as u8) {
-            S::event(&mut vault, event, &mut effects);
-        }
+    if header.accepted != Header::NOT_ACCEPTED
+        && let Some(event) = S::Role::accepted(header.accepted as u8)
+    {
+        S::event(&mut vault, event, &mut effects);
     }
     match S::Role::input(&message) {
         Some(Input::Request(request)) => {

@@ -34,11 +34,12 @@ pub(crate) struct Dirty {
 impl Dirty {
     #[inline(always)]
     fn add(&mut self, first: u16, end: u16) {
-        if let Some(last) = self.used.checked_sub(1).and_then(|last| self.ranges.get_mut(last)) {
-            if first <= last.1 && end >= last.0 {
-                *last = (last.0.min(first), last.1.max(end));
-                return;
-            }
+        if let Some(last) = self.used.checked_sub(1).and_then(|last| self.ranges.get_mut(last))
+            && first <= last.1
+            && end >= last.0
+        {
+            *last = (last.0.min(first), last.1.max(end));
+            return;
         }
         match self.ranges.get_mut(self.used) {
             Some(range) => {
