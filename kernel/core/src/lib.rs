@@ -23,6 +23,7 @@ pub mod delivery;
 pub mod exit;
 pub mod machine;
 pub mod mailbox;
+pub mod observe;
 pub mod report;
 pub mod routes;
 pub mod run;

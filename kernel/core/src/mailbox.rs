@@ -207,6 +207,11 @@ impl Mailbox {
         self.letters.get(self.head).unwrap_or(&Letter::EMPTY)
     }
 
+    /// All letters, oldest first.
+    pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> + '_ {
+        self.letters.iter().cycle().skip(self.head).take(self.count)
+    }
+
     /// Takes what was handled out.
     pub(crate) fn done(&mut self, next: Next) {
         match next {

@@ -165,7 +165,8 @@ impl Tickets {
         self.named().map(|(_, ticket)| ticket.deadline).min().unwrap_or(Ticks(u64::MAX))
     }
 
-    fn named(&self) -> impl Iterator<Item = (TicketId, &Ticket)> + '_ {
+    /// All open tickets with their names.
+    pub fn named(&self) -> impl Iterator<Item = (TicketId, &Ticket)> + '_ {
         let open = self.slots.iter().enumerate().filter(|(_, ticket)| ticket.operation != Operation::None);
         open.map(|(slot, ticket)| (TicketId(ticket.generation << 8 | slot as u32), ticket))
     }

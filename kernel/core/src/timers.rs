@@ -39,7 +39,7 @@ impl Timers {
         (0..TIMERS as u8).for_each(|timer| self.disarm(server, TimerId(timer)));
     }
 
-    fn each(&self) -> impl Iterator<Item = (usize, Ticks)> + '_ {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (usize, Ticks)> + '_ {
         let mut left = self.armed;
         core::iter::from_fn(move || {
             let place = left.trailing_zeros() as usize;
@@ -52,7 +52,11 @@ impl Timers {
     pub(crate) fn expired(&mut self, now: Ticks) -> Option<(ServerId, TimerId)> {
         let (place, _) = self.each().find(|(_, deadline)| *deadline <= now)?;
         self.armed &= !(1 << place);
-        Some((ServerId((place / TIMERS) as u8), TimerId((place % TIMERS) as u8)))
+        Some(Self::owner(place))
+    }
+
+    pub(crate) fn owner(place: usize) -> (ServerId, TimerId) {
+        (ServerId((place / TIMERS) as u8), TimerId((place % TIMERS) as u8))
     }
 
     /// When the next one expires.

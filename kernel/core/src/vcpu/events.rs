@@ -24,7 +24,7 @@ enum Flight {
 }
 
 /// A vCPU's pending events.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Events {
     offer: Offer,
     /// An event that goes in ahead of everything else, in EVENTINJ's layout; 0 for none.
