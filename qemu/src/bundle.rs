@@ -2,6 +2,8 @@
 //! described in [`atoll_protocol::manifest`]).
 
 pub mod image;
+#[cfg(test)]
+mod sample;
 
 use std::fs;
 use std::path::Path;

@@ -32,6 +32,12 @@ fn a_kernel_panic_has_the_status_126() {
 }
 
 #[test]
+fn a_guest_that_stands_still_after_its_panic_is_ended() {
+    let booted = Boot::guest("linux").direct().append("panic=0").exec("echo c >/proc/sysrq-trigger").run().unwrap();
+    assert_eq!((booted.status, booted.ended.end), (126, End::GuestCrash));
+}
+
+#[test]
 fn a_guest_that_takes_too_long_has_the_status_124() {
     let booted = Boot::guest("linux").direct().exec("sleep 1000").patience(Duration::from_secs(8)).run().unwrap();
     assert_eq!(booted.status, 124);

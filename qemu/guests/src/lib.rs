@@ -12,6 +12,7 @@
 #![no_std]
 
 pub mod power;
+pub mod probes;
 pub mod serial;
 mod start;
 

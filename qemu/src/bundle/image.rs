@@ -105,3 +105,66 @@ fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Loaded<'f>>)> {
     }
     Ok((header.e_entry(LittleEndian), loaded))
 }
+
+#[cfg(test)]
+mod tests {
+    use atoll_protocol::layout::IMAGE;
+    use zerocopy::FromBytes;
+
+    use super::super::sample::{Part, program};
+    use super::*;
+
+    const PATH: &str = "supervisor";
+
+    fn parts() -> [Part; 2] {
+        [
+            Part { address: IMAGE, flags: elf::PF_R | elf::PF_X, content: vec![0x90; 5000], memory: 5000 },
+            Part { address: IMAGE + 0x4000, flags: elf::PF_R | elf::PF_W, content: b"data".to_vec(), memory: 9000 },
+        ]
+    }
+
+    #[test]
+    fn a_flat_image_says_where_each_segment_is_and_may_be() {
+        let image = flatten(Path::new(PATH), &program(IMAGE + 16, &parts())).unwrap();
+        let (header, rest) = ImageHeader::read_from_prefix(&image).unwrap();
+        assert_eq!((header.magic, header.segments, header.entry), (ImageHeader::MAGIC, 2, IMAGE + 16));
+        let (text, rest) = Segment::read_from_prefix(rest).unwrap();
+        let (data, _) = Segment::read_from_prefix(rest).unwrap();
+        assert_eq!((text.address, text.file, text.memory, text.access), (IMAGE, 5000, 5000, Segment::EXECUTE));
+        assert_eq!((data.address, data.file, data.memory, data.access), (IMAGE + 0x4000, 4, 9000, Segment::WRITE));
+        let at = usize::try_from(data.offset).unwrap();
+        assert_eq!((at % PAGE, &image[at..]), (0, &b"data"[..]));
+    }
+
+    #[test]
+    fn a_stripped_program_loads_the_same_and_is_smaller() {
+        let mut file = program(IMAGE, &parts());
+        file.extend([0xdb; 100_000]);
+        let stripped = strip(Path::new(PATH), &file).unwrap();
+        assert!(stripped.len() < 20_000, "{}", stripped.len());
+        assert_eq!(flatten(Path::new(PATH), &stripped).unwrap(), flatten(Path::new(PATH), &file).unwrap());
+    }
+
+    #[test]
+    fn a_segment_that_is_writable_and_executable_is_refused() {
+        let mut parts = parts();
+        parts[0].flags = elf::PF_R | elf::PF_W | elf::PF_X;
+        let error = flatten(Path::new(PATH), &program(IMAGE, &parts)).unwrap_err().to_string();
+        assert!(error.starts_with("supervisor: has a segment at 0x400000 that is writable and executable"), "{error}");
+    }
+
+    #[test]
+    fn a_segment_outside_of_where_images_go_is_refused() {
+        let mut parts = parts();
+        parts[1].address = layout::MESSAGE;
+        assert!(strip(Path::new(PATH), &program(IMAGE, &parts)).unwrap_err().to_string().contains("0x70000000"));
+    }
+
+    #[test]
+    fn a_program_that_is_cut_off_is_refused() {
+        let file = program(IMAGE, &parts());
+        for length in [0, 10, 64, 100, file.len() - 1] {
+            assert!(flatten(Path::new(PATH), &file[..length]).is_err(), "{length} bytes were accepted");
+        }
+    }
+}

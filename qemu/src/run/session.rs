@@ -15,7 +15,7 @@ use crate::emulator::{Arguments, Emulator, Process};
 use crate::error::{Error, Result};
 use crate::guest::init::Marks;
 
-/// How long a guest may take to power off after its command has ended.
+/// How long a guest may take to end after its command has, or after its kernel has given up.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What one boot needs.
@@ -82,7 +82,7 @@ impl Session<'_> {
                     while let Some((_, keys)) = script.next_if(|(text, _)| watch.take(text)) {
                         self.keyboard.send(keys);
                     }
-                    if extract.as_ref().is_some_and(|extract| extract.status().is_some()) {
+                    if watch.panicked() || finished(&extract) {
                         let latest = Instant::now() + GRACE;
                         deadline = Some(deadline.map_or(latest, |deadline| deadline.min(latest)));
                     }
@@ -91,7 +91,8 @@ impl Session<'_> {
                 Some(Event::Help) => output.write_all(escape::HELP.as_bytes()).map_err(Error::file("standard output"))?,
                 Some(Event::Quit) => break Some(End::Quit),
                 Some(Event::Signal(signal)) => return Err(Error::Signal { signal }),
-                None if extract.as_ref().is_some_and(|extract| extract.status().is_some()) => break Some(End::Quit),
+                None if watch.panicked() => break Some(End::GuestCrash),
+                None if finished(&extract) => break Some(End::Quit),
                 None => break Some(End::TimedOut),
             }
         };
@@ -133,6 +134,10 @@ impl Session<'_> {
             end => Ok(end),
         }
     }
+}
+
+fn finished(extract: &Option<Extract>) -> bool {
+    extract.as_ref().is_some_and(|extract| extract.status().is_some())
 }
 
 fn next(events: &Receiver<Event>, deadline: Option<Instant>) -> Option<Event> {
