@@ -30,6 +30,7 @@ pub mod message;
 pub mod role;
 pub mod units;
 pub mod vcpu;
+pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
 pub const VERSION: u32 = 1;

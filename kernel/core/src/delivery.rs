@@ -5,7 +5,8 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Header, Message};
 use atoll_protocol::units::{ServerId, TicketId, Ticks};
-use atoll_protocol::{EFFECTS, PAGE, PANICKED};
+use atoll_protocol::{EFFECTS, PAGE, PANICKED, wire};
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::check::{Check, Verdict};
 use crate::machine::{Machine, Outcome, Pages};
@@ -36,20 +37,19 @@ pub enum Step {
 #[derive(Clone, Copy, Debug)]
 pub struct Cause(pub &'static str, pub u64);
 
-/// Takes an answer apart.
+/// Takes an answer apart, into `answer`, which is empty: it is too large to be moved.
 ///
 /// # Errors
 /// The reason, and the index of the effect that does not decode or is one too many.
 #[inline(always)]
-pub fn decode(bytes: &[u8]) -> Result<Answer<'_>, (Reason, usize)> {
-    let mut answer = Answer::new();
+pub fn decode<'a>(bytes: &'a [u8], answer: &mut Answer<'a>) -> Result<(), (Reason, usize)> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (effect, after) = postcard::take_from_bytes(rest).map_err(|_| (Reason::Malformed, answer.len()))?;
+        let (effect, after) = Effect::take(rest).map_err(|_| (Reason::Malformed, answer.len()))?;
         answer.push(effect).map_err(|_| (Reason::TooManyEffects, EFFECTS))?;
         rest = after;
     }
-    Ok(answer)
+    Ok(())
 }
 
 impl<M: Machine> State<M> {
@@ -85,6 +85,21 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn deliver(&mut self, to: ServerId, ticket: TicketId, cause: Cause, body: Body<'_>) -> Step {
         let header = self.state.header(to, ticket);
         let length = encode(&mut self.pages, to, header, body);
+        self.activate(to, &header, length, cause)
+    }
+
+    /// Delivers an exit whose message is one block: `tag` names it.
+    #[inline(always)]
+    pub(crate) fn deliver_exit<T: IntoBytes + Immutable>(
+        &mut self,
+        to: ServerId,
+        ticket: TicketId,
+        cause: Cause,
+        tag: u8,
+        exit: &T,
+    ) -> Step {
+        let header = self.state.header(to, ticket);
+        let length = wire::exit(self.pages.message(to), &header, tag, exit).unwrap_or(0);
         self.activate(to, &header, length, cause)
     }
 
@@ -134,7 +149,8 @@ impl<M: Machine> Kernel<M> {
     /// device can reach the page.
     #[inline(always)]
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
-        let answer = decode(self.pages.answer(from, length))?;
+        let mut answer = Answer::new();
+        decode(self.pages.answer(from, length), &mut answer)?;
         let mut check = Check::new(&self.state, from, ticket);
         for (index, effect) in answer.iter().enumerate() {
             check.effect(effect, answer.get(..index).unwrap_or(&[])).map_err(|reason| (reason, index))?;

@@ -8,9 +8,10 @@ use atoll_protocol::message::{
 };
 use atoll_protocol::units::{Gpa, ServerId, TicketId};
 use atoll_protocol::vcpu::Exception;
+use atoll_protocol::wire::{self, tag};
 
 use crate::delivery::{Cause, Step, encode};
-use crate::machine::Machine;
+use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
 use crate::ticket::{Operation, VCPU};
 use crate::vcpu::skip::Opcode;
@@ -88,7 +89,7 @@ impl<M: Machine> Kernel<M> {
         let ticket = state.open(Operation::Cpuid, server, next);
         let host = state.machine.cpuid(leaf, subleaf);
         let exit = CpuidExit { leaf, subleaf, host, cr4: state.vcpu.vmcb.save.cr4 };
-        self.deliver(server, ticket, Cause("cpuid", u64::from(leaf)), Body::Cpuid(Fixed(exit)));
+        self.deliver_exit(server, ticket, Cause("cpuid", u64::from(leaf)), tag::CPUID, &exit);
     }
 
     #[inline(always)]
@@ -109,10 +110,10 @@ impl<M: Machine> Kernel<M> {
         if write {
             exit.value = state.vcpu.register(2) << 32 | state.vcpu.register(0) & 0xffff_ffff;
             let ticket = state.open(Operation::MsrWrite, server, next);
-            self.deliver(server, ticket, Cause("wrmsr", u64::from(index)), Body::MsrWrite(Fixed(exit)));
+            self.deliver_exit(server, ticket, Cause("wrmsr", u64::from(index)), tag::MSR_WRITE, &exit);
         } else {
             let ticket = state.open(Operation::MsrRead, server, next);
-            self.deliver(server, ticket, Cause("rdmsr", u64::from(index)), Body::MsrRead(Fixed(exit)));
+            self.deliver_exit(server, ticket, Cause("rdmsr", u64::from(index)), tag::MSR_READ, &exit);
         }
     }
 
@@ -139,12 +140,12 @@ impl<M: Machine> Kernel<M> {
             if let Some(open) = state.tickets.get_mut(ticket) {
                 open.forward.size = size;
             }
-            self.deliver(server, ticket, Cause("in", u64::from(port)), Body::PortRead(Fixed(exit)));
+            self.deliver_exit(server, ticket, Cause("in", u64::from(port)), tag::PORT_READ, &exit);
         } else {
             let value = state.vcpu.register(0) as u32 & mask(size) as u32;
             let ticket = state.open(Operation::PortWrite, server, next);
             let exit = PortExit { value, ..exit };
-            self.deliver(server, ticket, Cause("out", u64::from(port)), Body::PortWrite(Fixed(exit)));
+            self.deliver_exit(server, ticket, Cause("out", u64::from(port)), tag::PORT_WRITE, &exit);
         }
     }
 
@@ -156,7 +157,7 @@ impl<M: Machine> Kernel<M> {
         let vcpu = &state.vcpu;
         let arguments = [vcpu.register(3), vcpu.register(1), vcpu.register(2), vcpu.register(6)];
         let exit = HypercallExit { number: vcpu.register(0), arguments, cpl: vcpu.vmcb.save.cpl, reserved: [0; 7] };
-        self.deliver(server, ticket, Cause("vmmcall", exit.number), Body::Hypercall(Fixed(exit)));
+        self.deliver_exit(server, ticket, Cause("vmmcall", exit.number), tag::HYPERCALL, &exit);
     }
 
     /// An exit for the emulator: nested faults, string I/O, instructions to decode.
@@ -186,8 +187,21 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     fn ask_emulator(&mut self, mmu: ServerId, ticket: TicketId, registers: Option<()>) -> Step {
         let vcpu = &self.state.vcpu;
-        let registers = registers.map(|()| Fixed(vcpu.registers()));
         let control = &vcpu.vmcb.control;
+        if control.exit_code as u32 == exit::NESTED_FAULT && registers.is_none() {
+            let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
+            let header = self.state.header(mmu, ticket);
+            let length = wire::nested_fault(self.pages.message(mmu), &header, &fault, &vcpu.context()).unwrap_or(0);
+            return self.activate(mmu, &header, length, Cause("fault", fault.gpa.0));
+        }
+        self.ask_emulator_fully(mmu, ticket, registers)
+    }
+
+    #[inline(never)]
+    fn ask_emulator_fully(&mut self, mmu: ServerId, ticket: TicketId, registers: Option<()>) -> Step {
+        let vcpu = &self.state.vcpu;
+        let control = &vcpu.vmcb.control;
+        let registers = registers.map(|()| Fixed(vcpu.registers()));
         let context = Fixed(vcpu.context());
         match control.exit_code as u32 {
             exit::NESTED_FAULT => {
@@ -236,8 +250,7 @@ impl<M: Machine> Kernel<M> {
         if mmio {
             let exit = MmioExit { gpa: Gpa(forward.address), value, size: forward.size, reserved: [0; 7] };
             let cause = Cause(if write { "store" } else { "load" }, forward.address);
-            let body = if write { Body::MmioWrite(Fixed(exit)) } else { Body::MmioRead(Fixed(exit)) };
-            return self.deliver(device, ticket, cause, body);
+            return self.deliver_exit(device, ticket, cause, if write { tag::MMIO_WRITE } else { tag::MMIO_READ }, &exit);
         }
         let exit =
             PortExit { port: forward.address as u16, size: forward.size, reserved: 0, value: value as u32, count: forward.count };

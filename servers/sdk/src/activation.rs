@@ -24,13 +24,41 @@ pub fn activate<S: Server>(
     cache: &mut S::Cache,
     around: Surroundings<'_>,
 ) -> usize {
+    match Message::read_hot(message) {
+        Some(message) => serve::<S>(&message, answer, vault, cache, around),
+        None => serve_any::<S>(message, answer, vault, cache, around),
+    }
+}
+
+/// What is not hot: another copy of [`serve`], so that decoding it costs the usual way nothing.
+#[cold]
+#[inline(never)]
+fn serve_any<S: Server>(
+    message: &[u8],
+    answer: &mut [u8],
+    vault: &mut [u8],
+    cache: &mut S::Cache,
+    around: Surroundings<'_>,
+) -> usize {
     let Ok(message) = Message::read(message) else { panic!("a message that does not decode") };
-    let header = message.header.0;
-    let mut effects = Effects::<S::Role>::new(header, answer, around);
     if let Body::Start(machine, config) = &message.body {
+        let mut effects = Effects::<S::Role>::new(message.header.0, answer, around);
         first::<S>(&machine.0, config, vault, cache, &mut effects);
         return effects.used();
     }
+    serve::<S>(&message, answer, vault, cache, around)
+}
+
+#[inline(always)]
+fn serve<S: Server>(
+    message: &Message<'_>,
+    answer: &mut [u8],
+    vault: &mut [u8],
+    cache: &mut S::Cache,
+    around: Surroundings<'_>,
+) -> usize {
+    let header = &message.header.0;
+    let mut effects = Effects::<S::Role>::new(*header, answer, around);
     let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault smaller than the state") };
     let mut vault = Vault::<S>::new(state, cache);
     if header.accepted != Header::NOT_ACCEPTED
@@ -38,7 +66,7 @@ pub fn activate<S: Server>(
     {
         S::event(&mut vault, event, &mut effects);
     }
-    match S::Role::input(&message) {
+    match S::Role::input(message) {
         Some(Input::Request(request)) => {
             let reply = S::handle(&mut vault, request, &mut effects);
             if let Some(effect) = S::Role::reply(reply) {
@@ -46,7 +74,7 @@ pub fn activate<S: Server>(
             }
         }
         Some(Input::Event(event)) => S::event(&mut vault, event, &mut effects),
-        None => string::<S>(&message, &mut vault, &mut effects),
+        None => string::<S>(message, &mut vault, &mut effects),
     }
     save(&vault, &mut effects);
     effects.used()

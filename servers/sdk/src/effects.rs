@@ -87,8 +87,8 @@ impl<'e, R: Role> Effects<'e, R> {
     #[inline(always)]
     pub(crate) fn put(&mut self, effect: &Effect<'_>) {
         let Some(room) = self.answer.get_mut(self.used..) else { unreachable!("used never passes the page") };
-        match postcard::to_slice(effect, room) {
-            Ok(bytes) => self.used += bytes.len(),
+        match effect.write(room) {
+            Ok(length) => self.used += length,
             Err(_) => panic!("more effects than an answer page holds"),
         }
     }
