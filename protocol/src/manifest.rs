@@ -22,6 +22,8 @@ pub struct ImageHeader {
     pub segments: u32,
     /// Entry point.
     pub entry: u64,
+    /// [`crate::SCHEMA_HASH`] of the tool that wrote it.
+    pub schema: u64,
 }
 
 impl ImageHeader {
@@ -35,6 +37,8 @@ impl ImageHeader {
 pub struct Manifest<'m> {
     /// [`crate::VERSION`] of the tool that wrote it.
     pub version: u32,
+    /// [`crate::SCHEMA_HASH`] of that tool.
+    pub schema: u64,
     /// Guest memory, in bytes; a multiple of 2 MiB.
     pub memory: u64,
     /// Virtual CPUs.

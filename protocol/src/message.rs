@@ -130,6 +130,8 @@ pub enum Stop {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Machine {
+    /// [`crate::SCHEMA_HASH`] of the kernel: first, so that it is here in every version.
+    pub schema: u64,
     /// Frequency of the time-stamp counter, in kHz.
     pub tsc_khz: u64,
     /// Bytes of guest memory.

@@ -154,6 +154,7 @@ impl<M: Machine> Kernel<M> {
     fn deliver_start(&mut self, to: ServerId) -> Step {
         let state = &self.state;
         let facts = Facts {
+            schema: atoll_protocol::SCHEMA_HASH,
             tsc_khz: state.machine.tsc_khz(),
             memory: state.machine.guest_size(),
             bundle: state.machine.bundle_size(),

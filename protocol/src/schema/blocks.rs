@@ -55,7 +55,7 @@ macro_rules! blocks {
 
 blocks! {
     message::Header { now, ticket, vcpu, tpr, accepted }
-    message::Machine { tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits }
+    message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits }
     message::Leaf { eax, ebx, ecx, edx }
     message::CpuidExit { leaf, subleaf, host, cr4 }
     message::MsrExit { index, reserved, value, held, cr0 }
@@ -79,5 +79,5 @@ blocks! {
     effect::GuestCas { gpa, old, new, size }
     effect::GuestCopy { gpa, offset, length }
     effect::Mapping { gpa, size, access }
-    manifest::ImageHeader { magic, version, segments, entry }
+    manifest::ImageHeader { magic, version, segments, entry, schema }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use atoll_protocol::effect::Segment;
 use atoll_protocol::manifest::ImageHeader;
-use atoll_protocol::{PAGE, VERSION, layout};
+use atoll_protocol::{PAGE, SCHEMA_HASH, VERSION, layout};
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, U16, U64};
@@ -24,7 +24,7 @@ struct Loaded<'f> {
 pub fn flatten(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
     let (entry, loaded) = segments(path, file)?;
     let count = u32::try_from(loaded.len()).unwrap_or(u32::MAX);
-    let header = ImageHeader { magic: ImageHeader::MAGIC, version: VERSION, segments: count, entry };
+    let header = ImageHeader { magic: ImageHeader::MAGIC, version: VERSION, segments: count, entry, schema: SCHEMA_HASH };
     let mut offset = next_page(size_of::<ImageHeader>() + loaded.len() * size_of::<Segment>());
     let mut image = header.as_bytes().to_vec();
     for part in &loaded {

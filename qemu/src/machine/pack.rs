@@ -1,8 +1,8 @@
 //! From the checked machine to the bundle's manifest: postcard, lists back to back (see [`atoll_protocol::manifest`]).
 
-use atoll_protocol::VERSION;
 use atoll_protocol::manifest::{Manifest, ServerSpec, Setup};
 use atoll_protocol::units::ServerId;
+use atoll_protocol::{SCHEMA_HASH, VERSION};
 use serde::Serialize;
 
 use super::{Machine, Server};
@@ -16,7 +16,8 @@ impl Machine {
             specs.extend(server.pack()?);
         }
         let servers = u8::try_from(self.servers.len()).map_err(|_| Error::missing("a machine with more than 255 servers"))?;
-        encode(&Manifest { version: VERSION, memory: self.memory, vcpus: self.vcpus, servers, specs: &specs })
+        let (memory, vcpus) = (self.memory, self.vcpus);
+        encode(&Manifest { version: VERSION, schema: SCHEMA_HASH, memory, vcpus, servers, specs: &specs })
     }
 }
 

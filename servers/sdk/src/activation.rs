@@ -1,11 +1,11 @@
 //! One message in, one answer out: what the entry point in ring 3 and the harness on the host both call.
 
-use atoll_protocol::STRING_BYTES;
 use atoll_protocol::effect::Effect;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Message, PortExit};
 use atoll_protocol::role::{Input, Role};
+use atoll_protocol::{SCHEMA_HASH, STRING_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::effects::{Effects, Surroundings};
@@ -97,6 +97,9 @@ fn first<S: Server>(
     cache: &mut S::Cache,
     effects: &mut Effects<'_, S::Role>,
 ) {
+    if machine.schema != SCHEMA_HASH {
+        panic!("the kernel is of schema {:016x}, this server of {SCHEMA_HASH:016x}", machine.schema);
+    }
     let setup = if config.is_empty() { Ok(Setup::default()) } else { postcard::from_bytes::<Setup<'_>>(config) };
     let Ok(setup) = setup else { panic!("a configuration that does not decode") };
     let state = match S::start(machine, &setup) {

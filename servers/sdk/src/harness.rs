@@ -65,8 +65,15 @@ impl Answer {
 }
 
 /// The machine that tests run on: a 1 GHz counter, 64 MiB, one CPU, 2020-01-01.
-pub const MACHINE: Machine =
-    Machine { tsc_khz: 1_000_000, memory: 64 << 20, bundle: 0, wall_seconds: 1_577_836_800, vcpus: 1, physical_bits: 40 };
+pub const MACHINE: Machine = Machine {
+    schema: atoll_protocol::SCHEMA_HASH,
+    tsc_khz: 1_000_000,
+    memory: 64 << 20,
+    bundle: 0,
+    wall_seconds: 1_577_836_800,
+    vcpus: 1,
+    physical_bits: 40,
+};
 
 impl<S: Server> Harness<S> {
     /// Starts a server and returns it with its first answer.

@@ -3,7 +3,7 @@
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::{Manifest, ServerSpec};
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::{SERVERS, VERSION};
+use atoll_protocol::{SCHEMA_HASH, SERVERS, VERSION};
 use atoll_sdk::bundle::Bundle;
 
 use crate::Progress;
@@ -29,6 +29,9 @@ impl<'b> Plan<'b> {
         let manifest: Manifest<'b> = postcard::from_bytes(manifest.bytes).map_err(|_| Trouble::Manifest)?;
         if manifest.version != VERSION {
             return Err(Trouble::Version(manifest.version));
+        }
+        if manifest.schema != SCHEMA_HASH {
+            return Err(Trouble::Schema(manifest.schema));
         }
         if manifest.memory == 0 || !manifest.memory.is_multiple_of(LARGE_PAGE) {
             return Err(Trouble::Memory(manifest.memory));

@@ -6,7 +6,6 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use atoll_protocol::VERSION;
 use atoll_protocol::effect::{Effect, Segment};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits, Route};
@@ -15,6 +14,7 @@ use atoll_protocol::manifest::{Manifest, ServerSpec};
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Ticks;
+use atoll_protocol::{SCHEMA_HASH, VERSION};
 use atoll_sdk::bundle::write::archive;
 use atoll_sdk::harness::{Answer, Harness, MACHINE};
 use proptest::prelude::*;
@@ -54,7 +54,8 @@ fn image() -> Vec<u8> {
 
 fn manifest(specs: &[ServerSpec<'_>]) -> Vec<u8> {
     let bytes = encode(specs);
-    let manifest = Manifest { version: VERSION, memory: 64 << 20, vcpus: 1, servers: specs.len() as u8, specs: &bytes };
+    let servers = specs.len() as u8;
+    let manifest = Manifest { version: VERSION, schema: SCHEMA_HASH, memory: 64 << 20, vcpus: 1, servers, specs: &bytes };
     encode(&[manifest])
 }
 
@@ -220,8 +221,10 @@ fn a_broken_bundle_is_one_clear_line_and_an_exit() {
     assert_broken(vec![], "the bundle has no `manifest`");
     assert_broken(vec![7; 600], "the bundle has no header at offset 0");
     assert_broken(archive(&[("manifest", b"\xff\xff")]), "the manifest does not decode");
-    let old = Manifest { version: 0, memory: 2 << 20, vcpus: 1, servers: 1, specs: &[] };
+    let old = Manifest { version: 0, schema: SCHEMA_HASH, memory: 2 << 20, vcpus: 1, servers: 1, specs: &[] };
     assert_broken(archive(&[("manifest", &encode(&[old]))]), "protocol version 0");
+    let strange = Manifest { version: VERSION, schema: 5, ..old };
+    assert_broken(archive(&[("manifest", &encode(&[strange]))]), "of schema 0000000000000005");
     let odd = Manifest { version: VERSION, memory: 5, ..old };
     assert_broken(archive(&[("manifest", &encode(&[odd]))]), "5 bytes of guest memory");
     let short = Manifest { version: VERSION, ..old };

@@ -22,6 +22,8 @@ pub(crate) enum Trouble<'b> {
     Manifest,
     /// The manifest is of another version of the protocol.
     Version(u32),
+    /// The manifest is of that version, but of another schema.
+    Schema(u64),
     /// Guest memory of no size that can be mapped.
     Memory(u64),
     /// A number of virtual CPUs that cannot be.
@@ -54,6 +56,9 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Manifest => f.write_str("the manifest does not decode"),
             Trouble::Version(version) => {
                 write!(f, "the manifest is of protocol version {version}, this supervisor of version {}", atoll_protocol::VERSION)
+            }
+            Trouble::Schema(schema) => {
+                write!(f, "the manifest is of schema {schema:016x}, this supervisor of {:016x}", atoll_protocol::SCHEMA_HASH)
             }
             Trouble::Memory(memory) => write!(f, "{memory} bytes of guest memory are no multiple of 2 MiB above 0"),
             Trouble::Vcpus(vcpus) => write!(f, "a machine with {vcpus} virtual CPUs cannot be built"),

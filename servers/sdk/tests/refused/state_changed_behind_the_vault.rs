@@ -1,0 +1,25 @@
+//! A server cannot change its state without saying so: what is not recorded would not be committed.
+
+use atoll_sdk::protocol::manifest::Setup;
+use atoll_sdk::protocol::message::{Leaf, Machine};
+use atoll_sdk::protocol::role::{Cpuid, CpuidRequest};
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+
+struct Hasty;
+
+impl Server for Hasty {
+    type Role = Cpuid;
+    type State = [u32; 16];
+    type Cache = ();
+
+    fn start(_: &Machine, _: &Setup<'_>) -> Result<[u32; 16], Refuse> {
+        Ok([0; 16])
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, _: &CpuidRequest, _: &mut Effects<'_, Cpuid>) -> Leaf {
+        vault[0] += 1;
+        Leaf::default()
+    }
+}
+
+fn main() {}
