@@ -80,6 +80,7 @@ impl<'k, M: Machine> Check<'k, M> {
     #[inline(never)]
     fn other(&mut self, effect: &Effect<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
         let role = self.server.role;
+        require(self.verdict != Verdict::NeedRegisters, Reason::WrongNeed)?;
         match effect {
             Effect::Data(bytes) => self.complete(
                 |operation| matches!(operation, Operation::PortReadString(length) if usize::from(length) == bytes.len()),
@@ -126,17 +127,20 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(role == RoleKind::Mmu, Reason::WrongRole)?;
                 require(*number < 16 && self.ticket.is_some(), Reason::BadValue)
             }
-            Effect::System(register, _) => {
+            Effect::System(register, value) => {
                 let may = match role {
                     RoleKind::Mmu => true,
                     RoleKind::Msr => matches!(register, SystemRegister::Efer | SystemRegister::Pat | SystemRegister::Tsc),
                     _ => false,
                 };
                 require(may, Reason::WrongRole)?;
-                require(self.ticket.is_some(), Reason::BadValue)
+                let exists = *register != SystemRegister::Xcr0 || self.has_xcr0(value.0);
+                require(self.ticket.is_some() && exists, Reason::BadValue)
             }
             Effect::Initial(vcpu, state) => {
                 require(role == RoleKind::Loader, Reason::WrongRole)?;
+                let load = self.ticket.is_some_and(|open| open.operation == Operation::Load);
+                require(load && !self.state.running, Reason::BadValue)?;
                 require(*vcpu == 0 && state.len() == size_of::<InitialState>(), Reason::BadValue)
             }
             Effect::Offer(offer) => {
@@ -252,6 +256,17 @@ impl<'k, M: Machine> Check<'k, M> {
         self.in_memory(mapping.gpa, mapping.size)
     }
 
+    /// Whether XSETBV takes this value (APM vol. 2 §11.5.2); another would be the kernel's own general protection fault.
+    #[cold]
+    fn has_xcr0(&self, value: u64) -> bool {
+        let host = self.state.machine.cpuid(0xd, 0);
+        let host = u64::from(host.edx) << 32 | u64::from(host.eax);
+        let all_or_none = |bits: u64| value & bits == 0 || value & bits == bits;
+        // x87 always; AVX only with SSE, AVX-512 (three parts) only with AVX, and MPX's two parts together.
+        let whole = (value & 4 == 0 || value & 2 != 0) && (value & 0xe0 == 0 || value & 4 != 0);
+        value & 1 != 0 && value & !host == 0 && whole && all_or_none(0xe0) && all_or_none(0x18)
+    }
+
     fn timer(&self, timer: TimerId) -> Result<(), Reason> {
         require(timer.0 < self.server.limits.timers, Reason::NotGranted)
     }
@@ -272,7 +287,9 @@ impl<'k, M: Machine> Check<'k, M> {
         let same = |effect: &&Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
         let sent = earlier.iter().filter(same).count();
         let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
-        require(sent + outstanding < usize::from(credit), Reason::Credit)
+        // Mail to a server that does not run is lost: its fault must not become its correspondents'.
+        let lost = !self.state.server(to).is_some_and(Server::is_running);
+        require(lost || sent + outstanding < usize::from(credit), Reason::Credit)
     }
 }
 

@@ -11,7 +11,12 @@ use zerocopy::{Immutable, IntoBytes};
 use crate::check::{Check, Verdict};
 use crate::machine::{Machine, Outcome, Pages};
 use crate::statistics::record;
+use crate::ticket::VCPU;
+use crate::vcpu::Stand;
 use crate::{Kernel, State};
+
+/// Times that a message is delivered again because guest memory changed under the server.
+const AGAIN: usize = 16;
 
 /// The effects of one answer, decoded once, into the kernel's own memory.
 pub type Answer<'a> = heapless::Vec<Effect<'a>, EFFECTS>;
@@ -106,18 +111,46 @@ impl<M: Machine> Kernel<M> {
     /// Runs the server on the message in its page, and judges the answer.
     #[inline(always)]
     pub(crate) fn activate(&mut self, to: ServerId, header: &Header, length: usize, cause: Cause) -> Step {
+        match self.activate_once(to, header, length, header.now, cause) {
+            Step::Again => self.activate_again(to, header, length, cause),
+            step => step,
+        }
+    }
+
+    /// Guest memory is not as the server took it to be: the same message again. An exit that finds no other end is given up, and the
+    /// guest runs its instruction again; what lies in a mailbox stays there.
+    #[cold]
+    #[inline(never)]
+    fn activate_again(&mut self, to: ServerId, header: &Header, length: usize, cause: Cause) -> Step {
+        for _ in 0..AGAIN {
+            let now = self.state.machine.now();
+            let step = self.activate_once(to, header, length, now, cause);
+            if step != Step::Again {
+                return step;
+            }
+        }
+        if (header.ticket.0 & 0xff) as usize != VCPU || self.state.tickets.get(header.ticket).is_none() {
+            return Step::Again;
+        }
+        self.state.tickets.close(header.ticket);
+        self.state.vcpu.stand = Stand::Runnable;
+        Step::Committed
+    }
+
+    #[inline(always)]
+    fn activate_once(&mut self, to: ServerId, header: &Header, length: usize, began: Ticks, cause: Cause) -> Step {
         let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
-        server.remember(header.now, cause);
-        let deadline = header.now.after(server.budget);
+        server.remember(began, cause);
+        let deadline = began.after(server.budget);
         let step = match self.state.machine.activate(&mut self.pages, to, length, deadline) {
             Outcome::Answer(length) if length <= PAGE as u64 => self.judge(to, header.ticket, length as usize),
             Outcome::Answer(length) => Err((self.refuse(to, length), 0)),
             Outcome::Fault(reason) => Err((reason, 0)),
         };
-        let overrun = self.state.account(to, header.now);
+        let overrun = self.state.account(to, began);
         match step {
             Ok(step) => {
-                if header.accepted != Header::NOT_ACCEPTED {
+                if header.accepted != Header::NOT_ACCEPTED && step != Step::Again {
                     self.state.vcpu.events.told();
                 }
                 if overrun {

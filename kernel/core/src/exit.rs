@@ -23,8 +23,8 @@ use crate::{Kernel, State};
 const MSR_TSC: u32 = 0x10;
 const MSR_PAT: u32 = 0x277;
 const MSR_EFER: u32 = 0xc000_0080;
-/// Times that a message is delivered again because guest memory changed under the server.
-const AGAIN: usize = 16;
+/// Steps of one exit's emulation: registers, accesses and their results.
+const STEPS: usize = 16;
 
 impl<M: Machine> Kernel<M> {
     /// Handles the exit that the vCPU has just taken.
@@ -167,16 +167,15 @@ impl<M: Machine> Kernel<M> {
         let ticket = self.state.open(Operation::Emulate, mmu, 0);
         let mut registers = None;
         let mut step = self.ask_emulator(mmu, ticket, registers);
-        for _ in 0..AGAIN {
+        for _ in 0..STEPS {
             match step {
                 Step::NeedRegisters => {
                     registers = Some(());
                     step = self.ask_emulator(mmu, ticket, registers);
                 }
-                Step::Again => step = self.ask_emulator(mmu, ticket, registers),
                 Step::Forward => step = self.forward(ticket),
                 Step::Return(value) => step = self.give_back(mmu, ticket, value),
-                Step::Committed | Step::Faulted => return,
+                Step::Committed | Step::Again | Step::Faulted => return,
             }
         }
         // It went round without an end; what is committed stays, and the guest runs the instruction again.

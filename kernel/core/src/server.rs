@@ -189,12 +189,11 @@ impl Server {
         self.config_length = config.len().min(Self::CONFIG);
     }
 
-    /// Frees the slot; its generation goes on counting.
+    /// Frees the slot; its generation goes on counting, and mail that it has on the way still counts.
     pub(crate) fn clear(&mut self) {
         self.standing = Standing::Empty;
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
-        self.outstanding = [0; SERVERS];
         self.results = 0;
         self.name = [0; 16];
     }
@@ -230,8 +229,9 @@ impl Server {
     }
 }
 
-/// Mail that may be outstanding to one receiver, over all senders.
+/// Mail that may be outstanding to one receiver, over all senders: what each may have, or has, if that is more (it was destroyed).
 pub(crate) fn credit_for(servers: &[Server; SERVERS], receiver: ServerId) -> u32 {
-    let credits = servers.iter().filter(|server| server.standing != Standing::Empty);
-    credits.filter_map(|server| server.grants.mail.get(usize::from(receiver.0))).map(|credit| u32::from(*credit)).sum()
+    let place = usize::from(receiver.0);
+    let credit = |server: &Server| server.grants.mail.get(place).copied().max(server.outstanding.get(place).copied());
+    servers.iter().filter_map(credit).map(u32::from).sum()
 }

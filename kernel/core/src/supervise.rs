@@ -34,7 +34,8 @@ impl<M: Machine> Check<'_, M> {
         let before =
             || earlier.iter().filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None });
         let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if *other == id));
-        let standing = |id: ServerId| self.state.server(id).map(|server| server.standing);
+        let destroyed = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Destroy(other) if *other == id));
+        let standing = |id: ServerId| self.state.server(id).map(|server| server.standing).filter(|_| !destroyed(id));
         let exists = |id: ServerId| id.0 != 0 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty));
         match effect {
             Supervise::Create(id, role, limits, name) => {
@@ -79,10 +80,12 @@ impl<M: Machine> Check<'_, M> {
                 let again = before().any(|effect| matches!(effect, Supervise::CreateMachine(..)));
                 require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
                 require(bytes.0.is_multiple_of(2 << 20) && bytes.0 > 0, Reason::BadValue)?;
-                require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)
+                require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)?;
+                self.take_frames(bytes.0 / PAGE)
             }
             Supervise::Load(id) => {
                 let loader = self.state.server(*id).is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
+                let loader = loader && !destroyed(*id);
                 require(loader && self.state.tickets.is_free(LOAD), Reason::BadValue)
             }
             Supervise::Run => require(self.state.vcpu.stand != Stand::Stopped, Reason::BadValue),
@@ -199,11 +202,14 @@ impl<M: Machine> State<M> {
         self.machine.destroy_server(id);
     }
 
-    /// Completes what a server holds by its fallback: requests are given up, the loader's guest is refused, an exit waits for the stop
+    /// Completes what a server holds by its fallback: requests are given up, nothing is loaded, an exit waits for the stop
     /// that follows a fault.
     pub(crate) fn abandon_tickets(&mut self, id: ServerId) {
         while let Some(ticket) = self.tickets.request_held_by(id) {
             self.answer_request(ticket, None);
+        }
+        if let Some(ticket) = self.tickets.load_held_by(id) {
+            self.tickets.close(ticket);
         }
     }
 }

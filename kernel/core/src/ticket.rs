@@ -105,7 +105,8 @@ impl Tickets {
     #[inline(always)]
     pub(crate) fn open(&mut self, slot: usize, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
         let Some(ticket) = self.slots.get_mut(slot) else { return TicketId(0) };
-        ticket.generation = ticket.generation.wrapping_add(1) & 0x00ff_ffff;
+        // Never 0: with slot 0 that would be the name of no ticket.
+        ticket.generation = (ticket.generation.wrapping_add(1) & 0x00ff_ffff).max(1);
         ticket.operation = operation;
         ticket.holder = holder;
         ticket.asked = false;
@@ -155,6 +156,12 @@ impl Tickets {
         held.next().map(|(id, _)| id)
     }
 
+    /// The loader's ticket, if it is open and this server's.
+    pub(crate) fn load_held_by(&self, server: ServerId) -> Option<TicketId> {
+        let mut held = self.named().filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Load);
+        held.next().map(|(id, _)| id)
+    }
+
     /// Open tickets whose deadline has passed.
     pub(crate) fn overdue(&self, now: Ticks) -> Option<TicketId> {
         self.named().find(|(_, ticket)| ticket.deadline <= now).map(|(id, _)| id)
@@ -175,6 +182,15 @@ impl Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_ticket_ever_has_the_name_of_none() {
+        let mut tickets = Tickets::NONE;
+        for _ in 0..(1 << 24) + 2 {
+            let ticket = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+            assert_ne!(ticket, TicketId(0));
+        }
+    }
 
     #[test]
     fn a_closed_ticket_cannot_be_completed_again() {
