@@ -6,6 +6,7 @@ use crate::role::RoleKind;
 
 /// A question from the host tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Ask {
     /// Are you there? The number comes back.
     Ping(u32),
@@ -19,6 +20,7 @@ pub enum Ask {
 
 /// An answer; a list ends with `End`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Tell<'a> {
     /// To `Ping`.
     Pong(u32),
@@ -35,6 +37,7 @@ pub enum Tell<'a> {
 
 /// One server's state and statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct ServerRecord<'a> {
     /// Its slot.
     pub id: u8,
@@ -52,6 +55,7 @@ pub struct ServerRecord<'a> {
 
 /// One exit kind's statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct ExitRecord<'a> {
     /// Its index, to ask for the next.
     pub index: u8,
@@ -63,6 +67,7 @@ pub struct ExitRecord<'a> {
 
 /// The machine as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct MachineRecord {
     /// Frequency of the time-stamp counter, in kHz.
     pub tsc_khz: u64,
@@ -82,6 +87,7 @@ pub struct MachineRecord {
 
 /// Count, extremes, sum and sum of squares of a duration, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Moments {
     /// How many.
     pub count: u64,

@@ -15,6 +15,7 @@ use crate::vcpu::{Exception, SystemRegister};
 
 /// One effect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Effect<'a> {
     /// Commit vault lines `first .. first + count`.
     Save(u16, u16),
@@ -96,6 +97,7 @@ pub enum Effect<'a> {
 
 /// What only the supervisor may do.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Supervise<'a> {
     /// Make a server in an empty slot, with an empty address space and no rights.
     Create(ServerId, RoleKind, Limits, &'a str),
@@ -265,6 +267,7 @@ impl Mapping {
 
 /// What a device does to an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Signal {
     /// Drive it low.
     Lower,
@@ -276,6 +279,7 @@ pub enum Signal {
 
 /// A byte device on the host, seen through a status and a data port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Fifo {
     /// Status port.
     pub status: u16,
@@ -289,6 +293,7 @@ pub struct Fifo {
 
 /// What the control server may ask the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Query {
     /// A [`control::ExitRecord`](crate::control::ExitRecord) of the exit kind with this index.
     Exit(u8),

@@ -6,6 +6,7 @@ use crate::units::{ServerId, Ticks};
 
 /// The rule that a server broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Reason {
     /// The CPU raised an exception: vector, error code, address (CR2 for #PF, else 0).
     Exception {
@@ -54,6 +55,7 @@ pub enum Reason {
 
 /// A fault, as told to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct FaultReport {
     /// Who.
     pub server: ServerId,

@@ -6,6 +6,7 @@ use crate::units::{HostIrq, LineId, ServerId};
 
 /// Fixed limits of a server, set when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Limits {
     /// 64-byte lines of its vault.
     pub vault_lines: u16,
@@ -21,6 +22,7 @@ pub struct Limits {
 
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Grant {
     /// Host ports `first ..= last`, for the port effects.
     HostPorts(u16, u16),
@@ -40,6 +42,7 @@ pub enum Grant {
 
 /// A class of exits and events, sent to one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Route {
     /// CPUID.
     Cpuid,

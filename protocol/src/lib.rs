@@ -19,6 +19,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod control;
 pub mod effect;
 pub mod fault;
@@ -28,12 +31,14 @@ pub mod layout;
 pub mod manifest;
 pub mod message;
 pub mod role;
+pub mod schema;
 pub mod units;
 pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
 pub const VERSION: u32 = 1;
+pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.
 pub const PAGE: usize = 4096;

@@ -31,6 +31,7 @@ impl ImageHeader {
 
 /// A machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Manifest<'m> {
     /// [`crate::VERSION`] of the tool that wrote it.
     pub version: u32,
@@ -47,6 +48,7 @@ pub struct Manifest<'m> {
 
 /// One server of a machine. Its lists are postcard values back to back, to be read with [`items`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct ServerSpec<'m> {
     /// Its name.
     pub name: &'m str,
@@ -94,6 +96,7 @@ impl<'m> ServerSpec<'m> {
 
 /// A server's surroundings as `Server::start` gets them: its part of the manifest, with names resolved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Setup<'m> {
     /// Lines that it raises, one byte each, in the manifest's order.
     pub lines: &'m [u8],

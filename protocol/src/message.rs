@@ -10,6 +10,7 @@ use crate::vcpu::{Context, Registers};
 
 /// One activation's input.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct Message<'m> {
     /// What every message carries.
     pub header: Fixed<Header>,
@@ -41,6 +42,7 @@ impl Header {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Body<'m> {
     /// CPUID.
     Cpuid(Fixed<CpuidExit>),
@@ -110,6 +112,7 @@ pub enum Body<'m> {
 
 /// Why a virtual machine stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Stop {
     /// The guest switched the power off.
     PowerOff,
@@ -269,6 +272,7 @@ pub struct AccessDone {
 
 /// How an interrupt line changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct LineChange {
     /// The line.
     pub line: LineId,

@@ -31,6 +31,7 @@ pub use supervisor::{Supervisor, SupervisorEffect, SupervisorEvent};
 
 /// The roles, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum RoleKind {
     /// Loads, watches, restarts and swaps the others.
     Supervisor,

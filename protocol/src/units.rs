@@ -10,6 +10,7 @@ macro_rules! unit {
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, FromBytes, IntoBytes,
             Immutable, KnownLayout,
         )]
+        #[cfg_attr(test, derive(postcard_schema::Schema))]
         #[repr(transparent)]
         pub struct $name(pub $inner);
     };

@@ -90,6 +90,7 @@ pub struct InitialState {
 
 /// A register outside the general file that an effect may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum SystemRegister {
     /// CR0.
     Cr0,

@@ -5,7 +5,7 @@ pub mod build;
 pub mod sysroot;
 pub mod target;
 
-pub use build::{Built, guests, system};
+pub use build::{Built, guest, system};
 pub use target::Toolchain;
 
 /// What they are built for: no SSE, no red zone.

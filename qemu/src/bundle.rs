@@ -29,6 +29,9 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
     let supervisor = built.program("supervisor");
     archive.add("supervisor", &image::flatten(&supervisor, &read(&supervisor)?)?)?;
     archive.add("manifest", &machine.pack()?)?;
+    if machine.keep {
+        archive.add("keep", &[])?;
+    }
     let mut names: Vec<&str> = machine.servers.iter().map(|server| server.image.as_str()).collect();
     names.sort_unstable();
     names.dedup();

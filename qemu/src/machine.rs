@@ -27,6 +27,8 @@ pub struct Machine {
     pub memory: u64,
     /// Virtual CPUs.
     pub vcpus: u8,
+    /// Whether Atoll stays after a server's fault.
+    pub keep: bool,
     /// The servers: the n-th is server n + 1.
     pub servers: Vec<Server>,
 }

@@ -1,17 +1,20 @@
 //! Booting guests in tests: an ordinary test names a guest, boots it, and looks at how it ended and at what it printed. Each boot has a
 //! directory of its own, so tests run in parallel; the system is built once.
 
-use std::path::PathBuf;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::console::Keyboard;
-use crate::emulator::Emulator;
+use crate::bare::{Toolchain, build};
+use crate::console::{Event, Keyboard};
+use crate::emulator::{Arguments, Emulator, arguments};
 use crate::error::Result;
-use crate::guest::Choice;
 use crate::guest::init::Marks;
 use crate::guest::initramfs::Job;
+use crate::guest::{Choice, Guest};
 use crate::machine::{LINUX, LINUX_NAME, Machine};
+use crate::place;
 use crate::run::{Ended, Instance, Plan, Session};
 
 /// A guest must have ended by then, unless a test says otherwise.
@@ -26,6 +29,7 @@ pub struct Boot {
     memory: Option<u64>,
     icount: bool,
     direct: bool,
+    digests: bool,
     script: Vec<(Vec<u8>, Vec<u8>)>,
     patience: Duration,
 }
@@ -51,6 +55,7 @@ impl Boot {
             memory: None,
             icount: false,
             direct: false,
+            digests: false,
             script: Vec::new(),
             patience: PATIENCE,
         }
@@ -116,6 +121,12 @@ impl Boot {
         self
     }
 
+    /// Uses a kernel that logs digests of what servers must not touch.
+    pub fn digests(mut self) -> Self {
+        self.digests = true;
+        self
+    }
+
     /// Gives up after `patience`, with status 124.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -124,31 +135,72 @@ impl Boot {
 
     /// Boots, and waits for the end.
     pub fn run(&self) -> Result<Booted> {
+        self.ready()?.run(self, &mpsc::channel())
+    }
+
+    /// Boots, lets `visit` ask the machine over the control line whose socket it is given, and ends the machine when `visit` is done.
+    pub fn visit<T: Send>(&self, visit: impl FnOnce(&Path) -> T + Send) -> Result<(Booted, T)> {
+        let ready = self.ready()?;
+        let events = mpsc::channel();
+        let end = EndOfVisit(events.0.clone());
+        let control = ready.instance.control();
+        thread::scope(|scope| {
+            let visitor = scope.spawn(move || {
+                let _end = end;
+                visit(&control)
+            });
+            let booted = ready.run(self, &events)?;
+            Ok((booted, visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+        })
+    }
+
+    /// Builds and packs everything.
+    fn ready(&self) -> Result<Ready> {
         let mut machine = Machine::parse(LINUX_NAME, &self.manifest)?;
         machine.memory = self.memory.unwrap_or(machine.memory);
         let guest = self.choice.find()?;
         let instance = Instance::temporary()?;
-        let plan = Plan {
-            machine: &machine,
-            guest: &guest,
-            icount: self.icount,
-            direct: self.direct,
-            permission: self.choice.permission,
-        };
-        let arguments = plan.prepare(&instance)?;
-        let emulator = Emulator::find(self.choice.permission.offline)?;
+        let permission = self.choice.permission;
+        let plan = Plan { machine: &machine, guest: &guest, icount: self.icount, direct: self.direct, permission };
+        let mut arguments = plan.prepare(&instance)?;
+        if let (true, arguments::Boot::Atoll { kernel, .. }) = (self.digests, &mut arguments.boot) {
+            *kernel = build::digesting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
+        }
+        Ok(Ready { emulator: Emulator::find(permission.offline)?, arguments, instance, guest })
+    }
+}
+
+/// Ends the machine when the visit is over, also by a panic.
+struct EndOfVisit(Sender<Event>);
+
+impl Drop for EndOfVisit {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Quit);
+    }
+}
+
+/// All that a boot needs.
+struct Ready {
+    emulator: Emulator,
+    arguments: Arguments,
+    instance: Instance,
+    guest: Guest,
+}
+
+impl Ready {
+    fn run(&self, boot: &Boot, events: &(Sender<Event>, Receiver<Event>)) -> Result<Booted> {
         let session = Session {
-            emulator: &emulator,
-            arguments: &arguments,
-            instance: &instance,
+            emulator: &self.emulator,
+            arguments: &self.arguments,
+            instance: &self.instance,
             keyboard: &Keyboard::default(),
-            marks: guest.marks.as_ref(),
-            script: &self.script,
+            marks: self.guest.marks.as_ref(),
+            script: &boot.script,
             stats: false,
-            deadline: Some(Instant::now() + self.patience),
+            deadline: Some(Instant::now() + boot.patience),
         };
         let mut console = Vec::new();
-        let ended = session.run(&mpsc::channel(), &mut console)?;
+        let ended = session.run(events, &mut console)?;
         Ok(Booted {
             status: ended.end.status(ended.panicked, ended.command),
             console: String::from_utf8_lossy(&console).into_owned(),

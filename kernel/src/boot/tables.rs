@@ -17,6 +17,7 @@ use crate::x86::stacks;
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
 const LOW: u64 = 1 << 32;
 
+// SAFETY: `kernel.ld` defines these symbols; only their addresses are used.
 unsafe extern "C" {
     static kernel_start: u8;
     static kernel_rodata: u8;

@@ -71,6 +71,7 @@ impl Registers {
 /// Bytes from one stub to the next.
 const STUB_SIZE: u64 = 16;
 
+// SAFETY: the assembly below defines this symbol; only its address is used.
 unsafe extern "C" {
     static interrupt_stubs: u8;
 }

@@ -11,10 +11,17 @@
 //! ```
 #![no_std]
 
+pub mod alone;
+pub mod apic;
+pub mod check;
+pub mod memory;
+pub mod paging;
 pub mod power;
 pub mod probes;
+pub mod run;
 pub mod serial;
 mod start;
+pub mod traps;
 
 /// Makes `main` (a `fn()`) the guest's program; the machine is powered off when it returns.
 #[macro_export]
@@ -25,10 +32,16 @@ macro_rules! guest {
         #[unsafe(no_mangle)]
         extern "C" fn guest_main() -> ! {
             let main: fn() = $main;
+            $crate::start();
             main();
             $crate::power::off()
         }
     };
+}
+
+/// Prepares what every guest has; called before its main function.
+pub fn start() {
+    traps::start();
 }
 
 #[panic_handler]

@@ -33,33 +33,43 @@ impl Built {
 
 /// Builds kernel and servers, unless they are up to date.
 pub fn system(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
-    let packages = ["-p", "atoll-kernel", "-p", "atoll-images"];
+    let packages = ["-p", "atoll-kernel", "-p", "atoll-images", "-p", "atoll-rogue"];
     cargo(toolchain, workspace, &workspace.join("target/bare"), "the kernel and the servers", &packages)
 }
 
-/// Builds the test guests.
-pub fn guests(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
-    cargo(toolchain, &workspace.join("qemu/guests"), &workspace.join("target/guests"), "the test guests", &[])
+/// Builds a kernel that logs digests of what servers must not touch, for tests of containment.
+pub fn digesting_kernel(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
+    let packages = ["-p", "atoll-kernel", "--features", "digest"];
+    cargo(toolchain, workspace, &workspace.join("target/digest"), "the kernel with digests", &packages)
 }
 
-/// Names of the servers' images, as `servers/images` declares them.
+/// Builds one test guest: another one that does not build is no hindrance.
+pub fn guest(workspace: &Path, toolchain: &Toolchain, name: &str) -> Result<Built> {
+    let what = format!("the test guest '{name}'");
+    cargo(toolchain, &workspace.join("qemu/guests"), &workspace.join("target/guests"), &what, &["--bin", name])
+}
+
+/// Names of the servers' images, as `servers/images` declares them; and of the one that brings its own program.
 pub fn images(workspace: &Path) -> Result<Vec<String>> {
-    let path = workspace.join("servers/images/Cargo.toml");
-    let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-    let package: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
-    let programs = package.get("bin").and_then(toml::Value::as_array).into_iter().flatten();
-    let mut names: Vec<String> = programs.filter_map(|program| Some(program.get("name")?.as_str()?.to_owned())).collect();
+    let mut names = Vec::new();
+    for package in ["images", "rogue"] {
+        let path = workspace.join("servers").join(package).join("Cargo.toml");
+        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+        let package: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
+        let programs = package.get("bin").and_then(toml::Value::as_array).into_iter().flatten();
+        names.extend(programs.filter_map(|program| Some(program.get("name")?.as_str()?.to_owned())));
+    }
     names.sort();
     Ok(names)
 }
 
 /// One build per process: what is built once does not change under a running tool.
-static DONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
     let built = Built { dir: target.join(TARGET).join("bare") };
     let mut done = DONE.lock().map_err(|_| Error::missing("another thread failed to build"))?;
-    if done.iter().any(|path| path == target) {
+    if done.iter().any(|done| done == what) {
         return Ok(built);
     }
     fs::create_dir_all(target).map_err(Error::file(target))?;
@@ -68,7 +78,7 @@ fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages:
     let mut command = toolchain.cargo();
     command.args(["build", "--profile", "bare", "--target", TARGET, "--target-dir"]).arg(target).args(packages).current_dir(dir);
     run(&mut command, what)?;
-    done.push(target.to_owned());
+    done.push(what.to_owned());
     Ok(built)
 }
 

@@ -37,7 +37,7 @@ pub fn build(name: &str, toolchain: &Toolchain) -> Result<(PathBuf, Vec<u8>)> {
             what: format!("there is no guest '{name}' (there are: linux, generic, {})", known.join(", ")),
         });
     }
-    let path = bare::guests(&place::workspace()?, toolchain)?.program(name);
+    let path = bare::guest(&place::workspace()?, toolchain, name)?.program(name);
     let file = fs::read(&path).map_err(Error::file(&path))?;
     let flat = flatten(&path, &file)?;
     Ok((path, flat))

@@ -57,7 +57,7 @@ pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     if !resolved.iter().any(|server| server.role == RoleKind::Loader) {
         return Err(source.error(0..0, "no server has the role 'loader': nothing would place the guest in memory"));
     }
-    Ok(Machine { memory, vcpus, servers: resolved })
+    Ok(Machine { memory, vcpus, keep: text.vm.keep, servers: resolved })
 }
 
 fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {

@@ -194,6 +194,8 @@ impl Events {
             } else {
                 vmcb.control.event = event::VALID | event::INTERRUPT | u64::from(self.offer.vector);
                 self.flight = Flight::Offer;
+                // The 8259s may ask again with no end of interrupt in between, and know only at an exit that this one was taken.
+                wants_window = self.offer.kind == Offer::EXTERNAL;
             }
         }
         if wants_window != self.window {

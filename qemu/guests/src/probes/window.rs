@@ -61,10 +61,18 @@ pub fn window() -> Figure {
 /// Both 8259: initialised, the first at 0x20 with automatic end of interrupt, only interrupt 4 unmasked, and that by level.
 fn set_up_controller() {
     let writes = [
-        (0x20, 0x11), (0x21, 0x20), (0x21, 0x04), (0x21, 0x03), // four words; the fourth: 8086 mode, automatic EOI
-        (0xa0, 0x11), (0xa1, 0x28), (0xa1, 0x02), (0xa1, 0x01),
-        (0x21, !LINE), (0xa1, 0xff),
-        (0x4d0, LINE), (0x4d1, 0),
+        (0x20, 0x11),
+        (0x21, 0x20),
+        (0x21, 0x04),
+        (0x21, 0x03), // four words; the fourth: 8086 mode, automatic EOI
+        (0xa0, 0x11),
+        (0xa1, 0x28),
+        (0xa1, 0x02),
+        (0xa1, 0x01),
+        (0x21, !LINE),
+        (0xa1, 0xff),
+        (0x4d0, LINE),
+        (0x4d1, 0),
     ];
     for (port, value) in writes {
         // SAFETY: the controllers are this probe's, and interrupts are off.

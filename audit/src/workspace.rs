@@ -1,0 +1,110 @@
+//! The workspace as cargo sees it: packages, their roots, and what depends on what by path.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// Packages that hold unsafe code or that only the bare machine can run, each by what it is.
+pub(crate) const KERNEL: &str = "atoll-kernel";
+/// The SDK: the entry point and the system call are unsafe.
+pub(crate) const SDK: &str = "atoll-sdk";
+/// Programs for the bare machine.
+pub(crate) const BARE: [&str; 3] = [KERNEL, "atoll-images", "atoll-rogue"];
+
+/// All packages of the workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Workspace {
+    pub(crate) packages: Vec<Package>,
+    #[serde(rename = "workspace_root")]
+    pub(crate) root: PathBuf,
+    #[serde(rename = "workspace_default_members")]
+    pub(crate) default_members: Vec<String>,
+}
+
+/// One package.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) targets: Vec<Target>,
+    dependencies: Vec<Dependency>,
+    manifest_path: PathBuf,
+}
+
+/// A root of a package: what one call of the compiler begins with.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) kind: Vec<String>,
+    #[serde(rename = "src_path")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    kind: Option<String>,
+    path: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// The workspace that this crate belongs to.
+    pub(crate) fn of_this_crate() -> Result<Self, Error> {
+        let output = Command::new(env!("CARGO"))
+            // The workspace's own manifest: seen from a member's, that member is the only default one.
+            .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+            .output()
+            .map_err(|error| Error::Program { program: "cargo metadata", why: error.to_string() })?;
+        if !output.status.success() {
+            return Err(Error::Program { program: "cargo metadata", why: String::from_utf8_lossy(&output.stderr).into_owned() });
+        }
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Error::Program { program: "cargo metadata", why: error.to_string() })
+    }
+
+    /// A path as a reader writes it: from the workspace's root.
+    pub(crate) fn relative<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    /// Everything below `directory`, and all that it depends on by path, but for the package `without` and what only that needs.
+    pub(crate) fn closure(&self, directory: &str, without: &str) -> Vec<&Package> {
+        let directory = self.root.join(directory);
+        let mut found: Vec<&Package> =
+            self.packages.iter().filter(|package| package.directory().starts_with(&directory)).collect();
+        let mut next = 0;
+        while let Some(package) = found.get(next) {
+            next += 1;
+            let needed: Vec<&Package> = package
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
+                .filter_map(|dependency| {
+                    let path = dependency.path.as_ref()?;
+                    self.packages.iter().find(|package| package.directory() == path && package.name != without)
+                })
+                .collect();
+            for package in needed {
+                if !found.iter().any(|other| other.id == package.id) {
+                    found.push(package);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Package {
+    /// Where its manifest is.
+    pub(crate) fn directory(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(&self.manifest_path)
+    }
+
+    /// The roots of what it builds, its build script included; not its tests, benches and examples.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &Path> {
+        let built = |kind: &String| matches!(kind.as_str(), "lib" | "proc-macro" | "bin" | "custom-build");
+        self.targets.iter().filter(move |target| target.kind.iter().any(built)).map(|target| target.path.as_path())
+    }
+}
