@@ -254,6 +254,13 @@ pub fn visit<'a, V: Visit<'a>>(answer: &'a [u8], visitor: &mut V) -> Result<(), 
                 visitor.visit(&Effect::Done, before)?;
                 rest
             }
+            tag::FORWARD => match take(rest) {
+                Some((block, [0, rest @ ..])) => {
+                    visitor.visit(&Effect::Forward(block, &[]), before)?;
+                    rest
+                }
+                _ => visit_any(left, before, visitor)?,
+            },
             tag::OFFER => show!(Offer),
             tag::MAP => show!(Map),
             _ => visit_any(left, before, visitor)?,
