@@ -2,6 +2,8 @@
 //! servers.
 
 mod conversation;
+#[cfg(feature = "digest")]
+mod digest;
 mod guest;
 mod hardware;
 mod server;

@@ -8,6 +8,8 @@ use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
 
+use crate::vcpu::Vcpu;
+
 /// A place in guest memory that was found to be RAM: opaque, and valid as long as the machine that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(pub u64);
@@ -111,4 +113,6 @@ pub trait Machine {
     fn log(&mut self, line: fmt::Arguments<'_>);
     /// Writes what is known of the last fault: registers.
     fn log_registers(&mut self);
+    /// Writes digests of all that no server may touch, for tests of containment; other builds have nothing to write.
+    fn log_digests(&mut self, _when: &str, _vcpu: &Vcpu) {}
 }

@@ -22,6 +22,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize) {
         let at = self.machine.now();
         let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|server| server.is_running()) else { return };
+        self.machine.log_digests("at the fault", &self.vcpu);
         server.standing = Standing::Faulted;
         let report = FaultReport { server: id, generation: server.generation, reason, effect: effect as u8, at };
         self.machine.log(format_args!(

@@ -285,4 +285,9 @@ impl Machine for Hardware {
         let stopped = Core::current().last_stopped();
         crate::log!("{:#x?}, cr2 {:#x}", stopped.registers, stopped.cr2);
     }
+
+    #[cfg(feature = "digest")]
+    fn log_digests(&mut self, when: &str, vcpu: &atoll_core::vcpu::Vcpu) {
+        super::digest::log(when, vcpu, self.guest, &self.memories);
+    }
 }

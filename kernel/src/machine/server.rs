@@ -28,7 +28,7 @@ pub(super) struct Memory {
     pub(super) bundle: u64,
     pub(super) vault: u64,
     working: [Hpa; VAULT_PAGES],
-    committed: [Hpa; VAULT_PAGES],
+    pub(super) committed: [Hpa; VAULT_PAGES],
 }
 
 impl Memory {

@@ -1,6 +1,7 @@
 //! The first server, and the loop around everything.
 
 use atoll_core::Kernel;
+use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::vmcb::{Vmcb, exit as exit_code};
 use atoll_protocol::SERVERS;
@@ -59,7 +60,10 @@ pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
             }
             Turn::Idle => interrupts::idle(),
             Turn::Again => {}
-            Turn::Leave(code) => exit::exit(code),
+            Turn::Leave(code) => {
+                kernel.state.machine.log_digests("at the end", &kernel.state.vcpu);
+                exit::exit(code)
+            }
         }
     }
 }
@@ -85,7 +89,7 @@ fn load_supervisor(kernel: &mut Kernel<Hardware>) -> Result<(), &'static str> {
     if header.magic != ImageHeader::MAGIC {
         return Err("its first file is no image");
     }
-    if header.version != atoll_protocol::VERSION {
+    if (header.version, header.schema) != (atoll_protocol::VERSION, atoll_protocol::SCHEMA_HASH) {
         return Err("its first file speaks another version of the protocol");
     }
     kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, SUPERVISOR_LIMITS, "supervisor");

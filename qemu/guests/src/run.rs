@@ -78,7 +78,9 @@ pub struct Stop {
     pub vector: u8,
     /// Its error code.
     pub error: u64,
-    /// RIP less the code's first address.
+    /// The code's first address.
+    pub start: u64,
+    /// RIP less that.
     pub offset: u64,
     /// General registers.
     pub general: [u64; 16],
@@ -119,7 +121,7 @@ struct Stack([u8; 16384]);
 
 static STACK: Alone<Stack> = Alone::new(Stack([0; 16384]));
 static SAVED: AtomicU64 = AtomicU64::new(0);
-static STOP: Alone<Stop> = Alone::new(Stop { vector: 0, error: 0, offset: 0, general: [0; 16], rflags: 0, cr2: 0 });
+static STOP: Alone<Stop> = Alone::new(Stop { vector: 0, error: 0, start: 0, offset: 0, general: [0; 16], rflags: 0, cr2: 0 });
 
 impl Run {
     /// Runs `code`, with registers that are 0, and a stack.
@@ -151,6 +153,7 @@ impl Run {
         unsafe { enter(&raw const self) };
         // SAFETY: `stop` has filled it, and nobody holds a reference.
         let mut stop = unsafe { STOP.get().read_volatile() };
+        stop.start = self.rip;
         stop.offset = stop.offset.wrapping_sub(self.rip);
         stop
     }
@@ -161,6 +164,7 @@ pub(crate) fn stop(frame: &Frame, cr2: u64) -> ! {
     let stop = Stop {
         vector: frame.vector as u8,
         error: frame.error,
+        start: 0,
         offset: frame.rip,
         general: frame.general,
         rflags: frame.rflags,

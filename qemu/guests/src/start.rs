@@ -94,6 +94,7 @@ guest_gdt_pointer:
     .balign 4096
 guest_root:
     .skip 4096
+    .global guest_pointers
 guest_pointers:
     .skip 4096
 guest_directories:

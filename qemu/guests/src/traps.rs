@@ -169,6 +169,7 @@ global_asm!(
     r#"
     .section .text.traps, "ax"
     .balign 16
+    .global guest_stubs
 guest_stubs:
     .set vector, 0
     .rept 256
