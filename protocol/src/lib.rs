@@ -53,7 +53,7 @@ pub const PANICKED: u64 = 1 << 32;
 /// Bytes of one vault line: the unit in which an answer names what it dirtied.
 pub const LINE: usize = 64;
 /// Most servers of one machine, the supervisor (always number 0) included.
-pub const SERVERS: usize = 24;
+pub const SERVERS: usize = 32;
 /// Most timers of one server.
 pub const TIMERS: usize = 4;
 /// Interrupt lines of a virtual machine (IOAPIC pins; the first 16 are the 8259s' as well).

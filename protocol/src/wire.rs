@@ -86,51 +86,60 @@ pub fn nested_fault(page: &mut [u8], header: &Header, fault: &NestedFault, conte
     Some(BODY + 1 + size_of::<NestedFault>() + 1 + size_of::<Context>() + 1)
 }
 
+/// What is done with a message. There is one call for each hot variant, so that inlining leaves of each only what that variant needs.
+pub trait Receive {
+    /// The result.
+    type Output;
+    /// Takes the message.
+    fn receive(self, message: &Message<'_>) -> Self::Output;
+}
+
+/// Takes a message apart, if it is one of the hot ones, and hands it to `receiver`; gives the receiver back otherwise.
+///
+/// # Errors
+/// The message is not hot, or does not decode: [`Message::read`] knows.
+#[inline(always)]
+pub fn receive<R: Receive>(bytes: &[u8], receiver: R) -> Result<R::Output, R> {
+    let Some((header, rest)) = take::<Header>(bytes) else { return Err(receiver) };
+    let Some((tag, rest)) = rest.split_first() else { return Err(receiver) };
+    macro_rules! hand {
+        ($variant:ident) => {
+            match take(rest) {
+                Some((block, _)) => Ok(receiver.receive(&Message { header, body: Body::$variant(block) })),
+                None => Err(receiver),
+            }
+        };
+    }
+    match *tag {
+        tag::CPUID => hand!(Cpuid),
+        tag::MSR_READ => hand!(MsrRead),
+        tag::MSR_WRITE => hand!(MsrWrite),
+        tag::PORT_READ => hand!(PortRead),
+        tag::PORT_WRITE => hand!(PortWrite),
+        tag::MMIO_READ => hand!(MmioRead),
+        tag::MMIO_WRITE => hand!(MmioWrite),
+        tag::HYPERCALL => hand!(Hypercall),
+        tag::NESTED_FAULT => match nested_fault_parts(rest) {
+            Some((fault, context)) => Ok(receiver.receive(&Message { header, body: Body::NestedFault(fault, context, None) })),
+            None => Err(receiver),
+        },
+        _ => Err(receiver),
+    }
+}
+
+#[inline(always)]
+fn nested_fault_parts(bytes: &[u8]) -> Option<(Fixed<NestedFault>, Fixed<Context>)> {
+    let (fault, rest) = take(bytes)?;
+    let (context, rest) = take(rest)?;
+    (*rest.first()? == 0).then_some((fault, context))
+}
+
 impl<'m> Message<'m> {
-    /// Takes a message apart.
+    /// Takes any message apart.
     ///
     /// # Errors
     /// It does not decode.
-    #[inline(always)]
     pub fn read(bytes: &'m [u8]) -> Result<Self, postcard::Error> {
-        match Self::read_hot(bytes) {
-            Some(message) => Ok(message),
-            None => Self::read_any(bytes),
-        }
-    }
-
-    /// Takes a message apart if it is one of the hot ones. Apart from [`Message::read`], so that a caller can keep the rare way out of
-    /// the usual one's registers.
-    #[inline(always)]
-    #[must_use]
-    pub fn read_hot(bytes: &'m [u8]) -> Option<Self> {
-        let (header, rest) = take::<Header>(bytes)?;
-        let (tag, rest) = rest.split_first()?;
-        let body = match *tag {
-            tag::CPUID => Body::Cpuid(take(rest)?.0),
-            tag::MSR_READ => Body::MsrRead(take(rest)?.0),
-            tag::MSR_WRITE => Body::MsrWrite(take(rest)?.0),
-            tag::PORT_READ => Body::PortRead(take(rest)?.0),
-            tag::PORT_WRITE => Body::PortWrite(take(rest)?.0),
-            tag::MMIO_READ => Body::MmioRead(take(rest)?.0),
-            tag::MMIO_WRITE => Body::MmioWrite(take(rest)?.0),
-            tag::HYPERCALL => Body::Hypercall(take(rest)?.0),
-            tag::NESTED_FAULT => {
-                let (fault, rest) = take(rest)?;
-                let (context, rest) = take(rest)?;
-                if *rest.first()? != 0 {
-                    return None;
-                }
-                Body::NestedFault(fault, context, None)
-            }
-            _ => return None,
-        };
-        Some(Message { header, body })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn read_any(bytes: &'m [u8]) -> Result<Self, postcard::Error> {
         postcard::from_bytes(bytes)
     }
 }
@@ -187,58 +196,88 @@ impl<'a> Effect<'a> {
     ///
     /// # Errors
     /// It does not decode.
-    #[inline(always)]
-    pub fn take(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), postcard::Error> {
-        match Self::take_hot(bytes) {
-            Some(found) => Ok(found),
-            None => Self::take_any(bytes),
-        }
-    }
-
-    #[inline(always)]
-    fn take_hot(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (tag, rest) = bytes.split_first()?;
-        Some(match *tag {
-            tag::SAVE => {
-                let ([first @ 0..128, count @ 0..128], rest) = rest.split_first_chunk()? else { return None };
-                (Effect::Save(u16::from(*first), u16::from(*count)), rest)
-            }
-            tag::LEAF => {
-                let (block, rest) = take(rest)?;
-                (Effect::Leaf(block), rest)
-            }
-            tag::VALUE => {
-                let (block, rest) = take(rest)?;
-                (Effect::Value(block), rest)
-            }
-            tag::DONE => (Effect::Done, rest),
-            tag::RESUME => (Effect::Resume, rest),
-            tag::FORWARD => {
-                let (block, rest) = take(rest)?;
-                let (0, rest) = rest.split_first()? else { return None };
-                (Effect::Forward(block, &[]), rest)
-            }
-            tag::OFFER => {
-                let (block, rest) = take(rest)?;
-                (Effect::Offer(block), rest)
-            }
-            tag::MAP => {
-                let (block, rest) = take(rest)?;
-                (Effect::Map(block), rest)
-            }
-            tag::ARM => {
-                let (timer, rest) = rest.split_first()?;
-                let (at, rest) = take(rest)?;
-                (Effect::Arm(crate::units::TimerId(*timer), at), rest)
-            }
-            _ => return None,
-        })
-    }
-
-    #[cold]
     #[inline(never)]
-    fn take_any(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), postcard::Error> {
+    pub fn take(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), postcard::Error> {
         postcard::take_from_bytes(bytes)
+    }
+}
+
+/// What is done with an answer's effects, one after the other. As with [`Receive`], there is one call for each hot variant.
+pub trait Visit<'a> {
+    /// Why to stop.
+    type Stop;
+    /// Takes the next effect; `before` is the answer up to it.
+    ///
+    /// # Errors
+    /// The visitor wants no more.
+    fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), Self::Stop>;
+    /// The next effect does not decode.
+    fn malformed(&mut self) -> Self::Stop;
+}
+
+/// The effects of the front part of an answer that has been visited so far.
+pub fn effects(bytes: &[u8]) -> impl Iterator<Item = Effect<'_>> {
+    crate::manifest::items(bytes)
+}
+
+/// Shows an answer's effects to `visitor`, in order.
+///
+/// # Errors
+/// What the visitor stopped with.
+#[inline(always)]
+pub fn visit<'a, V: Visit<'a>>(answer: &'a [u8], visitor: &mut V) -> Result<(), V::Stop> {
+    let mut left = answer;
+    while let Some((tag, rest)) = left.split_first() {
+        let before = answer.get(..answer.len() - left.len()).unwrap_or(&[]);
+        macro_rules! show {
+            ($variant:ident) => {
+                match take(rest) {
+                    Some((block, rest)) => {
+                        visitor.visit(&Effect::$variant(block), before)?;
+                        rest
+                    }
+                    None => visit_any(left, before, visitor)?,
+                }
+            };
+        }
+        left = match *tag {
+            tag::SAVE => match rest.split_first_chunk() {
+                Some(([first @ 0..128, count @ 0..128], rest)) => {
+                    visitor.visit(&Effect::Save(u16::from(*first), u16::from(*count)), before)?;
+                    rest
+                }
+                _ => visit_any(left, before, visitor)?,
+            },
+            tag::LEAF => show!(Leaf),
+            tag::VALUE => show!(Value),
+            tag::DONE => {
+                visitor.visit(&Effect::Done, before)?;
+                rest
+            }
+            tag::FORWARD => match take(rest) {
+                Some((block, [0, rest @ ..])) => {
+                    visitor.visit(&Effect::Forward(block, &[]), before)?;
+                    rest
+                }
+                _ => visit_any(left, before, visitor)?,
+            },
+            tag::OFFER => show!(Offer),
+            tag::MAP => show!(Map),
+            _ => visit_any(left, before, visitor)?,
+        };
+    }
+    Ok(())
+}
+
+#[cold]
+#[inline(never)]
+fn visit_any<'a, V: Visit<'a>>(left: &'a [u8], before: &'a [u8], visitor: &mut V) -> Result<&'a [u8], V::Stop> {
+    match Effect::take(left) {
+        Ok((effect, rest)) => {
+            visitor.visit(&effect, before)?;
+            Ok(rest)
+        }
+        Err(_) => Err(visitor.malformed()),
     }
 }
 

@@ -5,7 +5,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, CpuidExit, Header, HypercallExit, Leaf, Message, MmioExit, MsrExit, NestedFault, PortExit};
 use atoll_protocol::units::{Ticks, TimerId};
 use atoll_protocol::vcpu::Context;
-use atoll_protocol::wire::{self, tag};
+use atoll_protocol::wire::{self, Receive, Visit, tag};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zerocopy::FromBytes;
@@ -16,11 +16,60 @@ fn block<T: FromBytes>(seed: &[u8]) -> T {
     T::read_from_bytes(&bytes).unwrap_or_else(|_| unreachable!("as many bytes as it has"))
 }
 
+/// A message received by hand is the one expected.
+#[derive(Debug, PartialEq)]
+struct Same<'m>(Message<'m>);
+
+impl Receive for Same<'_> {
+    type Output = ();
+    fn receive(self, message: &Message<'_>) {
+        assert_eq!(message, &self.0);
+    }
+}
+
+/// No message can be received.
+#[derive(Debug)]
+struct Never;
+
+impl Receive for Never {
+    type Output = ();
+    fn receive(self, message: &Message<'_>) {
+        panic!("received {message:?}");
+    }
+}
+
+/// The effects of an answer, taken apart by hand.
+fn visited(bytes: &[u8]) -> Option<Vec<Effect<'_>>> {
+    struct Collect<'a>(Vec<Effect<'a>>);
+    impl<'a> Visit<'a> for Collect<'a> {
+        type Stop = ();
+        fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), ()> {
+            assert_eq!(wire::effects(before).collect::<Vec<_>>(), self.0);
+            self.0.push(*effect);
+            Ok(())
+        }
+        fn malformed(&mut self) {}
+    }
+    let mut collect = Collect(Vec::new());
+    wire::visit(bytes, &mut collect).ok().map(|()| collect.0)
+}
+
+/// The same by postcard.
+fn derived(mut bytes: &[u8]) -> Option<Vec<Effect<'_>>> {
+    let mut effects = Vec::new();
+    while !bytes.is_empty() {
+        let (effect, rest) = postcard::take_from_bytes(bytes).ok()?;
+        effects.push(effect);
+        bytes = rest;
+    }
+    Some(effects)
+}
+
 fn same_message(written: &[u8], header: Header, body: Body<'_>) {
     let message = Message { header: Fixed(header), body };
     let derived = postcard::to_allocvec(&message).expect("a message encodes");
     assert_eq!(written, derived);
-    assert_eq!(Message::read(&derived), Ok(message));
+    assert_eq!(wire::receive(&derived, Same(message)), Ok(()));
 }
 
 proptest! {
@@ -72,7 +121,7 @@ proptest! {
                 Ok(length) => prop_assert_eq!(&page[..length], &derived[..]),
                 Err(_) => prop_assert!(derived.len() > room),
             }
-            prop_assert_eq!(Effect::take(&derived), Ok((effect, &[][..])));
+            prop_assert_eq!(visited(&derived), Some(vec![effect]));
         }
     }
 
@@ -82,8 +131,11 @@ proptest! {
         let mut likely = bytes.clone();
         likely.iter_mut().zip([first, length]).for_each(|(to, from)| *to = from);
         for bytes in [bytes, likely] {
-            prop_assert_eq!(Effect::take(&bytes).ok(), postcard::take_from_bytes(&bytes).ok());
-            prop_assert_eq!(Message::read(&bytes).ok(), postcard::from_bytes(&bytes).ok());
+            prop_assert_eq!(visited(&bytes), derived(&bytes));
+            match postcard::from_bytes(&bytes) {
+                Ok(message) => _ = wire::receive(&bytes, Same(message)),
+                Err(_) => prop_assert!(wire::receive(&bytes, Never).is_err()),
+            }
         }
     }
 
@@ -93,9 +145,12 @@ proptest! {
         let header: Header = block(&seed);
         let length = wire::exit(&mut page, &header, tag::MMIO_WRITE, &block::<MmioExit>(&seed)).expect("it fits");
         page[at] = value;
-        let bytes = &page[..cut.min(length)];
-        prop_assert_eq!(Message::read(bytes).ok(), postcard::from_bytes(bytes).ok());
-        let bytes = &page[..length];
-        prop_assert_eq!(Message::read(bytes).ok(), postcard::from_bytes(bytes).ok());
+        for bytes in [&page[..cut.min(length)], &page[..length]] {
+            match postcard::from_bytes(bytes) {
+                // Received, and then the same; or left to postcard.
+                Ok(message) => _ = wire::receive(bytes, Same(message)),
+                Err(_) => prop_assert!(wire::receive(bytes, Never).is_err()),
+            }
+        }
     }
 }

@@ -7,7 +7,8 @@ use atoll_protocol::message::Stop;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
-use atoll_protocol::{MAIL_BYTES, STRING_BYTES};
+use atoll_protocol::wire::{Visit, effects};
+use atoll_protocol::{EFFECTS, MAIL_BYTES, STRING_BYTES};
 
 use crate::State;
 use crate::machine::Machine;
@@ -38,6 +39,7 @@ pub struct Check<'k, M> {
     /// Whether an effect has completed the ticket, or passed it on.
     closed: bool,
     verdict: Verdict,
+    seen: usize,
     results: u8,
     pub(crate) frames: u64,
     maps: usize,
@@ -50,15 +52,22 @@ impl<'k, M: Machine> Check<'k, M> {
         // The caller has just activated it, so the number is one.
         let server = state.server(me).unwrap_or(&state.servers[0]);
         let ticket = if ticket.0 == 0 { None } else { state.tickets.get(ticket).filter(|ticket| ticket.holder == me) };
-        Check { state, me, server, ticket, closed: false, verdict: Verdict::Commit, results: server.results, frames: 0, maps: 0 }
+        Check {
+            state,
+            me,
+            server,
+            ticket,
+            closed: false,
+            verdict: Verdict::Commit,
+            seen: 0,
+            results: server.results,
+            frames: 0,
+            maps: 0,
+        }
     }
 
-    /// Checks the next effect; `earlier` are those before it.
-    ///
-    /// # Errors
-    /// The rule that it breaks.
     #[inline(always)]
-    pub fn effect(&mut self, effect: &Effect<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+    fn effect(&mut self, effect: &Effect<'_>, earlier: &[u8]) -> Result<(), Reason> {
         match effect {
             Effect::Save(first, count) => {
                 let end = u32::from(*first) + u32::from(*count);
@@ -78,7 +87,7 @@ impl<'k, M: Machine> Check<'k, M> {
     }
 
     #[inline(never)]
-    fn other(&mut self, effect: &Effect<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+    fn other(&mut self, effect: &Effect<'_>, earlier: &[u8]) -> Result<(), Reason> {
         let role = self.server.role;
         require(self.verdict != Verdict::NeedRegisters, Reason::WrongNeed)?;
         match effect {
@@ -100,7 +109,7 @@ impl<'k, M: Machine> Check<'k, M> {
             }
             Effect::NeedRegisters => {
                 let open = self.ticket.ok_or(Reason::WrongTicket)?;
-                let alone = earlier.iter().all(|effect| matches!(effect, Effect::Save(..)));
+                let alone = effects(earlier).all(|effect| matches!(effect, Effect::Save(..)));
                 require(open.operation == Operation::Emulate && !open.asked && alone && !self.closed, Reason::WrongNeed)?;
                 self.closed = true;
                 self.verdict = Verdict::NeedRegisters;
@@ -115,7 +124,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 let open = self.state.tickets.get(*ticket).filter(|open| open.holder == self.me);
                 let open = open.ok_or(Reason::WrongTicket)?;
                 require(open.operation == Operation::Mail, Reason::WrongReply)?;
-                let again = earlier.iter().any(|effect| matches!(effect, Effect::Reply(other, _) if other == ticket));
+                let again = effects(earlier).any(|effect| matches!(effect, Effect::Reply(other, _) if other == *ticket));
                 require(!again, Reason::WrongTicket)?;
                 if self.ticket.is_some_and(|own| core::ptr::eq(own, open)) {
                     require(!self.closed, Reason::WrongTicket)?;
@@ -199,7 +208,7 @@ impl<'k, M: Machine> Check<'k, M> {
             Effect::Request(to, _, bytes) => {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
                 self.credit(*to, earlier)?;
-                let earlier = earlier.iter().filter(|effect| matches!(effect, Effect::Request(..))).count();
+                let earlier = effects(earlier).filter(|effect| matches!(effect, Effect::Request(..))).count();
                 require(earlier == 0 && self.state.tickets.free_slot().is_some(), Reason::Exhausted)?;
                 require(bytes.len() <= MAIL_BYTES, Reason::BadValue)?;
                 self.result()
@@ -230,6 +239,11 @@ impl<'k, M: Machine> Check<'k, M> {
     pub fn finish(&self) -> Result<Verdict, Reason> {
         require(self.ticket.is_none() || self.closed, Reason::TicketOpen)?;
         Ok(self.verdict)
+    }
+
+    /// How many effects were shown to the check: the last one broke the rule, if one did.
+    pub fn seen(&self) -> usize {
+        self.seen
     }
 
     #[inline(always)]
@@ -281,15 +295,30 @@ impl<'k, M: Machine> Check<'k, M> {
         require(self.results <= RESULTS, Reason::Credit)
     }
 
-    fn credit(&self, to: ServerId, earlier: &[Effect<'_>]) -> Result<(), Reason> {
+    fn credit(&self, to: ServerId, earlier: &[u8]) -> Result<(), Reason> {
         let credit = self.server.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0);
         require(credit > 0, Reason::NotGranted)?;
-        let same = |effect: &&Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
-        let sent = earlier.iter().filter(same).count();
+        let same = |effect: &Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
+        let sent = effects(earlier).filter(same).count();
         let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
         // Mail to a server that does not run is lost: its fault must not become its correspondents'.
         let lost = !self.state.server(to).is_some_and(Server::is_running);
         require(lost || sent + outstanding < usize::from(credit), Reason::Credit)
+    }
+}
+
+impl<'a, M: Machine> Visit<'a> for Check<'_, M> {
+    type Stop = Reason;
+
+    #[inline(always)]
+    fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), Reason> {
+        self.effect(effect, before)?;
+        self.seen += 1;
+        require(self.seen <= EFFECTS, Reason::TooManyEffects)
+    }
+
+    fn malformed(&mut self) -> Reason {
+        Reason::Malformed
     }
 }
 

@@ -5,6 +5,7 @@ use atoll_protocol::effect::{Effect, Fifo, Forward, Signal};
 use atoll_protocol::message::Stop;
 use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
+use atoll_protocol::wire::Visit;
 use zerocopy::FromBytes;
 
 use crate::State;
@@ -17,30 +18,42 @@ use crate::vcpu::Stand;
 /// The supervisor's number.
 const SUPERVISOR: ServerId = ServerId(0);
 
-impl<M: Machine> State<M> {
-    /// Commits an answer by `from` to the message with `ticket`.
+/// The commit of one answer by `from` to the message with `ticket`.
+pub(crate) struct Commit<'k, M> {
+    pub(crate) state: &'k mut State<M>,
+    pub(crate) from: ServerId,
+    pub(crate) ticket: TicketId,
+    pub(crate) step: Step,
+}
+
+impl<'a, M: Machine> Visit<'a> for Commit<'_, M> {
+    /// Nothing can go wrong any more; what does not decode would end the commit early, but the check has decoded all of it before.
+    type Stop = ();
+
     #[inline(always)]
-    pub(crate) fn commit(&mut self, from: ServerId, ticket: TicketId, answer: &[Effect<'_>]) -> Step {
-        let mut step = Step::Committed;
-        for effect in answer {
-            match effect {
-                Effect::Save(first, count) => self.machine.commit_vault(from, *first, *count),
-                Effect::Leaf(leaf) => {
-                    let leaf = leaf.0;
-                    self.vcpu.vmcb.save.rax = u64::from(leaf.eax);
-                    self.vcpu.set_register(1, u64::from(leaf.ecx));
-                    self.vcpu.set_register(2, u64::from(leaf.edx));
-                    self.vcpu.set_register(3, u64::from(leaf.ebx));
-                    self.finish_exit(ticket);
-                }
-                Effect::Value(value) => step = self.finish_access(ticket, value.0),
-                Effect::Done => step = self.finish_access(ticket, 0),
-                _ => self.other(from, ticket, effect, &mut step),
+    fn visit(&mut self, effect: &Effect<'a>, _: &'a [u8]) -> Result<(), ()> {
+        let Commit { state, from, ticket, step } = self;
+        match effect {
+            Effect::Save(first, count) => state.machine.commit_vault(*from, *first, *count),
+            Effect::Leaf(leaf) => {
+                let leaf = leaf.0;
+                state.vcpu.set_register(0, u64::from(leaf.eax));
+                state.vcpu.set_register(1, u64::from(leaf.ecx));
+                state.vcpu.set_register(2, u64::from(leaf.edx));
+                state.vcpu.set_register(3, u64::from(leaf.ebx));
+                state.finish_exit(*ticket);
             }
+            Effect::Value(value) => *step = state.finish_access(*ticket, value.0),
+            Effect::Done => *step = state.finish_access(*ticket, 0),
+            _ => state.other(*from, *ticket, effect, step),
         }
-        step
+        Ok(())
     }
 
+    fn malformed(&mut self) {}
+}
+
+impl<M: Machine> State<M> {
     #[inline(never)]
     fn other(&mut self, from: ServerId, ticket: TicketId, effect: &Effect<'_>, step: &mut Step) {
         match effect {

@@ -1,14 +1,14 @@
 //! One activation: encode the message, run the server, decode the answer, check all of it, commit all of it.
 
-use atoll_protocol::effect::Effect;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Header, Message};
 use atoll_protocol::units::{ServerId, TicketId, Ticks};
-use atoll_protocol::{EFFECTS, PAGE, PANICKED, wire};
+use atoll_protocol::{PAGE, PANICKED, wire};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::check::{Check, Verdict};
+use crate::commit::Commit;
 use crate::machine::{Machine, Outcome, Pages};
 use crate::statistics::record;
 use crate::ticket::VCPU;
@@ -17,9 +17,6 @@ use crate::{Kernel, State};
 
 /// Times that a message is delivered again because guest memory changed under the server.
 const AGAIN: usize = 16;
-
-/// The effects of one answer, decoded once, into the kernel's own memory.
-pub type Answer<'a> = heapless::Vec<Effect<'a>, EFFECTS>;
 
 /// What is to be done after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +38,6 @@ pub enum Step {
 /// An activation's cause, for the report: a name and one number that tells it from others of its kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause(pub &'static str, pub u64);
-
-/// Takes an answer apart, into `answer`, which is empty: it is too large to be moved.
-///
-/// # Errors
-/// The reason, and the index of the effect that does not decode or is one too many.
-#[inline(always)]
-pub fn decode<'a>(bytes: &'a [u8], answer: &mut Answer<'a>) -> Result<(), (Reason, usize)> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let (effect, after) = Effect::take(rest).map_err(|_| (Reason::Malformed, answer.len()))?;
-        answer.push(effect).map_err(|_| (Reason::TooManyEffects, EFFECTS))?;
-        rest = after;
-    }
-    Ok(())
-}
 
 impl<M: Machine> State<M> {
     /// The header of a message to `to`, now.
@@ -178,18 +160,19 @@ impl<M: Machine> Kernel<M> {
         Reason::Panicked
     }
 
-    /// Decodes, checks, commits. The answer stays in the server's page meanwhile: the server does not run before all is over, and no
-    /// device can reach the page.
+    /// Checks all of the answer, then commits all of it. It is decoded for either, rather than kept: that is cheaper, and the page does not
+    /// change meanwhile, since the server does not run before all is over and no device can reach it.
     #[inline(always)]
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
-        let mut answer = Answer::new();
-        decode(self.pages.answer(from, length), &mut answer)?;
+        let answer = self.pages.answer(from, length);
         let mut check = Check::new(&self.state, from, ticket);
-        for (index, effect) in answer.iter().enumerate() {
-            check.effect(effect, answer.get(..index).unwrap_or(&[])).map_err(|reason| (reason, index))?;
-        }
-        match check.finish().map_err(|reason| (reason, answer.len()))? {
-            Verdict::Commit => Ok(self.state.commit(from, ticket, &answer)),
+        wire::visit(answer, &mut check).map_err(|reason| (reason, check.seen()))?;
+        match check.finish().map_err(|reason| (reason, check.seen()))? {
+            Verdict::Commit => {
+                let mut commit = Commit { state: &mut self.state, from, ticket, step: Step::Committed };
+                let _ = wire::visit(answer, &mut commit);
+                Ok(commit.step)
+            }
             Verdict::Conflict => Ok(Step::Again),
             Verdict::NeedRegisters => {
                 if let Some(open) = self.state.tickets.get_mut(ticket) {

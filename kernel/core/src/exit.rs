@@ -244,7 +244,7 @@ impl<M: Machine> Kernel<M> {
         let value = match forward.source {
             _ if !write => 0,
             Forward::IMMEDIATE => forward.value & mask(forward.size),
-            number => state.vcpu.register(usize::from(number)) & mask(forward.size),
+            number => state.vcpu.operand(usize::from(number)) & mask(forward.size),
         };
         if mmio {
             let exit = MmioExit { gpa: Gpa(forward.address), value, size: forward.size, reserved: [0; 7] };

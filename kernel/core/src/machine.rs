@@ -10,6 +10,10 @@ use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
 
 use crate::vcpu::Vcpu;
 
+/// A place in guest memory that was found to be RAM: opaque, and valid as long as the machine that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub u64);
+
 /// How an activation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,8 +65,10 @@ pub trait Machine {
     fn guest_size(&self) -> u64;
     /// Copies from guest memory; false if it is not all RAM.
     fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool;
-    /// Eight bytes of guest memory, little-endian; all ones if they are not RAM.
-    fn guest_u64(&self, gpa: Gpa) -> u64;
+    /// Where eight bytes of guest memory are, if they are RAM: for [`Machine::guest_peek`]. Guest memory does not move.
+    fn guest_place(&self, gpa: Gpa) -> Option<Place>;
+    /// The eight bytes there, little-endian.
+    fn guest_peek(&self, place: Place) -> u64;
     /// Copies to guest memory; checked to be RAM.
     fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]);
     /// Copies from the bundle to guest memory; both ranges checked.

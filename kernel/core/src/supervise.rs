@@ -8,6 +8,7 @@ use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::layout::{IMAGE, IMAGE_END, STACK_MAX_PAGES, VAULT_MAX};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
+use atoll_protocol::wire::effects;
 use atoll_protocol::{LINE, TIMERS};
 
 use crate::State;
@@ -30,11 +31,12 @@ fn frames_of(limits: &Limits) -> u64 {
 
 impl<M: Machine> Check<'_, M> {
     /// Checks one of the supervisor's own effects.
-    pub(crate) fn supervise(&mut self, effect: &Supervise<'_>, earlier: &[Effect<'_>]) -> Result<(), Reason> {
-        let before =
-            || earlier.iter().filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None });
-        let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if *other == id));
-        let destroyed = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Destroy(other) if *other == id));
+    pub(crate) fn supervise(&mut self, effect: &Supervise<'_>, earlier: &[u8]) -> Result<(), Reason> {
+        let before = || {
+            effects(earlier).filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None })
+        };
+        let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if other == id));
+        let destroyed = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Destroy(other) if other == id));
         let standing = |id: ServerId| self.state.server(id).map(|server| server.standing).filter(|_| !destroyed(id));
         let exists = |id: ServerId| id.0 != 0 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty));
         match effect {
@@ -49,12 +51,12 @@ impl<M: Machine> Check<'_, M> {
             Supervise::Grant(id, grant) => {
                 require(exists(*id), Reason::BadValue)?;
                 let ports =
-                    |effect: &&Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
+                    |effect: &Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
                 let ports = before().filter(ports).count();
                 let fits = self.state.server(*id).is_some_and(|server| server.has_room(*grant, ports));
                 require(fits, Reason::BadValue)?;
                 if let Grant::Mail(to, credit) = grant {
-                    let promised: u32 = before().map(|effect| mail_credit(effect, *to)).sum();
+                    let promised: u32 = before().map(|effect| mail_credit(&effect, *to)).sum();
                     let all = credit_for(&self.state.servers, *to) + promised + u32::from(*credit) + u32::from(RESULTS);
                     require(all <= LETTERS as u32, Reason::Exhausted)?;
                 }
@@ -62,7 +64,7 @@ impl<M: Machine> Check<'_, M> {
             }
             Supervise::Route(id, route) => {
                 require(exists(*id), Reason::BadValue)?;
-                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if overlap(*other, *route)));
+                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if overlap(other, *route)));
                 let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
                 require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)
             }

@@ -47,16 +47,22 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    /// A general register, by encoding order; 16 to 19 are AH, CH, DH, BH.
+    /// A general register, by encoding order.
     #[inline(always)]
     #[must_use]
     pub fn register(&self, number: usize) -> u64 {
         match number {
             RAX => self.vmcb.save.rax,
             RSP => self.vmcb.save.rsp,
-            16..=19 => self.register(number & 3) >> 8 & 0xff,
             _ => self.general.get(number).copied().unwrap_or(0),
         }
+    }
+
+    /// What an operand names: a general register, or (16 to 19) AH, CH, DH, BH.
+    #[inline]
+    #[must_use]
+    pub fn operand(&self, number: usize) -> u64 {
+        if number < 16 { self.register(number) } else { self.register(number & 3) >> 8 & 0xff }
     }
 
     /// Sets all 64 bits of a general register.

@@ -33,12 +33,11 @@ impl Guest {
         true
     }
 
-    /// Eight bytes; all ones if they are not RAM.
+    /// Eight bytes at a place that [`Guest::place`] has found for them.
     #[inline(always)]
-    pub(super) fn read_u64(&self, gpa: Gpa) -> u64 {
-        let Some(from) = self.place(gpa, 8) else { return u64::MAX };
-        // SAFETY: `place` found eight bytes of guest memory.
-        unsafe { direct::pointer::<u64>(from).read_unaligned() }
+    pub(super) fn peek(at: Hpa) -> u64 {
+        // SAFETY: `place` found eight bytes of guest memory there; guest memory does not move.
+        unsafe { direct::pointer::<u64>(at).read_unaligned() }
     }
 
     /// Copies in; nothing happens if it is not all RAM.

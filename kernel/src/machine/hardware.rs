@@ -4,7 +4,7 @@ use core::arch::x86_64::__cpuid_count;
 use core::fmt;
 use core::ops::Range;
 
-use atoll_core::machine::{Machine, Outcome};
+use atoll_core::machine::{Machine, Outcome, Place};
 use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::fault::Reason;
@@ -174,8 +174,13 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn guest_u64(&self, gpa: Gpa) -> u64 {
-        self.guest.read_u64(gpa)
+    fn guest_place(&self, gpa: Gpa) -> Option<Place> {
+        self.guest.place(gpa, 8).map(|at| Place(at.0))
+    }
+
+    #[inline(always)]
+    fn guest_peek(&self, place: Place) -> u64 {
+        Guest::peek(Hpa(place.0))
     }
 
     fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]) {

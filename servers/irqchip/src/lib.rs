@@ -29,7 +29,7 @@ pub mod wires;
 
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
-use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest};
+use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest, PortRequest};
 use atoll_protocol::units::{Ticks, TimerId};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -129,6 +129,13 @@ impl Server for IrqchipServer {
             {
                 end_of_interrupt(vault, vcpu, effects);
                 return IrqchipReply::Done;
+            }
+            IrqchipRequest::Port(PortRequest { port, size: 1, write: None }) => {
+                if let Some(value) = vault.pics.peek(port) {
+                    // What an acceptance ahead of this has made room for.
+                    offer::offer(vault, vcpu, effects);
+                    return IrqchipReply::Value(u64::from(value));
+                }
             }
             _ => {}
         }

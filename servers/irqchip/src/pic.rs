@@ -58,6 +58,19 @@ impl Pics {
         self.settle();
     }
 
+    /// What a port reads as where reading changes nothing: everything but a poll.
+    #[inline(always)]
+    #[must_use]
+    pub fn peek(&self, port: u16) -> Option<u8> {
+        match port {
+            0x21 => Some(self.master.read_mask()),
+            0xa1 => Some(self.slave.read_mask()),
+            0x20 => self.master.peek_command(),
+            0xa0 => self.slave.peek_command(),
+            _ => None,
+        }
+    }
+
     /// Reads a port.
     pub fn read(&mut self, port: u16) -> u8 {
         let value = match port {

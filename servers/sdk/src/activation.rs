@@ -5,6 +5,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Message, PortExit};
 use atoll_protocol::role::{Input, Role};
+use atoll_protocol::wire::{self, Receive};
 use atoll_protocol::{SCHEMA_HASH, STRING_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -24,60 +25,61 @@ pub fn activate<S: Server>(
     cache: &mut S::Cache,
     around: Surroundings<'_>,
 ) -> usize {
-    match Message::read_hot(message) {
-        Some(message) => serve::<S>(&message, answer, vault, cache, around),
-        None => serve_any::<S>(message, answer, vault, cache, around),
+    match wire::receive(message, Serve::<S> { answer, vault, cache, around }) {
+        Ok(used) => used,
+        Err(serve) => serve_any(message, serve),
     }
 }
 
-/// What is not hot: another copy of [`serve`], so that decoding it costs the usual way nothing.
+/// What an activation works on, beside its message.
+struct Serve<'e, S: Server> {
+    answer: &'e mut [u8],
+    vault: &'e mut [u8],
+    cache: &'e mut S::Cache,
+    around: Surroundings<'e>,
+}
+
+/// What is not hot: another copy of `receive`, so that decoding it costs the usual way nothing.
 #[cold]
 #[inline(never)]
-fn serve_any<S: Server>(
-    message: &[u8],
-    answer: &mut [u8],
-    vault: &mut [u8],
-    cache: &mut S::Cache,
-    around: Surroundings<'_>,
-) -> usize {
+fn serve_any<S: Server>(message: &[u8], serve: Serve<'_, S>) -> usize {
     let Ok(message) = Message::read(message) else { panic!("a message that does not decode") };
     if let Body::Start(machine, config) = &message.body {
+        let Serve { answer, vault, cache, around } = serve;
         let mut effects = Effects::<S::Role>::new(message.header.0, answer, around);
         first::<S>(&machine.0, config, vault, cache, &mut effects);
         return effects.used();
     }
-    serve::<S>(&message, answer, vault, cache, around)
+    serve.receive(&message)
 }
 
-#[inline(always)]
-fn serve<S: Server>(
-    message: &Message<'_>,
-    answer: &mut [u8],
-    vault: &mut [u8],
-    cache: &mut S::Cache,
-    around: Surroundings<'_>,
-) -> usize {
-    let header = &message.header.0;
-    let mut effects = Effects::<S::Role>::new(*header, answer, around);
-    let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault smaller than the state") };
-    let mut vault = Vault::<S>::new(state, cache);
-    if header.accepted != Header::NOT_ACCEPTED
-        && let Some(event) = S::Role::accepted(header.accepted as u8)
-    {
-        S::event(&mut vault, event, &mut effects);
-    }
-    match S::Role::input(message) {
-        Some(Input::Request(request)) => {
-            let reply = S::handle(&mut vault, request, &mut effects);
-            if let Some(effect) = S::Role::reply(reply) {
-                effects.put(&effect);
-            }
+impl<S: Server> Receive for Serve<'_, S> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn receive(self, message: &Message<'_>) -> usize {
+        let header = &message.header.0;
+        let mut effects = Effects::<S::Role>::new(*header, self.answer, self.around);
+        let Ok((state, _)) = S::State::mut_from_prefix(self.vault) else { panic!("a vault smaller than the state") };
+        let mut vault = Vault::<S>::new(state, self.cache);
+        if header.accepted != Header::NOT_ACCEPTED
+            && let Some(event) = S::Role::accepted(header.accepted as u8)
+        {
+            S::event(&mut vault, event, &mut effects);
         }
-        Some(Input::Event(event)) => S::event(&mut vault, event, &mut effects),
-        None => string::<S>(message, &mut vault, &mut effects),
+        match S::Role::input(message) {
+            Some(Input::Request(request)) => {
+                let reply = S::handle(&mut vault, request, &mut effects);
+                if let Some(effect) = S::Role::reply(reply) {
+                    effects.put(&effect);
+                }
+            }
+            Some(Input::Event(event)) => S::event(&mut vault, event, &mut effects),
+            None => string::<S>(message, &mut vault, &mut effects),
+        }
+        save(&vault, &mut effects);
+        effects.used()
     }
-    save(&vault, &mut effects);
-    effects.used()
 }
 
 #[inline(always)]

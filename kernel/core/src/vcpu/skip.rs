@@ -7,7 +7,7 @@
 use atoll_protocol::units::{Gpa, Gva};
 
 use super::Vcpu;
-use crate::machine::Machine;
+use crate::machine::{Machine, Place};
 
 /// An instruction that the kernel completes: its opcode bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ const ENTRIES: usize = 64;
 struct Known {
     cr3: u64,
     at: u64,
-    gpa: Gpa,
+    place: Place,
     bytes: u64,
     mask: u64,
     length: u64,
@@ -56,7 +56,7 @@ pub struct SkipCache {
 impl SkipCache {
     /// Nothing known.
     pub const EMPTY: SkipCache =
-        SkipCache { known: [Known { cr3: 0, at: u64::MAX, gpa: Gpa(0), bytes: 0, mask: 0, length: 0 }; ENTRIES] };
+        SkipCache { known: [Known { cr3: 0, at: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0 }; ENTRIES] };
 }
 
 impl Vcpu {
@@ -68,7 +68,7 @@ impl Vcpu {
         let at = cs.base.wrapping_add(save.rip);
         let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
         if let Some(known) = self.skip.known.get(slot) {
-            if known.at == at && known.cr3 == save.cr3 && machine.guest_u64(known.gpa) & known.mask == known.bytes {
+            if known.at == at && known.cr3 == save.cr3 && machine.guest_peek(known.place) & known.mask == known.bytes {
                 return Some(self.wrap(save.rip.wrapping_add(known.length)));
             }
         }
@@ -122,10 +122,10 @@ impl Vcpu {
         if length <= 8 && at & 0xfff <= 0xff8 {
             let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
             let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-            let start = super::walk::translate(self, machine, Gva(at))?;
+            let place = machine.guest_place(super::walk::translate(self, machine, Gva(at))?)?;
             let cr3 = self.vmcb.save.cr3;
             if let Some(known) = self.skip.known.get_mut(slot) {
-                *known = Known { cr3, at, gpa: start, bytes, mask, length: length as u64 };
+                *known = Known { cr3, at, place, bytes, mask, length: length as u64 };
             }
         }
         Some(self.wrap(self.vmcb.save.rip.wrapping_add(length as u64)))

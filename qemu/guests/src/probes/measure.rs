@@ -29,14 +29,23 @@ impl core::fmt::Display for Figure {
 /// Measures something in [`ALL`] rounds: `round` is given the round's number and gives ticks, of which `empty` are not the thing's own.
 pub fn figure(name: &'static str, empty: u64, mut round: impl FnMut(usize) -> u64) -> Figure {
     let mut ticks = [0; ROUNDS];
-    for number in 0..WARM_UP {
-        round(number);
+    // One loop for all: what a hypervisor keeps of an instruction goes by its address.
+    for number in 0..ALL {
+        let taken = round(number).saturating_sub(empty);
+        if let Some(place) = number.checked_sub(WARM_UP).and_then(|counted| ticks.get_mut(counted)) {
+            *place = taken;
+        }
     }
-    for (place, number) in ticks.iter_mut().zip(WARM_UP..) {
-        *place = round(number).saturating_sub(empty);
+    Figure::of(name, &mut ticks)
+}
+
+impl Figure {
+    /// Of all readings.
+    pub fn of(name: &'static str, ticks: &mut [u64]) -> Self {
+        ticks.sort_unstable();
+        let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
+        Self { name, min: at(0), median: at(ticks.len() / 2), max: at(ticks.len().saturating_sub(1)) }
     }
-    ticks.sort_unstable();
-    Figure { name, min: ticks[0], median: ticks[ROUNDS / 2], max: ticks[ROUNDS - 1] }
 }
 
 /// What the readings take by themselves.

@@ -118,6 +118,15 @@ impl Chip {
                 None => 7,
             };
         }
+        self.shown()
+    }
+
+    /// A read of the even port, unless it is a poll.
+    pub(super) fn peek_command(&self) -> Option<u8> {
+        (self.poll == 0).then(|| self.shown())
+    }
+
+    fn shown(&self) -> u8 {
         if self.show_service != 0 { self.service } else { self.requests() }
     }
 

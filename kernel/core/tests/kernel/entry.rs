@@ -1,0 +1,264 @@
+//! What goes into the guest at its next entry: offers, windows, NMIs, what an exit interrupted; and what ends HLT.
+
+use atoll_core::run::Turn;
+use atoll_core::vcpu::Stand;
+use atoll_core::vcpu::vmcb::{event, exit, intercept, vintr};
+use atoll_protocol::effect::{Effect, Offer};
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::{Body, Header};
+
+use crate::cast::IRQCHIP;
+use crate::exits::Exit;
+use crate::world::World;
+
+const IF: u64 = 1 << 9;
+const OFFER: Offer = Offer { vcpu: 0, vector: 0x31, kind: Offer::FIXED, nmi: 0 };
+
+/// The irqchip offers this, while it handles a port write.
+fn offer(world: &mut World, offer: Offer) {
+    world.on(IRQCHIP, &[Effect::Offer(Fixed(offer)), Effect::Done]);
+    world.exit(Exit::Out(0x20, 1, 0));
+}
+
+fn injected(world: &mut World) -> u64 {
+    assert_eq!(world.pass(), Turn::Enter);
+    world.kernel.state.vcpu.vmcb.control.event
+}
+
+fn flags(world: &mut World, flags: u64) {
+    world.kernel.state.vcpu.vmcb.save.rflags = 2 | flags;
+}
+
+fn window_is_open(world: &World) -> bool {
+    let control = &world.kernel.state.vcpu.vmcb.control;
+    control.vintr & vintr::IRQ != 0 && control.intercepts1 & intercept::VINTR != 0
+}
+
+#[test]
+fn an_offer_goes_in_when_interrupts_are_on() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    offer(&mut world, OFFER);
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+    assert!(!window_is_open(&world));
+}
+
+#[test]
+fn an_offer_waits_for_a_window_when_interrupts_are_off() {
+    let mut world = World::booted();
+    offer(&mut world, OFFER);
+    assert_eq!(injected(&mut world), 0);
+    assert!(window_is_open(&world));
+    flags(&mut world, IF);
+    world.exit(Exit::Code(exit::VINTR));
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+    assert!(!window_is_open(&world), "it closes behind the interrupt");
+}
+
+#[test]
+fn an_offer_can_be_withdrawn_until_it_is_accepted() {
+    let mut world = World::booted();
+    offer(&mut world, OFFER);
+    assert_eq!(injected(&mut world), 0);
+    offer(&mut world, Offer { kind: Offer::NONE, ..OFFER });
+    flags(&mut world, IF);
+    assert_eq!(injected(&mut world), 0);
+    assert!(!window_is_open(&world));
+}
+
+#[test]
+fn an_acceptance_is_told_once_with_the_next_message() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    offer(&mut world, OFFER);
+    injected(&mut world);
+    let accepted = |message: atoll_protocol::message::Message<'_>| message.header.0.accepted;
+    world.exit(Exit::Out(0x20, 1, 0x20));
+    assert_eq!(world.last(IRQCHIP, accepted), 0x31);
+    world.exit(Exit::Out(0x20, 1, 0x20));
+    assert_eq!(world.last(IRQCHIP, accepted), Header::NOT_ACCEPTED);
+    assert_eq!(injected(&mut world), 0, "it goes in once");
+}
+
+#[test]
+fn an_acceptance_that_a_rejected_message_carried_is_not_lost() {
+    let mut world = World::booted();
+    world.kernel.state.give(IRQCHIP, atoll_protocol::grant::Grant::GuestWrite);
+    flags(&mut world, IF);
+    offer(&mut world, OFFER);
+    injected(&mut world);
+    let cas = atoll_protocol::effect::GuestCas { gpa: atoll_protocol::units::Gpa(0x8000), old: 1, new: 2, size: 4 };
+    world.on(IRQCHIP, &[Effect::GuestCas(Fixed(cas)), Effect::Done]);
+    world.exit(Exit::Out(0x20, 1, 0x20));
+    let told = world.got(IRQCHIP);
+    let told: Vec<u16> = told.iter().map(|bytes| crate::script::message(bytes).header.0.accepted).collect();
+    assert_eq!(told, [Header::NOT_ACCEPTED, 0x31, 0x31]);
+}
+
+#[test]
+fn an_external_interrupts_acceptance_is_told_at_once() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    offer(&mut world, Offer { kind: Offer::EXTERNAL, ..OFFER });
+    injected(&mut world);
+    world.exit(Exit::Code(exit::INTR));
+    world.pass();
+    world.last(IRQCHIP, |message| {
+        assert_eq!((message.body, message.header.0.accepted), (Body::Accepted, 0x31));
+    });
+}
+
+#[test]
+fn a_vector_of_a_class_not_above_the_task_priority_waits() {
+    for (tpr, goes_in) in [(0, true), (2, true), (3, false), (15, false)] {
+        let mut world = World::booted();
+        flags(&mut world, IF);
+        world.kernel.state.vcpu.vmcb.control.vintr = tpr;
+        offer(&mut world, OFFER);
+        assert_eq!(injected(&mut world) != 0, goes_in, "priority {tpr}");
+        world.last(IRQCHIP, |message| assert_eq!(u64::from(message.header.0.tpr), tpr));
+    }
+}
+
+#[test]
+fn what_an_exit_interrupted_goes_in_ahead_of_any_offer() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    let fault = event::VALID | event::EXCEPTION | event::ERROR | 14 | 7 << 32;
+    world.kernel.state.vcpu.vmcb.control.exit_int_info = fault;
+    offer(&mut world, OFFER);
+    assert_eq!(injected(&mut world), fault);
+    assert!(window_is_open(&world), "the offer comes right after");
+    world.kernel.state.vcpu.vmcb.control.exit_int_info = 0;
+    world.exit(Exit::Code(exit::VINTR));
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+}
+
+#[test]
+fn an_interrupted_software_interrupt_is_not_injected_again() {
+    let mut world = World::booted();
+    world.kernel.state.vcpu.vmcb.control.exit_int_info = event::VALID | event::SOFTWARE | 0x80;
+    world.exit(Exit::Fault(0x5000));
+    assert_eq!(injected(&mut world), 0);
+}
+
+#[test]
+fn an_nmi_goes_in_with_interrupts_off_and_another_waits_for_iret() {
+    let nmi = event::VALID | event::NMI | 2;
+    let mut world = World::booted();
+    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    assert_eq!(injected(&mut world), nmi);
+    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    assert_eq!(injected(&mut world), 0, "blocked");
+    assert_ne!(world.kernel.state.vcpu.vmcb.control.intercepts1 & intercept::IRET, 0);
+    world.exit(Exit::Code(exit::IRET));
+    assert_eq!(injected(&mut world), 0, "the IRET itself comes first");
+    world.kernel.state.vcpu.vmcb.save.rip += 100;
+    world.kernel.state.vcpu.vmcb.control.exit_code = u64::from(exit::DEBUG);
+    world.kernel.exited();
+    assert_eq!(injected(&mut world), nmi);
+    world.exit(Exit::Code(exit::IRET));
+    world.kernel.state.vcpu.vmcb.save.rip += 100;
+    world.kernel.state.vcpu.vmcb.control.exit_code = u64::from(exit::INTR);
+    world.kernel.exited();
+    assert_eq!(injected(&mut world), 0, "one at most was latched");
+}
+
+#[test]
+fn nothing_goes_in_within_an_interrupt_shadow() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    world.on(IRQCHIP, &[Effect::Offer(Fixed(OFFER)), Effect::Done]);
+    world.exit(Exit::Out(0x20, 1, 0));
+    world.kernel.state.vcpu.vmcb.control.shadow = 1;
+    assert_eq!(injected(&mut world), 0);
+    let vmcb = &world.kernel.state.vcpu.vmcb;
+    assert_ne!(vmcb.save.rflags & 1 << 8, 0, "one instruction is stepped");
+    assert_ne!(vmcb.control.intercept_exceptions & 1 << 1, 0);
+    world.kernel.state.vcpu.vmcb.control.shadow = 0;
+    world.exit(Exit::Code(exit::DEBUG));
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+    let vmcb = &world.kernel.state.vcpu.vmcb;
+    assert_eq!(vmcb.save.rflags & 1 << 8, 0, "the guest's trap flag is as it was");
+    assert_eq!(vmcb.control.intercept_exceptions & 1 << 1, 0);
+}
+
+#[test]
+fn an_emulated_instruction_ends_its_shadow() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    offer(&mut world, OFFER);
+    world.kernel.state.vcpu.vmcb.control.shadow = 1;
+    world.exit(Exit::Cpuid(0));
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+}
+
+#[test]
+fn a_halted_guest_sleeps_until_an_offer_that_it_can_take() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    world.exit(Exit::Halt);
+    assert_eq!(world.kernel.state.vcpu.stand, Stand::Halted);
+    assert_eq!(world.pass(), Turn::Idle);
+    world.on(crate::cast::TIMER, &[Effect::Line(atoll_protocol::units::LineId(0), atoll_protocol::effect::Signal::Pulse)]);
+    world.on(IRQCHIP, &[Effect::Offer(Fixed(OFFER))]);
+    world.kernel.state.start_first(crate::cast::TIMER, atoll_protocol::layout::IMAGE);
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+}
+
+#[test]
+fn a_halted_guest_with_interrupts_off_is_woken_by_an_nmi_only() {
+    let mut world = World::booted();
+    offer(&mut world, OFFER);
+    world.exit(Exit::Halt);
+    assert_eq!(world.pass(), Turn::Idle);
+    world.on(IRQCHIP, &[Effect::Offer(Fixed(Offer { nmi: 1, ..OFFER }))]);
+    world.kernel.state.start_first(IRQCHIP, atoll_protocol::layout::IMAGE);
+    assert_eq!(injected(&mut world), event::VALID | event::NMI | 2);
+}
+
+#[test]
+fn an_offer_that_was_there_before_hlt_wakes_at_once() {
+    let mut world = World::booted();
+    flags(&mut world, IF);
+    offer(&mut world, OFFER);
+    world.exit(Exit::Halt);
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+}
+
+#[test]
+fn an_edge_that_fell_again_before_it_was_told_is_told() {
+    let mut world = World::booted();
+    let line = |signal| Effect::Line(atoll_protocol::units::LineId(0), signal);
+    use atoll_protocol::effect::Signal::{Lower, Raise};
+    world.on(crate::cast::TIMER, &[line(Raise), line(Lower), Effect::Done]);
+    world.exit(Exit::Out(0x40, 1, 0));
+    world.pass();
+    world.last(IRQCHIP, |message| {
+        let Body::Line(change) = message.body else { panic!("no line") };
+        assert_eq!((change.level, change.rose), (false, true));
+    });
+    assert_eq!(world.got(IRQCHIP).len(), 1);
+}
+
+#[test]
+fn a_host_event_keeps_the_guest_from_being_entered() {
+    let mut world = World::booted();
+    world.kernel.state.machine.events = true;
+    assert_eq!(world.kernel.pass(), Turn::Again);
+    world.kernel.state.machine.events = false;
+    assert_eq!(world.kernel.pass(), Turn::Enter);
+}
+
+#[test]
+fn a_triple_fault_stops_the_machine_and_says_so() {
+    for code in [exit::SHUTDOWN, exit::INVALID] {
+        let mut world = World::booted();
+        world.exit(Exit::Code(code));
+        assert_eq!(world.pass(), Turn::Idle);
+        assert_eq!(world.kernel.state.stopped(), Some(atoll_protocol::message::Stop::Crash));
+        assert!(world.servers().log.iter().any(|line| line.starts_with("the guest crashed")));
+        world.assert_no_fault();
+    }
+}

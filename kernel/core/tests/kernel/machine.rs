@@ -1,0 +1,320 @@
+//! A simulated machine: guest memory in a map, servers in this process, ports that only record. Whatever the kernel does to it is
+//! written into a journal, so that "nothing was committed" is "the journal has not grown".
+//!
+//! The kernel promises that nothing fails once the check has passed. The machine holds it to that: it panics on a range that is not
+//! there, on a size that no port has, and when frames run out.
+
+use std::cell::Cell;
+use std::fmt;
+
+use atoll_core::machine::{Machine, Outcome, Pages};
+use atoll_protocol::effect::{GuestCas, Mapping, Segment};
+use atoll_protocol::grant::Limits;
+use atoll_protocol::message::Leaf;
+use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
+use atoll_protocol::{LINE, PAGE, SERVERS};
+
+use crate::memory::Memory;
+
+/// Ticks per millisecond: a tick is a microsecond, so that budgets read as they are written.
+pub(crate) const TSC_KHZ: u64 = 1000;
+/// Bytes of the bundle.
+pub(crate) const BUNDLE: u64 = 0x4000;
+/// What the host says to CPUID leaf 0xd: it has x87, SSE and AVX state.
+pub(crate) const HOST_XCR0: u32 = 7;
+/// Frames that mapping one page can take for tables.
+const TABLES: u64 = 3;
+
+/// What the servers do when they are activated.
+pub(crate) trait Servers {
+    /// Handles one message; the answer goes into its page. Time passes as the servers say.
+    fn activate(&mut self, to: ServerId, message: &[u8], answer: &mut [u8], clock: &mut u64) -> Outcome;
+    /// A line of the kernel's log.
+    fn log(&mut self, line: fmt::Arguments<'_>);
+}
+
+/// Something that the kernel did to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Vault(ServerId, u16, u16),
+    Xcr0(u64),
+    PortIn(u16, u8),
+    PortOut(u16, u8, u32),
+    Unmask(HostIrq),
+    Write(Gpa, usize),
+    Copy(Gpa, u64),
+    Swap(GuestCas),
+    Map(Mapping),
+    Unmap(Mapping),
+    CreateMachine(u64),
+    CreateServer(ServerId),
+    Fill(ServerId, Segment),
+    ShowGuest(ServerId),
+    ShowBundle(ServerId),
+    Entry(ServerId, u64),
+    Destroy(ServerId),
+}
+
+/// The pages of the conversation.
+pub(crate) struct Conversation {
+    messages: Vec<[u8; PAGE]>,
+    answers: Vec<[u8; PAGE]>,
+}
+
+impl Conversation {
+    /// Pages for all servers.
+    pub(crate) fn new() -> Conversation {
+        Conversation { messages: vec![[0; PAGE]; SERVERS], answers: vec![[0; PAGE]; SERVERS] }
+    }
+}
+
+impl Pages for Conversation {
+    fn message(&mut self, server: ServerId) -> &mut [u8] {
+        &mut self.messages[usize::from(server.0)]
+    }
+
+    fn answer(&self, server: ServerId, length: usize) -> &[u8] {
+        &self.answers[usize::from(server.0)][..length.min(PAGE)]
+    }
+}
+
+/// A server's vault: the copy it works on, and the committed one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vault {
+    pub(crate) working: Vec<u8>,
+    pub(crate) committed: Vec<u8>,
+}
+
+/// The machine.
+pub(crate) struct Simulated<S> {
+    pub(crate) servers: S,
+    pub(crate) clock: u64,
+    pub(crate) memory: Memory,
+    pub(crate) vaults: Vec<Vault>,
+    pub(crate) journal: Vec<Act>,
+    /// What port reads give, byte after byte; afterwards all ones.
+    pub(crate) input: Vec<u8>,
+    pub(crate) frames: u64,
+    /// When the timer will fire.
+    pub(crate) armed: Ticks,
+    /// A host event waits.
+    pub(crate) events: bool,
+    /// The deadline of the last activation.
+    pub(crate) deadline: Ticks,
+    /// Whether a compare-and-swap of the last activation found another value.
+    pub(crate) conflict: Cell<bool>,
+    activations: u8,
+}
+
+impl<S> Simulated<S> {
+    /// A machine with so many frames of memory.
+    pub(crate) fn new(servers: S, frames: u64) -> Self {
+        Simulated {
+            servers,
+            clock: 1_000_000,
+            memory: Memory::default(),
+            vaults: vec![Vault::default(); SERVERS],
+            journal: Vec::new(),
+            input: Vec::new(),
+            frames,
+            armed: Ticks(u64::MAX),
+            events: false,
+            deadline: Ticks(0),
+            conflict: Cell::new(false),
+            activations: 0,
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        self.journal.push(act);
+    }
+
+    fn take_frames(&mut self, count: u64) {
+        self.frames = self.frames.checked_sub(count).expect("frames ran out after the check had counted them");
+    }
+}
+
+impl<S: Servers> Machine for Simulated<S> {
+    type Pages = Conversation;
+
+    fn now(&self) -> Ticks {
+        Ticks(self.clock)
+    }
+
+    fn tsc_khz(&self) -> u64 {
+        TSC_KHZ
+    }
+
+    fn activate(&mut self, pages: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
+        let id = usize::from(server.0);
+        self.activations = self.activations.wrapping_add(1);
+        self.conflict.set(false);
+        self.deadline = deadline;
+        // A server that runs leaves its traces all over its working copy; what it does not save must never show.
+        self.vaults[id].working.fill(self.activations);
+        self.clock += 1;
+        self.servers.activate(server, &pages.messages[id][..length], &mut pages.answers[id], &mut self.clock)
+    }
+
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
+        let range = usize::from(first) * LINE..(usize::from(first) + usize::from(count)) * LINE;
+        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
+        committed[range.clone()].copy_from_slice(&working[range]);
+        self.act(Act::Vault(server, first, count));
+    }
+
+    fn arm(&mut self, deadline: Ticks) {
+        self.armed = deadline;
+    }
+
+    fn has_events(&self) -> bool {
+        self.events
+    }
+
+    fn set_xcr0(&mut self, value: u64) {
+        let host = u64::from(HOST_XCR0);
+        assert!(value & 1 != 0 && value & !host == 0 && value & 6 != 4, "XSETBV with {value:#x} is a general protection fault");
+        self.act(Act::Xcr0(value));
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
+        if leaf == 0xd { Leaf { eax: HOST_XCR0, ..Leaf::default() } } else { Leaf { eax: leaf, ebx: subleaf, ecx: 3, edx: 4 } }
+    }
+
+    fn port_in(&mut self, port: u16, size: u8) -> u32 {
+        assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
+        self.act(Act::PortIn(port, size));
+        if self.input.is_empty() { u32::MAX } else { u32::from(self.input.remove(0)) }
+    }
+
+    fn port_out(&mut self, port: u16, size: u8, value: u32) {
+        assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
+        self.act(Act::PortOut(port, size, value));
+    }
+
+    fn unmask(&mut self, irq: HostIrq) {
+        assert!(irq.0 < 16, "the host has no interrupt {}", irq.0);
+        self.act(Act::Unmask(irq));
+    }
+
+    fn guest_size(&self) -> u64 {
+        self.memory.size
+    }
+
+    fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool {
+        self.memory.read(gpa, into)
+    }
+
+    fn guest_u64(&self, gpa: Gpa) -> u64 {
+        let mut bytes = [0; 8];
+        if self.memory.read(gpa, &mut bytes) { u64::from_le_bytes(bytes) } else { u64::MAX }
+    }
+
+    fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]) {
+        self.memory.write(gpa, bytes);
+        self.act(Act::Write(gpa, bytes.len()));
+    }
+
+    fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
+        assert!(offset + length <= BUNDLE, "a copy from behind the bundle");
+        let bytes: Vec<u8> = (offset..offset + length).map(|at| at as u8).collect();
+        self.memory.write(gpa, &bytes);
+        self.act(Act::Copy(gpa, length));
+    }
+
+    fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool {
+        let mask = if size == 8 { u64::MAX } else { (1 << (size * 8)) - 1 };
+        let holds = self.memory.number(gpa, size) == value & mask;
+        if !holds {
+            self.conflict.set(true);
+        }
+        holds
+    }
+
+    fn guest_swap(&mut self, cas: GuestCas) {
+        assert!(cas.gpa.0.is_multiple_of(cas.size), "a swap that is not aligned");
+        self.memory.write(cas.gpa, &cas.new.to_le_bytes()[..cas.size as usize]);
+        self.act(Act::Swap(cas));
+    }
+
+    fn can_map(&self, count: usize) -> bool {
+        self.frames >= TABLES * count as u64
+    }
+
+    fn map(&mut self, mapping: Mapping) {
+        assert!(mapping.gpa.0 + mapping.size <= self.memory.size, "a mapping outside guest memory");
+        self.take_frames(TABLES);
+        self.act(Act::Map(mapping));
+    }
+
+    fn unmap(&mut self, mapping: Mapping) {
+        self.frames += TABLES;
+        self.act(Act::Unmap(mapping));
+    }
+
+    fn bundle_size(&self) -> u64 {
+        BUNDLE
+    }
+
+    fn free_frames(&self) -> u64 {
+        self.frames
+    }
+
+    fn can_hold(&self, bytes: u64) -> bool {
+        bytes / PAGE as u64 <= self.frames
+    }
+
+    fn create_machine(&mut self, bytes: u64) {
+        assert_eq!(self.memory.size, 0, "guest memory is made once");
+        self.take_frames(bytes / PAGE as u64);
+        self.memory.size = bytes;
+        self.act(Act::CreateMachine(bytes));
+    }
+
+    fn create_server(&mut self, server: ServerId, limits: &Limits) {
+        let vault = usize::from(limits.vault_lines) * LINE;
+        self.take_frames(u64::from(limits.stack_pages) + 2 * vault.div_ceil(PAGE) as u64 + 4);
+        self.vaults[usize::from(server.0)] = Vault { working: vec![0; vault], committed: vec![0; vault] };
+        self.act(Act::CreateServer(server));
+    }
+
+    fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
+        assert!(
+            segment.offset + segment.file <= BUNDLE && segment.file <= segment.memory,
+            "a segment of bytes that are not there"
+        );
+        self.take_frames(segment.memory.div_ceil(PAGE as u64));
+        self.act(Act::Fill(server, *segment));
+    }
+
+    fn show_guest(&mut self, server: ServerId) {
+        self.act(Act::ShowGuest(server));
+    }
+
+    fn show_bundle(&mut self, server: ServerId) {
+        self.act(Act::ShowBundle(server));
+    }
+
+    fn set_entry(&mut self, server: ServerId, entry: u64) {
+        self.act(Act::Entry(server, entry));
+    }
+
+    fn destroy_server(&mut self, server: ServerId) {
+        self.vaults[usize::from(server.0)] = Vault::default();
+        self.act(Act::Destroy(server));
+    }
+
+    fn wall_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+
+    fn physical_bits(&self) -> u32 {
+        40
+    }
+
+    fn log(&mut self, line: fmt::Arguments<'_>) {
+        self.servers.log(line);
+    }
+
+    fn log_registers(&mut self) {}
+}

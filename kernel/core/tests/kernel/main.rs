@@ -1,0 +1,18 @@
+//! The portable kernel on a simulated machine: what it does with tickets, mail, rights and answers, told as sentences, and what it does
+//! with a million answers that nobody thought of.
+
+mod cast;
+mod exits;
+mod machine;
+mod memory;
+mod script;
+mod world;
+
+mod emulation;
+mod entry;
+mod mail;
+mod rejection;
+mod rights;
+mod supervision;
+mod tickets;
+mod time;

@@ -1,0 +1,187 @@
+//! An answer that breaks a rule has done nothing: whatever can be seen from outside is as it was before the server ran.
+
+use atoll_core::machine::Outcome;
+use atoll_core::server::Standing;
+use atoll_protocol::effect::{Effect, GuestCas, Mapping};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::{Body, Stop};
+use atoll_protocol::units::{Gpa, Ticks, TimerId};
+use atoll_protocol::vcpu::SystemRegister;
+use atoll_protocol::{EFFECTS, PAGE, PANICKED};
+
+use crate::cast::{CAST, COM1, CONSOLE, CPUID, MMU, SERIAL, SUPERVISOR};
+use crate::exits::Exit;
+use crate::script::{LEAF, Line, encode, message};
+use crate::world::World;
+
+/// The emulator answers a nested fault with this; nothing of it may happen, and the emulator is faulted.
+fn refused(bytes: Vec<u8>, reason: Reason) {
+    let mut world = World::booted();
+    world.servers().on(MMU, Line::Bytes(bytes));
+    let (before, after) = world.around(Exit::Fault(0x5000));
+    assert_eq!(before, after);
+    world.assert_fault(MMU, reason);
+}
+
+/// Effects that are all in order for an emulator.
+fn in_order() -> Vec<Effect<'static>> {
+    vec![
+        Effect::Save(0, 8),
+        Effect::Register(0, Fixed(1)),
+        Effect::System(SystemRegister::Cr3, Fixed(0x3000)),
+        Effect::GuestWrite(Fixed(Gpa(0x8000)), b"written"),
+        Effect::GuestCas(Fixed(GuestCas { gpa: Gpa(0x9000), old: 0, new: 1, size: 8 })),
+        Effect::Map(Fixed(Mapping { gpa: Gpa(0x5000), size: Mapping::SMALL, access: 3 })),
+        Effect::Arm(TimerId(0), Fixed(Ticks(2_000_000))),
+        Effect::Log("all is well"),
+        Effect::Resume,
+    ]
+}
+
+#[test]
+fn an_answer_in_order_is_committed_whole() {
+    let mut world = World::booted();
+    world.on(MMU, &in_order());
+    let (before, after) = world.around(Exit::Fault(0x5000));
+    world.assert_no_fault();
+    assert_eq!(after.journal.len(), before.journal.len() + 4);
+    assert_eq!(world.kernel.state.machine.memory.number(Gpa(0x9000), 8), 1);
+    assert_eq!(after.timers.len(), 1);
+    assert_ne!(before.committed, after.committed);
+    assert_eq!((world.register(0), world.kernel.state.vcpu.vmcb.save.cr3), (1, 0x3000));
+}
+
+#[test]
+fn answer_with_one_ungranted_effect_commits_nothing() {
+    for place in 0..in_order().len() {
+        let mut effects = in_order();
+        effects.insert(place, Effect::PortOut(COM1, 1, 0x41));
+        refused(encode(&effects), Reason::NotGranted);
+    }
+}
+
+#[test]
+fn a_truncated_answer_commits_nothing() {
+    let bytes = encode(&in_order());
+    let ends: Vec<usize> = (1..in_order().len()).map(|count| encode(&in_order()[..count]).len()).collect();
+    for length in 1..bytes.len() {
+        // Cut between two effects it is an answer that leaves its ticket open.
+        let reason = if ends.contains(&length) { Reason::TicketOpen } else { Reason::Malformed };
+        refused(bytes[..length].to_vec(), reason);
+    }
+    refused(Vec::new(), Reason::TicketOpen);
+}
+
+#[test]
+fn an_effect_that_does_not_exist_is_malformed() {
+    for tag in 36..=255 {
+        refused([encode(&[Effect::Save(0, 1)]), vec![tag]].concat(), Reason::Malformed);
+    }
+}
+
+#[test]
+fn a_count_of_two_to_the_64_is_malformed() {
+    let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    for effect in [Effect::Data(b""), Effect::Log(""), Effect::GuestWrite(Fixed(Gpa(0)), b"")] {
+        let mut bytes = encode(&[effect]);
+        bytes.pop();
+        bytes.extend(most);
+        refused(bytes, Reason::Malformed);
+    }
+}
+
+#[test]
+fn text_that_is_no_text_is_malformed() {
+    let mut bytes = encode(&[Effect::Log("a")]);
+    *bytes.last_mut().expect("it has bytes") = 0xff;
+    refused(bytes, Reason::Malformed);
+}
+
+#[test]
+fn one_effect_too_many_commits_none() {
+    let mut effects = vec![Effect::Save(0, 1); EFFECTS];
+    effects.push(Effect::Resume);
+    refused(encode(&effects), Reason::TooManyEffects);
+    let mut world = World::booted();
+    world.on(MMU, &effects[1..]);
+    world.exit(Exit::Fault(0x5000));
+    world.assert_no_fault();
+}
+
+#[test]
+fn an_answer_longer_than_its_page_is_refused() {
+    for length in [PAGE as u64 + 1, u64::from(u32::MAX), u64::MAX, PANICKED + PAGE as u64 + 1] {
+        let mut world = World::booted();
+        world.ends(MMU, Outcome::Answer(length));
+        let (before, after) = world.around(Exit::Fault(0x5000));
+        assert_eq!(before, after);
+        world.assert_fault(MMU, Reason::Oversized);
+    }
+}
+
+#[test]
+fn a_panic_is_logged_with_its_text() {
+    let mut world = World::booted();
+    world.servers().on(CPUID, Line::Panics("the leaf is on fire"));
+    let (before, after) = world.around(Exit::Cpuid(0));
+    assert_eq!(before, after);
+    world.assert_fault(CPUID, Reason::Panicked);
+    assert!(world.servers().log.iter().any(|line| line == "server 2 panicked: the leaf is on fire"));
+}
+
+#[test]
+fn what_the_processor_says_is_the_reason() {
+    let page_fault = Reason::Exception { vector: 14, error: 7, address: 0xdead_b000 };
+    for reason in [page_fault, Reason::Hang] {
+        let mut world = World::booted();
+        world.ends(MMU, Outcome::Fault(reason));
+        let (before, after) = world.around(Exit::Fault(0x5000));
+        assert_eq!(before, after);
+        world.assert_fault(MMU, reason);
+    }
+}
+
+#[test]
+fn the_report_names_the_server_its_generation_and_the_effect() {
+    let mut world = World::booted();
+    world.on(CPUID, &[Effect::Save(0, 1), Effect::Save(8, 1), Effect::Leaf(Fixed(LEAF))]);
+    world.exit(Exit::Cpuid(7));
+    let report = world.fault(CPUID).expect("it is faulted");
+    assert_eq!((report.generation, report.reason, report.effect), (1, Reason::OutsideVault, 1));
+    let log = world.servers().log.join("\n");
+    assert!(log.contains("fault: server 2 `cpuid`") && log.contains("OutsideVault (effect 1)"), "{log}");
+    assert!(log.contains(" start 0x1") && log.contains(" cpuid 0x7"), "the last messages are told: {log}");
+}
+
+#[test]
+fn a_fault_stops_the_guest_but_not_the_other_servers() {
+    let mut world = World::booted();
+    world.on(CPUID, &[]);
+    world.exit(Exit::Cpuid(0));
+    assert_eq!(world.pass(), atoll_core::run::Turn::Idle);
+    assert_eq!(world.kernel.state.stopped(), Some(Stop::ServerFault));
+    world.kernel.host_event(atoll_core::run::HostEvent::Irq(atoll_protocol::units::HostIrq(4)));
+    world.pass();
+    assert_eq!(world.got(CONSOLE).len(), 1);
+    let told = world.got(SUPERVISOR);
+    assert!(told.iter().any(|bytes| message(bytes).body == Body::MachineStopped(Stop::ServerFault)));
+    for member in CAST.iter().filter(|member| member.id != CPUID) {
+        assert_eq!(world.kernel.state.servers[usize::from(member.id.0)].standing, Standing::Running);
+    }
+}
+
+#[test]
+fn what_a_server_did_to_its_own_copy_of_the_vault_without_saving_it_is_not_seen() {
+    let mut world = World::booted();
+    let before = world.observe().committed;
+    for _ in 0..10 {
+        world.exit(Exit::In(COM1, 1));
+    }
+    assert_eq!(world.observe().committed, before);
+    world.on(SERIAL, &[Effect::Save(3, 1), Effect::Value(Fixed(0))]);
+    world.exit(Exit::In(COM1, 1));
+    let after = world.observe().committed;
+    let changed: Vec<usize> = (0..8 * 64).filter(|byte| before[10][*byte] != after[10][*byte]).collect();
+    assert_eq!(changed, (3 * 64..4 * 64).collect::<Vec<usize>>());
+}

@@ -1,0 +1,276 @@
+//! The supervisor makes servers, gives rights and builds the machine; what does not add up is refused as a whole.
+
+use atoll_core::Kernel;
+use atoll_core::machine::Outcome;
+use atoll_core::run::Turn;
+use atoll_core::server::Standing;
+use atoll_protocol::effect::{Effect, Segment, Supervise};
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::layout::{IMAGE, IMAGE_END};
+use atoll_protocol::message::{Body, Stop};
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{HostIrq, LineId, ServerId};
+
+use crate::cast::{self, CONSOLE, CPUID, FREE, LIMITS, LOADER, SERIAL, SUPERVISOR, TEXT};
+use crate::exits::Exit;
+use crate::machine::{Act, BUNDLE};
+use crate::script::LEAF;
+use crate::world::World;
+
+/// The supervisor gets a message (its start, once more) and answers it with these effects.
+fn supervisor(world: &mut World, effects: &[Supervise<'_>]) -> Turn {
+    let effects: Vec<Effect<'_>> = effects.iter().copied().map(Effect::Supervise).collect();
+    world.on(SUPERVISOR, &effects);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.kernel.state.machine.journal.clear();
+    world.pass()
+}
+
+/// All of it is refused; the supervisor's fault ends the host.
+fn refused(effects: &[Supervise<'_>], rule: &str) {
+    let mut world = World::booted();
+    let frames = world.kernel.state.machine.frames;
+    assert_eq!(supervisor(&mut world, effects), Turn::Leave(20), "{effects:?}");
+    assert_eq!(world.kernel.state.machine.journal, []);
+    assert_eq!(world.kernel.state.machine.frames, frames);
+    let log = world.servers().log.join("\n");
+    assert!(log.contains(&format!("broke a rule: {rule} ")), "{effects:?}: {log}");
+}
+
+fn create(id: u8) -> Supervise<'static> {
+    Supervise::Create(ServerId(id), RoleKind::Cpuid, LIMITS, "another")
+}
+
+#[test]
+fn a_server_is_made_given_rights_and_started_in_one_answer() {
+    let mut world = World::booted();
+    let effects = [
+        create(FREE.0),
+        Supervise::Segment(FREE, Fixed(TEXT)),
+        Supervise::Grant(FREE, Grant::Line(LineId(5))),
+        Supervise::Route(FREE, Route::Ports(0x100, 0x107)),
+        Supervise::Start(FREE, Fixed(IMAGE), b"be quick"),
+    ];
+    assert_eq!(supervisor(&mut world, &effects), Turn::Enter);
+    world.last(FREE, |message| {
+        let Body::Start(machine, config) = message.body else { panic!("no start") };
+        assert_eq!((machine.0.memory, machine.0.bundle, config), (cast::MEMORY, BUNDLE, &b"be quick"[..]));
+    });
+    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::ServerStarted(FREE)));
+    world.exit(Exit::In(0x107, 1));
+    assert_eq!(world.got(FREE).len(), 2);
+}
+
+#[test]
+fn servers_with_senseless_limits_are_refused() {
+    let with = |limits| Supervise::Create(FREE, RoleKind::Cpuid, limits, "another");
+    for effect in [
+        create(0),
+        create(CPUID.0),
+        create(24),
+        create(255),
+        Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another"),
+        Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte"),
+        with(Limits { vault_lines: 4097, ..LIMITS }),
+        with(Limits { stack_pages: 0, ..LIMITS }),
+        with(Limits { stack_pages: 65, ..LIMITS }),
+        with(Limits { timers: 5, ..LIMITS }),
+        with(Limits { budget_us: 0, ..LIMITS }),
+    ] {
+        refused(&[effect], "BadValue");
+    }
+    refused(&[create(FREE.0), create(FREE.0)], "BadValue");
+}
+
+#[test]
+fn segments_outside_the_image_or_the_bundle_are_refused() {
+    let fill = |segment| [create(FREE.0), Supervise::Segment(FREE, Fixed(segment))];
+    for segment in [
+        Segment { address: IMAGE + 1, ..TEXT },
+        Segment { address: IMAGE - 0x1000, ..TEXT },
+        Segment { address: IMAGE_END, ..TEXT },
+        Segment { address: u64::MAX & !0xfff, ..TEXT },
+        Segment { memory: u64::MAX, ..TEXT },
+        Segment { memory: 0, file: 0, ..TEXT },
+        Segment { file: 0x1001, ..TEXT },
+        Segment { offset: BUNDLE, ..TEXT },
+        Segment { offset: u64::MAX, ..TEXT },
+        Segment { access: 0, ..TEXT },
+        Segment { access: Segment::WRITE | Segment::EXECUTE, ..TEXT },
+    ] {
+        refused(&fill(segment), "BadValue");
+    }
+    refused(&[Supervise::Segment(CPUID, Fixed(TEXT))], "BadValue");
+}
+
+#[test]
+fn a_route_is_given_once() {
+    for route in [
+        Route::Cpuid,
+        Route::Hypercall,
+        Route::OtherMsrs,
+        Route::Mmu,
+        Route::Lines,
+        Route::Msrs(0x8ff, 0x900),
+        Route::Msrs(2, 1),
+        Route::Ports(0x3ff, 0x400),
+        Route::Ports(2, 1),
+        Route::Memory(0, u64::MAX),
+        Route::Memory(2, 1),
+    ] {
+        refused(&[Supervise::Route(CPUID, route)], "BadValue");
+    }
+    let twice = Supervise::Route(CPUID, Route::Ports(0x100, 0x1ff));
+    refused(&[twice, Supervise::Route(SERIAL, Route::Ports(0x1ff, 0x1ff))], "BadValue");
+    refused(&[Supervise::Route(FREE, Route::Ports(0x100, 0x1ff))], "BadValue");
+}
+
+#[test]
+fn a_mailboxs_credits_never_exceed_its_places() {
+    let more = |credit| Supervise::Grant(CPUID, Grant::Mail(CONSOLE, credit));
+    // 40 places: 8 are for results, 1 is the supervisor's, 4 are the serial port's.
+    refused(&[more(28)], "Exhausted");
+    refused(&[more(20), Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 8))], "Exhausted");
+    let mut world = World::booted();
+    assert_eq!(supervisor(&mut world, &[more(27)]), Turn::Enter);
+    assert_eq!(world.kernel.state.servers[2].credit_to(CONSOLE), 27);
+}
+
+#[test]
+fn mail_of_a_destroyed_server_still_counts_against_the_mailbox() {
+    let mut world = World::booted();
+    supervisor(&mut world, &[Supervise::Grant(CPUID, Grant::Mail(CONSOLE, 27))]);
+    let mails = vec![Effect::Mail(CONSOLE, b"old"); 27];
+    world.on(CPUID, &[&mails[..], &[Effect::Leaf(Fixed(LEAF))]].concat());
+    world.exit(Exit::Cpuid(0));
+    // The console does not get to reading it.
+    world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
+    assert_eq!(supervisor(&mut world, &[Supervise::Destroy(CPUID)]), Turn::Idle);
+    assert_eq!(world.kernel.state.servers[11].letters().count(), 27);
+    let turn = supervisor(&mut world, &[Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 10))]);
+    assert_eq!(turn, Turn::Leave(20), "there are no places for ten more");
+}
+
+#[test]
+fn rights_that_do_not_exist_are_refused() {
+    for grant in [
+        Grant::HostPorts(2, 1),
+        Grant::HostIrq(HostIrq(16)),
+        Grant::HostIrq(HostIrq(255)),
+        Grant::Line(LineId(24)),
+        Grant::Line(LineId(255)),
+        Grant::Mail(ServerId(24), 1),
+    ] {
+        refused(&[Supervise::Grant(CPUID, grant)], "BadValue");
+    }
+    refused(&[Supervise::Grant(FREE, Grant::GuestRead)], "BadValue");
+    refused(&[Supervise::Grant(SUPERVISOR, Grant::GuestWrite)], "BadValue");
+    refused(&[Supervise::Grant(CPUID, Grant::HostPorts(0, 0)); 5], "BadValue");
+}
+
+#[test]
+fn more_memory_than_there_is_cannot_be_promised() {
+    let mut world = World { kernel: crate::world::kernel(crate::script::Scripted::default(), 1000) };
+    let machine = Supervise::CreateMachine(Fixed(2 << 20), 1);
+    // Each fits alone; together they do not.
+    let stack = Limits { stack_pages: 64, ..LIMITS };
+    let servers = (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large"));
+    let effects: Vec<Supervise<'_>> = core::iter::once(machine).chain(servers).collect();
+    assert_eq!(supervisor(&mut world, &effects), Turn::Leave(20));
+    assert!(world.servers().log.iter().any(|line| line.contains("Exhausted")));
+    assert_eq!(world.kernel.state.machine.journal, [Act::Entry(SUPERVISOR, IMAGE)][1..]);
+}
+
+#[test]
+fn guest_memory_is_made_once_and_in_large_pages() {
+    refused(&[Supervise::CreateMachine(Fixed(2 << 20), 1)], "BadValue");
+    for (bytes, vcpus, rule) in [(0, 1, "BadValue"), (0x1000, 1, "BadValue"), (2 << 20, 2, "BadValue"), (1 << 40, 1, "Exhausted")]
+    {
+        let mut world = World { kernel: crate::world::kernel(crate::script::Scripted::default(), 1000) };
+        assert_eq!(supervisor(&mut world, &[Supervise::CreateMachine(Fixed(bytes), vcpus)]), Turn::Leave(20));
+        assert!(world.servers().log.iter().any(|line| line.contains(rule)));
+    }
+}
+
+#[test]
+fn a_destroyed_server_has_no_routes_no_timers_and_no_rights() {
+    let mut world = World::booted();
+    supervisor(&mut world, &[Supervise::Destroy(SERIAL)]);
+    assert_eq!(world.kernel.state.servers[10].standing, Standing::Empty);
+    assert_eq!(world.kernel.state.servers[10].credit_to(CONSOLE), 0);
+    world.exit(Exit::In(cast::COM1, 1));
+    assert_eq!(world.register(0) & 0xff, 0xff);
+    assert_eq!(world.kernel.state.strays(), (1, 0));
+    assert!(world.got(SERIAL).is_empty());
+}
+
+#[test]
+fn what_an_answer_destroys_it_does_not_use_any_more() {
+    let after = [
+        Supervise::Destroy(SERIAL),
+        Supervise::Grant(SERIAL, Grant::GuestRead),
+        Supervise::Route(SERIAL, Route::Ports(0x100, 0x100)),
+    ];
+    for effect in after {
+        refused(&[Supervise::Destroy(SERIAL), effect], "BadValue");
+    }
+    let mut world = World::booted();
+    supervisor(&mut world, &[create(FREE.0)]);
+    let turn = supervisor(&mut world, &[Supervise::Destroy(FREE), Supervise::Start(FREE, Fixed(IMAGE), &[])]);
+    assert_eq!(turn, Turn::Leave(20));
+}
+
+#[test]
+fn a_server_starts_once_and_within_its_image() {
+    refused(&[Supervise::Start(CPUID, Fixed(IMAGE), &[])], "BadValue");
+    for entry in [0, IMAGE - 1, IMAGE_END, u64::MAX] {
+        refused(&[create(FREE.0), Supervise::Start(FREE, Fixed(entry), &[])], "BadValue");
+    }
+    refused(&[create(FREE.0), Supervise::Start(FREE, Fixed(IMAGE), &[0; 1025])], "BadValue");
+}
+
+#[test]
+fn only_a_loader_loads() {
+    refused(&[Supervise::Load(CPUID)], "BadValue");
+    refused(&[Supervise::Load(FREE)], "BadValue");
+}
+
+#[test]
+fn a_new_loader_can_load_after_the_old_one_was_faulted() {
+    let mut world = World::booted();
+    world.on(LOADER, &[]);
+    supervisor(&mut world, &[Supervise::Load(LOADER)]);
+    world.assert_fault(LOADER, Reason::TicketOpen);
+    assert_eq!(world.waiting(), []);
+    supervisor(&mut world, &[Supervise::Destroy(LOADER)]);
+    let member = &cast::CAST[0];
+    world.on(SUPERVISOR, &cast::making(member));
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.pass();
+    supervisor(&mut world, &[Supervise::Load(LOADER)]);
+    world.last(LOADER, |message| assert_eq!(message.body, Body::Load));
+    assert_eq!(world.kernel.state.servers[0].standing, Standing::Running);
+}
+
+#[test]
+fn a_loader_that_asks_again_is_asked_again() {
+    let mut world = World::booted();
+    world.on(LOADER, &[Effect::Save(0, 1), Effect::Resume]);
+    world.on(LOADER, &[Effect::Save(1, 1), Effect::Resume]);
+    // What a guest begins with can be set only while none is running.
+    world.on(SUPERVISOR, &[Effect::Stop(Stop::Reset), Effect::Supervise(Supervise::Load(LOADER))]);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.pass();
+    assert_eq!(world.got(LOADER).len(), 3);
+    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Loaded));
+}
+
+#[test]
+fn the_supervisor_leaves_with_its_own_code() {
+    let mut world = World::booted();
+    assert_eq!(supervisor(&mut world, &[Supervise::Exit(7)]), Turn::Leave(7));
+    let kernel: &Kernel<_> = &world.kernel;
+    assert_eq!(kernel.state.servers[0].standing, Standing::Running);
+}

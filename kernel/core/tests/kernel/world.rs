@@ -1,0 +1,239 @@
+//! A whole machine on which tests are played: the kernel, its cast, and a guest whose exits are made up.
+
+use atoll_core::Kernel;
+use atoll_core::machine::Outcome;
+use atoll_core::run::{HostEvent, Turn};
+use atoll_core::server::Standing;
+use atoll_core::ticket::Operation;
+use atoll_core::vcpu::events::Events;
+use atoll_core::vcpu::vmcb::Vmcb;
+use atoll_protocol::effect::{Effect, Supervise};
+use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::grant::{Grant, Limits};
+use atoll_protocol::layout::IMAGE;
+use atoll_protocol::message::{Body, Message};
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
+use zerocopy::IntoBytes;
+
+use crate::cast::{self, LOADER, MEMORY, SUPERVISOR};
+use crate::exits::Exit;
+use crate::machine::{Act, Conversation, Servers, Simulated, Vault};
+use crate::memory::Memory;
+use crate::script::{ENTRY, Line, Scripted, encode, message};
+
+/// The kernel on the simulated machine.
+pub(crate) type Simulation<S> = Kernel<Simulated<S>>;
+
+/// Frames of a machine that has enough of them.
+pub(crate) const FRAMES: u64 = 8192;
+
+/// A kernel with a supervisor that is about to get its first message.
+pub(crate) fn kernel<S: Servers>(servers: S, frames: u64) -> Box<Simulation<S>> {
+    let mut kernel = Box::new(Kernel::new(Simulated::new(servers, frames), Conversation::new(), Vmcb::ZERO));
+    let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
+    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor");
+    kernel.state.give(SUPERVISOR, Grant::Bundle);
+    (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
+    kernel.state.fill_first(SUPERVISOR, &cast::TEXT).expect("the supervisor's image fits");
+    kernel.state.start_first(SUPERVISOR, IMAGE);
+    kernel
+}
+
+/// The supervisor's answers that make the cast, the guest's memory, and let the guest run.
+pub(crate) fn boot() -> Vec<Vec<u8>> {
+    let mut answers: Vec<Vec<u8>> = cast::CAST.iter().map(|member| encode(&cast::making(member))).collect();
+    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(Fixed(MEMORY), 1))]);
+    first.append(&mut answers[0]);
+    answers[0] = first;
+    answers.push(encode(&[Effect::Supervise(Supervise::Load(LOADER))]));
+    answers.push(encode(&[Effect::Supervise(Supervise::Run)]));
+    answers
+}
+
+/// All that anybody outside a server can see of what it has done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Observation {
+    pub(crate) vmcb: Vec<u8>,
+    pub(crate) general: [u64; 16],
+    pub xcr0: u64,
+    pub(crate) events: Events,
+    pub(crate) memory: Memory,
+    pub(crate) committed: Vec<Vec<u8>>,
+    pub(crate) journal: Vec<Act>,
+    pub(crate) frames: u64,
+    pub(crate) timers: Vec<(ServerId, TimerId, Ticks)>,
+    pub(crate) levels: u32,
+    pub(crate) mail: Vec<Vec<(Option<ServerId>, Vec<u8>)>>,
+    pub(crate) outstanding: Vec<u8>,
+    pub(crate) results: Vec<u8>,
+}
+
+/// A machine under test.
+pub(crate) struct World {
+    pub(crate) kernel: Box<Simulation<Scripted>>,
+}
+
+impl World {
+    /// The whole cast is running, and so is the guest.
+    pub(crate) fn booted() -> World {
+        let mut world = World { kernel: kernel(Scripted::default(), FRAMES) };
+        boot().into_iter().for_each(|answer| world.servers().on(SUPERVISOR, Line::Bytes(answer)));
+        assert_eq!(world.pass(), Turn::Enter, "{:#?}", world.servers().log);
+        assert_eq!(world.kernel.state.vcpu.vmcb.save.rip, ENTRY);
+        let machine = &mut world.kernel.state.machine;
+        machine.journal.clear();
+        machine.servers.seen.clear();
+        world
+    }
+
+    pub(crate) fn servers(&mut self) -> &mut Scripted {
+        &mut self.kernel.state.machine.servers
+    }
+
+    /// The next message to this server is answered with these effects.
+    pub(crate) fn on(&mut self, server: ServerId, effects: &[Effect<'_>]) {
+        self.servers().on(server, Line::Bytes(encode(effects)));
+    }
+
+    /// The next activation of this server ends like this.
+    pub(crate) fn ends(&mut self, server: ServerId, outcome: Outcome) {
+        self.servers().on(server, Line::Ends(outcome));
+    }
+
+    /// Runs the kernel until it has nothing more to deliver.
+    pub(crate) fn pass(&mut self) -> Turn {
+        for _ in 0..1000 {
+            match self.kernel.pass() {
+                Turn::Again => {}
+                turn => return turn,
+            }
+        }
+        panic!("the kernel has always more to deliver");
+    }
+
+    /// The guest takes an exit, which the kernel handles up to the next entry.
+    pub(crate) fn exit(&mut self, exit: Exit) {
+        exit.set(&mut self.kernel);
+        self.kernel.exited();
+    }
+
+    /// What can be seen right before and right after the kernel handled an exit.
+    pub(crate) fn around(&mut self, exit: Exit) -> (Observation, Observation) {
+        exit.set(&mut self.kernel);
+        self.kernel.state.vcpu.note_exit();
+        let before = self.observe();
+        self.kernel.exited();
+        (before, self.observe())
+    }
+
+    /// The machine's clock reaches `at`, and the timer fires if it was to.
+    pub(crate) fn until(&mut self, at: u64) {
+        let machine = &mut self.kernel.state.machine;
+        machine.clock = at;
+        if machine.armed.0 <= at {
+            self.kernel.host_event(HostEvent::Timer);
+        }
+    }
+
+    /// The messages that this server got, as bytes.
+    pub(crate) fn got(&mut self, server: ServerId) -> Vec<Vec<u8>> {
+        let seen = &self.servers().seen;
+        seen.iter().filter(|(to, _)| *to == server).map(|(_, bytes)| bytes.clone()).collect()
+    }
+
+    /// Looks at the last message that this server got.
+    pub(crate) fn last<T>(&mut self, server: ServerId, look: impl FnOnce(Message<'_>) -> T) -> T {
+        let bytes = self.got(server).pop().unwrap_or_else(|| panic!("{server:?} got no message"));
+        look(message(&bytes))
+    }
+
+    /// The value of the write that was this server's last message.
+    pub(crate) fn written(&mut self, server: ServerId) -> u64 {
+        self.last(server, |message| match message.body {
+            Body::MsrWrite(exit) => exit.0.value,
+            Body::PortWrite(exit) => u64::from(exit.0.value),
+            Body::MmioWrite(exit) => exit.0.value,
+            other => panic!("no write: {other:?}"),
+        })
+    }
+
+    /// The rule that this server broke, as the supervisor is told it.
+    pub(crate) fn fault(&mut self, server: ServerId) -> Option<FaultReport> {
+        self.pass();
+        let reports = self.got(SUPERVISOR);
+        let report = |bytes: &Vec<u8>| match message(bytes).body {
+            Body::ServerFaulted(report) if report.server == server => Some(report),
+            _ => None,
+        };
+        reports.iter().rev().find_map(report)
+    }
+
+    /// Asserts that this server, and no other, was faulted, for this reason.
+    pub(crate) fn assert_fault(&mut self, server: ServerId, reason: Reason) {
+        assert_eq!(self.fault(server).map(|report| report.reason), Some(reason), "{:#?}", self.servers().log);
+        for (id, other) in (0..).map(ServerId).zip(&self.kernel.state.servers) {
+            assert!(id == server || other.standing != Standing::Faulted, "{id:?} was faulted beside {server:?}");
+        }
+    }
+
+    /// Asserts that no server was faulted.
+    pub(crate) fn assert_no_fault(&self) {
+        let faulted = self.kernel.state.servers.iter().find(|server| server.standing == Standing::Faulted);
+        assert!(faulted.is_none(), "{:#?}", self.kernel.state.machine.servers.log);
+    }
+
+    /// Open tickets: what waits, and for whom.
+    pub(crate) fn waiting(&self) -> Vec<(Operation, ServerId)> {
+        self.kernel.state.tickets.named().map(|(_, ticket)| (ticket.operation, ticket.holder)).collect()
+    }
+
+    /// The name of an open ticket.
+    pub(crate) fn ticket(&self, operation: Operation) -> TicketId {
+        let mut open = self.kernel.state.tickets.named().filter(|(_, ticket)| ticket.operation == operation);
+        open.next().expect("no such ticket is open").0
+    }
+
+    /// A general register.
+    pub(crate) fn register(&self, number: usize) -> u64 {
+        self.kernel.state.vcpu.register(number)
+    }
+
+    /// The instruction pointer.
+    pub(crate) fn rip(&self) -> u64 {
+        self.kernel.state.vcpu.vmcb.save.rip
+    }
+
+    /// Writes the guest's memory behind everybody's back.
+    pub(crate) fn poke(&mut self, gpa: u64, bytes: &[u8]) {
+        self.kernel.state.machine.memory.write(Gpa(gpa), bytes);
+    }
+
+    /// All that anybody outside a server can see.
+    pub(crate) fn observe(&self) -> Observation {
+        let state = &self.kernel.state;
+        let machine = &state.machine;
+        let pairs = |server: &atoll_core::server::Server| {
+            (0..atoll_protocol::SERVERS as u8).map(|to| server.undelivered_to(ServerId(to))).collect::<Vec<u8>>()
+        };
+        let letters = |server: &atoll_core::server::Server| {
+            server.letters().map(|(from, bytes)| (from, bytes.to_vec())).collect::<Vec<_>>()
+        };
+        Observation {
+            vmcb: state.vcpu.vmcb.as_bytes().to_vec(),
+            general: state.vcpu.general,
+            xcr0: state.vcpu.xcr0,
+            events: state.vcpu.events,
+            memory: machine.memory.clone(),
+            committed: machine.vaults.iter().map(|Vault { committed, .. }| committed.clone()).collect(),
+            journal: machine.journal.clone(),
+            frames: machine.frames,
+            timers: state.timers.armed().collect(),
+            levels: state.levels(),
+            mail: state.servers.iter().map(letters).collect(),
+            outstanding: state.servers.iter().flat_map(pairs).collect(),
+            results: state.servers.iter().map(atoll_core::server::Server::results).collect(),
+        }
+    }
+}

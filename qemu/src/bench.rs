@@ -1,0 +1,16 @@
+//! What exits cost, in instructions: on Atoll, and with the same guest code on KVM in the same QEMU.
+//!
+//! Everything runs with one instruction as one nanosecond of virtual time, on the same `-cpu`, so the figures are exact and repeat bit by
+//! bit.
+//!
+//! 1. [`probes`]: the in-tree guest `probes` measures and prints; its lines are read here.
+//! 2. [`run`]: one boot, from a guest to its console.
+//! 3. [`bars`]: what a figure may be at most.
+//! 4. [`report`]: the table, and the JSON file.
+
+pub mod bars;
+pub mod probes;
+pub mod report;
+pub mod run;
+
+pub use report::Report;
