@@ -53,7 +53,7 @@ impl Code {
 /// Assembles a piece of code and puts INT3 behind it.
 #[macro_export]
 macro_rules! code {
-    ($($line:literal),+ $(,)?) => {{
+    ($($line:expr),+ $(,)?) => {{
         #[unsafe(naked)]
         extern "C" fn code() {
             core::arch::naked_asm!($($line,)+ "int3")
