@@ -77,6 +77,8 @@ pub enum Command {
     },
     /// Fetch QEMU and the guests' files now, so that later boots can be --offline.
     Fetch,
+    /// Measure what exits cost, in instructions: on Atoll, and with the same guest code on KVM in the same QEMU.
+    Bench(BenchArgs),
     /// List the servers of a running machine.
     Ps(Which),
     /// Ask whether a running machine's control server answers.
@@ -97,6 +99,20 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+}
+
+/// What to measure, and what to do with it.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Write the medians to this file: {"probes":[{"name":"cpuid","atoll":N,"kvm":N},...]}.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// End with status 1 if a figure is above what is promised.
+    #[arg(long)]
+    pub check: bool,
+    /// Only exits on Atoll: neither KVM nor a boot of Linux. Takes seconds.
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// A running machine.

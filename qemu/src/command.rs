@@ -1,5 +1,6 @@
 //! The sub-commands: one module each.
 
+mod bench;
 mod boot;
 mod check;
 mod completions;
@@ -23,6 +24,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Doctor) => doctor::run(&cli.common),
         Some(Command::Check { manifest }) => check::run(manifest).map(done),
         Some(Command::Fetch) => fetch::run(&cli.common).map(done),
+        Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Ps(which)) => ps::run(which).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),

@@ -12,10 +12,11 @@
 //! 7. [`run`]: a boot from start to end, with the [`console`] between guest and user.
 //! 8. [`control`]: the line into a running machine.
 //!
-//! [`testing`] does the same for tests.
+//! [`bench`] measures all that; [`testing`] does the same for tests.
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod bench;
 pub mod bundle;
 pub mod cli;
 pub mod command;

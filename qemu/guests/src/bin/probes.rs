@@ -23,6 +23,7 @@ fn main() {
         exits::vmmcall(),
         window::window(),
         touch::demand_map(),
+        mail::line(),
         mail::mail(),
     ];
     println!();
