@@ -50,7 +50,7 @@ pub const KINDS: usize = 17;
 impl Kind {
     /// Its name in reports.
     #[must_use]
-    pub const fn name(index: usize) -> &'static str {
+    pub fn name(index: usize) -> &'static str {
         const NAMES: [&str; KINDS] = [
             "guest",
             "idle",
@@ -70,7 +70,7 @@ impl Kind {
             "event",
             "crash",
         ];
-        if index < KINDS { NAMES[index] } else { "?" }
+        NAMES.get(index).copied().unwrap_or("?")
     }
 }
 

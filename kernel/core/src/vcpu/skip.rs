@@ -67,10 +67,12 @@ impl Vcpu {
         let [_, cs, ..] = &save.segments;
         let at = cs.base.wrapping_add(save.rip);
         let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
-        if let Some(known) = self.skip.known.get(slot) {
-            if known.at == at && known.cr3 == save.cr3 && machine.guest_peek(known.place) & known.mask == known.bytes {
-                return Some(self.wrap(save.rip.wrapping_add(known.length)));
-            }
+        if let Some(known) = self.skip.known.get(slot)
+            && known.at == at
+            && known.cr3 == save.cr3
+            && machine.guest_peek(known.place) & known.mask == known.bytes
+        {
+            return Some(self.wrap(save.rip.wrapping_add(known.length)));
         }
         self.fetch(machine, opcode, at, slot)
     }
