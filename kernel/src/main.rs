@@ -2,7 +2,7 @@
 //!
 //! It handles VM exits, interrupt windows and TLB flushes, and gives everything else to servers in ring 3. The portable part (tickets,
 //! mailboxes, check and commit) is `atoll-core`; here is what needs the processor. Interrupts are off except where they are expected
-//! ([`x86::interrupts`]); there is no heap after boot ([`memory::heap`]); every address space shares the kernel's half
+//! ([`x86::interrupts`]); there is no heap; every address space shares the kernel's half
 //! ([`memory::space`]).
 
 #![no_std]

@@ -2,6 +2,5 @@
 
 pub(crate) mod direct;
 pub(crate) mod frames;
-pub(crate) mod heap;
 pub(crate) mod paging;
 pub(crate) mod space;

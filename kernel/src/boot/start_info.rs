@@ -67,8 +67,6 @@ pub(crate) struct BootInfo {
     count: usize,
     /// The bundle: module 0; empty without one.
     pub(crate) bundle: Range<Hpa>,
-    /// ACPI's root pointer.
-    pub(crate) rsdp: Hpa,
 }
 
 impl BootInfo {
@@ -76,7 +74,7 @@ impl BootInfo {
     pub(crate) fn read(start_info: Hpa) -> Self {
         let info: StartInfo = direct::copy_in(start_info);
         assert!(info.magic == MAGIC && info.version >= 1, "not entered by PVH version 1 or later");
-        let mut boot = BootInfo { regions: [Region::default(); REGIONS], count: 0, bundle: Hpa(0)..Hpa(0), rsdp: Hpa(info.rsdp) };
+        let mut boot = BootInfo { regions: [Region::default(); REGIONS], count: 0, bundle: Hpa(0)..Hpa(0) };
         for index in 0..u64::from(info.memory_map_entries) {
             let entry: MapEntry = direct::copy_in(Hpa(info.memory_map + index * size_of::<MapEntry>() as u64));
             let region = Region { start: Hpa(entry.address), end: Hpa(entry.address + entry.size), usable: entry.kind == RAM };

@@ -1,5 +1,7 @@
 //! The first server, and the loop around everything.
 
+use core::cell::UnsafeCell;
+
 use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
@@ -16,7 +18,6 @@ use super::conversation::Conversation;
 use super::hardware::Hardware;
 use crate::boot::BootInfo;
 use crate::memory::frames::Frames;
-use crate::memory::heap;
 use crate::svm::{enable, world};
 use crate::x86::percore::Core;
 use crate::x86::{exit, interrupts};
@@ -30,21 +31,27 @@ const HEADER: usize = 512;
 /// Most segments of the supervisor's image.
 const SEGMENTS: usize = 8;
 
-static mut KERNEL: Kernel<Hardware> = Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO);
+/// The kernel's state: a static, since it is far too large for a stack.
+#[repr(C, align(4096))]
+struct Whole(UnsafeCell<Kernel<Hardware>>);
+
+// SAFETY: `run` makes the only reference to the content, once, on the first core.
+unsafe impl Sync for Whole {}
+
+static KERNEL: Whole = Whole(UnsafeCell::new(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO)));
 
 /// Runs the machine that the bundle describes.
 pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
     enable::start();
     world::save_host();
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
-    let kernel = unsafe { &mut *&raw mut KERNEL };
+    let kernel = unsafe { &mut *KERNEL.0.get() };
     let nested = kernel.state.machine.start(frames, &boot.bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
     if let Err(what) = load_supervisor(kernel) {
         crate::log!("the bundle holds no supervisor that can be run: {what}");
         exit::exit(exit::HYPERVISOR_FAULT);
     }
-    heap::seal();
     let core = Core::current();
     loop {
         if core.has_events() {

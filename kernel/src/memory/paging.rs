@@ -106,25 +106,6 @@ pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames:
     Ok(())
 }
 
-/// Looks up the leaf for `address` and how much it maps.
-pub(super) fn lookup(root: Hpa, address: u64) -> Option<(u64, PageSize)> {
-    let mut table = root;
-    for shift in [39, 30, 21, 12] {
-        let found = entry(table, address >> shift);
-        if found & PRESENT == 0 {
-            return None;
-        }
-        if shift == 12 {
-            return Some((found, PageSize::Small));
-        }
-        if found & LARGE != 0 {
-            return Some((found, PageSize::Large));
-        }
-        table = Hpa(found & ADDRESS);
-    }
-    None
-}
-
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
 pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frames) {
     let mut table = root;

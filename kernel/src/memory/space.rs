@@ -108,16 +108,6 @@ impl Space {
         paging::insert(self.root, address, leaf | PRESENT | USER, size, frames)
     }
 
-    /// Where a server's address is in physical memory.
-    pub(crate) fn translate(&self, address: u64) -> Option<Hpa> {
-        if address >= USER_END {
-            return None;
-        }
-        let (leaf, size) = paging::lookup(self.root, address)?;
-        let offset = address & (size.bytes() - 1);
-        Some(Hpa((leaf & ADDRESS & !(size.bytes() - 1)) | offset))
-    }
-
     /// Gives back the tables and the frames that the space owns. The core leaves the space first, if it is still in it.
     pub(crate) fn destroy(self, frames: &mut Frames) {
         let kernel = PhysFrame::containing_address(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)));

@@ -2,6 +2,7 @@
 
 use atoll_core::vcpu::vmcb::{Control, intercept, vintr};
 use core::arch::x86_64::__cpuid;
+use core::cell::UnsafeCell;
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 
 use super::permission;
@@ -14,16 +15,26 @@ const SVM_DISABLED: u64 = 1 << 4;
 /// Where VMRUN saves the host's state.
 const VM_HSAVE_PA: u32 = 0xc001_0117;
 
-/// A page for the processor's own use.
+/// A page for the processor's own use: written behind the compiler's back.
 #[repr(C, align(4096))]
-pub(super) struct Area([u8; 4096]);
+pub(super) struct Area(UnsafeCell<[u8; 4096]>);
+
+// SAFETY: only the processor touches its content, through a physical address.
+unsafe impl Sync for Area {}
 
 impl Area {
     /// Empty.
-    pub(super) const ZERO: Area = Area([0; 4096]);
+    pub(super) const fn new() -> Area {
+        Area(UnsafeCell::new([0; 4096]))
+    }
+
+    /// Where it is.
+    pub(super) fn physical(&self) -> u64 {
+        physical(self.0.get())
+    }
 }
 
-static mut HOST_SAVE: Area = Area::ZERO;
+static HOST_SAVE: Area = Area::new();
 
 /// Physical address of something in the kernel's image.
 pub(crate) fn physical<T>(at: *const T) -> u64 {
@@ -46,7 +57,7 @@ pub(crate) fn start() {
     // SAFETY: SVME only makes the SVM instructions legal.
     unsafe { Efer::update(|efer| efer.insert(EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE)) };
     // SAFETY: the page is the processor's alone from here on.
-    unsafe { Msr::new(VM_HSAVE_PA).write(physical(&raw const HOST_SAVE)) };
+    unsafe { Msr::new(VM_HSAVE_PA).write(HOST_SAVE.physical()) };
 }
 
 /// Fills in what does not change in a vCPU's control area.

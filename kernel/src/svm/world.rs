@@ -10,12 +10,12 @@ use core::arch::{asm, naked_asm};
 use super::enable::{Area, physical};
 
 /// The host's half of what VMLOAD switches.
-static mut HOST: Area = Area::ZERO;
+static HOST: Area = Area::new();
 
 /// Saves what VMLOAD is to restore after each exit; once, when segments and MSRs are final.
 pub(crate) fn save_host() {
     // SAFETY: SVM is on, and the page is for this alone.
-    unsafe { asm!("vmsave rax", in("rax") physical(&raw const HOST), options(nostack)) };
+    unsafe { asm!("vmsave rax", in("rax") HOST.physical(), options(nostack)) };
 }
 
 /// Runs the guest until it exits.
@@ -23,7 +23,7 @@ pub(crate) fn save_host() {
 pub(crate) fn enter(vcpu: &mut Vcpu) {
     let vmcb = physical(&raw const vcpu.vmcb);
     // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`.
-    unsafe { switch(&raw mut vcpu.general, vmcb, physical(&raw const HOST)) };
+    unsafe { switch(&raw mut vcpu.general, vmcb, HOST.physical()) };
 }
 
 /// Loads the guest's registers, runs it, and saves them again. RAX and RSP are in the VMCB.

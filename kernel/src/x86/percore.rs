@@ -7,6 +7,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use atoll_protocol::units::Ticks;
+use crossbeam_utils::CachePadded;
 use spin::{Mutex, Once};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
@@ -39,11 +40,6 @@ impl HostEvents {
     pub(crate) const fn timer(self) -> bool {
         self.0 & Self::TIMER != 0
     }
-
-    /// An NMI came.
-    pub(crate) const fn nmi(self) -> bool {
-        self.0 & Self::NMI != 0
-    }
 }
 
 /// What a server was doing when it was stopped.
@@ -72,9 +68,9 @@ pub(crate) struct Core {
     pub(super) gdt: Once<GlobalDescriptorTable>,
 }
 
-/// All cores.
-static CORE: [Core; CORES] = [const {
-    Core {
+/// All cores, each on cache lines of its own.
+static CORE: [CachePadded<Core>; CORES] = [const {
+    CachePadded::new(Core {
         address: AtomicUsize::new(0),
         kernel_rsp: AtomicU64::new(0),
         events: AtomicU32::new(0),
@@ -85,13 +81,13 @@ static CORE: [Core; CORES] = [const {
         last: Mutex::new(Stopped { registers: Registers::NONE, cr2: 0 }),
         tss: Once::new(),
         gdt: Once::new(),
-    }
+    })
 }; CORES];
 
 impl Core {
     /// Makes the running processor core `index`.
     pub(crate) fn start(index: usize) -> &'static Core {
-        let core = &CORE[index];
+        let core: &Core = &CORE[index];
         core.address.store((&raw const *core).addr(), Ordering::Relaxed);
         core.index.store(index as u32, Ordering::Relaxed);
         gdt::start(core);
