@@ -38,15 +38,18 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<()
 
 /// Where this work started: where it left the main branch, or, on that branch, the commit before.
 fn base(root: &Path) -> Result<Option<String>, Error> {
-    let commit = |name: &str| Ok(git::ask(root, &["rev-parse", "--verify", "--quiet", name])?.map(|id| id.trim().to_owned()));
-    let head = commit("HEAD")?;
+    let commit = |arguments: &[&str]| Ok(git::ask(root, arguments)?.map(|id| id.trim().to_owned()));
+    let head = commit(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
     for branch in ["origin/HEAD", "origin/main", "main"] {
-        let shared = git::ask(root, &["merge-base", "HEAD", branch])?.map(|id| id.trim().to_owned());
-        if shared.is_some() && shared != head {
-            return Ok(shared);
+        if let Some(shared) = commit(&["merge-base", "HEAD", branch])? {
+            return if Some(&shared) == head.as_ref() {
+                commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
+            } else {
+                Ok(Some(shared))
+            };
         }
     }
-    commit("HEAD^")
+    commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
 }
 
 fn judge(old: Option<&str>, new: &str, changelog: &str) -> Result<(), String> {

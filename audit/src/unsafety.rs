@@ -1,15 +1,15 @@
-//! Unsafe code is in the kernel, the SDK and what runs on the bare machine by itself; every other crate forbids it.
+//! Unsafe code is in the kernel, in the SDK and its programs, and in the server that misbehaves; every other crate forbids it.
 
 use syn::Meta;
 
 use crate::Error;
 use crate::findings::Findings;
-use crate::workspace::{BARE, SDK, Workspace};
+use crate::workspace::{UNSAFE, Workspace};
 
 /// Looks for the attribute in every root.
 pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<(), Error> {
     let mut roots = 0;
-    let packages = workspace.packages.iter().filter(|package| package.name != SDK && !BARE.contains(&package.name.as_str()));
+    let packages = workspace.packages.iter().filter(|package| !UNSAFE.contains(&package.name.as_str()));
     for path in packages.flat_map(|package| package.roots()) {
         let failed = |why: String| Error::File { path: path.to_owned(), why };
         let source = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;

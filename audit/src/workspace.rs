@@ -7,12 +7,10 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// Packages that hold unsafe code or that only the bare machine can run, each by what it is.
-pub(crate) const KERNEL: &str = "atoll-kernel";
-/// The SDK: the entry point and the system call are unsafe.
-pub(crate) const SDK: &str = "atoll-sdk";
-/// Programs for the bare machine.
-pub(crate) const BARE: [&str; 3] = [KERNEL, "atoll-images", "atoll-rogue"];
+/// Packages of which the host can run nothing.
+pub(crate) const BARE: [&str; 2] = ["atoll-kernel", "atoll-images"];
+/// Packages with unsafe code of their own: ring 0, the entry into ring 3 and its system call, and the server that misbehaves.
+pub(crate) const UNSAFE: [&str; 4] = ["atoll-kernel", "atoll-sdk", "atoll-images", "atoll-rogue"];
 
 /// All packages of the workspace.
 #[derive(Debug, Deserialize)]
