@@ -297,7 +297,7 @@ pub struct Fifo {
 pub enum Query {
     /// A [`control::ExitRecord`](crate::control::ExitRecord) of the exit kind with this index.
     Exit(u8),
-    /// A [`control::ServerRecord`](crate::control::ServerRecord) of a server.
+    /// A [`control::ServerRecord`](crate::control::ServerRecord) of the first server from this number on: slots may be empty.
     Server(ServerId),
     /// The [`control::MachineRecord`](crate::control::MachineRecord).
     Machine,

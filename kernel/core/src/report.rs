@@ -80,7 +80,8 @@ impl<M: Machine> State<M> {
         self.machine.log(format_args!("{}: {text}{last}", server.name()));
     }
 
-    /// Answers the control server's question with one record; an empty one says that there is no such thing.
+    /// Answers the control server's question with one record; an empty one says that there is no such thing, nor
+    /// another server after it.
     pub(crate) fn query(&mut self, from: ServerId, query: Query) {
         let mut page = [0; MAIL_BYTES];
         let used = match query {
@@ -90,17 +91,20 @@ impl<M: Machine> State<M> {
                     postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
                 })
             }
-            Query::Server(id) => self.server(id).filter(|server| server.standing != Standing::Empty).and_then(|server| {
-                let record = ServerRecord {
-                    id: id.0,
-                    name: server.name(),
-                    role: server.role,
-                    running: server.is_running(),
-                    generation: server.generation,
-                    time: server.time,
-                };
-                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
-            }),
+            Query::Server(id) => {
+                let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
+                from.find(|(server, _)| server.standing != Standing::Empty).and_then(|(server, id)| {
+                    let record = ServerRecord {
+                        id,
+                        name: server.name(),
+                        role: server.role,
+                        running: server.is_running(),
+                        generation: server.generation,
+                        time: server.time,
+                    };
+                    postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+                })
+            }
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),
