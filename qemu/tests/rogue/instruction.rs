@@ -1,6 +1,7 @@
 //! Executing what ring 3 may not (AMD APM vol. 2 §8.2 for the vectors, §8.4.1 for the error code of a gate or a selector).
 
 use atoll_protocol::fault::Reason;
+use atoll_rogue::memory::STACK;
 
 const fn exception(vector: u8, error: u32) -> Reason {
     Reason::Exception { vector, error, address: 0 }
@@ -12,10 +13,13 @@ const UNDEFINED: Reason = exception(6, 0);
 const NO_FPU: Reason = exception(7, 0);
 const PROTECTION: Reason = exception(13, 0);
 
-/// The gate of a vector is not for ring 3.
-const fn gate(vector: u32) -> Reason {
-    exception(13, vector * 8 + 2)
+/// The gate of a vector is not for ring 3. QEMU's emulator counts in the size of a 64-bit gate where the processor counts in 8 bytes.
+const fn gate(vector: u32) -> [Reason; 2] {
+    [exception(13, vector * 8 + 2), exception(13, vector * 16 + 2)]
 }
+
+/// The frame's selector is of ring 0. QEMU's emulator reads the frame as the kernel would, which SMAP refuses.
+const RING_0: [Reason; 2] = [exception(13, 8), Reason::Exception { vector: 14, error: 1, address: STACK - 5 * 8 }];
 
 crate::rogue_tests! {
     Instruction {
@@ -34,7 +38,7 @@ crate::rogue_tests! {
         it_cannot_call_a_hypervisor: Hypercall => UNDEFINED, 0;
         it_cannot_forge_a_host_interrupt: ForgeInterrupt => gate(0x24), 0;
         it_cannot_stop_at_a_breakpoint: Breakpoint => gate(3), 0;
-        it_cannot_return_to_ring_0: ReturnToRing0 => exception(13, 8), 0;
+        it_cannot_return_to_ring_0: ReturnToRing0 => RING_0, 0;
         it_cannot_step_itself: SingleStep => DEBUG, 0;
         it_cannot_execute_what_is_no_instruction: Undefined => UNDEFINED, 0;
         it_cannot_divide_by_zero: DivideByZero => DIVIDE, 0;

@@ -2,6 +2,8 @@
 
 use core::arch::asm;
 
+use crate::memory::{KERNEL, STACK};
+
 misdeeds! {
     /// Executing an instruction.
     Instruction {
@@ -85,9 +87,7 @@ impl Instruction {
             Instruction::Hypercall => execute!("vmmcall"),
             Instruction::ForgeInterrupt => execute!("int 0x24"),
             Instruction::Breakpoint => execute!("int3"),
-            Instruction::ReturnToRing0 => {
-                execute!("push 0x10", "push rsp", "push 2", "push 8", "push rax", "iretq"; "rax" = crate::memory::KERNEL);
-            }
+            Instruction::ReturnToRing0 => return_to_ring_0(),
             Instruction::SingleStep => execute!("push 0x302", "popfq", "nop"),
             Instruction::Undefined => execute!("ud2"),
             Instruction::DivideByZero => execute!("div ecx"; "ecx" = 0; "eax" = 1; "edx" = 0),
@@ -98,5 +98,24 @@ impl Instruction {
             Instruction::Fpu => execute!("fld1"),
             Instruction::Sse => execute!("xorps xmm0, xmm0"),
         }
+    }
+}
+
+/// IRET with a frame for ring 0, at a fixed place on the stack.
+fn return_to_ring_0() -> ! {
+    // SAFETY: the frame leads into the kernel; that it does not get there is what is tested.
+    unsafe {
+        asm!(
+            "mov rsp, {stack}",
+            "push 0x10",
+            "push rsp",
+            "push 2",
+            "push 8",
+            "push {kernel}",
+            "iretq",
+            stack = in(reg) STACK,
+            kernel = in(reg) KERNEL,
+            options(noreturn),
+        )
     }
 }
