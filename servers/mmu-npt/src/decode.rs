@@ -35,7 +35,7 @@ fn numbered(number: u8, legacy_byte: bool) -> u8 {
 }
 
 macro_rules! decoder {
-    ($name:ident, $mode:ident, registers [$($extra:ident),*], immediates [$($immediate:ident),*], $rex_w:expr) => {
+    ($name:ident, $mode:ident, addresses $addresses:expr, registers [$($extra:ident),*], immediates [$($immediate:ident),*], $rex_w:expr) => {
         mod $name {
             use yaxpeax_x86::$mode::{DecodeError as Refusal, InstDecoder, Instruction, Opcode, Operand, Prefixes, Segment, register_class};
 
@@ -81,15 +81,6 @@ macro_rules! decoder {
                     Segment::FS => 4,
                     Segment::GS => 5,
                 }
-            }
-
-            /// Bytes of the addresses of a string form: the width of its index register.
-            fn address_size(instruction: &Instruction) -> u8 {
-                let base = |operand| match operand {
-                    Operand::MemDeref { base } => Some(base.width()),
-                    _ => None,
-                };
-                base(instruction.operand(0)).or_else(|| base(instruction.operand(1))).unwrap_or(0)
             }
 
             fn action(instruction: &Instruction) -> Option<Action> {
@@ -192,7 +183,7 @@ macro_rules! decoder {
                     } else {
                         Repeat::Once
                     },
-                    address_size: address_size(&instruction),
+                    address_size: if prefixes.address_size() { $addresses.1 } else { $addresses.0 },
                     segment: segment(prefixes.segment()),
                 })
             }
@@ -200,9 +191,9 @@ macro_rules! decoder {
     };
 }
 
-decoder!(bits16, real_mode, registers [], immediates [], |_| false);
-decoder!(bits32, protected_mode, registers [], immediates [], |_| false);
-decoder!(bits64, long_mode, registers [RB, Q], immediates [ImmediateI64, ImmediateU64], |prefixes| prefixes.rex().is_some_and(|rex| rex.w()));
+decoder!(bits16, real_mode, addresses (2, 4), registers [], immediates [], |_| false);
+decoder!(bits32, protected_mode, addresses (4, 2), registers [], immediates [], |_| false);
+decoder!(bits64, long_mode, addresses (8, 4), registers [RB, Q], immediates [ImmediateI64, ImmediateU64], |prefixes| prefixes.rex().is_some_and(|rex| rex.w()));
 
 #[cfg(test)]
 mod tests {
@@ -257,6 +248,16 @@ mod tests {
         assert_eq!((plan.length, plan.repeat, plan.address_size, plan.segment), (5, Repeat::WhileEqual, 4, 5));
         let plan = decode(CodeSize::Bits16, &[0xf2, 0xae]).unwrap();
         assert_eq!((plan.action, plan.repeat, plan.address_size), (Action::ScanString { size: 1 }, Repeat::WhileNotEqual, 2));
+    }
+
+    #[test]
+    fn string_io_has_the_address_size_of_its_prefix() {
+        for (size, plain, prefixed) in [(CodeSize::Bits16, 2, 4), (CodeSize::Bits32, 4, 2), (CodeSize::Bits64, 8, 4)] {
+            for opcode in 0x6c..=0x6f {
+                assert_eq!(decode(size, &[0xf3, opcode]).unwrap().address_size, plain);
+                assert_eq!(decode(size, &[0x67, 0xf3, opcode]).unwrap().address_size, prefixed);
+            }
+        }
     }
 
     #[test]

@@ -150,7 +150,12 @@ pub(crate) fn done(
         Some((Stage::Move, _)) => strings::moved(vault, effects, context, registers, &plan, done.value),
         Some((Stage::Compare, gpa)) => strings::compared(vault, effects, context, registers, &plan, gpa, done.value),
         Some((Stage::Scan, _)) => strings::scanned(effects, context, registers, &plan, done.value),
-        Some((Stage::In, count)) => port::read(vault, effects, context, registers, &plan, count, bytes),
+        Some((Stage::In, count)) => {
+            // A chunk of one element is a plain read of the port, and comes as a value.
+            let value = done.value.to_le_bytes();
+            let bytes = if bytes.is_empty() { &value } else { bytes };
+            port::read(vault, effects, context, registers, &plan, count, bytes)
+        }
         Some((Stage::Out, count)) => port::written(effects, context, registers, &plan, count),
         None => MmuReply::Resume,
     }

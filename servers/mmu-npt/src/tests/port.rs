@@ -70,6 +70,20 @@ fn rep_ins_writes_memory_and_sets_the_dirty_bit() {
 }
 
 #[test]
+fn ins_of_one_element_writes_the_value_that_the_port_gave() {
+    for (code, size) in [(&[0x6c][..], 1), (&[0x66, 0x6d], 2), (&[0x6d], 4), (&[0xf3, 0x6c], 1)] {
+        let mut guest = guest(code, 1, DATA);
+        guest.put(DATA, &[0xee; 8]);
+        let (forward, _) = guest.string_io(IN).forward.unwrap();
+        assert_eq!((forward.count, usize::from(forward.size)), (1, size));
+        guest.done(&forward, 0x4433_2211, &[]);
+        assert_eq!(guest.get(DATA, size), &[0x11, 0x22, 0x33, 0x44][..size]);
+        assert_eq!(guest.get(DATA + size as u64, 1), &[0xee]);
+        assert_eq!(guest.registers.general[7], DATA + size as u64);
+    }
+}
+
+#[test]
 fn an_element_across_two_pages_is_moved_whole() {
     let mut guest = guest(&[0xf3, 0x6d], 2, DATA + 0xffe);
     guest.put(DATA_TABLE + 8, &((DATA + 0x9000) | LEAF).to_le_bytes());
