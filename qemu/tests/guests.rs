@@ -202,3 +202,62 @@ mod mmio {
         agree("mmio", "nobody's memory");
     }
 }
+
+mod strings {
+    use super::*;
+
+    #[test]
+    fn come_to_their_end() {
+        complete("strings");
+    }
+
+    #[test]
+    fn ins_of_every_width_stores_what_in_reads() {
+        agree("strings", "ins");
+    }
+
+    #[test]
+    fn outs_of_every_width_writes_what_is_there() {
+        agree("strings", "outs");
+    }
+
+    #[test]
+    fn prefixes_change_address_size_segment_and_repetition() {
+        agree("strings", "prefixes");
+    }
+
+    #[test]
+    fn bytes_go_through_the_port_once_and_in_order_in_both_directions() {
+        agree("strings", "order");
+    }
+
+    #[test]
+    fn the_count_is_what_is_moved() {
+        agree("strings", "counts");
+    }
+
+    #[test]
+    fn memory_may_lie_in_pages_that_do_not_follow_each_other() {
+        agree("strings", "pages");
+    }
+
+    #[test]
+    fn an_interrupt_in_the_middle_loses_nothing() {
+        agree("strings", "interrupted");
+    }
+
+    #[test]
+    fn ins_that_faults_in_the_middle_has_exact_registers_and_goes_on() {
+        agree("strings", "faults of ins");
+    }
+
+    #[test]
+    fn outs_that_faults_in_the_middle_has_exact_registers_and_goes_on() {
+        agree("strings", "faults of outs");
+    }
+
+    #[test]
+    fn accessed_and_dirty_bits_are_set() {
+        agree("strings", "accessed and dirty");
+    }
+}
