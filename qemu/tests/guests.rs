@@ -261,3 +261,57 @@ mod strings {
         agree("strings", "accessed and dirty");
     }
 }
+
+mod windows {
+    use super::*;
+
+    #[test]
+    fn come_to_their_end() {
+        complete("windows");
+    }
+
+    #[test]
+    fn sti_opens_the_window_behind_the_next_instruction() {
+        agree("windows", "sti");
+    }
+
+    #[test]
+    fn popf_and_iret_cast_no_shadow() {
+        agree("windows", "no shadow");
+    }
+
+    #[test]
+    fn loading_the_stack_segment_holds_interrupts_for_one_instruction() {
+        agree("windows", "mov ss");
+    }
+
+    #[test]
+    fn hlt_behind_sti_ends_with_the_interrupt_that_is_pending() {
+        agree("windows", "hlt");
+    }
+
+    #[test]
+    fn an_instruction_that_exits_ends_the_shadow() {
+        agree("windows", "exits in the shadow");
+    }
+
+    #[test]
+    fn an_exit_that_the_guest_does_not_see_does_not_end_the_shadow() {
+        agree("windows", "hidden exits in the shadow");
+    }
+
+    #[test]
+    fn no_interrupt_is_lost_between_cli_and_hlt() {
+        agree("windows", "lost");
+    }
+
+    #[test]
+    fn priorities_hold_interrupts_and_let_them_go_at_the_right_instruction() {
+        agree("windows", "priorities");
+    }
+
+    #[test]
+    fn the_8259s_interrupts_come_through_the_same_window() {
+        agree("windows", "8259");
+    }
+}
