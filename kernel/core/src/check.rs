@@ -313,8 +313,9 @@ impl<'a, M: Machine> Visit<'a> for Check<'_, M> {
     #[inline(always)]
     fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), Reason> {
         self.effect(effect, before)?;
+        require(self.seen < EFFECTS, Reason::TooManyEffects)?;
         self.seen += 1;
-        require(self.seen <= EFFECTS, Reason::TooManyEffects)
+        Ok(())
     }
 
     fn malformed(&mut self) -> Reason {
