@@ -315,3 +315,37 @@ mod windows {
         agree("windows", "8259");
     }
 }
+
+mod nmi {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("nmi");
+    }
+
+    #[test]
+    fn it_comes_behind_the_instruction_that_raises_it_whatever_if_is() {
+        agree("nmi", "delivery");
+    }
+
+    #[test]
+    fn it_is_blocked_until_iret_and_one_is_latched() {
+        agree("nmi", "blocked until iret");
+    }
+
+    #[test]
+    fn it_comes_before_interrupts() {
+        agree("nmi", "before interrupts");
+    }
+
+    #[test]
+    fn it_ends_hlt_with_interrupts_off() {
+        agree("nmi", "hlt");
+    }
+
+    #[test]
+    fn an_exception_in_its_handler_unblocks_it() {
+        agree("nmi", "faults inside");
+    }
+}
