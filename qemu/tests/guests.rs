@@ -4,6 +4,8 @@
 #[path = "guests/topic.rs"]
 mod topic;
 
+use atoll::run::End;
+use atoll::testing::Boot;
 use topic::{agree, complete};
 
 mod exits {
@@ -348,4 +350,48 @@ mod nmi {
     fn an_exception_in_its_handler_unblocks_it() {
         agree("nmi", "faults inside");
     }
+}
+
+mod delivery {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("delivery");
+    }
+
+    #[test]
+    fn onto_a_stack_that_the_hypervisor_has_not_backed_yet_it_happens_once() {
+        agree("delivery", "stacks not backed yet");
+    }
+
+    #[test]
+    fn onto_a_stack_that_the_guest_has_not_mapped_it_is_a_page_fault() {
+        agree("delivery", "stacks that are not there");
+    }
+
+    #[test]
+    fn through_a_gate_in_a_page_that_is_not_mapped_it_is_a_page_fault() {
+        agree("delivery", "gates that are not there");
+    }
+
+    #[test]
+    fn through_a_gate_that_is_not_present_it_is_a_fault_with_the_gates_number() {
+        agree("delivery", "absent gates");
+    }
+
+    #[test]
+    fn of_an_exception_that_faults_again_is_a_double_fault() {
+        agree("delivery", "double faults");
+    }
+}
+
+#[test]
+fn a_triple_fault_ends_the_guest_with_status_126_and_a_report() {
+    let booted = Boot::guest("triple").run().unwrap();
+    assert_eq!((booted.status, &booted.ended.end), (126, &End::GuestCrash), "{}", booted.log);
+    assert_eq!(booted.console, "before the fault\n");
+    assert!(booted.log.contains("triple fault"), "{}", booted.log);
+    let direct = Boot::guest("triple").direct().run().unwrap();
+    assert_eq!(direct.console, booted.console, "directly in QEMU");
 }

@@ -111,6 +111,21 @@ fn set_gate(gates: *mut Gates, vector: usize) {
     unsafe { word.wrapping_add(1).write_volatile(stub >> 32) };
 }
 
+/// Makes the guest's own IDT the CPU's again.
+pub fn load_own() {
+    load(IDT.get());
+}
+
+/// Says whether the vector's gate is present.
+pub fn set_present(vector: u8, present: bool) {
+    const PRESENT: u64 = 1 << 47;
+    let word = IDT.get().cast::<u64>().wrapping_add(2 * usize::from(vector));
+    // SAFETY: the table has two words for every vector.
+    let gate = unsafe { word.read_volatile() };
+    // SAFETY: as above.
+    unsafe { word.write_volatile(if present { gate | PRESENT } else { gate & !PRESENT }) };
+}
+
 /// Sets what is called for a vector, instead of ending the run.
 pub fn on(vector: u8, handler: Handler) {
     HANDLERS[usize::from(vector)].store(handler as *mut (), Ordering::Relaxed);
