@@ -4,11 +4,16 @@
 //! bit.
 //!
 //! 1. [`probes`]: the in-tree guest `probes` measures and prints; its lines are read here.
-//! 2. [`run`]: one boot, from a guest to its console.
-//! 3. [`bars`]: what a figure may be at most.
-//! 4. [`report`]: the table, and the JSON file.
+//! 2. [`peer`]: the same guest on KVM, in a Linux that runs nothing else.
+//! 3. [`boot`]: Linux, from its entry to its shell's prompt.
+//! 4. [`run`]: one boot, from a guest to what it printed; [`linux`]: programs and a kernel for it.
+//! 5. [`bars`]: what a figure may be at most.
+//! 6. [`report`]: the table, and the JSON file.
 
 pub mod bars;
+pub mod boot;
+pub mod linux;
+pub mod peer;
 pub mod probes;
 pub mod report;
 pub mod run;

@@ -82,7 +82,8 @@ fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages:
     Ok(built)
 }
 
-fn run(command: &mut Command, what: &str) -> Result<()> {
+/// Runs a build, showing how it goes, and what it said if it fails.
+pub(crate) fn run(command: &mut Command, what: &str) -> Result<()> {
     tracing::debug!(?command, "building");
     let step = Step::begin(format!("Building {what}"));
     let mut child = command

@@ -30,7 +30,7 @@ pub struct Figure {
 pub fn on_atoll(permission: Permission) -> Result<Vec<Figure>> {
     let machine = Machine::parse(MANIFEST_NAME, MANIFEST)?;
     let choice = Choice { name: Some(GUEST.to_owned()), repeatable: true, permission, ..Choice::default() };
-    read(&run::on_atoll(&machine, &choice.find()?, permission, "Measuring exits on Atoll")?)
+    read(&run::on_atoll(&machine, &choice.find()?, permission, "Measuring exits on Atoll")?.console)
 }
 
 /// Takes the figures out of what the guest printed.

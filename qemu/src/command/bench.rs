@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use crate::bench::{Report, probes};
+use crate::bench::{Report, boot, peer, probes};
 use crate::cli::{BenchArgs, Common};
 use crate::error::{Error, Result};
 
@@ -13,7 +13,11 @@ const BROKEN: u8 = 1;
 /// Measures.
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     let permission = common.permission();
-    let report = Report { atoll: probes::on_atoll(permission)?, ..Report::default() };
+    let mut report = Report { atoll: probes::on_atoll(permission)?, ..Report::default() };
+    if !args.quick {
+        report.kvm = peer::on_kvm(permission)?;
+        report.boot = Some(boot::both(permission)?);
+    }
     print!("{report}");
     if let Some(path) = &args.json {
         fs::write(path, report.json()).map_err(Error::file(path))?;

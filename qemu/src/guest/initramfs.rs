@@ -1,10 +1,8 @@
 //! The guest's root: busybox and a script, as a `newc` archive in memory.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use cpio::newc::{Builder, ModeFileType, trailer};
-
+use super::archive::Archive;
 use super::init::{INITTAB, Marks, SCRIPT, SHELL};
 use crate::error::{Error, Result};
 
@@ -22,9 +20,9 @@ const DIRECTORIES: [&str; 9] = ["atoll", "bin", "dev", "etc", "proc", "root", "s
 /// Packs the archive.
 pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
     let busybox_bytes = std::fs::read(busybox).map_err(Error::file(busybox))?;
-    let mut archive = Archive { bytes: Vec::new(), inode: 0 };
+    let mut archive = Archive::default();
     for name in DIRECTORIES {
-        archive.add(name, ModeFileType::Directory, 0o755, b"")?;
+        archive.directory(name)?;
     }
     archive.device("dev/console", 5, 1)?;
     archive.device("dev/null", 1, 3)?;
@@ -44,46 +42,13 @@ pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
             archive.file("atoll/size", 0o644, format!("rows {rows} cols {columns}").as_bytes())?;
         }
     }
-    trailer(archive.bytes).map_err(Error::file("the initramfs"))
-}
-
-struct Archive {
-    bytes: Vec<u8>,
-    inode: u32,
-}
-
-impl Archive {
-    fn next(&mut self, name: &str, kind: ModeFileType, mode: u32) -> Builder {
-        self.inode += 1;
-        Builder::new(name).ino(self.inode).nlink(1).mode(mode).set_mode_file_type(kind)
-    }
-
-    fn add(&mut self, name: &str, kind: ModeFileType, mode: u32, content: &[u8]) -> Result<()> {
-        let builder = self.next(name, kind, mode);
-        self.write(builder, content)
-    }
-
-    fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
-        self.add(name, ModeFileType::Regular, mode, content)
-    }
-
-    fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
-        let builder = self.next(name, ModeFileType::Char, 0o600).rdev_major(major).rdev_minor(minor);
-        self.write(builder, b"")
-    }
-
-    fn write(&mut self, builder: Builder, content: &[u8]) -> Result<()> {
-        let wrong = || Error::file("the initramfs");
-        let length = u32::try_from(content.len()).map_err(|_| Error::missing("a file of the initramfs exceeds 4 GiB"))?;
-        let mut writer = builder.write(&mut self.bytes, length);
-        std::io::copy(&mut Cursor::new(content), &mut writer).map_err(wrong())?;
-        writer.finish().map_err(wrong())?;
-        Ok(())
-    }
+    archive.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn names(archive: &[u8]) -> Vec<(String, Vec<u8>)> {

@@ -22,15 +22,15 @@ global_asm!(
     .balign 4096
 probe_cold_loads:
     .rept 256
-    .balign 16
     mov eax, [rdi]
     ret
+    .balign 16
     .endr
 probe_cold_stores:
     .rept 256
-    .balign 16
     mov [rdi], eax
     ret
+    .balign 16
     .endr
 probe_cold_nothing:
     ret
@@ -83,6 +83,9 @@ fn cold(name: &'static str, code: *const [[u8; STRIDE]; 256]) -> Figure {
         // SAFETY: the code makes one access to the APIC, or none, and returns.
         unsafe { ticks_of!("call rcx", 0, address, 0, TASK_PRIORITY) }
     };
-    let empty = call((&raw const probe_cold_nothing).addr());
+    let nothing = (&raw const probe_cold_nothing).addr();
+    // The first call brings its page in.
+    call(nothing);
+    let empty = call(nothing);
     figure(name, empty, |round| call(code.addr() + round * STRIDE))
 }
