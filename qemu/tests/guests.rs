@@ -395,3 +395,32 @@ fn a_triple_fault_ends_the_guest_with_status_126_and_a_report() {
     let direct = Boot::guest("triple").direct().run().unwrap();
     assert_eq!(direct.console, booted.console, "directly in QEMU");
 }
+
+mod user {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("user");
+    }
+
+    #[test]
+    fn an_interrupt_that_waits_for_cpl_3_comes_before_its_first_instruction() {
+        agree("user", "windows");
+    }
+
+    #[test]
+    fn privileged_instructions_at_cpl_3_are_protection_faults() {
+        agree("user", "privileges");
+    }
+
+    #[test]
+    fn exits_from_cpl_3_obey_its_rights() {
+        agree("user", "exits");
+    }
+
+    #[test]
+    fn devices_that_cpl_3_may_reach_are_reached_with_its_rights() {
+        agree("user", "devices");
+    }
+}

@@ -50,10 +50,13 @@ pub fn at(page: u64) -> u64 {
 /// Maps the window's page `page` to `frame` with the flags given.
 pub fn map(page: u64, frame: u64, flags: u64) {
     unsafe extern "C" {
+        static mut guest_root: Table;
         static mut guest_pointers: Table;
     }
     set(LEAVES.get(), page, frame | flags);
     set(DIRECTORY.get(), 0, LEAVES.get().addr() as u64 | PRESENT | WRITABLE | USER);
+    // What CPL 3 may reach is decided below: the one-to-one mapping's directories have no USER.
+    set(&raw mut guest_root, 0, (&raw mut guest_pointers).addr() as u64 | PRESENT | WRITABLE | USER);
     set(&raw mut guest_pointers, WINDOW >> 30, DIRECTORY.get().addr() as u64 | PRESENT | WRITABLE | USER);
     tlb::flush(VirtAddr::new(at(page)));
 }

@@ -92,6 +92,7 @@ guest_gdt_pointer:
 
     .section .bss.start, "aw", @nobits
     .balign 4096
+    .global guest_root
 guest_root:
     .skip 4096
     .global guest_pointers

@@ -18,6 +18,10 @@ use x86_64::structures::tss::TaskStateSegment;
 use crate::alone::Alone;
 use crate::run;
 
+/// Selector of the data segment of CPL 3.
+pub const USER_DATA: u64 = 0x2b;
+/// Selector of the code segment of CPL 3.
+pub const USER_CODE: u64 = 0x33;
 /// Vectors.
 const VECTORS: usize = 256;
 /// Bytes of a stub.
@@ -79,6 +83,8 @@ pub(crate) fn start() {
     gdt.append(Descriptor::kernel_data_segment());
     // SAFETY: the TSS is static.
     let task = gdt.append(unsafe { Descriptor::tss_segment_unchecked(TSS.get()) });
+    gdt.append(Descriptor::user_data_segment());
+    gdt.append(Descriptor::user_code_segment());
     gdt.load();
     // SAFETY: the selector is of the 64-bit code segment that was just loaded.
     unsafe { CS::set_reg(code) };
