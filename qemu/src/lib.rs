@@ -12,7 +12,7 @@
 //! 7. [`run`]: a boot from start to end, with the [`console`] between guest and user.
 //! 8. [`control`]: the line into a running machine.
 //!
-//! [`bench`] measures all that; [`testing`] does the same for tests.
+//! [`mod@bench`] measures all that; [`testing`] does the same for tests.
 #![forbid(unsafe_code)]
 
 pub mod bare;

@@ -4,7 +4,7 @@
 //! when the one before has been sent, and the next question is taken up only when the one before has been answered. Questions that come
 //! meanwhile wait here, then in the device. What is not understood is answered by `End`.
 //!
-//! - [`line`]: bytes to and from the device.
+//! - [`mod@line`]: bytes to and from the device.
 //! - [`questions`]: questions into queries, records into answers.
 //!
 //! The option `base` is the device's first port (default 0x2f8).

@@ -31,7 +31,7 @@ pub struct Entry {
     pub vault: usize,
 }
 
-/// Runs one activation; called by the entry point that [`image!`] makes.
+/// Runs one activation; called by the entry point that [`image!`](crate::image!) makes.
 ///
 /// # Safety
 /// Only the kernel's registers at the entry point may be passed on: they say what is mapped.
@@ -68,7 +68,7 @@ impl Write for Text {
     }
 }
 
-/// Discards the activation and tells the kernel why; called by the panic handler that [`image!`] makes.
+/// Discards the activation and tells the kernel why; called by the panic handler that [`image!`](crate::image!) makes.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let mut text = Text { bytes: [0; MAIL_BYTES], used: 0 };
     let _ = write!(text, "{}", info.message());

@@ -2,7 +2,7 @@
 //!
 //! - [`state`]: registers and buffers, and which interrupt follows from them.
 //! - [`transmit`] and [`receive`]: the two directions. What is mailed is in [`atoll_protocol::role::console_mail`].
-//! - [`line`]: the interrupt line.
+//! - [`mod@line`]: the interrupt line.
 //!
 //! Characters take no time on their way; only what a driver can rely on is timed (the character time-out). Baud rate and frame format
 //! are kept and otherwise ignored. There are no framing or parity errors and no breaks.
