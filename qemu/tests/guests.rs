@@ -6,7 +6,7 @@ mod topic;
 
 use atoll::run::End;
 use atoll::testing::Boot;
-use topic::{agree, complete};
+use topic::{agree, complete, same_after};
 
 mod exits {
     use super::*;
@@ -422,5 +422,38 @@ mod user {
     #[test]
     fn devices_that_cpl_3_may_reach_are_reached_with_its_rights() {
         agree("user", "devices");
+    }
+}
+
+/// In pages of 4 KiB: there are more faults of the hypervisor's own, and one delivery or one operand meets several.
+mod in_small_pages {
+    use super::*;
+
+    const MMU: &str = "image = \"mmu-npt\"";
+    const SMALL: &str = "image = \"mmu-npt\"\noptions = { pages = \"4K\" }";
+
+    #[test]
+    fn deliveries_are_the_same() {
+        same_after("delivery", MMU, SMALL);
+    }
+
+    #[test]
+    fn windows_are_the_same() {
+        same_after("windows", MMU, SMALL);
+    }
+
+    #[test]
+    fn nmis_are_the_same() {
+        same_after("nmi", MMU, SMALL);
+    }
+
+    #[test]
+    fn strings_are_the_same() {
+        same_after("strings", MMU, SMALL);
+    }
+
+    #[test]
+    fn prefixed_instructions_are_the_same() {
+        same_after("prefixes", MMU, SMALL);
     }
 }

@@ -62,3 +62,10 @@ pub(crate) fn complete(guest: &'static str) {
         assert_eq!((booted.status, &booted.ended.end), (0, &End::PowerOff), "{}", booted.log);
     }
 }
+
+/// The guest prints the same on a machine whose manifest has `to` in place of `from`.
+pub(crate) fn same_after(guest: &'static str, from: &str, to: &str) {
+    let runs = runs(guest);
+    let other = Boot::guest(guest).icount().change(from, to).run().unwrap();
+    assert_eq!(other.console, runs.get().unwrap().atoll.console, "changed (left) and as it was\n{}", other.log);
+}

@@ -26,8 +26,8 @@ pub(crate) fn registers() {
     store(INITIAL_COUNT, 0);
     for pin in [3, 9, 20, 23] {
         store(SELECT, 0x10 + 2 * pin);
-        store(WINDOW, apic::MASKED | 0x40 + pin);
-        equal(format_args!("the I/O APIC's pin {pin}"), load(WINDOW), apic::MASKED | 0x40 + pin);
+        store(WINDOW, apic::MASKED | (0x40 + pin));
+        equal(format_args!("the I/O APIC's pin {pin}"), load(WINDOW), apic::MASKED | (0x40 + pin));
         store(SELECT, 0x11 + 2 * pin);
         store(WINDOW, 0x0f00_0000);
         equal(format_args!("where the I/O APIC's pin {pin} goes"), load(WINDOW), 0x0f00_0000);
