@@ -82,6 +82,22 @@ impl<'k, M: Machine> Check<'k, M> {
                 use Operation::{Load, MmioWrite, MsrWrite, PortWrite, PortWriteString};
                 matches!(operation, PortWrite | MsrWrite | MmioWrite | PortWriteString | Load)
             }),
+            Effect::Forward(forward, bytes) => {
+                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
+                forward_makes_sense(&forward.0, bytes.len())
+            }
+            Effect::Map(mapping) => {
+                self.mapping(&mapping.0)?;
+                self.maps += 1;
+                require(self.state.machine.can_map(self.maps), Reason::Exhausted)
+            }
+            Effect::Resume => {
+                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish | Operation::Load))
+            }
+            Effect::Offer(offer) => {
+                require(self.server.role == RoleKind::Irqchip, Reason::WrongRole)?;
+                require(offer.0.vcpu == 0 && offer.0.kind <= Offer::EXTERNAL && offer.0.nmi <= 1, Reason::BadValue)
+            }
             _ => self.other(effect, earlier),
         }
     }
@@ -99,13 +115,6 @@ impl<'k, M: Machine> Check<'k, M> {
                 self.complete(|operation| {
                     matches!(operation, Operation::MsrRead | Operation::MsrWrite | Operation::Emulate | Operation::Finish)
                 })
-            }
-            Effect::Resume => {
-                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish | Operation::Load))
-            }
-            Effect::Forward(forward, bytes) => {
-                self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
-                forward_makes_sense(&forward.0, bytes.len())
             }
             Effect::NeedRegisters => {
                 let open = self.ticket.ok_or(Reason::WrongTicket)?;
@@ -152,10 +161,6 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(load && !self.state.running, Reason::BadValue)?;
                 require(*vcpu == 0 && state.len() == size_of::<InitialState>(), Reason::BadValue)
             }
-            Effect::Offer(offer) => {
-                require(role == RoleKind::Irqchip, Reason::WrongRole)?;
-                require(offer.0.vcpu == 0 && offer.0.kind <= Offer::EXTERNAL && offer.0.nmi <= 1, Reason::BadValue)
-            }
             Effect::GuestWrite(gpa, bytes) => {
                 require(self.server.grants.guest_write, Reason::NotGranted)?;
                 self.in_memory(gpa.0, bytes.len() as u64)
@@ -175,11 +180,6 @@ impl<'k, M: Machine> Check<'k, M> {
                 let end = copy.0.offset.checked_add(copy.0.length).ok_or(Reason::BadValue)?;
                 require(end <= self.state.machine.bundle_size(), Reason::BadValue)?;
                 self.in_memory(copy.0.gpa, copy.0.length)
-            }
-            Effect::Map(mapping) => {
-                self.mapping(&mapping.0)?;
-                self.maps += 1;
-                require(self.state.machine.can_map(self.maps), Reason::Exhausted)
             }
             Effect::Unmap(mapping) => self.mapping(&mapping.0),
             Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
@@ -227,7 +227,8 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
                 self.supervise(supervise, earlier)
             }
-            Effect::Save(..) | Effect::Leaf(_) | Effect::Value(_) | Effect::Done => Ok(()),
+            // Hot: checked above.
+            _ => Ok(()),
         }
     }
 
@@ -328,22 +329,25 @@ pub(crate) fn require(holds: bool, reason: Reason) -> Result<(), Reason> {
     if holds { Ok(()) } else { Err(reason) }
 }
 
+#[inline(always)]
 fn forward_makes_sense(forward: &Forward, bytes: usize) -> Result<(), Reason> {
     let register = |number: u8| number < 20;
-    let size = matches!(forward.size, 1 | 2 | 4) || (forward.size == 8 && forward.space == Forward::MMIO);
-    let single = forward.count == 1 && bytes == 0;
-    let string = forward.space == Forward::PORT && forward.finish == Forward::RETURN && forward.count > 0;
-    let length = forward.count as usize * usize::from(forward.size);
-    let string = string && length <= STRING_BYTES && (bytes == length || (forward.write == 0 && bytes == 0));
-    let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || register(forward.source) || bytes > 0;
-    let finish = match forward.finish {
-        Forward::LOAD => {
-            forward.write == 0 && register(forward.register) && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1
-        }
-        Forward::STORE => forward.write == 1,
-        Forward::RETURN => true,
+    let mmio = forward.space == Forward::MMIO;
+    let place = mmio || (forward.space == Forward::PORT && forward.address <= 0xffff);
+    let size = matches!(forward.size, 1 | 2 | 4) || (forward.size == 8 && mmio);
+    let amount = (forward.count == 1 && bytes == 0) || string_makes_sense(forward, bytes);
+    let finish = match (forward.write, forward.finish) {
+        (0, Forward::LOAD) => register(forward.register) && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1,
+        (1, Forward::STORE) | (0 | 1, Forward::RETURN) => true,
         _ => false,
     };
-    let space = forward.space == Forward::MMIO || (forward.space == Forward::PORT && forward.address <= 0xffff);
-    require(size && (single || string) && source && finish && space && forward.write <= 1, Reason::BadValue)
+    let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || register(forward.source) || bytes > 0;
+    require(place && size && amount && finish && source, Reason::BadValue)
+}
+
+#[cold]
+fn string_makes_sense(forward: &Forward, bytes: usize) -> bool {
+    let length = forward.count as usize * usize::from(forward.size);
+    let fits = length > 0 && length <= STRING_BYTES && (bytes == length || (forward.write == 0 && bytes == 0));
+    fits && forward.space == Forward::PORT && forward.finish == Forward::RETURN
 }

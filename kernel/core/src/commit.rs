@@ -45,6 +45,10 @@ impl<'a, M: Machine> Visit<'a> for Commit<'_, M> {
             }
             Effect::Value(value) => *step = state.finish_access(*ticket, value.0),
             Effect::Done => *step = state.finish_access(*ticket, 0),
+            Effect::Forward(forward, []) => *step = state.pass_on(*ticket, forward.0),
+            Effect::Map(mapping) => state.machine.map(mapping.0),
+            Effect::Resume => state.resume(*ticket),
+            Effect::Offer(offer) => state.vcpu.events.offer(offer.0),
             _ => state.other(*from, *ticket, effect, step),
         }
         Ok(())
@@ -65,13 +69,9 @@ impl<M: Machine> State<M> {
                 self.vcpu.raise(&exception.0);
                 self.resume(ticket);
             }
-            Effect::Resume => self.resume(ticket),
             Effect::Forward(forward, bytes) => {
                 self.keep_string(bytes);
-                if let Some(open) = self.tickets.get_mut(ticket) {
-                    open.forward = forward.0;
-                    *step = Step::Forward;
-                }
+                *step = self.pass_on(ticket, forward.0);
             }
             Effect::Defer(until) => {
                 if let Some(open) = self.tickets.get_mut(ticket) {
@@ -92,11 +92,9 @@ impl<M: Machine> State<M> {
                     self.vcpu.initialise(&state);
                 }
             }
-            Effect::Offer(offer) => self.vcpu.events.offer(offer.0),
             Effect::GuestWrite(gpa, bytes) => self.machine.guest_write(gpa.0, bytes),
             Effect::GuestCas(cas) => self.machine.guest_swap(cas.0),
             Effect::GuestCopy(copy) => self.machine.guest_copy(copy.0.gpa, copy.0.offset, copy.0.length),
-            Effect::Map(mapping) => self.machine.map(mapping.0),
             Effect::Unmap(mapping) => {
                 self.machine.unmap(mapping.0);
                 self.vcpu.vmcb.control.tlb_control = 1;
@@ -134,8 +132,18 @@ impl<M: Machine> State<M> {
                 }
             }
             Effect::Supervise(supervise) => self.carry_out(supervise),
-            Effect::NeedRegisters | Effect::Save(..) | Effect::Leaf(_) | Effect::Value(_) | Effect::Done => {}
+            // Hot: done above; or nothing to do.
+            _ => {}
         }
+    }
+
+    /// The ticket becomes a device access.
+    #[inline(always)]
+    fn pass_on(&mut self, ticket: TicketId, forward: Forward) -> Step {
+        if let Some(open) = self.tickets.get_mut(ticket) {
+            open.forward = forward;
+        }
+        Step::Forward
     }
 
     /// The exit's own instruction is done.
