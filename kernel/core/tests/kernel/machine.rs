@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 
-use atoll_core::machine::{Machine, Outcome, Pages};
+use atoll_core::machine::{Machine, Outcome, Pages, Place};
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
@@ -29,8 +30,8 @@ const TABLES: u64 = 3;
 pub(crate) trait Servers {
     /// Handles one message; the answer goes into its page. Time passes as the servers say.
     fn activate(&mut self, to: ServerId, message: &[u8], answer: &mut [u8], clock: &mut u64) -> Outcome;
-    /// A line of the kernel's log.
-    fn log(&mut self, line: fmt::Arguments<'_>);
+    /// A line of the kernel's log; whether the machine is untouched since the last activation.
+    fn log(&mut self, line: fmt::Arguments<'_>, untouched: bool);
 }
 
 /// Something that the kernel did to the machine.
@@ -101,9 +102,11 @@ pub(crate) struct Simulated<S> {
     pub(crate) events: bool,
     /// The deadline of the last activation.
     pub(crate) deadline: Ticks,
-    /// Whether a compare-and-swap of the last activation found another value.
-    pub(crate) conflict: Cell<bool>,
+    /// Set when a compare-and-swap finds another value.
+    pub(crate) conflict: Rc<Cell<bool>>,
     activations: u8,
+    /// How long the journal was at the last activation.
+    activated: usize,
 }
 
 impl<S> Simulated<S> {
@@ -120,8 +123,9 @@ impl<S> Simulated<S> {
             armed: Ticks(u64::MAX),
             events: false,
             deadline: Ticks(0),
-            conflict: Cell::new(false),
+            conflict: Rc::default(),
             activations: 0,
+            activated: 0,
         }
     }
 
@@ -148,7 +152,7 @@ impl<S: Servers> Machine for Simulated<S> {
     fn activate(&mut self, pages: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
         let id = usize::from(server.0);
         self.activations = self.activations.wrapping_add(1);
-        self.conflict.set(false);
+        self.activated = self.journal.len();
         self.deadline = deadline;
         // A server that runs leaves its traces all over its working copy; what it does not save must never show.
         self.vaults[id].working.fill(self.activations);
@@ -205,9 +209,12 @@ impl<S: Servers> Machine for Simulated<S> {
         self.memory.read(gpa, into)
     }
 
-    fn guest_u64(&self, gpa: Gpa) -> u64 {
-        let mut bytes = [0; 8];
-        if self.memory.read(gpa, &mut bytes) { u64::from_le_bytes(bytes) } else { u64::MAX }
+    fn guest_place(&self, gpa: Gpa) -> Option<Place> {
+        self.memory.read(gpa, &mut [0; 8]).then_some(Place(gpa.0))
+    }
+
+    fn guest_peek(&self, place: Place) -> u64 {
+        self.memory.number(Gpa(place.0), 8)
     }
 
     fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]) {
@@ -313,7 +320,7 @@ impl<S: Servers> Machine for Simulated<S> {
     }
 
     fn log(&mut self, line: fmt::Arguments<'_>) {
-        self.servers.log(line);
+        self.servers.log(line, self.journal.len() == self.activated);
     }
 
     fn log_registers(&mut self) {}

@@ -11,6 +11,7 @@ mod world;
 mod emulation;
 mod entry;
 mod mail;
+mod random;
 mod rejection;
 mod rights;
 mod supervision;

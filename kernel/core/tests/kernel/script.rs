@@ -124,7 +124,7 @@ impl Servers for Scripted {
         Outcome::Answer(bytes.len() as u64)
     }
 
-    fn log(&mut self, line: fmt::Arguments<'_>) {
+    fn log(&mut self, line: fmt::Arguments<'_>, _: bool) {
         self.log.push(line.to_string());
     }
 }

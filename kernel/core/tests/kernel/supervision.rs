@@ -4,6 +4,7 @@ use atoll_core::Kernel;
 use atoll_core::machine::Outcome;
 use atoll_core::run::Turn;
 use atoll_core::server::Standing;
+use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
@@ -69,7 +70,7 @@ fn servers_with_senseless_limits_are_refused() {
     for effect in [
         create(0),
         create(CPUID.0),
-        create(24),
+        create(SERVERS as u8),
         create(255),
         Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another"),
         Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte"),
@@ -161,7 +162,7 @@ fn rights_that_do_not_exist_are_refused() {
         Grant::HostIrq(HostIrq(255)),
         Grant::Line(LineId(24)),
         Grant::Line(LineId(255)),
-        Grant::Mail(ServerId(24), 1),
+        Grant::Mail(ServerId(SERVERS as u8), 1),
     ] {
         refused(&[Supervise::Grant(CPUID, grant)], "BadValue");
     }

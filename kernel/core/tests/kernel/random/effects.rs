@@ -17,9 +17,39 @@ use crate::script::{initial, push};
 
 /// Kinds of effects, by their tag.
 pub(crate) const KINDS: [&str; 33] = [
-    "Save", "Leaf", "Value", "Done", "Data", "Exception", "Resume", "Forward", "NeedRegisters", "Defer", "Reply", "Register",
-    "System", "Initial", "Offer", "GuestWrite", "GuestCas", "GuestCopy", "Map", "Unmap", "Line", "Arm", "Disarm", "PortOut",
-    "PortIn", "Fill", "Drain", "Mail", "Request", "Log", "Query", "Stop", "Supervise",
+    "Save",
+    "Leaf",
+    "Value",
+    "Done",
+    "Data",
+    "Exception",
+    "Resume",
+    "Forward",
+    "NeedRegisters",
+    "Defer",
+    "Reply",
+    "Register",
+    "System",
+    "Initial",
+    "Offer",
+    "GuestWrite",
+    "GuestCas",
+    "GuestCopy",
+    "Map",
+    "Unmap",
+    "Line",
+    "Arm",
+    "Disarm",
+    "PortOut",
+    "PortIn",
+    "Fill",
+    "Drain",
+    "Mail",
+    "Request",
+    "Log",
+    "Query",
+    "Stop",
+    "Supervise",
 ];
 /// Kinds of the supervisor's own effects, by their tag.
 pub(crate) const SUPERVISES: [&str; 10] =
@@ -81,7 +111,10 @@ pub(crate) fn effect(answer: &mut Vec<u8>, kind: usize, sound: bool, scene: &Sce
             let size = if sound { dice.pick(&[1, 2, 4, 8]) } else { dice.below(10) };
             // What is there is mostly still 0.
             let old = if dice.one_in(4) { dice.any() } else { 0 };
-            push(answer, &Effect::GuestCas(Fixed(GuestCas { gpa: gpa(sound, size.max(1), dice), old, new: dice.below(2), size })));
+            push(
+                answer,
+                &Effect::GuestCas(Fixed(GuestCas { gpa: gpa(sound, size.max(1), dice), old, new: dice.below(2), size })),
+            );
         }
         "GuestCopy" => {
             let offset = if sound { dice.below(BUNDLE / 2) } else { dice.edge() };
@@ -116,7 +149,8 @@ pub(crate) fn effect(answer: &mut Vec<u8>, kind: usize, sound: bool, scene: &Sce
         }
         "Log" => push(answer, &Effect::Log("all is well")),
         "Query" => {
-            let query = dice.pick(&[Query::Machine, Query::Exit(2), Query::Exit(200), Query::Server(MSR), Query::Server(ServerId(77))]);
+            let query =
+                dice.pick(&[Query::Machine, Query::Exit(2), Query::Exit(200), Query::Server(MSR), Query::Server(ServerId(77))]);
             push(answer, &Effect::Query(query));
         }
         "Stop" => {
@@ -158,7 +192,12 @@ fn port(sound: bool, scene: &Scene<'_>, dice: &mut Dice) -> u16 {
 }
 
 fn fifo(sound: bool, scene: &Scene<'_>, dice: &mut Dice) -> Fifo {
-    Fifo { status: port(sound, scene, dice), mask: 0x20, data: port(sound, scene, dice), burst: if sound { 4 } else { dice.below(3) as u8 } }
+    Fifo {
+        status: port(sound, scene, dice),
+        mask: 0x20,
+        data: port(sound, scene, dice),
+        burst: if sound { 4 } else { dice.below(3) as u8 },
+    }
 }
 
 fn receiver(sound: bool, scene: &Scene<'_>, dice: &mut Dice) -> ServerId {
@@ -203,7 +242,8 @@ fn forward(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
     if dice.one_in(3) {
         let count = 1 + dice.below(20) as u32;
         let address = u64::from(dice.pick(&[COM1, 0x40, 0x1234, 0x20]));
-        forward = Forward { address, space: Forward::PORT, size: dice.pick(&[1, 2, 4]), count, finish: Forward::RETURN, ..forward };
+        forward =
+            Forward { address, space: Forward::PORT, size: dice.pick(&[1, 2, 4]), count, finish: Forward::RETURN, ..forward };
         if write != 0 {
             bytes = vec![0x41; count as usize * usize::from(forward.size)];
         }
@@ -242,7 +282,7 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
             let route = match dice.below(4) {
                 0 => Route::Ports(first as u16, first.wrapping_add(3) as u16),
                 1 => Route::Msrs(first as u32, first as u32),
-                2 => Route::Memory(0xd000_0000 + first, 0xd000_0000_u64.wrapping_add(first)),
+                2 => Route::Memory(first, first.saturating_add(0xfff)),
                 _ => dice.pick(&[Route::Cpuid, Route::Lines, Route::Mmu]),
             };
             Supervise::Route(id, route)
