@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::prctl::set_thp_disable;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::tcdrain;
+use nix::sys::utsname::uname;
 
 /// Where the modules are, in the order of their names, which is the order in which they need each other.
 const MODULES: &str = "/modules";
@@ -25,6 +26,11 @@ pub(crate) fn set_up() -> Result<(), Box<dyn Error>> {
     // With large pages a whole 2 MiB would be mapped at the first touch.
     set_thp_disable(true)?;
     Ok(())
+}
+
+/// The release of the Linux that this runs on.
+pub(crate) fn release() -> Result<String, Box<dyn Error>> {
+    Ok(uname()?.release().to_string_lossy().into_owned())
 }
 
 /// Ends the machine, after what was printed has been sent.

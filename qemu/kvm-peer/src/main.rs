@@ -35,6 +35,7 @@ fn main() {
 
 fn measure() -> Result<(), Box<dyn Error>> {
     host::set_up()?;
+    println!("kernel {}", host::release()?);
     let image = image::Image::read(GUEST)?;
     let console = console::Console::start()?;
     machine::run(&image, uart::Uart::new(console))

@@ -17,11 +17,14 @@ const MEMORY_MIB: u64 = 512;
 /// The kernel's own random choices are switched off, and it says nothing that does not matter.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 nokaslr quiet";
 
-/// Measures on KVM.
+/// What the peer prints before the release of the Linux that it runs on.
+const KERNEL: &str = "kernel ";
+
+/// Measures on KVM; gives the kernel's release as well.
 ///
 /// `mail` is something else there: half of what a line takes more than a character, since a line is passed to a process and its word
 /// waited for, which makes two hops.
-pub fn on_kvm(permission: Permission) -> Result<Vec<Figure>> {
+pub fn on_kvm(permission: Permission) -> Result<(String, Vec<Figure>)> {
     let kernel = KvmKernel::find(permission.offline)?;
     let (_, guest) = intree::build(probes::GUEST, &Toolchain::find(permission)?)?;
     let mut root = Archive::default();
@@ -45,5 +48,6 @@ pub fn on_kvm(permission: Permission) -> Result<Vec<Figure>> {
         figures.retain(|figure| figure.name != hop.name);
         figures.push(hop);
     }
-    Ok(figures)
+    let kernel = booted.console.lines().find_map(|line| line.trim().strip_prefix(KERNEL)).unwrap_or("of an unknown release");
+    Ok((kernel.to_owned(), figures))
 }

@@ -14,6 +14,8 @@ pub struct Report {
     pub kvm: Vec<Figure>,
     /// A boot of Linux.
     pub boot: Option<Boot>,
+    /// What a reader of the table has to know: a line each.
+    pub notes: Vec<String>,
 }
 
 /// Instructions from a kernel's entry to its shell's prompt.
@@ -67,29 +69,30 @@ impl Report {
 impl Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ratio = |atoll: u64, other: u64| format!("{:.2}", atoll as f64 / other.max(1) as f64);
-        writeln!(formatter, "{:<16} {:>26} {:>8} {:>26} {:>8}", "", "Atoll", "at most", "KVM", "ratio")?;
+        row(formatter, ["", "Atoll", "at most", "KVM", "ratio"])?;
         for figure in &self.atoll {
             let bar = bars::of(&figure.name).map_or_else(String::new, grouped);
             let (kvm, ratio) = match self.on_kvm(&figure.name) {
                 Some(kvm) => (spread(kvm), ratio(figure.median, kvm.median)),
                 None => ("-".to_owned(), "-".to_owned()),
             };
-            writeln!(formatter, "{:<16} {:>26} {bar:>8} {kvm:>26} {ratio:>8}", figure.name, spread(figure))?;
+            row(formatter, [&figure.name, &spread(figure), &bar, &kvm, &ratio])?;
         }
         if let Some(Boot { atoll, bare }) = self.boot {
             let bar = format!("{:.1} x", bars::BOOT_HUNDREDTHS as f64 / 100.0);
-            writeln!(formatter, "\n{:<16} {:>26} {:>8} {:>26} {:>8}", "", "Atoll", "at most", "QEMU alone", "ratio")?;
-            writeln!(
-                formatter,
-                "{:<16} {:>26} {bar:>8} {:>26} {:>8}",
-                "boot",
-                grouped(atoll),
-                grouped(bare),
-                ratio(atoll, bare)
-            )?;
+            writeln!(formatter)?;
+            row(formatter, ["", "Atoll", "at most", "QEMU alone", "ratio"])?;
+            row(formatter, ["boot", &grouped(atoll), &bar, &grouped(bare), &ratio(atoll, bare)])?;
+        }
+        if !self.notes.is_empty() {
+            writeln!(formatter, "\n{}", self.notes.join("\n"))?;
         }
         Ok(())
     }
+}
+
+fn row(formatter: &mut fmt::Formatter<'_>, [name, atoll, bar, other, ratio]: [&str; 5]) -> fmt::Result {
+    writeln!(formatter, "{name:<16} {atoll:>26} {bar:>8} {other:>26} {ratio:>8}")
 }
 
 /// The median, and in brackets the least and the most.
@@ -137,6 +140,7 @@ mod tests {
             atoll: vec![figure("cpuid", 5), figure("out", 6)],
             kvm: vec![figure("cpuid", 10)],
             boot: Some(Boot { atoll: 3, bare: 2 }),
+            notes: Vec::new(),
         };
         let expected = "{\"probes\":[\n{\"name\":\"cpuid\",\"atoll\":5,\"kvm\":10},\n{\"name\":\"out\",\"atoll\":6,\"kvm\":null},\n\
                         {\"name\":\"boot\",\"atoll\":3,\"bare\":2}\n]}\n";
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_a_ratio_where_both_were_measured() {
-        let report = Report { atoll: vec![figure("cpuid", 1_000)], kvm: vec![figure("cpuid", 4_000)], boot: None };
+        let report = Report { atoll: vec![figure("cpuid", 1_000)], kvm: vec![figure("cpuid", 4_000)], ..Report::default() };
         let table = report.to_string();
         let line = table.lines().nth(1).unwrap();
         assert_eq!(

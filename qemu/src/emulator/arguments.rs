@@ -9,6 +9,8 @@ const OVERHEAD_MIB: u64 = 96;
 const LOW_MOST_MIB: u64 = 2816;
 /// ...and this much below.
 const LOW_MIB: u64 = 2048;
+/// The CPU that is emulated, with what Atoll needs of it.
+pub const CPU: &str = "max,+svm,+npt";
 /// Port of the device that ends QEMU with a status.
 const EXIT_PORT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 
@@ -62,7 +64,8 @@ impl Arguments {
     pub fn to_vec(&self) -> Vec<OsString> {
         let mut line = Line(Vec::new());
         line.words("-nodefaults -no-user-config -display none -monitor none -no-reboot -accel tcg");
-        line.words("-cpu max,+svm,+npt -machine q35,smm=off");
+        line.option("-cpu", CPU);
+        line.words("-machine q35,smm=off");
         line.option("-m", format!("{}M", self.memory_mib));
         line.words("-chardev stdio,id=console,signal=off -serial chardev:console");
         if self.icount {
