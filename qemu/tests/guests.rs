@@ -425,6 +425,35 @@ mod user {
     }
 }
 
+mod compatible {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("compatible");
+    }
+
+    #[test]
+    fn exits_of_32_bit_code_are_skipped_by_its_encodings() {
+        agree("compatible", "exits");
+    }
+
+    #[test]
+    fn devices_are_reached_by_32_bit_instructions() {
+        agree("compatible", "devices");
+    }
+
+    #[test]
+    fn string_io_has_addresses_of_16_and_32_bits() {
+        agree("compatible", "strings");
+    }
+
+    #[test]
+    fn windows_open_in_32_bit_code() {
+        agree("compatible", "windows");
+    }
+}
+
 /// In pages of 4 KiB: there are more faults of the hypervisor's own, and one delivery or one operand meets several.
 mod in_small_pages {
     use super::*;

@@ -6,7 +6,7 @@ use core::arch::naked_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::alone::Alone;
-use crate::traps::Frame;
+use crate::traps::{COMPATIBLE_CODE, Frame};
 
 /// Numbers of general registers.
 pub mod register {
@@ -29,6 +29,8 @@ pub mod register {
 }
 use register::RSP;
 
+/// Selector of the code segment of 64 bits.
+const CODE: u64 = 0x08;
 /// RFLAGS: the bit that is always set.
 const FLAGS: u64 = 2;
 /// RFLAGS: interrupts on.
@@ -62,6 +64,18 @@ macro_rules! code {
     }};
 }
 
+/// The same for 32 bits.
+#[macro_export]
+macro_rules! code32 {
+    ($($line:expr),+ $(,)?) => {{
+        #[unsafe(naked)]
+        extern "C" fn code() {
+            core::arch::naked_asm!(".code32", $($line,)+ "int3", ".code64")
+        }
+        $crate::run::Code(code as *const () as u64)
+    }};
+}
+
 /// A run to be.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -69,6 +83,7 @@ pub struct Run {
     general: [u64; 16],
     rflags: u64,
     rip: u64,
+    cs: u64,
 }
 
 /// How it ended.
@@ -129,7 +144,14 @@ impl Run {
     pub fn new(code: Code) -> Self {
         let mut general = [0; 16];
         general[RSP] = STACK.get().addr() as u64 + size_of::<Stack>() as u64;
-        Self { general, rflags: FLAGS, rip: code.0 }
+        Self { general, rflags: FLAGS, rip: code.0, cs: CODE }
+    }
+
+    /// Runs the code in 32 bits.
+    #[must_use]
+    pub fn compatible(mut self) -> Self {
+        self.cs = COMPATIBLE_CODE;
+        self
     }
 
     /// Sets a register.
@@ -192,7 +214,7 @@ unsafe extern "C" fn enter(run: *const Run) {
         "push 0x10",
         "push [rdi + 32]",
         "push [rdi + 128]",
-        "push 0x08",
+        "push [rdi + 144]",
         "push [rdi + 136]",
         "mov rax, [rdi]",
         "mov rcx, [rdi + 8]",

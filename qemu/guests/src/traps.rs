@@ -22,6 +22,10 @@ use crate::run;
 pub const USER_DATA: u64 = 0x2b;
 /// Selector of the code segment of CPL 3.
 pub const USER_CODE: u64 = 0x33;
+/// Selector of the code segment of 32 bits.
+pub const COMPATIBLE_CODE: u64 = 0x38;
+/// Its descriptor: present, readable, flat (APM vol. 2 §4.8.1).
+const CODE_32_BITS: u64 = 0x00cf_9b00_0000_ffff;
 /// Vectors.
 const VECTORS: usize = 256;
 /// Bytes of a stub.
@@ -85,6 +89,7 @@ pub(crate) fn start() {
     let task = gdt.append(unsafe { Descriptor::tss_segment_unchecked(TSS.get()) });
     gdt.append(Descriptor::user_data_segment());
     gdt.append(Descriptor::user_code_segment());
+    gdt.append(Descriptor::UserSegment(CODE_32_BITS));
     gdt.load();
     // SAFETY: the selector is of the 64-bit code segment that was just loaded.
     unsafe { CS::set_reg(code) };
