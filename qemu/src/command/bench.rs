@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Status where a bar is broken: neither the guest's nor the tool's failure.
 const BROKEN: u8 = 1;
 
+const MAIL: &str = "mail: one hop between two servers; on KVM half a round trip between two processes.";
+const BOOT: &str = "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
+
 /// Measures.
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     let permission = common.permission();
@@ -20,11 +23,9 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     if !args.quick {
         let (kernel, figures) = peer::on_kvm(permission)?;
         report.kvm = figures;
-        report
-            .notes
-            .push(format!("KVM: that of Linux {kernel}, with its mitigations; mail is half a round trip between two processes."));
+        report.notes.push(format!("KVM: that of Linux {kernel}, with its mitigations. {MAIL}"));
         report.boot = Some(boot::both(permission)?);
-        report.notes.push("boot: from the kernel's entry to the shell's prompt; alone, Linux measures its timers for 0.2 G, and on Atoll it is told.".to_owned());
+        report.notes.push(BOOT.to_owned());
     }
     print!("{report}");
     if let Some(path) = &args.json {
