@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 const BROKEN: u8 = 1;
 
 const MAIL: &str = "mail: one hop between two servers; on KVM half a round trip between two processes.";
-const BOOT: &str = "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
+const BOOT: &str =
+    "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
 
 /// Measures.
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
