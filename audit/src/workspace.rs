@@ -49,10 +49,12 @@ struct Dependency {
 impl Workspace {
     /// The workspace that this crate belongs to.
     pub(crate) fn of_this_crate() -> Result<Self, Error> {
+        // At run time: a target directory that two clones share may hold the program that the other one built.
+        let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let output = Command::new(env!("CARGO"))
             // The workspace's own manifest: seen from a member's, that member is the only default one.
             .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+            .arg(Path::new(&here).join("../Cargo.toml"))
             .output()
             .map_err(|error| Error::Program { program: "cargo metadata", why: error.to_string() })?;
         if !output.status.success() {
