@@ -112,7 +112,7 @@ fn memory_outside_the_guest_is_out_of_reach() {
         Effect::GuestWrite(Fixed(Gpa(u64::MAX)), b"xy"),
         Effect::GuestCas(Fixed(cas(MEMORY, 8))),
         Effect::Map(Fixed(page(MEMORY))),
-        Effect::Unmap(Fixed(page(u64::MAX & !0xfff))),
+        Effect::Unmap(Fixed(page(!0xfff))),
         Effect::Map(Fixed(Mapping { gpa: Gpa(MEMORY), size: Mapping::LARGE, access: 1 })),
     ] {
         emulator(effect, Reason::OutsideMemory);

@@ -92,7 +92,7 @@ fn segments_outside_the_image_or_the_bundle_are_refused() {
         Segment { address: IMAGE + 1, ..TEXT },
         Segment { address: IMAGE - 0x1000, ..TEXT },
         Segment { address: IMAGE_END, ..TEXT },
-        Segment { address: u64::MAX & !0xfff, ..TEXT },
+        Segment { address: !0xfff, ..TEXT },
         Segment { memory: u64::MAX, ..TEXT },
         Segment { memory: 0, file: 0, ..TEXT },
         Segment { file: 0x1001, ..TEXT },
