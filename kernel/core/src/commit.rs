@@ -31,7 +31,7 @@ impl<'a, M: Machine> Visit<'a> for Commit<'_, M> {
     type Stop = ();
 
     #[inline(always)]
-    fn visit(&mut self, effect: &Effect<'a>, _: &'a [u8]) -> Result<(), ()> {
+    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), ()> {
         let Commit { state, from, ticket, step } = self;
         match effect {
             Effect::Save(first, count) => state.machine.commit_vault(*from, *first, *count),
@@ -127,7 +127,10 @@ impl<M: Machine> State<M> {
                 if from == SUPERVISOR {
                     self.running = false;
                 } else {
-                    self.tickets.close(ticket);
+                    // An exit needs no end any more; whoever asks by mail still waits for its reply.
+                    if self.tickets.get(ticket).is_some_and(|open| open.operation != Operation::Mail) {
+                        self.tickets.close(ticket);
+                    }
                     self.stop(*why);
                 }
             }

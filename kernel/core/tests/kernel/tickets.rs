@@ -5,11 +5,12 @@ use atoll_core::vcpu::Stand;
 use atoll_protocol::effect::{Effect, Offer};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::{Body, Leaf};
+use atoll_protocol::layout::IMAGE;
+use atoll_protocol::message::{Body, Leaf, Stop};
 use atoll_protocol::units::{TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 
-use crate::cast::{COM1, CONSOLE, CPUID, HYPERCALL, MSR, SERIAL, SUPERVISOR};
+use crate::cast::{COM1, CONSOLE, CPUID, HYPERCALL, MSR, POWER, SERIAL, SUPERVISOR};
 use crate::exits::Exit;
 use crate::machine::TSC_KHZ;
 use crate::script::{ENTRY, LEAF, READ, REPLY};
@@ -131,7 +132,7 @@ fn completing_without_a_ticket_is_a_fault() {
 /// The supervisor asks the console something, at its next message.
 fn ask(world: &mut World) {
     world.on(SUPERVISOR, &[Effect::Request(CONSOLE, 77, b"how are you?")]);
-    world.kernel.state.start_first(SUPERVISOR, atoll_protocol::layout::IMAGE);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
 }
 
 /// What the supervisor was answered, if it was.
@@ -215,6 +216,20 @@ fn a_request_is_given_up_when_its_holder_is_faulted() {
     let given_up = given_up.iter().any(|bytes| matches!(crate::script::message(bytes).body, Body::Answered(77, None)));
     assert!(given_up);
     assert_eq!(world.waiting(), []);
+}
+
+#[test]
+fn a_server_that_stops_the_machine_while_it_is_asked_still_replies() {
+    let mut world = World::booted();
+    world.on(POWER, &[Effect::Defer(Fixed(Ticks(world.kernel.state.machine.clock + 5000))), Effect::Stop(Stop::PowerOff)]);
+    world.on(SUPERVISOR, &[Effect::Request(POWER, 77, b"switch off")]);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.pass();
+    assert_eq!(world.kernel.state.stopped(), Some(Stop::PowerOff));
+    assert_eq!(world.waiting(), [(Operation::Mail, POWER)]);
+    world.until(world.kernel.state.machine.clock + 5000);
+    world.pass();
+    assert_eq!(answered(&mut world), Some((77, None)));
 }
 
 #[test]
