@@ -71,7 +71,7 @@ pub struct ServerSpec<'m> {
 }
 
 /// Values that stand back to back in `bytes`; ends at the first that does not decode.
-pub fn items<'m, T: Deserialize<'m>>(mut bytes: &'m [u8]) -> impl Iterator<Item = T> {
+pub fn items<'m, T: Deserialize<'m>>(mut bytes: &'m [u8]) -> impl Iterator<Item = T> + Clone {
     core::iter::from_fn(move || {
         let (item, rest) = postcard::take_from_bytes(bytes).ok()?;
         bytes = rest;

@@ -206,17 +206,17 @@ impl<'a> Effect<'a> {
 pub trait Visit<'a> {
     /// Why to stop.
     type Stop;
-    /// Takes the next effect; `before` is the answer up to it.
+    /// Takes the next effect.
     ///
     /// # Errors
     /// The visitor wants no more.
-    fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), Self::Stop>;
+    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), Self::Stop>;
     /// The next effect does not decode.
     fn malformed(&mut self) -> Self::Stop;
 }
 
-/// The effects of the front part of an answer that has been visited so far.
-pub fn effects(bytes: &[u8]) -> impl Iterator<Item = Effect<'_>> {
+/// The effects of an answer, one by one, for whoever looks back at it; ends at the first that does not decode.
+pub fn effects(bytes: &[u8]) -> impl Iterator<Item = Effect<'_>> + Clone {
     crate::manifest::items(bytes)
 }
 
@@ -228,42 +228,41 @@ pub fn effects(bytes: &[u8]) -> impl Iterator<Item = Effect<'_>> {
 pub fn visit<'a, V: Visit<'a>>(answer: &'a [u8], visitor: &mut V) -> Result<(), V::Stop> {
     let mut left = answer;
     while let Some((tag, rest)) = left.split_first() {
-        let before = answer.get(..answer.len() - left.len()).unwrap_or(&[]);
         macro_rules! show {
             ($variant:ident) => {
                 match take(rest) {
                     Some((block, rest)) => {
-                        visitor.visit(&Effect::$variant(block), before)?;
+                        visitor.visit(&Effect::$variant(block))?;
                         rest
                     }
-                    None => visit_any(left, before, visitor)?,
+                    None => visit_any(left, visitor)?,
                 }
             };
         }
         left = match *tag {
             tag::SAVE => match rest.split_first_chunk() {
                 Some(([first @ 0..128, count @ 0..128], rest)) => {
-                    visitor.visit(&Effect::Save(u16::from(*first), u16::from(*count)), before)?;
+                    visitor.visit(&Effect::Save(u16::from(*first), u16::from(*count)))?;
                     rest
                 }
-                _ => visit_any(left, before, visitor)?,
+                _ => visit_any(left, visitor)?,
             },
             tag::LEAF => show!(Leaf),
             tag::VALUE => show!(Value),
             tag::DONE => {
-                visitor.visit(&Effect::Done, before)?;
+                visitor.visit(&Effect::Done)?;
                 rest
             }
             tag::FORWARD => match take(rest) {
                 Some((block, [0, rest @ ..])) => {
-                    visitor.visit(&Effect::Forward(block, &[]), before)?;
+                    visitor.visit(&Effect::Forward(block, &[]))?;
                     rest
                 }
-                _ => visit_any(left, before, visitor)?,
+                _ => visit_any(left, visitor)?,
             },
             tag::OFFER => show!(Offer),
             tag::MAP => show!(Map),
-            _ => visit_any(left, before, visitor)?,
+            _ => visit_any(left, visitor)?,
         };
     }
     Ok(())
@@ -271,10 +270,10 @@ pub fn visit<'a, V: Visit<'a>>(answer: &'a [u8], visitor: &mut V) -> Result<(), 
 
 #[cold]
 #[inline(never)]
-fn visit_any<'a, V: Visit<'a>>(left: &'a [u8], before: &'a [u8], visitor: &mut V) -> Result<&'a [u8], V::Stop> {
+fn visit_any<'a, V: Visit<'a>>(left: &'a [u8], visitor: &mut V) -> Result<&'a [u8], V::Stop> {
     match Effect::take(left) {
         Ok((effect, rest)) => {
-            visitor.visit(&effect, before)?;
+            visitor.visit(&effect)?;
             Ok(rest)
         }
         Err(_) => Err(visitor.malformed()),

@@ -34,6 +34,7 @@ pub enum Verdict {
 pub struct Check<'k, M> {
     pub(crate) state: &'k State<M>,
     pub(crate) me: ServerId,
+    answer: &'k [u8],
     server: &'k Server,
     ticket: Option<&'k Ticket>,
     /// Whether an effect has completed the ticket, or passed it on.
@@ -46,15 +47,16 @@ pub struct Check<'k, M> {
 }
 
 impl<'k, M: Machine> Check<'k, M> {
-    /// Begins the check of an answer by `me` to a message with `ticket` (0 for none).
+    /// Begins the check of `answer` by `me` to a message with `ticket` (0 for none).
     #[inline(always)]
-    pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId) -> Self {
+    pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId, answer: &'k [u8]) -> Self {
         // The caller has just activated it, so the number is one.
         let server = state.server(me).unwrap_or(&state.servers[0]);
         let ticket = if ticket.0 == 0 { None } else { state.tickets.get(ticket).filter(|ticket| ticket.holder == me) };
         Check {
             state,
             me,
+            answer,
             server,
             ticket,
             closed: false,
@@ -67,7 +69,7 @@ impl<'k, M: Machine> Check<'k, M> {
     }
 
     #[inline(always)]
-    fn effect(&mut self, effect: &Effect<'_>, earlier: &[u8]) -> Result<(), Reason> {
+    fn effect(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
         match effect {
             Effect::Save(first, count) => {
                 let end = u32::from(*first) + u32::from(*count);
@@ -98,12 +100,12 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(self.server.role == RoleKind::Irqchip, Reason::WrongRole)?;
                 require(offer.0.vcpu == 0 && offer.0.kind <= Offer::EXTERNAL && offer.0.nmi <= 1, Reason::BadValue)
             }
-            _ => self.other(effect, earlier),
+            _ => self.other(effect),
         }
     }
 
     #[inline(never)]
-    fn other(&mut self, effect: &Effect<'_>, earlier: &[u8]) -> Result<(), Reason> {
+    fn other(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
         let role = self.server.role;
         require(self.verdict != Verdict::NeedRegisters, Reason::WrongNeed)?;
         match effect {
@@ -118,7 +120,7 @@ impl<'k, M: Machine> Check<'k, M> {
             }
             Effect::NeedRegisters => {
                 let open = self.ticket.ok_or(Reason::WrongTicket)?;
-                let alone = effects(earlier).all(|effect| matches!(effect, Effect::Save(..)));
+                let alone = self.earlier().all(|effect| matches!(effect, Effect::Save(..)));
                 require(open.operation == Operation::Emulate && !open.asked && alone && !self.closed, Reason::WrongNeed)?;
                 self.closed = true;
                 self.verdict = Verdict::NeedRegisters;
@@ -133,7 +135,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 let open = self.state.tickets.get(*ticket).filter(|open| open.holder == self.me);
                 let open = open.ok_or(Reason::WrongTicket)?;
                 require(open.operation == Operation::Mail, Reason::WrongReply)?;
-                let again = effects(earlier).any(|effect| matches!(effect, Effect::Reply(other, _) if other == *ticket));
+                let again = self.earlier().any(|effect| matches!(effect, Effect::Reply(other, _) if other == *ticket));
                 require(!again, Reason::WrongTicket)?;
                 if self.ticket.is_some_and(|own| core::ptr::eq(own, open)) {
                     require(!self.closed, Reason::WrongTicket)?;
@@ -202,13 +204,13 @@ impl<'k, M: Machine> Check<'k, M> {
                 self.result()
             }
             Effect::Mail(to, bytes) => {
-                self.credit(*to, earlier)?;
+                self.credit(*to)?;
                 require(bytes.len() <= MAIL_BYTES, Reason::BadValue)
             }
             Effect::Request(to, _, bytes) => {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
-                self.credit(*to, earlier)?;
-                let earlier = effects(earlier).filter(|effect| matches!(effect, Effect::Request(..))).count();
+                self.credit(*to)?;
+                let earlier = self.earlier().filter(|effect| matches!(effect, Effect::Request(..))).count();
                 require(earlier == 0 && self.state.tickets.free_slot().is_some(), Reason::Exhausted)?;
                 require(bytes.len() <= MAIL_BYTES, Reason::BadValue)?;
                 self.result()
@@ -225,7 +227,7 @@ impl<'k, M: Machine> Check<'k, M> {
             },
             Effect::Supervise(supervise) => {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
-                self.supervise(supervise, earlier)
+                self.supervise(supervise)
             }
             // Hot: checked above.
             _ => Ok(()),
@@ -240,6 +242,11 @@ impl<'k, M: Machine> Check<'k, M> {
     pub fn finish(&self) -> Result<Verdict, Reason> {
         require(self.ticket.is_none() || self.closed, Reason::TicketOpen)?;
         Ok(self.verdict)
+    }
+
+    /// The effects before the one that is being checked.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = Effect<'k>> + Clone + use<'k, M> {
+        effects(self.answer).take(self.seen)
     }
 
     /// How many effects were shown to the check: the last one broke the rule, if one did.
@@ -296,11 +303,11 @@ impl<'k, M: Machine> Check<'k, M> {
         require(self.results <= RESULTS, Reason::Credit)
     }
 
-    fn credit(&self, to: ServerId, earlier: &[u8]) -> Result<(), Reason> {
+    fn credit(&self, to: ServerId) -> Result<(), Reason> {
         let credit = self.server.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0);
         require(credit > 0, Reason::NotGranted)?;
         let same = |effect: &Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
-        let sent = effects(earlier).filter(same).count();
+        let sent = self.earlier().filter(same).count();
         let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
         // Mail to a server that does not run is lost: its fault must not become its correspondents'.
         let lost = !self.state.server(to).is_some_and(Server::is_running);
@@ -312,8 +319,8 @@ impl<'a, M: Machine> Visit<'a> for Check<'_, M> {
     type Stop = Reason;
 
     #[inline(always)]
-    fn visit(&mut self, effect: &Effect<'a>, before: &'a [u8]) -> Result<(), Reason> {
-        self.effect(effect, before)?;
+    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), Reason> {
+        self.effect(effect)?;
         require(self.seen < EFFECTS, Reason::TooManyEffects)?;
         self.seen += 1;
         Ok(())

@@ -165,7 +165,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
         let answer = self.pages.answer(from, length);
-        let mut check = Check::new(&self.state, from, ticket);
+        let mut check = Check::new(&self.state, from, ticket, answer);
         wire::visit(answer, &mut check).map_err(|reason| (reason, check.seen()))?;
         match check.finish().map_err(|reason| (reason, check.seen()))? {
             Verdict::Commit => {

@@ -16,6 +16,11 @@ use crate::statistics::{KINDS, Kind as ExitKind};
 /// The code that the host leaves with when the supervisor itself is at fault.
 const HYPERVISOR_FAULT: u8 = 20;
 
+/// Lines that a server may write to the log at once.
+pub(crate) const LOG_LINES: u32 = 64;
+/// Milliseconds that earn it one more.
+const LOG_MS: u64 = 100;
+
 impl<M: Machine> State<M> {
     /// A server broke a rule: it gets no more messages, the virtual machine stops, and the supervisor is told.
     #[cold]
@@ -69,15 +74,26 @@ impl<M: Machine> State<M> {
         ));
     }
 
-    /// A server's own line, throttled: each has a number of lines, and one more per [`Machine::tsc_khz`] ticks that pass (a millisecond).
+    /// A server's own line, throttled: each may write [`LOG_LINES`] at once, and one more for every 100 ms that pass. What is left out
+    /// is counted, and the next line that gets through says how much it was.
     pub(crate) fn log(&mut self, from: ServerId, text: &str) {
+        let now = self.machine.now();
+        let per_line = self.machine.tsc_khz().saturating_mul(LOG_MS).max(1);
         let Some(server) = self.servers.get_mut(usize::from(from.0)) else { return };
-        if server.log_tokens == 0 {
+        let earned = now.since(server.log.since).0 / per_line;
+        if earned > 0 {
+            server.log.since = now;
+            server.log.lines = u64::from(server.log.lines).saturating_add(earned).min(u64::from(LOG_LINES)) as u32;
+        }
+        if server.log.lines == 0 {
+            server.log.suppressed = server.log.suppressed.saturating_add(1);
             return;
         }
-        server.log_tokens -= 1;
-        let last = if server.log_tokens == 0 { " (its last line: it has written too many)" } else { "" };
-        self.machine.log(format_args!("{}: {text}{last}", server.name()));
+        server.log.lines -= 1;
+        match core::mem::take(&mut server.log.suppressed) {
+            0 => self.machine.log(format_args!("{}: {text}", server.name())),
+            left => self.machine.log(format_args!("{}: {text} ({left} lines before this were suppressed)", server.name())),
+        }
     }
 
     /// Answers the control server's question with one record; an empty one says that there is no such thing, nor

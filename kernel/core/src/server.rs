@@ -8,6 +8,7 @@ use atoll_protocol::units::{ServerId, Ticks};
 
 use crate::delivery::Cause;
 use crate::mailbox::Mailbox;
+use crate::report::LOG_LINES;
 
 const PORT_RANGES: usize = 4;
 const HISTORY: usize = 32;
@@ -102,6 +103,17 @@ pub(crate) struct Past {
     pub(crate) cause: Cause,
 }
 
+/// What a server may still write to the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogAllowance {
+    /// Lines left.
+    pub(crate) lines: u32,
+    /// When the last one was earned.
+    pub(crate) since: Ticks,
+    /// Lines that were left out.
+    pub(crate) suppressed: u32,
+}
+
 /// A server.
 pub struct Server {
     /// Where it stands.
@@ -125,7 +137,7 @@ pub struct Server {
     /// Results that it waits for.
     pub(crate) results: u8,
     pub(crate) time: Moments,
-    pub(crate) log_tokens: u32,
+    pub(crate) log: LogAllowance,
     name: [u8; 16],
     history: [Past; HISTORY],
     history_at: usize,
@@ -150,7 +162,7 @@ impl Server {
         outstanding: [0; SERVERS],
         results: 0,
         time: Moments { count: 0, min: 0, max: 0, sum: 0, squares: 0 },
-        log_tokens: 0,
+        log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
         name: [0; 16],
         history: [Past { at: Ticks(0), cause: Cause("", 0) }; HISTORY],
         history_at: 0,
@@ -168,7 +180,7 @@ impl Server {
         self.allowance = ticks(limits.period_us);
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
-        self.log_tokens = 64;
+        self.log = LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 };
         self.name = [0; 16];
         self.name.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
     }

@@ -8,7 +8,6 @@ use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::layout::{IMAGE, IMAGE_END, STACK_MAX_PAGES, VAULT_MAX};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
-use atoll_protocol::wire::effects;
 use atoll_protocol::{LINE, TIMERS};
 
 use crate::State;
@@ -31,9 +30,10 @@ fn frames_of(limits: &Limits) -> u64 {
 
 impl<M: Machine> Check<'_, M> {
     /// Checks one of the supervisor's own effects.
-    pub(crate) fn supervise(&mut self, effect: &Supervise<'_>, earlier: &[u8]) -> Result<(), Reason> {
+    pub(crate) fn supervise(&mut self, effect: &Supervise<'_>) -> Result<(), Reason> {
+        let earlier = self.earlier();
         let before = || {
-            effects(earlier).filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None })
+            earlier.clone().filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None })
         };
         let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if other == id));
         let destroyed = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Destroy(other) if other == id));
@@ -177,7 +177,7 @@ impl<M: Machine> State<M> {
     /// # Errors
     /// What is wrong with it.
     pub fn fill_first(&mut self, id: ServerId, segment: &Segment) -> Result<(), &'static str> {
-        let check = Check::new(self, id, TicketId(0));
+        let check = Check::new(self, id, TicketId(0), &[]);
         check.segment(segment).map_err(|_| "a segment lies where none may")?;
         self.machine.fill_segment(id, segment);
         Ok(())
