@@ -112,6 +112,8 @@ pub enum SystemRegister {
     Xcr0,
     /// What the guest's TSC reads right now; the kernel derives TSC_OFFSET.
     Tsc,
+    /// The task priority (CR8): 0 to 15.
+    TaskPriority,
 }
 
 /// An exception for the guest (APM vol. 2 §8.2).

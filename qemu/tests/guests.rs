@@ -486,3 +486,22 @@ mod in_small_pages {
         same_after("prefixes", MMU, SMALL);
     }
 }
+
+mod task_priority {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("cr8");
+    }
+
+    #[test]
+    fn is_kept_and_shown_in_the_apic() {
+        agree("cr8", "values");
+    }
+
+    #[test]
+    fn holds_interrupts_and_lets_them_go_at_the_instruction_that_lowers_it() {
+        agree("cr8", "holding");
+    }
+}

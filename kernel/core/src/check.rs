@@ -154,7 +154,11 @@ impl<'k, M: Machine> Check<'k, M> {
                     _ => false,
                 };
                 require(may, Reason::WrongRole)?;
-                let exists = *register != SystemRegister::Xcr0 || self.has_xcr0(value.0);
+                let exists = match register {
+                    SystemRegister::Xcr0 => self.has_xcr0(value.0),
+                    SystemRegister::TaskPriority => value.0 < 16,
+                    _ => true,
+                };
                 require(self.ticket.is_some() && exists, Reason::BadValue)
             }
             Effect::Initial(vcpu, state) => {

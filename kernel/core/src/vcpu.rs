@@ -9,7 +9,7 @@ use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRe
 
 use self::events::Events;
 use self::skip::SkipCache;
-use self::vmcb::{Save, Vmcb};
+use self::vmcb::{Save, Vmcb, vintr};
 
 /// EFER.SVME: always set in the VMCB, never seen by the guest.
 pub const EFER_SVME: u64 = 1 << 12;
@@ -177,6 +177,7 @@ impl Vcpu {
             SystemRegister::Rip => self.advance(value),
             SystemRegister::Xcr0 => self.xcr0 = value,
             SystemRegister::Tsc => control.tsc_offset = value.wrapping_sub(now),
+            SystemRegister::TaskPriority => control.vintr = control.vintr & !vintr::TPR | value & 0xf,
         }
     }
 

@@ -63,7 +63,9 @@ pub(crate) fn start() {
 /// Fills in what does not change in a vCPU's control area.
 pub(crate) fn control(control: &mut Control, nested_root: u64) {
     use intercept::*;
-    control.intercept_cr_writes = 1 << 4;
+    // CR4: QEMU's TCG answers reserved bits with a bogus exit instead of #GP. CR8: with a virtual interrupt pending, QEMU 7.2 ends
+    // itself on it; and a lowered priority must let a held interrupt in at that very instruction.
+    control.intercept_cr_writes = 1 << 4 | 1 << 8;
     control.intercept_exceptions = 1 << 18;
     control.intercepts1 = INTR | NMI | INIT | RDPMC | CPUID | RSM | INVD | HLT | INVLPGA | IOIO | MSR | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;

@@ -89,6 +89,7 @@ pub(crate) fn instruction(
             match control {
                 0 => set_cr0(effects, context, value),
                 4 => set_cr4(effects, vault.cr4, context, value),
+                8 => set_cr8(effects, value),
                 _ => return report::unsupported(vault, effects, context),
             }
         }
@@ -112,6 +113,15 @@ pub(crate) fn instruction(
         Ok(()) => resume_at(effects, rip),
         Err(exception) => MmuReply::Exception(exception),
     }
+}
+
+/// The task priority; bits 4 to 63 are reserved (APM vol. 2 §3.1.5).
+fn set_cr8(effects: &mut Effects<'_, Mmu>, value: u64) -> Result<(), Exception> {
+    if value > 0xf {
+        return Err(Exception::PROTECTION);
+    }
+    effects.emit(MmuEffect::System(SystemRegister::TaskPriority, value));
+    Ok(())
 }
 
 fn set_cr0(effects: &mut Effects<'_, Mmu>, context: &Context, value: u64) -> Result<(), Exception> {

@@ -6,6 +6,7 @@ use super::machine::{CODE, Guest};
 
 const CR0: u64 = 0x10;
 const CR4: u64 = 0x14;
+const CR8: u64 = 0x18;
 const XSETBV: u64 = 0x8d;
 
 fn write(code: &[u8], exit: u64, value: u64) -> (Guest, super::machine::Said) {
@@ -31,6 +32,15 @@ fn a_cr4_that_the_cpu_would_refuse_is_a_protection_fault() {
         assert_eq!(said.exception, Some(Exception::PROTECTION), "{value:#x}");
         assert_eq!(guest.context.rip, CODE);
     }
+}
+
+#[test]
+fn cr8_takes_four_bits() {
+    let mov = &[0x44, 0x0f, 0x22, 0xc0];
+    let (guest, said) = write(mov, CR8, 9);
+    assert_eq!(said.system(SystemRegister::TaskPriority), Some(9));
+    assert_eq!(guest.context.rip, CODE + 4);
+    assert_eq!(write(mov, CR8, 16).1.exception, Some(Exception::PROTECTION));
 }
 
 #[test]
