@@ -1,8 +1,9 @@
 //! Where an instruction that exits ends, on CPUs without next-RIP save: the kernel knows the few opcodes that exit, and needs only
 //! their length, with prefixes.
 //!
-//! Fetching walks the guest's tables, so what was found is kept by (CR3, RIP) and is used again as long as the bytes in memory are
-//! still the same.
+//! Fetching walks the guest's tables, so what was found is kept by (CR3, RIP) and is used again as long as the last entry of the
+//! translation and the bytes in memory are still the same. An upper-level entry that changes under the same CR3 goes unnoticed if the old
+//! last entry and the old bytes stay as they were.
 
 use atoll_protocol::units::{Gpa, Gva};
 
@@ -46,6 +47,10 @@ struct Known {
     bytes: u64,
     mask: u64,
     length: u64,
+    /// The last entry of the translation, masked; with its mask 0 there was no paging.
+    leaf: Place,
+    entry: u64,
+    entry_mask: u64,
 }
 
 /// Instructions found before.
@@ -55,8 +60,12 @@ pub struct SkipCache {
 
 impl SkipCache {
     /// Nothing known.
-    pub const EMPTY: SkipCache =
-        SkipCache { known: [Known { cr3: 0, at: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0 }; ENTRIES] };
+    pub const EMPTY: SkipCache = SkipCache { known: [Known::NONE; ENTRIES] };
+}
+
+impl Known {
+    const NONE: Known =
+        Known { cr3: 0, at: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0, leaf: Place(0), entry: 0, entry_mask: 0 };
 }
 
 impl Vcpu {
@@ -69,12 +78,19 @@ impl Vcpu {
         let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
         if let Some(known) = self.skip.known.get(slot)
             && known.at == at
-            && known.cr3 == save.cr3
+            && known.cr3 == self.space()
+            && machine.guest_peek(known.leaf) & known.entry_mask == known.entry
             && machine.guest_peek(known.place) & known.mask == known.bytes
         {
             return Some(self.wrap(save.rip.wrapping_add(known.length)));
         }
         self.fetch(machine, opcode, at, slot)
+    }
+
+    /// What tells one address space from another: CR3, and whether it counts.
+    #[inline(always)]
+    fn space(&self) -> u64 {
+        self.vmcb.save.cr3 ^ (self.vmcb.save.cr0 & 1 << 31) << 32
     }
 
     /// Instruction pointers wrap at the width of the code segment.
@@ -99,8 +115,7 @@ impl Vcpu {
             let linear = at.wrapping_add(index as u64);
             if index == 0 || linear & 0xfff == 0 {
                 match super::walk::translate(self, machine, Gva(linear)) {
-                    Some(found) if index == 0 => gpa = found,
-                    Some(found) => gpa = Gpa(found.0.wrapping_sub(index as u64)),
+                    Some(found) => gpa = Gpa(found.gpa.0.wrapping_sub(index as u64)),
                     None => break,
                 }
             }
@@ -124,10 +139,13 @@ impl Vcpu {
         if length <= 8 && at & 0xfff <= 0xff8 {
             let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
             let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-            let place = machine.guest_place(super::walk::translate(self, machine, Gva(at))?)?;
-            let cr3 = self.vmcb.save.cr3;
+            let found = super::walk::translate(self, machine, Gva(at))?;
+            let place = machine.guest_place(found.gpa)?;
+            let leaf = if found.mask == 0 { place } else { machine.guest_place(found.leaf)? };
+            let entry = machine.guest_peek(leaf) & found.mask;
+            let cr3 = self.space();
             if let Some(known) = self.skip.known.get_mut(slot) {
-                *known = Known { cr3, at, place, bytes, mask, length: length as u64 };
+                *known = Known { cr3, at, place, bytes, mask, length: length as u64, leaf, entry, entry_mask: found.mask };
             }
         }
         Some(self.wrap(self.vmcb.save.rip.wrapping_add(length as u64)))

@@ -11,11 +11,24 @@ const PRESENT: u64 = 1;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
+/// Accessed and dirty: the CPU sets them, and they decide nothing.
+const USED: u64 = 3 << 5;
+
+/// Where an address leads, and the last entry on the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Where it lies in guest-physical memory.
+    pub(crate) gpa: Gpa,
+    /// Where the last entry is, and which bits of the eight bytes there make it; 0 without paging.
+    pub(crate) leaf: Gpa,
+    pub(crate) mask: u64,
+}
+
 /// Where the linear address lies in guest-physical memory.
-pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option<Gpa> {
+pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option<Found> {
     let save = &vcpu.vmcb.save;
     if save.cr0 & 1 << 31 == 0 {
-        return Some(Gpa(at.0 & 0xffff_ffff));
+        return Some(Found { gpa: Gpa(at.0 & 0xffff_ffff), leaf: Gpa(0), mask: 0 });
     }
     if save.efer & 1 << 10 != 0 {
         // The root's index sits in bits 47 to 39, the leaf's in 20 to 12.
@@ -25,23 +38,28 @@ pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option
         let root = entry(machine, (save.cr3 & 0xffff_ffe0) + (at.0 >> 30 & 3) * 8, 8)?;
         return wide(machine, root & ADDRESS, at.0, 21);
     }
-    let directory = entry(machine, (save.cr3 & 0xffff_f000) + (at.0 >> 22 & 0x3ff) * 4, 4)?;
+    let place = (save.cr3 & 0xffff_f000) + (at.0 >> 22 & 0x3ff) * 4;
+    let directory = entry(machine, place, 4)?;
+    let mask = 0xffff_ffff & !USED;
     if directory & LARGE != 0 && save.cr4 & 1 << 4 != 0 {
         let high = (directory >> 13 & 0xff) << 32;
-        return Some(Gpa(high | directory & 0xffc0_0000 | at.0 & 0x3f_ffff));
+        return Some(Found { gpa: Gpa(high | directory & 0xffc0_0000 | at.0 & 0x3f_ffff), leaf: Gpa(place), mask });
     }
-    let leaf = entry(machine, (directory & 0xffff_f000) + (at.0 >> 12 & 0x3ff) * 4, 4)?;
-    Some(Gpa(leaf & 0xffff_f000 | at.0 & 0xfff))
+    let place = (directory & 0xffff_f000) + (at.0 >> 12 & 0x3ff) * 4;
+    let leaf = entry(machine, place, 4)?;
+    Some(Found { gpa: Gpa(leaf & 0xffff_f000 | at.0 & 0xfff), leaf: Gpa(place), mask })
 }
 
-fn wide<M: Machine>(machine: &M, root: u64, at: u64, top: u32) -> Option<Gpa> {
+fn wide<M: Machine>(machine: &M, root: u64, at: u64, top: u32) -> Option<Found> {
     let mut table = root;
     let mut shift = top;
     loop {
-        let found = entry(machine, table + (at >> shift & 0x1ff) * 8, 8)?;
+        let place = table + (at >> shift & 0x1ff) * 8;
+        let found = entry(machine, place, 8)?;
         if shift == 12 || (found & LARGE != 0 && shift <= 30) {
             let inside = (1 << shift) - 1;
-            return Some(Gpa(found & ADDRESS & !inside | at & inside));
+            let gpa = Gpa(found & ADDRESS & !inside | at & inside);
+            return Some(Found { gpa, leaf: Gpa(place), mask: !USED });
         }
         table = found & ADDRESS;
         shift -= 9;

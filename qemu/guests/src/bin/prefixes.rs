@@ -32,7 +32,7 @@ const PREFIXES: [(&str, &[u8]); 13] = [
     ("eleven and rex", &[0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x66, 0x48]),
 ];
 
-static PAGES: Alone<[Page; 3]> = Alone::new([Page::ZERO; 3]);
+static PAGES: Alone<[Page; 4]> = Alone::new([Page::ZERO; 4]);
 
 /// An instruction, and how a run sees that it was executed.
 struct Subject {
@@ -173,6 +173,11 @@ fn rewritten(subject: &Subject) {
             );
         }
     }
+    // The same address in another frame, while the old frame keeps its bytes.
+    paging::map(0, PAGES.get().addr() as u64 + 3 * PAGE, PRESENT | WRITABLE);
+    let stop = run(subject, &[0x2e, 0x66], paging::at(0) + 0x200, &[INT3]);
+    let length = 2 + subject.opcode.len() as u64;
+    equal(format_args!("{} in another frame", subject.name), (stop.place(), (subject.done)(&stop)), (Stop::at(length), true));
 }
 
 fn vmmcall() {
