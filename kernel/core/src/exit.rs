@@ -291,7 +291,8 @@ impl<M: Machine> Kernel<M> {
         let state = &mut self.state;
         let vcpu = &mut state.vcpu;
         match code {
-            // The host has seen it already: its own handlers ran when interrupts came on again.
+            // An NMI stays pending over the exit: the host's handler took it at STGI. A machine check does not (the intercept takes its
+            // place); the banks keep what it was, and nobody reads them yet.
             exit::NMI | exit::MACHINE_CHECK => {}
             exit::IRET => vcpu.events.at_iret(&mut vcpu.vmcb),
             exit::DEBUG => {
