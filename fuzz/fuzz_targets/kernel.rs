@@ -16,6 +16,8 @@ mod memory;
 mod random;
 #[path = "../../kernel/core/tests/kernel/script.rs"]
 mod script;
+#[path = "../../kernel/core/tests/kernel/simulation.rs"]
+mod simulation;
 #[path = "../../kernel/core/tests/kernel/world.rs"]
 mod world;
 

@@ -4,9 +4,8 @@ use atoll_core::vcpu::Stand;
 use atoll_core::vcpu::vmcb::exit;
 use atoll_protocol::units::Gpa;
 
-use crate::machine::Servers;
 use crate::script::ENTRY;
-use crate::world::Simulation;
+use crate::simulation::Simulation;
 
 /// An exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Puts the guest right behind this exit.
-    pub(crate) fn set<S: Servers>(self, kernel: &mut Simulation<S>) {
+    pub(crate) fn set(self, kernel: &mut Simulation) {
         let vcpu = &mut kernel.state.vcpu;
         vcpu.stand = Stand::Runnable;
         let save = &mut vcpu.vmcb.save;

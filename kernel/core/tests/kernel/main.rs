@@ -6,6 +6,7 @@ mod exits;
 mod machine;
 mod memory;
 mod script;
+mod simulation;
 mod world;
 
 mod emulation;

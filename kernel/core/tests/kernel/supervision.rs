@@ -173,7 +173,7 @@ fn rights_that_do_not_exist_are_refused() {
 
 #[test]
 fn more_memory_than_there_is_cannot_be_promised() {
-    let mut world = World { kernel: crate::world::kernel(crate::script::Scripted::default(), 1000) };
+    let mut world = World::with_frames(1000);
     let machine = Supervise::CreateMachine(Fixed(2 << 20), 1);
     // Each fits alone; together they do not.
     let stack = Limits { stack_pages: 64, ..LIMITS };
@@ -189,7 +189,7 @@ fn guest_memory_is_made_once_and_in_large_pages() {
     refused(&[Supervise::CreateMachine(Fixed(2 << 20), 1)], "BadValue");
     for (bytes, vcpus, rule) in [(0, 1, "BadValue"), (0x1000, 1, "BadValue"), (2 << 20, 2, "BadValue"), (1 << 40, 1, "Exhausted")]
     {
-        let mut world = World { kernel: crate::world::kernel(crate::script::Scripted::default(), 1000) };
+        let mut world = World::with_frames(1000);
         assert_eq!(supervisor(&mut world, &[Supervise::CreateMachine(Fixed(bytes), vcpus)]), Turn::Leave(20));
         assert!(world.servers().log.iter().any(|line| line.contains(rule)));
     }

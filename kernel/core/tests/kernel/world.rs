@@ -1,56 +1,25 @@
 //! A whole machine on which tests are played: the kernel, its cast, and a guest whose exits are made up.
 
-use atoll_core::Kernel;
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
 use atoll_core::machine::Outcome;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::server::Standing;
 use atoll_core::ticket::Operation;
 use atoll_core::vcpu::events::Events;
-use atoll_core::vcpu::vmcb::Vmcb;
-use atoll_protocol::effect::{Effect, Supervise};
+use atoll_protocol::effect::Effect;
 use atoll_protocol::fault::{FaultReport, Reason};
-use atoll_protocol::fixed::Fixed;
-use atoll_protocol::grant::{Grant, Limits};
-use atoll_protocol::layout::IMAGE;
 use atoll_protocol::message::{Body, Message};
-use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use zerocopy::IntoBytes;
 
-use crate::cast::{self, LOADER, MEMORY, SUPERVISOR};
+use crate::cast::SUPERVISOR;
 use crate::exits::Exit;
-use crate::machine::{Act, Conversation, Servers, Simulated, Vault};
+use crate::machine::{Act, Vault};
 use crate::memory::Memory;
 use crate::script::{ENTRY, Line, Scripted, encode, message};
-
-/// The kernel on the simulated machine.
-pub(crate) type Simulation<S> = Kernel<Simulated<S>>;
-
-/// Frames of a machine that has enough of them.
-pub(crate) const FRAMES: u64 = 8192;
-
-/// A kernel with a supervisor that is about to get its first message.
-pub(crate) fn kernel<S: Servers>(servers: S, frames: u64) -> Box<Simulation<S>> {
-    let mut kernel = Box::new(Kernel::new(Simulated::new(servers, frames), Conversation::new(), Vmcb::ZERO));
-    let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
-    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor");
-    kernel.state.give(SUPERVISOR, Grant::Bundle);
-    (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
-    kernel.state.fill_first(SUPERVISOR, &cast::TEXT).expect("the supervisor's image fits");
-    kernel.state.start_first(SUPERVISOR, IMAGE);
-    kernel
-}
-
-/// The supervisor's answers that make the cast, the guest's memory, and let the guest run.
-pub(crate) fn boot() -> Vec<Vec<u8>> {
-    let mut answers: Vec<Vec<u8>> = cast::CAST.iter().map(|member| encode(&cast::making(member))).collect();
-    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(Fixed(MEMORY), 1))]);
-    first.append(&mut answers[0]);
-    answers[0] = first;
-    answers.push(encode(&[Effect::Supervise(Supervise::Load(LOADER))]));
-    answers.push(encode(&[Effect::Supervise(Supervise::Run)]));
-    answers
-}
+use crate::simulation::{FRAMES, Simulation, boot};
 
 /// All that anybody outside a server can see of what it has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,24 +41,30 @@ pub(crate) struct Observation {
 
 /// A machine under test.
 pub(crate) struct World {
-    pub(crate) kernel: Box<Simulation<Scripted>>,
+    pub(crate) kernel: Simulation,
+    scripted: Rc<RefCell<Scripted>>,
 }
 
 impl World {
+    /// A machine with so many frames of memory, whose supervisor is about to get its first message.
+    pub(crate) fn with_frames(frames: u64) -> World {
+        let scripted = Rc::new(RefCell::new(Scripted::default()));
+        World { kernel: Simulation::new(Box::new(Rc::clone(&scripted)), frames), scripted }
+    }
+
     /// The whole cast is running, and so is the guest.
     pub(crate) fn booted() -> World {
-        let mut world = World { kernel: kernel(Scripted::default(), FRAMES) };
+        let mut world = World::with_frames(FRAMES);
         boot().into_iter().for_each(|answer| world.servers().on(SUPERVISOR, Line::Bytes(answer)));
         assert_eq!(world.pass(), Turn::Enter, "{:#?}", world.servers().log);
         assert_eq!(world.kernel.state.vcpu.vmcb.save.rip, ENTRY);
-        let machine = &mut world.kernel.state.machine;
-        machine.journal.clear();
-        machine.servers.seen.clear();
+        world.kernel.state.machine.journal.clear();
+        world.servers().seen.clear();
         world
     }
 
-    pub(crate) fn servers(&mut self) -> &mut Scripted {
-        &mut self.kernel.state.machine.servers
+    pub(crate) fn servers(&self) -> RefMut<'_, Scripted> {
+        self.scripted.borrow_mut()
     }
 
     /// The next message to this server is answered with these effects.
@@ -181,7 +156,7 @@ impl World {
     /// Asserts that no server was faulted.
     pub(crate) fn assert_no_fault(&self) {
         let faulted = self.kernel.state.servers.iter().find(|server| server.standing == Standing::Faulted);
-        assert!(faulted.is_none(), "{:#?}", self.kernel.state.machine.servers.log);
+        assert!(faulted.is_none(), "{:#?}", self.servers().log);
     }
 
     /// Open tickets: what waits, and for whom.

@@ -7,8 +7,7 @@ use atoll_core::vcpu::Stand;
 use atoll_protocol::SERVERS;
 use atoll_protocol::units::{ServerId, TicketId};
 
-use crate::machine::Servers;
-use crate::world::Simulation;
+use crate::simulation::Simulation;
 
 /// What has to be remembered from one audit to the next.
 #[derive(Default)]
@@ -21,14 +20,14 @@ pub(crate) struct Books {
 
 impl Books {
     /// Asserts that all of it adds up.
-    pub(crate) fn audit<S: Servers>(&mut self, kernel: &Simulation<S>) {
+    pub(crate) fn audit(&mut self, kernel: &Simulation) {
         self.mail(kernel);
         self.tickets(kernel);
         timers(kernel);
     }
 
     /// Tickets are open exactly as long as somebody waits for them.
-    fn tickets<S: Servers>(&mut self, kernel: &Simulation<S>) {
+    fn tickets(&mut self, kernel: &Simulation) {
         let state = &kernel.state;
         let mut exit = None;
         for (id, ticket) in state.tickets.named() {
@@ -52,7 +51,7 @@ impl Books {
         self.abandoned = exit;
     }
 
-    fn mail<S: Servers>(&mut self, kernel: &Simulation<S>) {
+    fn mail(&mut self, kernel: &Simulation) {
         let servers = &kernel.state.servers;
         for (receiver, server) in servers.iter().enumerate() {
             let to = ServerId(receiver as u8);
@@ -82,7 +81,7 @@ impl Books {
 }
 
 /// Timers belong to servers, and the machine's own fires no later than the first of them.
-fn timers<S: Servers>(kernel: &Simulation<S>) {
+fn timers(kernel: &Simulation) {
     let state = &kernel.state;
     for (server, timer, deadline) in state.timers.armed() {
         let owner = &state.servers[usize::from(server.0)];

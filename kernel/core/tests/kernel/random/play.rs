@@ -1,5 +1,8 @@
 //! A play: one machine after another, on which exits, interrupts and time happen at random and servers answer at random.
 
+use std::cell::{Ref, RefCell, RefMut};
+use std::rc::Rc;
+
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::server::Standing;
 use atoll_core::vcpu::events::Events;
@@ -15,7 +18,7 @@ use super::tally::Tally;
 use crate::cast::{COM1, LAPIC};
 use crate::exits::Exit;
 use crate::machine::TSC_KHZ;
-use crate::world::{FRAMES, Simulation, boot, kernel};
+use crate::simulation::{FRAMES, Simulation, boot};
 
 /// Rounds on one machine.
 const ROUNDS: u32 = 400;
@@ -33,7 +36,8 @@ type Block = [u8; 4096];
 
 /// A play.
 pub(crate) struct Play {
-    kernel: Box<Simulation<Improviser>>,
+    kernel: Simulation,
+    improviser: Rc<RefCell<Improviser>>,
     books: Books,
     rounds: u32,
 }
@@ -41,16 +45,17 @@ pub(crate) struct Play {
 impl Play {
     /// Begins with a first machine.
     pub(crate) fn new(dice: Dice) -> Play {
-        Play { kernel: machine(Improviser::new(dice)), books: Books::default(), rounds: 0 }
+        let improviser = Rc::new(RefCell::new(Improviser::new(dice)));
+        Play { kernel: machine(&improviser), improviser, books: Books::default(), rounds: 0 }
     }
 
     /// The counts so far.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.kernel.state.machine.servers.tally
+    pub(crate) fn tally(&self) -> Ref<'_, Tally> {
+        Ref::map(self.improviser.borrow(), |servers| &servers.tally)
     }
 
-    fn servers(&mut self) -> &mut Improviser {
-        &mut self.kernel.state.machine.servers
+    fn servers(&self) -> RefMut<'_, Improviser> {
+        self.improviser.borrow_mut()
     }
 
     fn roll(&mut self, end: u64) -> u64 {
@@ -59,7 +64,7 @@ impl Play {
 
     /// Whether the dice have no bytes left.
     pub(crate) fn is_over(&self) -> bool {
-        self.kernel.state.machine.servers.dice.are_spent()
+        self.improviser.borrow().dice.are_spent()
     }
 
     /// Something happens, the servers answer, the books are audited.
@@ -106,7 +111,7 @@ impl Play {
         self.kernel.state.vcpu.vmcb.control.tlb_control = 0;
         let before = self.guest();
         self.kernel.exited();
-        let servers = &self.kernel.state.machine.servers;
+        let servers = self.improviser.borrow();
         if servers.activations == 1 && servers.silenced != 0 && servers.rejected {
             assert!(before == self.guest(), "a rejected answer has changed the guest");
         }
@@ -163,26 +168,25 @@ impl Play {
     }
 
     fn another_machine(&mut self) {
-        let nobody = Improviser::new(Dice::new(0));
-        let servers = core::mem::replace(self.servers(), nobody);
-        self.kernel = machine(servers);
+        self.kernel = machine(&self.improviser);
         self.books = Books::default();
     }
 }
 
 /// A machine whose whole cast is running and about to improvise.
-fn machine(mut servers: Improviser) -> Box<Simulation<Improviser>> {
-    servers.begin(boot());
-    let scarce = servers.dice.one_in(4);
-    let mut kernel = kernel(servers, FRAMES);
+fn machine(improviser: &Rc<RefCell<Improviser>>) -> Simulation {
+    improviser.borrow_mut().begin(boot());
+    let scarce = improviser.borrow_mut().dice.one_in(4);
+    let mut kernel = Simulation::new(Box::new(Rc::clone(improviser)), FRAMES);
     while kernel.pass() == Turn::Again {}
     let machine = &mut kernel.state.machine;
-    assert!(machine.servers.boot.is_empty(), "the machine was not built to its end");
+    let mut servers = improviser.borrow_mut();
+    assert!(servers.boot.is_empty(), "the machine was not built to its end");
     if scarce {
         machine.frames = 40;
     }
     machine.journal.clear();
-    machine.conflict = machine.servers.conflict.clone();
-    machine.servers.playing = true;
+    machine.conflict = servers.conflict.clone();
+    servers.playing = true;
     kernel
 }
