@@ -191,6 +191,24 @@ impl Forward {
     pub const STORE: u8 = 1;
     /// Give the value back as `AccessDone`; the instruction is not finished.
     pub const RETURN: u8 = 2;
+
+    /// The `size` low bytes of a value that was read.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cut(&self, value: u64) -> u64 {
+        if self.size >= 8 { value } else { value & ((1 << (self.size as u32 * 8)) - 1) }
+    }
+
+    /// What LOAD makes of a value that was read: cut to `size` bytes, and sign-extended if that is asked for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn extend(&self, value: u64) -> u64 {
+        if self.sign == 0 || self.size == 0 {
+            return self.cut(value);
+        }
+        let shift = 64_u32.saturating_sub(self.size as u32 * 8);
+        ((value << shift) as i64 >> shift) as u64
+    }
 }
 
 /// An interrupt offered to a vCPU.

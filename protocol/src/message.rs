@@ -64,6 +64,9 @@ pub enum Body<'m> {
     MmioWrite(Fixed<MmioExit>),
     /// VMMCALL.
     Hypercall(Fixed<HypercallExit>),
+    /// A nested page fault on the guest's RAM: mapping it takes no look at the instruction. After `NeedRegisters` it comes as
+    /// `NestedFault`.
+    MemoryFault(Fixed<NestedFault>),
     /// A nested page fault; the registers are there after `NeedRegisters`.
     NestedFault(Fixed<NestedFault>, Fixed<Context>, Option<Fixed<Registers>>),
     /// INS or OUTS.

@@ -29,17 +29,29 @@ pub mod tag {
     pub const MMIO_WRITE: u8 = 8;
     /// [`Body::Hypercall`](crate::message::Body::Hypercall).
     pub const HYPERCALL: u8 = 9;
+    /// [`Body::MemoryFault`](crate::message::Body::MemoryFault).
+    pub const MEMORY_FAULT: u8 = 10;
     /// [`Body::NestedFault`](crate::message::Body::NestedFault).
-    pub const NESTED_FAULT: u8 = 10;
+    pub const NESTED_FAULT: u8 = 11;
+    /// [`Body::Accepted`](crate::message::Body::Accepted).
+    pub const ACCEPTED: u8 = 17;
 
-    pub(super) const SAVE: u8 = 0;
-    pub(super) const LEAF: u8 = 1;
-    pub(super) const VALUE: u8 = 2;
-    pub(super) const DONE: u8 = 3;
-    pub(super) const RESUME: u8 = 6;
-    pub(super) const FORWARD: u8 = 7;
-    pub(super) const OFFER: u8 = 14;
-    pub(super) const MAP: u8 = 18;
+    /// [`Effect::Save`](crate::effect::Effect::Save).
+    pub const SAVE: u8 = 0;
+    /// [`Effect::Leaf`](crate::effect::Effect::Leaf).
+    pub const LEAF: u8 = 1;
+    /// [`Effect::Value`](crate::effect::Effect::Value).
+    pub const VALUE: u8 = 2;
+    /// [`Effect::Done`](crate::effect::Effect::Done).
+    pub const DONE: u8 = 3;
+    /// [`Effect::Resume`](crate::effect::Effect::Resume).
+    pub const RESUME: u8 = 6;
+    /// [`Effect::Forward`](crate::effect::Effect::Forward).
+    pub const FORWARD: u8 = 7;
+    /// [`Effect::Offer`](crate::effect::Effect::Offer).
+    pub const OFFER: u8 = 14;
+    /// [`Effect::Map`](crate::effect::Effect::Map).
+    pub const MAP: u8 = 18;
     pub(super) const ARM: u8 = 21;
 }
 
@@ -57,9 +69,9 @@ fn put<'a, T: IntoBytes + Immutable>(room: &'a mut [u8], block: &T) -> Option<&'
     Some(rest)
 }
 
-/// Reads a block with its length off the front.
+/// Reads a block with its length off the front; what is behind it.
 #[inline(always)]
-fn take<T: FromBytes>(bytes: &[u8]) -> Option<(Fixed<T>, &[u8])> {
+pub fn take<T: FromBytes>(bytes: &[u8]) -> Option<(Fixed<T>, &[u8])> {
     let (length, bytes) = bytes.split_first()?;
     if usize::from(*length) != size_of::<T>() {
         return None;
@@ -75,6 +87,13 @@ pub fn exit<T: IntoBytes + Immutable>(page: &mut [u8], header: &Header, tag: u8,
     *tag_place = tag;
     put(rest, block)?;
     Some(BODY + 1 + size_of::<T>())
+}
+
+/// Writes the message that a vector was accepted: nothing but the header.
+#[inline(always)]
+pub fn accepted(page: &mut [u8], header: &Header) -> Option<usize> {
+    *put(page, header)?.first_mut()? = tag::ACCEPTED;
+    Some(BODY)
 }
 
 /// Writes a nested fault's message, without registers.
@@ -119,6 +138,8 @@ pub fn receive<R: Receive>(bytes: &[u8], receiver: R) -> Result<R::Output, R> {
         tag::MMIO_READ => hand!(MmioRead),
         tag::MMIO_WRITE => hand!(MmioWrite),
         tag::HYPERCALL => hand!(Hypercall),
+        tag::MEMORY_FAULT => hand!(MemoryFault),
+        tag::ACCEPTED => Ok(receiver.receive(&Message { header, body: Body::Accepted })),
         tag::NESTED_FAULT => match nested_fault_parts(rest) {
             Some((fault, context)) => Ok(receiver.receive(&Message { header, body: Body::NestedFault(fault, context, None) })),
             None => Err(receiver),

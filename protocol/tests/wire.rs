@@ -91,6 +91,9 @@ proptest! {
         check!(MMIO_READ, MmioRead, MmioExit);
         check!(MMIO_WRITE, MmioWrite, MmioExit);
         check!(HYPERCALL, Hypercall, HypercallExit);
+        check!(MEMORY_FAULT, MemoryFault, NestedFault);
+        let length = wire::accepted(&mut page, &header).expect("it fits");
+        same_message(&page[..length], header, Body::Accepted);
         let (fault, context): (NestedFault, Context) = (block(&seed[2..]), block(&seed[3..]));
         let length = wire::nested_fault(&mut page, &header, &fault, &context).expect("it fits");
         same_message(&page[..length], header, Body::NestedFault(Fixed(fault), Fixed(context), None));

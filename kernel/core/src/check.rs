@@ -89,7 +89,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 forward_makes_sense(&forward.0, bytes.len())
             }
             Effect::Map(mapping) => {
-                self.mapping(&mapping.0)?;
+                self.state.mapping_makes_sense(self.me, &mapping.0)?;
                 self.maps += 1;
                 require(self.state.machine.can_map(self.maps), Reason::Exhausted)
             }
@@ -98,7 +98,7 @@ impl<'k, M: Machine> Check<'k, M> {
             }
             Effect::Offer(offer) => {
                 require(self.server.role == RoleKind::Irqchip, Reason::WrongRole)?;
-                require(offer.0.vcpu == 0 && offer.0.kind <= Offer::EXTERNAL && offer.0.nmi <= 1, Reason::BadValue)
+                require(offer_makes_sense(&offer.0), Reason::BadValue)
             }
             _ => self.other(effect),
         }
@@ -169,13 +169,13 @@ impl<'k, M: Machine> Check<'k, M> {
             }
             Effect::GuestWrite(gpa, bytes) => {
                 require(self.server.grants.guest_write, Reason::NotGranted)?;
-                self.in_memory(gpa.0, bytes.len() as u64)
+                self.state.in_memory(gpa.0, bytes.len() as u64)
             }
             Effect::GuestCas(cas) => {
                 require(self.server.grants.guest_write, Reason::NotGranted)?;
                 let cas = cas.0;
                 require(matches!(cas.size, 1 | 2 | 4 | 8) && cas.gpa.0.is_multiple_of(cas.size), Reason::BadValue)?;
-                self.in_memory(cas.gpa, cas.size)?;
+                self.state.in_memory(cas.gpa, cas.size)?;
                 if !self.state.machine.guest_holds(cas.gpa, cas.old, cas.size) {
                     self.verdict = Verdict::Conflict;
                 }
@@ -185,9 +185,9 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(self.server.grants.guest_write && self.server.grants.bundle, Reason::NotGranted)?;
                 let end = copy.0.offset.checked_add(copy.0.length).ok_or(Reason::BadValue)?;
                 require(end <= self.state.machine.bundle_size(), Reason::BadValue)?;
-                self.in_memory(copy.0.gpa, copy.0.length)
+                self.state.in_memory(copy.0.gpa, copy.0.length)
             }
-            Effect::Unmap(mapping) => self.mapping(&mapping.0),
+            Effect::Unmap(mapping) => self.state.mapping_makes_sense(self.me, &mapping.0),
             Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
             Effect::Arm(timer, _) | Effect::Disarm(timer) => self.timer(*timer),
             Effect::PortOut(port, size, _) => self.port(*port, *size),
@@ -267,21 +267,6 @@ impl<'k, M: Machine> Check<'k, M> {
         Ok(())
     }
 
-    fn in_memory(&self, gpa: Gpa, length: u64) -> Result<(), Reason> {
-        let size = self.state.machine.guest_size();
-        let last = gpa.0.checked_add(length.max(1) - 1).ok_or(Reason::OutsideMemory)?;
-        let first = ram_offset(size, gpa.0).ok_or(Reason::OutsideMemory)?;
-        // RAM below and above the devices' gap is one piece of host memory, but not of the guest's addresses.
-        require(ram_offset(size, last).is_some_and(|end| end - first == last - gpa.0), Reason::OutsideMemory)
-    }
-
-    fn mapping(&self, mapping: &Mapping) -> Result<(), Reason> {
-        require(self.server.role == RoleKind::Mmu, Reason::WrongRole)?;
-        require(matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4, Reason::BadValue)?;
-        require(mapping.gpa.0.is_multiple_of(mapping.size), Reason::BadValue)?;
-        self.in_memory(mapping.gpa, mapping.size)
-    }
-
     /// Whether XSETBV takes this value (APM vol. 2 §11.5.2); another would be the kernel's own general protection fault.
     #[cold]
     fn has_xcr0(&self, value: u64) -> bool {
@@ -340,8 +325,31 @@ pub(crate) fn require(holds: bool, reason: Reason) -> Result<(), Reason> {
     if holds { Ok(()) } else { Err(reason) }
 }
 
+impl<M: Machine> State<M> {
+    fn in_memory(&self, gpa: Gpa, length: u64) -> Result<(), Reason> {
+        let size = self.machine.guest_size();
+        let last = gpa.0.checked_add(length.max(1) - 1).ok_or(Reason::OutsideMemory)?;
+        let first = ram_offset(size, gpa.0).ok_or(Reason::OutsideMemory)?;
+        // RAM below and above the devices' gap is one piece of host memory, but not of the guest's addresses.
+        require(ram_offset(size, last).is_some_and(|end| end - first == last - gpa.0), Reason::OutsideMemory)
+    }
+
+    #[inline(always)]
+    pub(crate) fn mapping_makes_sense(&self, by: ServerId, mapping: &Mapping) -> Result<(), Reason> {
+        require(self.server(by).is_some_and(|server| server.role == RoleKind::Mmu), Reason::WrongRole)?;
+        require(matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4, Reason::BadValue)?;
+        require(mapping.gpa.0.is_multiple_of(mapping.size), Reason::BadValue)?;
+        self.in_memory(mapping.gpa, mapping.size)
+    }
+}
+
 #[inline(always)]
-fn forward_makes_sense(forward: &Forward, bytes: usize) -> Result<(), Reason> {
+pub(crate) fn offer_makes_sense(offer: &Offer) -> bool {
+    offer.vcpu == 0 && offer.kind <= Offer::EXTERNAL && offer.nmi <= 1
+}
+
+#[inline(always)]
+pub(crate) fn forward_makes_sense(forward: &Forward, bytes: usize) -> Result<(), Reason> {
     let register = |number: u8| number < 20;
     let mmio = forward.space == Forward::MMIO;
     let place = mmio || (forward.space == Forward::PORT && forward.address <= 0xffff);

@@ -36,11 +36,7 @@ impl<'a, M: Machine> Visit<'a> for Commit<'_, M> {
         match effect {
             Effect::Save(first, count) => state.machine.commit_vault(*from, *first, *count),
             Effect::Leaf(leaf) => {
-                let leaf = leaf.0;
-                state.vcpu.set_register(0, u64::from(leaf.eax));
-                state.vcpu.set_register(1, u64::from(leaf.ecx));
-                state.vcpu.set_register(2, u64::from(leaf.edx));
-                state.vcpu.set_register(3, u64::from(leaf.ebx));
+                state.vcpu.set_leaf(&leaf.0);
                 state.finish_exit(*ticket);
             }
             Effect::Value(value) => *step = state.finish_access(*ticket, value.0),
@@ -141,7 +137,6 @@ impl<M: Machine> State<M> {
     }
 
     /// The ticket becomes a device access.
-    #[inline(always)]
     fn pass_on(&mut self, ticket: TicketId, forward: Forward) -> Step {
         if let Some(open) = self.tickets.get_mut(ticket) {
             open.forward = forward;
@@ -150,7 +145,6 @@ impl<M: Machine> State<M> {
     }
 
     /// The exit's own instruction is done.
-    #[inline(always)]
     fn finish_exit(&mut self, ticket: TicketId) {
         if let Some(open) = self.tickets.get_mut(ticket) {
             open.operation = Operation::None;
@@ -161,7 +155,6 @@ impl<M: Machine> State<M> {
     }
 
     /// A device access is done: the exit's own, or a forwarded one.
-    #[inline(always)]
     pub(crate) fn finish_access(&mut self, ticket: TicketId, value: u64) -> Step {
         let Some(open) = self.tickets.get_mut(ticket) else { return Step::Committed };
         let Ticket { operation, next_rip, forward, .. } = *open;
@@ -176,10 +169,7 @@ impl<M: Machine> State<M> {
         open.operation = Operation::None;
         match operation {
             Operation::PortRead => self.vcpu.load_register(0, value, forward.size),
-            Operation::MsrRead => {
-                self.vcpu.vmcb.save.rax = value & 0xffff_ffff;
-                self.vcpu.set_register(2, value >> 32);
-            }
+            Operation::MsrRead => self.vcpu.set_msr_value(value),
             Operation::Hypercall => self.vcpu.vmcb.save.rax = value,
             _ => {}
         }
@@ -188,17 +178,12 @@ impl<M: Machine> State<M> {
         Step::Committed
     }
 
-    #[inline(always)]
     fn finish_forward(&mut self, ticket: TicketId, forward: &Forward, value: u64) -> Step {
-        let bits = u32::from(forward.size) * 8;
-        let value = if bits >= 64 { value } else { value & ((1 << bits) - 1) };
         if forward.finish == Forward::RETURN {
-            return Step::Return(value);
+            return Step::Return(forward.cut(value));
         }
         if forward.finish == Forward::LOAD {
-            let shift = 64_u32.saturating_sub(bits) & 63;
-            let value = if forward.sign != 0 { ((value << shift) as i64 >> shift) as u64 } else { value };
-            self.vcpu.load_register(usize::from(forward.register), value, forward.width);
+            self.vcpu.load_register(usize::from(forward.register), forward.extend(value), forward.width);
         }
         self.tickets.close(ticket);
         self.vcpu.advance(forward.rip_or_token);

@@ -7,6 +7,7 @@ use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use atoll_protocol::{PAGE, PANICKED, wire};
 use zerocopy::{Immutable, IntoBytes};
 
+use crate::cause::Cause;
 use crate::check::{Check, Verdict};
 use crate::commit::Commit;
 use crate::machine::{Machine, Outcome, Pages};
@@ -17,6 +18,8 @@ use crate::{Kernel, State};
 
 /// Times that a message is delivered again because guest memory changed under the server.
 const AGAIN: usize = 16;
+/// Milliseconds for which a server's run time is allotted.
+const PERIOD_MS: u64 = 100;
 
 /// What is to be done after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +38,24 @@ pub enum Step {
     Faulted,
 }
 
-/// An activation's cause, for the report: a name and one number that tells it from others of its kind.
+/// A message that lies in its server's page.
 #[derive(Clone, Copy, Debug)]
-pub struct Cause(pub &'static str, pub u64);
+pub(crate) struct Due {
+    pub(crate) to: ServerId,
+    /// What waits for the answer; 0 if nothing does.
+    pub(crate) ticket: TicketId,
+    /// Bytes of the message.
+    pub(crate) length: usize,
+    /// When it was written.
+    pub(crate) now: Ticks,
+    pub(crate) cause: Cause,
+}
 
 impl<M: Machine> State<M> {
-    /// The header of a message to `to`, now.
+    /// The header of a message to `to`, written at `now`.
     #[inline(always)]
-    pub(crate) fn header(&self, to: ServerId, ticket: TicketId) -> Header {
-        let mut header = Header { now: self.machine.now(), ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED };
+    pub(crate) fn header(&self, to: ServerId, ticket: TicketId, now: Ticks) -> Header {
+        let mut header = Header { now, ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED };
         if self.routes.lines == Some(to) {
             header.tpr = self.vcpu.vmcb.control.vintr as u8;
             header.accepted = self.vcpu.events.accepted();
@@ -51,93 +63,138 @@ impl<M: Machine> State<M> {
         header
     }
 
-    /// Accounts an activation; true if the server has used up its period's run time.
+    /// Accounts an activation. A server that has used up its run time is at fault.
     #[inline(always)]
-    fn account(&mut self, to: ServerId, began: Ticks) -> bool {
-        let span = self.machine.now().since(began).0;
-        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return false };
+    fn account(&mut self, to: ServerId, began: Ticks) {
+        let span = self.machine.now().0.wrapping_sub(began.0);
+        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
         record(&mut server.time, span);
-        if began > server.period_end {
-            server.period_end = began.after(Ticks(self.machine.tsc_khz().wrapping_mul(100)));
-            server.period_used = 0;
+        if server.time.sum > server.run_until {
+            self.overrun(to, began, span);
         }
-        server.period_used = server.period_used.saturating_add(span);
-        server.period_used > server.allowance.0
+    }
+
+    /// The answer was committed: what its message's header said is known.
+    #[inline(always)]
+    fn told(&mut self, to: ServerId) {
+        if self.vcpu.events.accepted() != Header::NOT_ACCEPTED && self.routes.lines == Some(to) {
+            self.vcpu.events.told();
+        }
+    }
+
+    /// The run time of a server's period is used up: by an activation that took `span`. A new period begins with it, if the old one is
+    /// over. (What is left of an old period's run time lasts until it is used up: so a period may see twice as much, and no more.)
+    #[cold]
+    #[inline(never)]
+    fn overrun(&mut self, to: ServerId, began: Ticks, span: u64) {
+        let period = Ticks(self.machine.tsc_khz().wrapping_mul(PERIOD_MS));
+        let Some(server) = self.server_mut(to) else { return };
+        if began > server.period_end {
+            server.period_end = began.after(period);
+            server.run_until = server.time.sum.wrapping_sub(span).saturating_add(server.allowance.0);
+        }
+        if server.time.sum > server.run_until {
+            self.fault(to, Reason::Overrun, 0);
+        }
     }
 }
 
 impl<M: Machine> Kernel<M> {
     /// Delivers a message that borrows nothing from the kernel.
-    #[inline(always)]
     pub(crate) fn deliver(&mut self, to: ServerId, ticket: TicketId, cause: Cause, body: Body<'_>) -> Step {
-        let header = self.state.header(to, ticket);
+        let header = self.state.header(to, ticket, self.state.machine.now());
         let length = encode(&mut self.pages, to, header, body);
-        self.activate(to, &header, length, cause)
+        self.activate(Due { to, ticket, length, now: header.now, cause })
     }
 
-    /// Delivers an exit whose message is one block: `tag` names it.
+    /// Writes the message of an exit, which is one block: `tag` names it. `now` is read just before, or with the exit.
     #[inline(always)]
-    pub(crate) fn deliver_exit<T: IntoBytes + Immutable>(
+    pub(crate) fn write_exit<T: IntoBytes + Immutable>(
         &mut self,
         to: ServerId,
         ticket: TicketId,
+        now: Ticks,
         cause: Cause,
         tag: u8,
         exit: &T,
-    ) -> Step {
-        let header = self.state.header(to, ticket);
+    ) -> Due {
+        let header = self.state.header(to, ticket, now);
         let length = wire::exit(self.pages.message(to), &header, tag, exit).unwrap_or(0);
-        self.activate(to, &header, length, cause)
+        Due { to, ticket, length, now, cause }
     }
 
     /// Runs the server on the message in its page, and judges the answer.
+    #[inline(never)]
+    pub(crate) fn activate(&mut self, due: Due) -> Step {
+        self.activate_here(due)
+    }
+
+    /// The same, where the exit is handled: most exits take one activation.
     #[inline(always)]
-    pub(crate) fn activate(&mut self, to: ServerId, header: &Header, length: usize, cause: Cause) -> Step {
-        match self.activate_once(to, header, length, header.now, cause) {
-            Step::Again => self.activate_again(to, header, length, cause),
-            step => step,
+    pub(crate) fn activate_here(&mut self, due: Due) -> Step {
+        let Kernel { state, pages } = self;
+        let Due { to, ticket, now, .. } = due;
+        let Some(server) = state.servers.get_mut(usize::from(to.0)).filter(|server| server.is_running()) else {
+            return Step::Faulted;
+        };
+        server.remember(now, due.cause);
+        let deadline = Ticks(now.0.wrapping_add(server.budget.0));
+        match state.machine.activate(pages, to, due.length, deadline) {
+            Outcome::Answer(used) => {
+                if used <= PAGE as u64
+                    && let Some(step) = state.usual(to, ticket, pages.answer(to, used as usize))
+                {
+                    state.told(to);
+                    state.account(to, now);
+                    return step;
+                }
+                // In registers: this is rare, and a structure would be written for every answer.
+                self.unusual(to, ticket, due.length, now, due.cause, used)
+            }
+            Outcome::Fault(reason) => {
+                state.fault(to, reason, 0);
+                Step::Faulted
+            }
         }
     }
 
-    /// Guest memory is not as the server took it to be: the same message again. An exit that finds no other end is given up, and the
-    /// guest runs its instruction again; what lies in a mailbox stays there.
-    #[cold]
+    /// An answer of another form.
     #[inline(never)]
-    fn activate_again(&mut self, to: ServerId, header: &Header, length: usize, cause: Cause) -> Step {
+    fn unusual(&mut self, to: ServerId, ticket: TicketId, length: usize, now: Ticks, cause: Cause, used: u64) -> Step {
+        let mut step = self.settle(to, ticket, now, &Outcome::Answer(used));
         for _ in 0..AGAIN {
-            let now = self.state.machine.now();
-            let step = self.activate_once(to, header, length, now, cause);
             if step != Step::Again {
                 return step;
             }
+            // Guest memory is not as the server took it to be: the same message again.
+            let now = self.state.machine.now();
+            let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
+            server.remember(now, cause);
+            let deadline = now.after(server.budget);
+            let outcome = self.state.machine.activate(&mut self.pages, to, length, deadline);
+            step = self.settle(to, ticket, now, &outcome);
         }
-        if (header.ticket.0 & 0xff) as usize != VCPU || self.state.tickets.get(header.ticket).is_none() {
-            return Step::Again;
+        // An exit that finds no other end is given up, and the guest runs its instruction again; what lies in a mailbox stays there.
+        if step == Step::Again && (ticket.0 & 0xff) as usize == VCPU && self.state.tickets.get(ticket).is_some() {
+            self.state.tickets.close(ticket);
+            self.state.vcpu.stand = Stand::Runnable;
+            return Step::Committed;
         }
-        self.state.tickets.close(header.ticket);
-        self.state.vcpu.stand = Stand::Runnable;
-        Step::Committed
+        step
     }
 
-    #[inline(always)]
-    fn activate_once(&mut self, to: ServerId, header: &Header, length: usize, began: Ticks, cause: Cause) -> Step {
-        let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
-        server.remember(began, cause);
-        let deadline = began.after(server.budget);
-        let step = match self.state.machine.activate(&mut self.pages, to, length, deadline) {
-            Outcome::Answer(length) if length <= PAGE as u64 => self.judge(to, header.ticket, length as usize),
-            Outcome::Answer(length) => Err((self.refuse(to, length), 0)),
-            Outcome::Fault(reason) => Err((reason, 0)),
+    fn settle(&mut self, to: ServerId, ticket: TicketId, began: Ticks, outcome: &Outcome) -> Step {
+        let judged = match outcome {
+            Outcome::Answer(used) if *used <= PAGE as u64 => self.judge(to, ticket, *used as usize),
+            Outcome::Answer(used) => Err((self.refuse(to, *used), 0)),
+            Outcome::Fault(reason) => Err((*reason, 0)),
         };
-        let overrun = self.state.account(to, began);
-        match step {
+        match judged {
             Ok(step) => {
-                if header.accepted != Header::NOT_ACCEPTED && step != Step::Again {
-                    self.state.vcpu.events.told();
+                if step != Step::Again {
+                    self.state.told(to);
                 }
-                if overrun {
-                    self.state.fault(to, Reason::Overrun, 0);
-                }
+                self.state.account(to, began);
                 step
             }
             Err((reason, effect)) => {
@@ -162,7 +219,6 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks all of the answer, then commits all of it. It is decoded for either, rather than kept: that is cheaper, and the page does not
     /// change meanwhile, since the server does not run before all is over and no device can reach it.
-    #[inline(always)]
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
         let answer = self.pages.answer(from, length);
         let mut check = Check::new(&self.state, from, ticket, answer);
@@ -185,7 +241,6 @@ impl<M: Machine> Kernel<M> {
 }
 
 /// Writes a message into a server's page; its length.
-#[inline(always)]
 pub(crate) fn encode<P: Pages>(pages: &mut P, to: ServerId, header: Header, body: Body<'_>) -> usize {
     let message = Message { header: Fixed(header), body };
     // Every message fits by construction: its parts are bounded well below a page.

@@ -3,14 +3,16 @@
 
 use atoll_protocol::effect::Forward;
 use atoll_protocol::fixed::Fixed;
+use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::{
     AccessDone, Body, CpuidExit, HypercallExit, InstructionExit, MmioExit, MsrExit, NestedFault, PortExit, Stop, StringIoExit,
 };
-use atoll_protocol::units::{Gpa, ServerId, TicketId};
+use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 use atoll_protocol::wire::{self, tag};
 
-use crate::delivery::{Cause, Step, encode};
+use crate::cause::{Cause, What};
+use crate::delivery::{Due, Step, encode};
 use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
 use crate::ticket::{Operation, VCPU};
@@ -27,41 +29,81 @@ const MSR_EFER: u32 = 0xc000_0080;
 const STEPS: usize = 16;
 
 impl<M: Machine> Kernel<M> {
-    /// Handles the exit that the vCPU has just taken.
+    /// Handles the exit that the vCPU has just taken. True if it was for a host interrupt, which is still to be let in.
     #[inline(always)]
-    pub fn exited(&mut self) {
+    pub fn exited(&mut self) -> bool {
         let state = &mut self.state;
         state.statistics.exits = state.statistics.exits.wrapping_add(1);
         state.vcpu.vmcb.control.tlb_control = 0;
-        if state.vcpu.note_exit()
-            && let Some(irqchip) = state.routes.lines
-        {
-            state.post(irqchip, |mailbox| mailbox.accepted = true);
-        }
+        let accepted = state.vcpu.note_exit();
         let now = state.machine.now();
-        match state.vcpu.vmcb.control.exit_code as u32 {
+        if accepted && self.accepted(now) {
+            return false;
+        }
+        let state = &mut self.state;
+        let due = match state.vcpu.vmcb.control.exit_code as u32 {
             exit::CPUID => {
                 state.statistics.switch(now, Kind::Cpuid);
-                self.cpuid();
+                self.cpuid(now)
             }
             exit::MSR => {
                 let write = state.vcpu.vmcb.control.exit_info1 & 1 != 0;
                 state.statistics.switch(now, if write { Kind::MsrWrite } else { Kind::MsrRead });
-                self.msr(write);
+                self.msr(now, write)
             }
             exit::IOIO => {
                 let info = state.vcpu.vmcb.control.exit_info1;
                 let kind = if info & 1 != 0 { Kind::PortIn } else { Kind::PortOut };
                 state.statistics.switch(now, if info & 4 != 0 { Kind::StringIo } else { kind });
-                self.port(info);
+                self.port(now, info)
             }
+            code => {
+                self.no_single_server(now, code);
+                return code == exit::INTR;
+            }
+        };
+        if let Some(due) = due {
+            self.activate_here(due);
+        }
+        false
+    }
+
+    /// A vector was accepted of which the irqchip must hear ahead of everything else: at once, if that is all that the exit was for (then it
+    /// is done, and this true), else with the next message.
+    #[inline(never)]
+    fn accepted(&mut self, now: Ticks) -> bool {
+        if self.state.vcpu.vmcb.control.exit_code as u32 != exit::VINTR {
+            if let Some(irqchip) = self.state.routes.lines {
+                self.state.post(irqchip, |mailbox| mailbox.accepted = true);
+            }
+            return false;
+        }
+        self.state.statistics.switch(now, Kind::Window);
+        if let Some(irqchip) = self.state.routes.lines {
+            let header = self.state.header(irqchip, TicketId(0), now);
+            let length = wire::accepted(self.pages.message(irqchip), &header).unwrap_or(0);
+            let due = Due { to: irqchip, ticket: TicketId(0), length, now, cause: Cause(What::Accepted, 0) };
+            if self.activate_here(due) != Step::Committed {
+                self.state.post(irqchip, |mailbox| mailbox.accepted = true);
+            }
+        }
+        true
+    }
+
+    /// An exit that no server handles, or more than one.
+    #[inline(never)]
+    fn no_single_server(&mut self, now: Ticks, code: u32) {
+        let state = &mut self.state;
+        match code {
             exit::NESTED_FAULT => {
                 state.statistics.switch(now, Kind::Map);
                 self.emulate();
             }
             exit::VMMCALL => {
                 state.statistics.switch(now, Kind::Hypercall);
-                self.hypercall();
+                if let Some(due) = self.hypercall(now) {
+                    self.activate(due);
+                }
             }
             exit::INTR => state.statistics.switch(now, Kind::Interrupt),
             exit::VINTR => state.statistics.switch(now, Kind::Window),
@@ -80,23 +122,23 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn cpuid(&mut self) {
+    fn cpuid(&mut self, now: Ticks) -> Option<Due> {
         let state = &mut self.state;
-        let Some(next) = state.vcpu.behind(&state.machine, Opcode::Cpuid) else { return };
+        let next = state.vcpu.behind(&state.machine, Opcode::Cpuid)?;
         let leaf = state.vcpu.register(0) as u32;
         let subleaf = state.vcpu.register(1) as u32;
         let Some(server) = state.routes.cpuid else { return self.nobody_answers() };
         let ticket = state.open(Operation::Cpuid, server, next);
         let host = state.machine.cpuid(leaf, subleaf);
         let exit = CpuidExit { leaf, subleaf, host, cr4: state.vcpu.vmcb.save.cr4 };
-        self.deliver_exit(server, ticket, Cause("cpuid", u64::from(leaf)), tag::CPUID, &exit);
+        Some(self.write_exit(server, ticket, now, Cause(What::Cpuid, u64::from(leaf)), tag::CPUID, &exit))
     }
 
     #[inline(always)]
-    fn msr(&mut self, write: bool) {
+    fn msr(&mut self, now: Ticks, write: bool) -> Option<Due> {
         let state = &mut self.state;
         let opcode = if write { Opcode::Wrmsr } else { Opcode::Rdmsr };
-        let Some(next) = state.vcpu.behind(&state.machine, opcode) else { return };
+        let next = state.vcpu.behind(&state.machine, opcode)?;
         let index = state.vcpu.register(1) as u32;
         let Some(server) = state.routes.msr(index) else { return self.nobody_answers() };
         let held = match index {
@@ -105,22 +147,23 @@ impl<M: Machine> Kernel<M> {
             MSR_TSC => state.machine.now().0.wrapping_add(state.vcpu.vmcb.control.tsc_offset),
             _ => 0,
         };
-        let cr0 = state.vcpu.vmcb.save.cr0;
-        let mut exit = MsrExit { index, reserved: 0, value: 0, held, cr0 };
-        if write {
-            exit.value = state.vcpu.register(2) << 32 | state.vcpu.register(0) & 0xffff_ffff;
-            let ticket = state.open(Operation::MsrWrite, server, next);
-            self.deliver_exit(server, ticket, Cause("wrmsr", u64::from(index)), tag::MSR_WRITE, &exit);
+        let vcpu = &state.vcpu;
+        let value = if write { vcpu.register(2) << 32 | vcpu.register(0) & 0xffff_ffff } else { 0 };
+        let exit = MsrExit { index, reserved: 0, value, held, cr0: vcpu.vmcb.save.cr0 };
+        let (operation, what, tag) = if write {
+            (Operation::MsrWrite, What::Wrmsr, tag::MSR_WRITE)
         } else {
-            let ticket = state.open(Operation::MsrRead, server, next);
-            self.deliver_exit(server, ticket, Cause("rdmsr", u64::from(index)), tag::MSR_READ, &exit);
-        }
+            (Operation::MsrRead, What::Rdmsr, tag::MSR_READ)
+        };
+        let ticket = state.open(operation, server, next);
+        Some(self.write_exit(server, ticket, now, Cause(what, u64::from(index)), tag, &exit))
     }
 
     #[inline(always)]
-    fn port(&mut self, info: u64) {
+    fn port(&mut self, now: Ticks, info: u64) -> Option<Due> {
         if info & 4 != 0 {
-            return self.emulate();
+            self.emulate();
+            return None;
         }
         let state = &mut self.state;
         let next = state.vcpu.vmcb.control.exit_info2;
@@ -128,42 +171,39 @@ impl<M: Machine> Kernel<M> {
         let size = (info >> 4 & 7) as u8;
         let read = info & 1 != 0;
         let Some(server) = state.routes.port(port) else {
-            state.stray_ports = state.stray_ports.wrapping_add(1);
-            if read {
-                state.vcpu.load_register(0, u64::MAX, size);
-            }
-            return state.vcpu.advance(next);
+            state.stray_port(read, size, next);
+            return None;
         };
-        let exit = PortExit { port, size, reserved: 0, value: 0, count: 1 };
-        if read {
-            let ticket = state.open(Operation::PortRead, server, next);
-            if let Some(open) = state.tickets.get_mut(ticket) {
-                open.forward.size = size;
-            }
-            self.deliver_exit(server, ticket, Cause("in", u64::from(port)), tag::PORT_READ, &exit);
+        let (operation, what, tag) = if read {
+            (Operation::PortRead, What::PortIn, tag::PORT_READ)
         } else {
-            let value = state.vcpu.register(0) as u32 & mask(size) as u32;
-            let ticket = state.open(Operation::PortWrite, server, next);
-            let exit = PortExit { value, ..exit };
-            self.deliver_exit(server, ticket, Cause("out", u64::from(port)), tag::PORT_WRITE, &exit);
-        }
+            (Operation::PortWrite, What::PortOut, tag::PORT_WRITE)
+        };
+        let value = if read { 0 } else { state.vcpu.register(0) as u32 & mask(size) as u32 };
+        let ticket = state.open(operation, server, next);
+        state.tickets.vcpu_slot().forward.size = size;
+        let exit = PortExit { port, size, reserved: 0, value, count: 1 };
+        Some(self.write_exit(server, ticket, now, Cause(what, u64::from(port)), tag, &exit))
     }
 
-    fn hypercall(&mut self) {
+    fn hypercall(&mut self, now: Ticks) -> Option<Due> {
         let state = &mut self.state;
-        let Some(next) = state.vcpu.behind(&state.machine, Opcode::Vmmcall) else { return };
+        let next = state.vcpu.behind(&state.machine, Opcode::Vmmcall)?;
         let Some(server) = state.routes.hypercall else { return self.nobody_answers() };
         let ticket = state.open(Operation::Hypercall, server, next);
         let vcpu = &state.vcpu;
         let arguments = [vcpu.register(3), vcpu.register(1), vcpu.register(2), vcpu.register(6)];
         let exit = HypercallExit { number: vcpu.register(0), arguments, cpl: vcpu.vmcb.save.cpl, reserved: [0; 7] };
-        self.deliver_exit(server, ticket, Cause("vmmcall", exit.number), tag::HYPERCALL, &exit);
+        Some(self.write_exit(server, ticket, now, Cause(What::Vmmcall, exit.number), tag::HYPERCALL, &exit))
     }
 
     /// An exit for the emulator: nested faults, string I/O, instructions to decode.
     #[inline(always)]
     pub(crate) fn emulate(&mut self) {
-        let Some(mmu) = self.state.routes.mmu else { return self.nobody_answers() };
+        let Some(mmu) = self.state.routes.mmu else {
+            self.nobody_answers();
+            return;
+        };
         let ticket = self.state.open(Operation::Emulate, mmu, 0);
         let mut registers = None;
         let mut step = self.ask_emulator(mmu, ticket, registers);
@@ -189,9 +229,14 @@ impl<M: Machine> Kernel<M> {
         let control = &vcpu.vmcb.control;
         if control.exit_code as u32 == exit::NESTED_FAULT && registers.is_none() {
             let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
-            let header = self.state.header(mmu, ticket);
+            let (now, cause) = (self.state.statistics.since(), Cause(What::Fault, fault.gpa.0));
+            if ram_offset(self.state.machine.guest_size(), fault.gpa.0).is_some() {
+                let due = self.write_exit(mmu, ticket, now, cause, tag::MEMORY_FAULT, &fault);
+                return self.activate(due);
+            }
+            let header = self.state.header(mmu, ticket, now);
             let length = wire::nested_fault(self.pages.message(mmu), &header, &fault, &vcpu.context()).unwrap_or(0);
-            return self.activate(mmu, &header, length, Cause("fault", fault.gpa.0));
+            return self.activate(Due { to: mmu, ticket, length, now, cause });
         }
         self.ask_emulator_fully(mmu, ticket, registers)
     }
@@ -205,15 +250,15 @@ impl<M: Machine> Kernel<M> {
         match control.exit_code as u32 {
             exit::NESTED_FAULT => {
                 let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
-                self.deliver(mmu, ticket, Cause("fault", fault.gpa.0), Body::NestedFault(Fixed(fault), context, registers))
+                self.deliver(mmu, ticket, Cause(What::Fault, fault.gpa.0), Body::NestedFault(Fixed(fault), context, registers))
             }
             exit::IOIO => {
                 let exit = StringIoExit { info: control.exit_info1, next_rip: control.exit_info2 };
-                self.deliver(mmu, ticket, Cause("string-io", exit.info), Body::StringIo(Fixed(exit), context, registers))
+                self.deliver(mmu, ticket, Cause(What::StringIo, exit.info), Body::StringIo(Fixed(exit), context, registers))
             }
             code => {
                 let exit = InstructionExit { code: u64::from(code) };
-                self.deliver(mmu, ticket, Cause("instruction", exit.code), Body::Instruction(Fixed(exit), context, registers))
+                self.deliver(mmu, ticket, Cause(What::Instruction, exit.code), Body::Instruction(Fixed(exit), context, registers))
             }
         }
     }
@@ -247,9 +292,11 @@ impl<M: Machine> Kernel<M> {
             number => state.vcpu.operand(usize::from(number)) & mask(forward.size),
         };
         if mmio {
+            let now = state.machine.now();
             let exit = MmioExit { gpa: Gpa(forward.address), value, size: forward.size, reserved: [0; 7] };
-            let cause = Cause(if write { "store" } else { "load" }, forward.address);
-            return self.deliver_exit(device, ticket, cause, if write { tag::MMIO_WRITE } else { tag::MMIO_READ }, &exit);
+            let cause = Cause(if write { What::Store } else { What::Load }, forward.address);
+            let due = self.write_exit(device, ticket, now, cause, if write { tag::MMIO_WRITE } else { tag::MMIO_READ }, &exit);
+            return self.activate(due);
         }
         let exit =
             PortExit { port: forward.address as u16, size: forward.size, reserved: 0, value: value as u32, count: forward.count };
@@ -260,9 +307,9 @@ impl<M: Machine> Kernel<M> {
             (false, true) => Body::PortReadString(Fixed(exit)),
             (true, true) => Body::PortWriteString(Fixed(exit), bytes),
         };
-        let header = state.header(device, ticket);
+        let header = state.header(device, ticket, state.machine.now());
         let length = encode(&mut self.pages, device, header, body);
-        self.activate(device, &header, length, Cause("string", forward.address))
+        self.activate(Due { to: device, ticket, length, now: header.now, cause: Cause(What::String, forward.address) })
     }
 
     /// The forwarded access is done; the emulator goes on with its value.
@@ -273,17 +320,18 @@ impl<M: Machine> Kernel<M> {
         open.holder = mmu;
         let done = AccessDone { token: open.forward.rip_or_token, value };
         open.forward.count = 0;
-        let header = state.header(mmu, ticket);
+        let header = state.header(mmu, ticket, state.machine.now());
         let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
         let body = Body::AccessDone(Fixed(done), Fixed(state.vcpu.context()), Fixed(state.vcpu.registers()), bytes);
         let length = encode(&mut self.pages, mmu, header, body);
-        self.activate(mmu, &header, length, Cause("access-done", done.token))
+        self.activate(Due { to: mmu, ticket, length, now: header.now, cause: Cause(What::AccessDone, done.token) })
     }
 
     /// There is no server for this class of exits: as on a CPU without the feature.
     #[cold]
-    fn nobody_answers(&mut self) {
+    fn nobody_answers(&mut self) -> Option<Due> {
         self.state.vcpu.raise(&Exception::UNDEFINED);
+        None
     }
 
     #[cold]
@@ -325,6 +373,16 @@ impl<M: Machine> State<M> {
         self.vcpu.stand = Stand::Waiting;
         self.string_length = 0;
         self.tickets.open(VCPU, operation, holder, next_rip)
+    }
+
+    /// Nobody owns the port: a read gives all ones, a write goes nowhere.
+    #[cold]
+    fn stray_port(&mut self, read: bool, size: u8, next_rip: u64) {
+        self.stray_ports = self.stray_ports.wrapping_add(1);
+        if read {
+            self.vcpu.load_register(0, u64::MAX, size);
+        }
+        self.vcpu.advance(next_rip);
     }
 
     /// Nobody owns the address: reads give all ones, writes go nowhere.

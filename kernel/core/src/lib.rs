@@ -5,7 +5,8 @@
 //! 1. [`vcpu`]: the registers and events of a virtual CPU, and its VMCB.
 //! 2. [`exit`]: a #VMEXIT becomes a ticket and a message for the server whose [`routes`] name it.
 //! 3. [`delivery`]: the message is encoded, the server activated, its answer decoded.
-//! 4. [`check`]: every effect is checked, in order, against the server's rights; one that fails faults the server.
+//! 4. [`usual`]: an answer of the usual form is judged at once; the others go on:
+//!    [`check`]: every effect is checked, in order, against the server's rights; one that fails faults the server.
 //! 5. [`commit`]: all effects are carried out; completing the [`ticket`] finishes the guest's instruction.
 //! 6. [`run`]: whatever is in the [`mailbox`]es is delivered, events are prepared, and the guest runs on.
 //!
@@ -17,6 +18,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cause;
 pub mod check;
 pub mod commit;
 pub mod delivery;
@@ -32,6 +34,7 @@ pub mod statistics;
 pub mod supervise;
 pub mod ticket;
 pub mod timers;
+pub mod usual;
 pub mod vcpu;
 
 use atoll_protocol::SERVERS;

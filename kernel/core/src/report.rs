@@ -11,7 +11,7 @@ use crate::State;
 use crate::machine::Machine;
 use crate::mailbox::Kind;
 use crate::server::Standing;
-use crate::statistics::{KINDS, Kind as ExitKind};
+use crate::statistics::{Kind as ExitKind, reported};
 
 /// The code that the host leaves with when the supervisor itself is at fault.
 const HYPERVISOR_FAULT: u8 = 20;
@@ -42,11 +42,11 @@ impl<M: Machine> State<M> {
         }
         self.machine.log(format_args!("its last messages, oldest first:"));
         for past in server.history() {
-            self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0, past.cause.1));
+            self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
         }
         self.abandon_tickets(id);
         if id.0 == 0 {
-            self.leave = Some(HYPERVISOR_FAULT);
+            self.leave_with(HYPERVISOR_FAULT);
         } else {
             self.stop(Stop::ServerFault);
             self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
@@ -101,12 +101,10 @@ impl<M: Machine> State<M> {
     pub(crate) fn query(&mut self, from: ServerId, query: Query) {
         let mut page = [0; MAIL_BYTES];
         let used = match query {
-            Query::Exit(index) => {
-                self.statistics.kind(usize::from(index)).filter(|_| usize::from(index) < KINDS).and_then(|time| {
-                    let record = ExitRecord { index, name: ExitKind::name(usize::from(index)), time: *time };
-                    postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
-                })
-            }
+            Query::Exit(index) => self.statistics.kind(usize::from(index)).and_then(|time| {
+                let record = ExitRecord { index, name: ExitKind::name(usize::from(index)), time };
+                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+            }),
             Query::Server(id) => {
                 let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
                 from.find(|(server, _)| server.standing != Standing::Empty).and_then(|(server, id)| {
@@ -116,7 +114,7 @@ impl<M: Machine> State<M> {
                         role: server.role,
                         running: server.is_running(),
                         generation: server.generation,
-                        time: server.time,
+                        time: reported(&server.time),
                     };
                     postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
                 })

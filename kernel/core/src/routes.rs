@@ -6,18 +6,25 @@ use atoll_protocol::units::ServerId;
 /// No server.
 const NOBODY: u8 = 0xff;
 const RANGES: usize = 32;
+/// Bits of a number within its stretch.
+const STRETCH: u32 = 8;
 
 /// The ranges of one kind of number, each with its server.
 struct Ranges {
     ranges: [(u64, u64, u8); RANGES],
     used: usize,
+    /// The stretches of 256 numbers that a range touches, by the low bits of their number: what is not in here needs no search.
+    touched: u64,
 }
 
 impl Ranges {
-    const EMPTY: Ranges = Ranges { ranges: [(0, 0, NOBODY); RANGES], used: 0 };
+    const EMPTY: Ranges = Ranges { ranges: [(0, 0, NOBODY); RANGES], used: 0, touched: 0 };
 
     #[inline(always)]
     fn find(&self, at: u64) -> Option<ServerId> {
+        if self.touched & 1 << (at >> STRETCH & 63) == 0 {
+            return None;
+        }
         let used = self.ranges.iter().take(self.used);
         used.into_iter().find(|(first, last, _)| *first <= at && at <= *last).map(|(_, _, server)| ServerId(*server))
     }
@@ -30,6 +37,8 @@ impl Ranges {
         if let Some(range) = self.ranges.get_mut(self.used) {
             *range = (first, last, server.0);
             self.used += 1;
+            let (first, last) = (first >> STRETCH, last >> STRETCH);
+            (first..=last).take(64).for_each(|stretch| self.touched |= 1 << (stretch & 63));
         }
     }
 

@@ -4,7 +4,8 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Machine as Facts};
 use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
 
-use crate::delivery::{Cause, Step, encode};
+use crate::cause::{Cause, What};
+use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
 use crate::mailbox::{Kind as LetterKind, Next};
 use crate::statistics::Kind;
@@ -22,7 +23,7 @@ pub enum Turn {
     Enter,
     /// Wait for a host event.
     Idle,
-    /// Call again: there is more to deliver.
+    /// Call again: something happened on the host, or there is more to deliver.
     Again,
     /// Leave with this code.
     Leave(u8),
@@ -77,31 +78,13 @@ impl<M: Machine> Kernel<M> {
             }
         }
         let state = &mut self.state;
-        if let Some(code) = state.leave {
-            return Turn::Leave(code);
-        }
         if state.machine.has_events() {
             return Turn::Again;
         }
-        let enter = state.running
-            && match state.vcpu.stand {
-                Stand::Runnable => true,
-                Stand::Halted => state.vcpu.wakes(),
-                Stand::Waiting | Stand::Stopped => false,
-            };
-        if enter {
-            state.vcpu.stand = Stand::Runnable;
-            state.vcpu.prepare_entry();
-            state.statistics.switch(state.machine.now(), Kind::Guest);
-            Turn::Enter
-        } else if state.ready != 0 {
-            Turn::Again
-        } else {
-            if state.statistics.first.0 != 0 {
-                state.statistics.switch(state.machine.now(), Kind::Idle);
-            }
-            Turn::Idle
+        if state.running && state.vcpu.stand == Stand::Runnable {
+            return state.enter();
         }
+        state.wait()
     }
 
     /// Delivers the next thing in a server's mailbox.
@@ -109,24 +92,24 @@ impl<M: Machine> Kernel<M> {
         let Some(next) = self.state.next_for(to) else { return };
         let none = TicketId(0);
         let step = match next {
-            Next::Accepted => self.deliver(to, none, Cause("accepted", 0), Body::Accepted),
-            Next::Line(change) => self.deliver(to, none, Cause("line", u64::from(change.line.0)), Body::Line(change)),
-            Next::Timer(timer) => self.deliver(to, none, Cause("timer", u64::from(timer.0)), Body::Timer(timer)),
-            Next::HostIrq(irq) => self.deliver(to, none, Cause("host-irq", u64::from(irq.0)), Body::HostIrq(irq)),
+            Next::Accepted => self.deliver(to, none, Cause(What::Accepted, 0), Body::Accepted),
+            Next::Line(change) => self.deliver(to, none, Cause(What::Line, u64::from(change.line.0)), Body::Line(change)),
+            Next::Timer(timer) => self.deliver(to, none, Cause(What::Timer, u64::from(timer.0)), Body::Timer(timer)),
+            Next::HostIrq(irq) => self.deliver(to, none, Cause(What::HostIrq, u64::from(irq.0)), Body::HostIrq(irq)),
             Next::Letter => self.deliver_letter(to),
             Next::Start => self.deliver_start(to),
             Next::Load => {
                 let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
-                self.deliver(to, ticket, Cause("load", 0), Body::Load)
+                self.deliver(to, ticket, Cause(What::Place, 0), Body::Load)
             }
             Next::ServerFaulted(report) => {
-                self.deliver(to, none, Cause("server-faulted", u64::from(report.server.0)), Body::ServerFaulted(report))
+                self.deliver(to, none, Cause(What::ServerFaulted, u64::from(report.server.0)), Body::ServerFaulted(report))
             }
             Next::ServerStarted(server) => {
-                self.deliver(to, none, Cause("server-started", u64::from(server.0)), Body::ServerStarted(server))
+                self.deliver(to, none, Cause(What::ServerStarted, u64::from(server.0)), Body::ServerStarted(server))
             }
-            Next::Loaded => self.deliver(to, none, Cause("loaded", 0), Body::Loaded),
-            Next::Stopped(why) => self.deliver(to, none, Cause("stopped", 0), Body::MachineStopped(why)),
+            Next::Loaded => self.deliver(to, none, Cause(What::Loaded, 0), Body::Loaded),
+            Next::Stopped(why) => self.deliver(to, none, Cause(What::Stopped, 0), Body::MachineStopped(why)),
         };
         self.state.delivered(to, next, step);
     }
@@ -137,18 +120,18 @@ impl<M: Machine> Kernel<M> {
         let bytes = letter.bytes();
         let from = u64::from(letter.from.0);
         let (ticket, cause, body) = match letter.kind {
-            LetterKind::Mail => (TicketId(0), Cause("mail", from), Body::Mail(letter.from, bytes)),
-            LetterKind::Request(ticket) => (ticket, Cause("request", from), Body::Request(letter.from, bytes)),
-            LetterKind::Answered(token) => (TicketId(0), Cause("answered", from), Body::Answered(token, Some(bytes))),
-            LetterKind::GivenUp(token) => (TicketId(0), Cause("given-up", from), Body::Answered(token, None)),
-            LetterKind::PortValue(value) => (TicketId(0), Cause("port-value", u64::from(value)), Body::PortValue(value)),
-            LetterKind::Filled(count) => (TicketId(0), Cause("filled", u64::from(count)), Body::Filled(count)),
-            LetterKind::Drained => (TicketId(0), Cause("drained", bytes.len() as u64), Body::Drained(bytes)),
-            LetterKind::Record => (TicketId(0), Cause("record", bytes.len() as u64), Body::Record(bytes)),
+            LetterKind::Mail => (TicketId(0), Cause(What::Mail, from), Body::Mail(letter.from, bytes)),
+            LetterKind::Request(ticket) => (ticket, Cause(What::Request, from), Body::Request(letter.from, bytes)),
+            LetterKind::Answered(token) => (TicketId(0), Cause(What::Answered, from), Body::Answered(token, Some(bytes))),
+            LetterKind::GivenUp(token) => (TicketId(0), Cause(What::GivenUp, from), Body::Answered(token, None)),
+            LetterKind::PortValue(value) => (TicketId(0), Cause(What::PortValue, u64::from(value)), Body::PortValue(value)),
+            LetterKind::Filled(count) => (TicketId(0), Cause(What::Filled, u64::from(count)), Body::Filled(count)),
+            LetterKind::Drained => (TicketId(0), Cause(What::Drained, bytes.len() as u64), Body::Drained(bytes)),
+            LetterKind::Record => (TicketId(0), Cause(What::Record, bytes.len() as u64), Body::Record(bytes)),
         };
-        let header = state.header(to, ticket);
+        let header = state.header(to, ticket, state.machine.now());
         let length = encode(&mut self.pages, to, header, body);
-        self.activate(to, &header, length, cause)
+        self.activate(Due { to, ticket, length, now: header.now, cause })
     }
 
     fn deliver_start(&mut self, to: ServerId) -> Step {
@@ -164,13 +147,40 @@ impl<M: Machine> Kernel<M> {
         };
         let Some(server) = state.server(to) else { return Step::Faulted };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
-        let header = state.header(to, TicketId(0));
+        let header = state.header(to, TicketId(0), state.machine.now());
         let length = encode(&mut self.pages, to, header, Body::Start(Fixed(facts), config));
-        self.activate(to, &header, length, Cause("start", u64::from(server.generation)))
+        let cause = Cause(What::Start, u64::from(server.generation));
+        self.activate(Due { to, ticket: TicketId(0), length, now: header.now, cause })
     }
 }
 
 impl<M: Machine> State<M> {
+    #[inline(always)]
+    fn enter(&mut self) -> Turn {
+        self.vcpu.prepare_entry();
+        self.statistics.switch(self.machine.now(), Kind::Guest);
+        Turn::Enter
+    }
+
+    /// The guest is not simply running on.
+    #[inline(never)]
+    fn wait(&mut self) -> Turn {
+        if let Some(code) = self.leave {
+            return Turn::Leave(code);
+        }
+        if self.running && self.vcpu.stand == Stand::Halted && self.vcpu.wakes() {
+            self.vcpu.stand = Stand::Runnable;
+            return self.enter();
+        }
+        if self.ready != 0 {
+            return Turn::Again;
+        }
+        if self.statistics.has_begun() {
+            self.statistics.switch(self.machine.now(), Kind::Idle);
+        }
+        Turn::Idle
+    }
+
     /// The next server with something to deliver, in turn.
     #[inline(always)]
     fn take_turn(&mut self) -> Option<ServerId> {

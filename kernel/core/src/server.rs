@@ -6,9 +6,10 @@ use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
 
-use crate::delivery::Cause;
+use crate::cause::{Cause, What};
 use crate::mailbox::Mailbox;
 use crate::report::LOG_LINES;
+use crate::statistics::NO_MOMENTS;
 
 const PORT_RANGES: usize = 4;
 const HISTORY: usize = 32;
@@ -129,7 +130,8 @@ pub struct Server {
     /// Run time per period.
     pub(crate) allowance: Ticks,
     pub(crate) period_end: Ticks,
-    pub(crate) period_used: u64,
+    /// What its time's sum may reach in this period.
+    pub(crate) run_until: u64,
     pub(crate) grants: Grants,
     pub(crate) mailbox: Mailbox,
     /// Undelivered mail that it sent, by receiver.
@@ -140,7 +142,7 @@ pub struct Server {
     pub(crate) log: LogAllowance,
     name: [u8; 16],
     history: [Past; HISTORY],
-    history_at: usize,
+    history_at: u8,
     /// The configuration that `Start` delivers.
     pub(crate) config: [u8; 1024],
     pub(crate) config_length: usize,
@@ -156,15 +158,15 @@ impl Server {
         budget: Ticks(0),
         allowance: Ticks(0),
         period_end: Ticks(0),
-        period_used: 0,
+        run_until: 0,
         grants: Grants::NONE,
         mailbox: Mailbox::EMPTY,
         outstanding: [0; SERVERS],
         results: 0,
-        time: Moments { count: 0, min: 0, max: 0, sum: 0, squares: 0 },
+        time: NO_MOMENTS,
         log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
         name: [0; 16],
-        history: [Past { at: Ticks(0), cause: Cause("", 0) }; HISTORY],
+        history: [Past { at: Ticks(0), cause: Cause(What::Nothing, 0) }; HISTORY],
         history_at: 0,
         config: [0; 1024],
         config_length: 0,
@@ -178,6 +180,7 @@ impl Server {
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
         self.allowance = ticks(limits.period_us);
+        (self.period_end, self.run_until) = (Ticks(0), 0);
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
         self.log = LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 };
@@ -220,7 +223,7 @@ impl Server {
     /// Remembers a message for the report.
     #[inline(always)]
     pub(crate) fn remember(&mut self, at: Ticks, cause: Cause) {
-        if let Some(past) = self.history.get_mut(self.history_at % HISTORY) {
+        if let Some(past) = self.history.get_mut(usize::from(self.history_at) % HISTORY) {
             *past = Past { at, cause };
         }
         self.history_at = self.history_at.wrapping_add(1);
@@ -228,9 +231,9 @@ impl Server {
 
     /// The last messages, oldest first.
     pub(crate) fn history(&self) -> impl Iterator<Item = &Past> + '_ {
-        let start = self.history_at % HISTORY;
+        let start = usize::from(self.history_at) % HISTORY;
         let (new, old) = self.history.split_at(start);
-        old.iter().chain(new).filter(|past| !past.cause.0.is_empty())
+        old.iter().chain(new).filter(|past| past.cause.0 != What::Nothing)
     }
 
     /// Whether messages may be delivered to it.

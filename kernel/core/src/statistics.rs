@@ -1,5 +1,5 @@
 //! Where the time goes: per exit kind from #VMEXIT to the next VMRUN, with time in the guest and idle time as kinds of their own, so that
-//! the sums add up to the time elapsed since the first entry; and per server, the time of its activations.
+//! the sums add up to the time elapsed since the machine was let run; and per server, the time of its activations.
 
 use atoll_protocol::control::Moments;
 use atoll_protocol::units::Ticks;
@@ -74,14 +74,28 @@ impl Kind {
     }
 }
 
+/// No duration yet. The least is kept as the largest number, so that adding one asks nothing first.
+pub(crate) const NO_MOMENTS: Moments = Moments { count: 0, min: u64::MAX, max: 0, sum: 0, squares: 0 };
+
 /// Adds one duration.
 #[inline(always)]
 pub(crate) fn record(moments: &mut Moments, span: u64) {
-    moments.min = if moments.count == 0 { span } else { moments.min.min(span) };
+    // Conditional stores, not `min` and `max`: extremes are rare.
+    if span < moments.min {
+        moments.min = span;
+    }
+    if span > moments.max {
+        moments.max = span;
+    }
     moments.count = moments.count.wrapping_add(1);
-    moments.max = moments.max.max(span);
     moments.sum = moments.sum.wrapping_add(span);
     moments.squares = moments.squares.wrapping_add(u128::from(span) * u128::from(span));
+}
+
+/// As it is reported: no duration has the least one 0.
+#[must_use]
+pub(crate) fn reported(moments: &Moments) -> Moments {
+    Moments { min: if moments.count == 0 { 0 } else { moments.min }, ..*moments }
 }
 
 /// The exit statistics of a machine.
@@ -89,32 +103,43 @@ pub struct Statistics {
     kinds: [Moments; KINDS],
     current: Kind,
     since: Ticks,
-    /// When the guest was first entered; 0 before.
-    pub(crate) first: Ticks,
+    /// When the guest was first let run; 0 before.
+    first: Ticks,
     /// All exits.
     pub(crate) exits: u64,
 }
 
 impl Statistics {
     /// Nothing happened yet.
-    pub const NONE: Statistics = Statistics {
-        kinds: [Moments { count: 0, min: 0, max: 0, sum: 0, squares: 0 }; KINDS],
-        current: Kind::Idle,
-        since: Ticks(0),
-        first: Ticks(0),
-        exits: 0,
-    };
+    pub const NONE: Statistics =
+        Statistics { kinds: [NO_MOMENTS; KINDS], current: Kind::Idle, since: Ticks(0), first: Ticks(0), exits: 0 };
+
+    /// The machine is let run: time counts from here on, as idle at first.
+    pub(crate) fn begin(&mut self, now: Ticks) {
+        if self.first.0 == 0 {
+            (self.first, self.since) = (now, now);
+        }
+    }
+
+    /// Whether time counts.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.first.0 != 0
+    }
 
     /// From here on the time counts as `kind`; what was before is recorded.
     #[inline(always)]
     pub(crate) fn switch(&mut self, now: Ticks, kind: Kind) {
-        if self.first.0 == 0 {
-            self.first = now;
-        } else if let Some(moments) = self.kinds.get_mut(self.current as usize) {
-            record(moments, now.since(self.since).0);
+        if let Some(moments) = self.kinds.get_mut(self.current as usize) {
+            record(moments, now.0.wrapping_sub(self.since.0));
         }
         self.since = now;
         self.current = kind;
+    }
+
+    /// When the kind last changed: during an exit, when it was taken.
+    #[inline(always)]
+    pub(crate) fn since(&self) -> Ticks {
+        self.since
     }
 
     /// The exit turns out to be of this kind.
@@ -125,11 +150,11 @@ impl Statistics {
 
     /// One kind's moments.
     #[must_use]
-    pub fn kind(&self, index: usize) -> Option<&Moments> {
-        self.kinds.get(index)
+    pub fn kind(&self, index: usize) -> Option<Moments> {
+        self.kinds.get(index).map(reported)
     }
 
-    /// Time since the first entry up to the last switch.
+    /// Time since the machine was let run up to the last switch.
     #[must_use]
     pub fn elapsed(&self) -> u64 {
         self.since.since(self.first).0
@@ -144,6 +169,7 @@ mod tests {
     fn the_sums_equal_the_time_that_passed() {
         let mut statistics = Statistics::NONE;
         let mut now = 1000;
+        statistics.begin(Ticks(now));
         for round in 0..1000_u64 {
             let kind = [Kind::Guest, Kind::Cpuid, Kind::Guest, Kind::Hlt, Kind::Idle][(round % 5) as usize];
             statistics.switch(Ticks(now), kind);

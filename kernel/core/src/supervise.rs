@@ -145,9 +145,18 @@ impl<M: Machine> State<M> {
             Supervise::Destroy(id) => self.destroy(*id),
             Supervise::CreateMachine(bytes, _) => self.machine.create_machine(bytes.0),
             Supervise::Load(id) => self.post(*id, |mailbox| mailbox.load = true),
-            Supervise::Run => self.running = self.stopped.is_none(),
-            Supervise::Exit(code) => self.leave = Some(*code),
+            Supervise::Run => {
+                self.running = self.stopped.is_none() && self.leave.is_none();
+                self.statistics.begin(self.machine.now());
+            }
+            Supervise::Exit(code) => self.leave_with(*code),
         }
+    }
+
+    /// The machine is left as soon as nothing is being handled; no vCPU runs before.
+    pub(crate) fn leave_with(&mut self, code: u8) {
+        self.leave = Some(code);
+        self.running = false;
     }
 
     /// Takes a free slot into use.

@@ -41,7 +41,8 @@ pub enum Operation {
 /// One ticket.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
-    generation: u32,
+    /// Its name while it is open: the slot below, the generation above.
+    name: TicketId,
     /// What waits.
     pub operation: Operation,
     /// Who must answer.
@@ -49,7 +50,7 @@ pub struct Ticket {
     /// Mail: who asked, and its token.
     pub(crate) asker: ServerId,
     pub(crate) token: u32,
-    /// When the fallback completes it.
+    /// When the fallback completes it; set for requests by mail only, and reset when they are closed.
     pub(crate) deadline: Ticks,
     /// Whether registers were asked for already.
     pub(crate) asked: bool,
@@ -61,7 +62,7 @@ pub struct Ticket {
 
 /// Slots: the vCPU's, the loader's, and requests by mail.
 const SLOTS: usize = 8;
-/// The vCPU's slot.
+/// The vCPU's slot: the first.
 pub const VCPU: usize = 0;
 /// The loader's slot.
 pub const LOAD: usize = 1;
@@ -71,8 +72,11 @@ pub struct Tickets {
     slots: [Ticket; SLOTS],
 }
 
+/// One generation, in names.
+const GENERATION: u32 = 0x100;
+
 const FREE: Ticket = Ticket {
-    generation: 1,
+    name: TicketId(0),
     operation: Operation::None,
     holder: ServerId(0),
     asker: ServerId(0),
@@ -99,21 +103,31 @@ const FREE: Ticket = Ticket {
 
 impl Tickets {
     /// No tickets.
-    pub const NONE: Tickets = Tickets { slots: [FREE; SLOTS] };
+    pub const NONE: Tickets = {
+        let mut slots = [FREE; SLOTS];
+        let mut slot = 0;
+        while slot < SLOTS {
+            slots[slot].name = TicketId(slot as u32);
+            slot += 1;
+        }
+        Tickets { slots }
+    };
 
     /// Opens the ticket of a slot; the slot is free.
     #[inline(always)]
     pub(crate) fn open(&mut self, slot: usize, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
         let Some(ticket) = self.slots.get_mut(slot) else { return TicketId(0) };
-        // Never 0: with slot 0 that would be the name of no ticket.
-        ticket.generation = (ticket.generation.wrapping_add(1) & 0x00ff_ffff).max(1);
+        // The generation is never 0: with slot 0 that would be the name of no ticket.
+        ticket.name.0 = match ticket.name.0.checked_add(GENERATION) {
+            Some(name) => name,
+            None => GENERATION | slot as u32,
+        };
         ticket.operation = operation;
         ticket.holder = holder;
         ticket.asked = false;
         ticket.next_rip = next_rip;
         ticket.forward.count = 0;
-        ticket.deadline = Ticks(u64::MAX);
-        TicketId(ticket.generation << 8 | slot as u32)
+        ticket.name
     }
 
     /// Whether a slot is free.
@@ -130,16 +144,28 @@ impl Tickets {
     #[inline(always)]
     #[must_use]
     pub fn get(&self, id: TicketId) -> Option<&Ticket> {
-        self.slots
-            .get((id.0 & 0xff) as usize)
-            .filter(|ticket| ticket.generation == id.0 >> 8 && ticket.operation != Operation::None)
+        self.slots.get((id.0 & 0xff) as usize).filter(|ticket| ticket.name == id && ticket.operation != Operation::None)
     }
 
     /// The open ticket with this name, to change it.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, id: TicketId) -> Option<&mut Ticket> {
         let ticket = self.slots.get_mut((id.0 & 0xff) as usize);
-        ticket.filter(|ticket| ticket.generation == id.0 >> 8 && ticket.operation != Operation::None)
+        ticket.filter(|ticket| ticket.name == id && ticket.operation != Operation::None)
+    }
+
+    /// The vCPU's ticket, if it is open under this name and `holder` has it.
+    #[inline(always)]
+    pub(crate) fn vcpu(&self, id: TicketId, holder: ServerId) -> Option<&Ticket> {
+        let [ticket, ..] = &self.slots;
+        (ticket.name == id && ticket.holder == holder && ticket.operation != Operation::None).then_some(ticket)
+    }
+
+    /// The vCPU's slot, whatever is in it.
+    #[inline(always)]
+    pub(crate) fn vcpu_slot(&mut self) -> &mut Ticket {
+        let [ticket, ..] = &mut self.slots;
+        ticket
     }
 
     /// Closes a ticket: its name is never valid again.
@@ -147,6 +173,7 @@ impl Tickets {
     pub(crate) fn close(&mut self, id: TicketId) {
         if let Some(ticket) = self.get_mut(id) {
             ticket.operation = Operation::None;
+            ticket.deadline = Ticks(u64::MAX);
         }
     }
 
@@ -174,8 +201,7 @@ impl Tickets {
 
     /// All open tickets with their names.
     pub fn named(&self) -> impl Iterator<Item = (TicketId, &Ticket)> + '_ {
-        let open = self.slots.iter().enumerate().filter(|(_, ticket)| ticket.operation != Operation::None);
-        open.map(|(slot, ticket)| (TicketId(ticket.generation << 8 | slot as u32), ticket))
+        self.slots.iter().filter(|ticket| ticket.operation != Operation::None).map(|ticket| (ticket.name, ticket))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod skip;
 pub mod vmcb;
 pub mod walk;
 
+use atoll_protocol::message::Leaf;
 use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRegister};
 
 use self::events::Events;
@@ -89,6 +90,22 @@ impl Vcpu {
             (_, 2) => self.set_register(number, self.register(number) & !0xffff | value & 0xffff),
             _ => self.set_register(number, self.register(number) & !0xff | value & 0xff),
         }
+    }
+
+    /// What CPUID gives.
+    #[inline(always)]
+    pub(crate) fn set_leaf(&mut self, leaf: &Leaf) {
+        self.set_register(0, u64::from(leaf.eax));
+        self.set_register(1, u64::from(leaf.ecx));
+        self.set_register(2, u64::from(leaf.edx));
+        self.set_register(3, u64::from(leaf.ebx));
+    }
+
+    /// What RDMSR gives: EDX:EAX.
+    #[inline(always)]
+    pub(crate) fn set_msr_value(&mut self, value: u64) {
+        self.set_register(0, value & 0xffff_ffff);
+        self.set_register(2, value >> 32);
     }
 
     /// Goes on behind an emulated instruction; that ends an interrupt shadow.

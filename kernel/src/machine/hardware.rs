@@ -37,6 +37,8 @@ pub(crate) struct Hardware {
     bundle: Range<u64>,
     /// When the timer will fire.
     armed: Ticks,
+    /// How much later than an activation's deadline the watchdog may look.
+    slack: Ticks,
 }
 
 impl Hardware {
@@ -48,11 +50,13 @@ impl Hardware {
         nested: None,
         bundle: 0..0,
         armed: Ticks(u64::MAX),
+        slack: Ticks(0),
     };
 
     /// Takes over what boot found; the root of the nested tables.
     pub(super) fn start(&mut self, mut frames: Frames, bundle: &Range<Hpa>) -> u64 {
         self.bundle = bundle.start.0..bundle.end.0;
+        self.slack = Ticks(tsc::khz() * WATCHDOG_SLACK_MS);
         self.nested = Nested::new(&mut frames);
         self.frames = Some(frames);
         self.nested.as_ref().map_or(0, Nested::root)
@@ -68,6 +72,13 @@ impl Hardware {
     /// The timer has fired.
     pub(super) fn timer_fired(&mut self) {
         self.armed = Ticks(u64::MAX);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn arm_at(&mut self, deadline: Ticks) {
+        self.armed = deadline;
+        lapic::arm(deadline.since(tsc::now()));
     }
 
     /// Runs something that needs frames for a server. It cannot run out of them: the check has counted.
@@ -93,14 +104,13 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn activate(&mut self, _: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
-        let memory = &self.memories[usize::from(server.0) % SERVERS];
         let core = Core::current();
         core.set_deadline(deadline);
-        let latest = deadline.after(Ticks(tsc::khz() * WATCHDOG_SLACK_MS));
+        let latest = Ticks(deadline.0.wrapping_add(self.slack.0));
         if latest < self.armed {
-            self.armed = latest;
-            lapic::arm(latest.since(tsc::now()));
+            self.arm_at(latest);
         }
+        let memory = &self.memories[usize::from(server.0) % SERVERS];
         match core.activate(&memory.target, length as u64, memory.guest, memory.bundle, memory.vault) {
             activation::Outcome::Answer(length) => Outcome::Answer(length),
             activation::Outcome::Exception { vector, error, cr2 } => {
@@ -118,8 +128,7 @@ impl Machine for Hardware {
 
     fn arm(&mut self, deadline: Ticks) {
         if deadline < self.armed {
-            self.armed = deadline;
-            lapic::arm(deadline.since(tsc::now()));
+            self.arm_at(deadline);
         }
     }
 

@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
-use atoll_core::vcpu::vmcb::{Vmcb, exit as exit_code};
+use atoll_core::vcpu::vmcb::Vmcb;
 use atoll_protocol::SERVERS;
 use atoll_protocol::effect::Segment;
 use atoll_protocol::grant::{Grant, Limits};
@@ -54,19 +54,15 @@ pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
     }
     let core = Core::current();
     loop {
-        if core.has_events() {
-            note_events(kernel, core);
-        }
         match kernel.pass() {
             Turn::Enter => {
                 world::enter(&mut kernel.state.vcpu);
-                kernel.exited();
-                if kernel.state.vcpu.vmcb.control.exit_code as u32 == exit_code::INTR {
+                if kernel.exited() {
                     interrupts::drain();
                 }
             }
+            Turn::Again => note_events(kernel, core),
             Turn::Idle => interrupts::idle(),
-            Turn::Again => {}
             Turn::Leave(code) => {
                 kernel.state.machine.log_digests("at the end", &kernel.state.vcpu);
                 exit::exit(code)

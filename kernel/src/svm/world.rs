@@ -5,7 +5,7 @@
 //! SYSENTER: VMLOAD and VMSAVE do, for the guest and back for the host.
 
 use atoll_core::vcpu::Vcpu;
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 
 use super::enable::{Area, physical};
 
@@ -18,72 +18,65 @@ pub(crate) fn save_host() {
     unsafe { asm!("vmsave rax", in("rax") HOST.physical(), options(nostack)) };
 }
 
-/// Runs the guest until it exits.
+/// Runs the guest until it exits: loads its registers, and saves them again. RAX and RSP are in the VMCB.
+///
+/// Not a function of its own, so that the compiler saves what it needs and no more; it cannot be told that RBX and RBP change.
 #[inline(always)]
 pub(crate) fn enter(vcpu: &mut Vcpu) {
     let vmcb = physical(&raw const vcpu.vmcb);
-    // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`.
-    unsafe { switch(&raw mut vcpu.general, vmcb, HOST.physical()) };
-}
-
-/// Loads the guest's registers, runs it, and saves them again. RAX and RSP are in the VMCB.
-#[unsafe(naked)]
-unsafe extern "sysv64" fn switch(general: *mut [u64; 16], vmcb: u64, host: u64) {
-    naked_asm!(
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "push rdx",
-        "push rdi",
-        "mov rax, rsi",
-        "mov rcx, [rdi + 8]",
-        "mov rdx, [rdi + 16]",
-        "mov rbx, [rdi + 24]",
-        "mov rbp, [rdi + 40]",
-        "mov rsi, [rdi + 48]",
-        "mov r8, [rdi + 64]",
-        "mov r9, [rdi + 72]",
-        "mov r10, [rdi + 80]",
-        "mov r11, [rdi + 88]",
-        "mov r12, [rdi + 96]",
-        "mov r13, [rdi + 104]",
-        "mov r14, [rdi + 112]",
-        "mov r15, [rdi + 120]",
-        "mov rdi, [rdi + 56]",
-        "clgi",
-        "sti",
-        "vmload rax",
-        "vmrun rax",
-        "vmsave rax",
-        "xchg rdi, [rsp]",
-        "mov [rdi + 8], rcx",
-        "mov [rdi + 16], rdx",
-        "mov [rdi + 24], rbx",
-        "mov [rdi + 40], rbp",
-        "mov [rdi + 48], rsi",
-        "mov [rdi + 64], r8",
-        "mov [rdi + 72], r9",
-        "mov [rdi + 80], r10",
-        "mov [rdi + 88], r11",
-        "mov [rdi + 96], r12",
-        "mov [rdi + 104], r13",
-        "mov [rdi + 112], r14",
-        "mov [rdi + 120], r15",
-        "pop rax",
-        "mov [rdi + 56], rax",
-        "pop rax",
-        "vmload rax",
-        "cli",
-        "stgi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-    )
+    // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`; all registers are named or saved.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "push rdx",
+            "push rdi",
+            "mov rcx, [rdi + 8]",
+            "mov rdx, [rdi + 16]",
+            "mov rbx, [rdi + 24]",
+            "mov rbp, [rdi + 40]",
+            "mov rsi, [rdi + 48]",
+            "mov r8, [rdi + 64]",
+            "mov r9, [rdi + 72]",
+            "mov r10, [rdi + 80]",
+            "mov r11, [rdi + 88]",
+            "mov r12, [rdi + 96]",
+            "mov r13, [rdi + 104]",
+            "mov r14, [rdi + 112]",
+            "mov r15, [rdi + 120]",
+            "mov rdi, [rdi + 56]",
+            "clgi",
+            "sti",
+            "vmload rax",
+            "vmrun rax",
+            "vmsave rax",
+            "xchg rdi, [rsp]",
+            "mov [rdi + 8], rcx",
+            "mov [rdi + 16], rdx",
+            "mov [rdi + 24], rbx",
+            "mov [rdi + 40], rbp",
+            "mov [rdi + 48], rsi",
+            "mov [rdi + 64], r8",
+            "mov [rdi + 72], r9",
+            "mov [rdi + 80], r10",
+            "mov [rdi + 88], r11",
+            "mov [rdi + 96], r12",
+            "mov [rdi + 104], r13",
+            "mov [rdi + 112], r14",
+            "mov [rdi + 120], r15",
+            "pop rax",
+            "mov [rdi + 56], rax",
+            "pop rax",
+            "vmload rax",
+            "cli",
+            "stgi",
+            "pop rbp",
+            "pop rbx",
+            inout("rdi") &raw mut vcpu.general => _,
+            inout("rax") vmcb => _,
+            inout("rdx") HOST.physical() => _,
+            out("rcx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
+    }
 }

@@ -1,11 +1,12 @@
 //! An activation: into ring 3 with a message, and back with an answer.
 //!
 //! This is on the path of every exit, so that it saves nothing of the server's: a fresh activation needs no context, and an answer leaves
-//! none. The kernel's callee-saved registers stay on its stack, whose pointer stays in [`Core`]. CR3 stays the server's, since the
+//! none. What the kernel still needs stays on its stack, whose pointer stays in [`Core`]. CR3 stays the server's, since the
 //! kernel's half is the same in all spaces. AMD APM vol. 2 §6.1.1 (SYSCALL, SYSRET).
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use core::sync::atomic::Ordering;
 
 use super::percore::Core;
 use crate::memory::space::Space;
@@ -28,19 +29,14 @@ pub(crate) enum Outcome {
     Hang,
 }
 
-/// How ring 3 was left, in RAX; the answer is in RDX.
-#[repr(C)]
-struct Left {
-    how: u64,
-    value: u64,
-}
-
-/// [`Left::how`]: by SYSCALL.
+/// [`Core::left`]: by SYSCALL.
 const BY_ANSWER: u64 = 0;
-/// [`Left::how`]: by an exception.
+/// [`Core::left`]: by an exception.
 pub(super) const BY_EXCEPTION: u64 = 1;
-/// [`Left::how`]: by the watchdog.
+/// [`Core::left`]: by the watchdog.
 pub(super) const BY_WATCHDOG: u64 = 2;
+/// What [`leave`] gives in the place of an answer; a server that answers with it is told apart by [`Core::left`].
+const NO_ANSWER: u64 = u64::MAX;
 
 /// Where an activation begins.
 #[repr(C)]
@@ -67,94 +63,89 @@ impl Core {
     /// vault is mapped, in RDI, RSI, RDX and R8 (SYSRET needs RCX); the stack is as after a call.
     #[inline(always)]
     pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
-        let left = enter(message, guest, bundle, target, vault);
-        if left.how == BY_ANSWER { Outcome::Answer(left.value) } else { self.stopped(left.how) }
+        match enter(target, message, guest, bundle, vault) {
+            NO_ANSWER => self.stopped(),
+            answer => Outcome::Answer(answer),
+        }
     }
 
     #[cold]
-    fn stopped(&self, how: u64) -> Outcome {
+    fn stopped(&self) -> Outcome {
         let stopped = self.last_stopped();
-        match how {
+        match self.left.swap(BY_ANSWER, Ordering::Relaxed) {
+            BY_ANSWER => Outcome::Answer(NO_ANSWER),
             BY_WATCHDOG => Outcome::Hang,
             _ => Outcome::Exception { vector: stopped.registers.vector as u8, error: stopped.registers.error, cr2: stopped.cr2 },
         }
     }
 }
 
-/// Into ring 3, on this core; comes back through [`answer`] or [`leave`].
-#[unsafe(naked)]
-extern "sysv64" fn enter(message: u64, guest: u64, bundle: u64, target: &Target, vault: u64) -> Left {
-    naked_asm!(
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "mov gs:[{kernel_rsp}], rsp",
-        "mov r9, [rcx + {cr3}]",
-        "mov rax, cr3",
-        "cmp rax, r9",
-        "je 2f",
-        "mov cr3, r9",
-        "2:",
-        "mov rsp, [rcx + {stack_top}]",
-        "sub rsp, 8",
-        "mov rcx, [rcx + {entry}]",
-        "mov r11d, 0x202", // interrupts on
-        "xor eax, eax",
-        "xor ebx, ebx",
-        "xor ebp, ebp",
-        "xor r9d, r9d",
-        "xor r10d, r10d",
-        "xor r12d, r12d",
-        "xor r13d, r13d",
-        "xor r14d, r14d",
-        "xor r15d, r15d",
-        "swapgs",
-        "sysretq",
-        kernel_rsp = const offset_of!(Core, kernel_rsp),
-        cr3 = const offset_of!(Target, cr3),
-        stack_top = const offset_of!(Target, stack_top),
-        entry = const offset_of!(Target, entry),
-    )
+/// Into ring 3, on this core; comes back through [`answer`] or [`leave`] with what the server left in RDI.
+///
+/// Not a function of its own, so that the compiler saves what it needs and no more; it cannot be told that RBX and RBP change.
+#[inline(always)]
+fn enter(target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> u64 {
+    let left: u64;
+    // SAFETY: the target is a server's address space, with the kernel's half as here; `answer` and `leave` come back to label 3 with the
+    // stack as it was, and every register that a server can change is named or saved.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "lea rax, [rip + 3f]",
+            "push rax",
+            "mov gs:[{kernel_rsp}], rsp",
+            "mov rax, cr3",
+            "cmp rax, r9",
+            "je 2f",
+            "mov cr3, r9",
+            "2:",
+            "mov rsp, r10",
+            "mov r11d, 0x202", // interrupts on
+            "xor eax, eax",
+            "xor ebx, ebx",
+            "xor ebp, ebp",
+            "xor r9d, r9d",
+            "xor r10d, r10d",
+            "xor r12d, r12d",
+            "xor r13d, r13d",
+            "xor r14d, r14d",
+            "xor r15d, r15d",
+            "swapgs",
+            "sysretq",
+            "3:",
+            "pop rbp",
+            "pop rbx",
+            kernel_rsp = const offset_of!(Core, kernel_rsp),
+            inout("rdi") message => left,
+            inout("rsi") guest => _,
+            inout("rdx") bundle => _,
+            inout("r8") vault => _,
+            inout("rcx") target.entry => _,
+            inout("r9") target.cr3 => _,
+            inout("r10") target.stack_top - 8 => _,
+            out("rax") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
+    }
+    left
 }
 
 /// Where SYSCALL comes in, still on the server's stack.
 #[unsafe(naked)]
 extern "sysv64" fn answer() {
-    naked_asm!(
-        "swapgs",
-        "mov rsp, gs:[{kernel_rsp}]",
-        "mov rdx, rdi",
-        "xor eax, eax",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-        kernel_rsp = const offset_of!(Core, kernel_rsp),
-    )
+    naked_asm!("swapgs", "mov rsp, gs:[{kernel_rsp}]", "ret", kernel_rsp = const offset_of!(Core, kernel_rsp))
 }
 
 /// Ends the activation from a handler that came from ring 3: whatever is on the handler's stack is forgotten.
 #[unsafe(naked)]
-pub(super) extern "sysv64" fn leave(how: u64) -> ! {
-    naked_asm!(
-        "mov rsp, gs:[{kernel_rsp}]",
-        "mov rax, rdi",
-        "xor edx, edx",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-        kernel_rsp = const offset_of!(Core, kernel_rsp),
-    )
+extern "sysv64" fn leave(answer: u64) -> ! {
+    naked_asm!("mov rsp, gs:[{kernel_rsp}]", "ret", kernel_rsp = const offset_of!(Core, kernel_rsp))
+}
+
+/// Ends the activation without an answer.
+pub(super) fn stop(core: &Core, how: u64) -> ! {
+    core.left.store(how, Ordering::Relaxed);
+    leave(NO_ANSWER)
 }
 
 /// For LSTAR.

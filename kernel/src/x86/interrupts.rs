@@ -54,7 +54,7 @@ fn timer(core: &Core, registers: &Registers) {
 /// Keeps what the server was doing, and goes back to whoever activated it.
 fn stop(core: &Core, registers: &Registers, how: u64) -> ! {
     *core.last.lock() = Stopped { registers: *registers, cr2: Cr2::read_raw() };
-    activation::leave(how)
+    activation::stop(core, how)
 }
 
 /// Lets interrupts in that have been waiting.

@@ -63,6 +63,10 @@ pub(crate) struct Core {
     deadline: AtomicU64,
     hang_ticks: AtomicU32,
     late_ticks: AtomicU32,
+    /// The deadline that they were late for.
+    late_for: AtomicU64,
+    /// How the last activation ended that did not answer.
+    pub(super) left: AtomicU64,
     pub(super) last: Mutex<Stopped>,
     pub(super) tss: Once<TaskStateSegment>,
     pub(super) gdt: Once<GlobalDescriptorTable>,
@@ -78,6 +82,8 @@ static CORE: [CachePadded<Core>; CORES] = [const {
         deadline: AtomicU64::new(u64::MAX),
         hang_ticks: AtomicU32::new(HANG_TICKS),
         late_ticks: AtomicU32::new(0),
+        late_for: AtomicU64::new(0),
+        left: AtomicU64::new(0),
         last: Mutex::new(Stopped { registers: Registers::NONE, cr2: 0 }),
         tss: Once::new(),
         gdt: Once::new(),
@@ -143,7 +149,6 @@ impl Core {
     #[inline(always)]
     pub(crate) fn set_deadline(&self, deadline: Ticks) {
         self.deadline.store(deadline.0, Ordering::Relaxed);
-        self.late_ticks.store(0, Ordering::Relaxed);
     }
 
     /// How many timer ticks past the deadline make a hang: 1 is exact where a tick is an instruction.
@@ -152,14 +157,16 @@ impl Core {
     }
 
     /// The watchdog, at a timer tick in ring 3: true if the activation hangs, else the timer is armed for the next look.
-    pub(super) fn watchdog_tick(&self, now: Ticks, again: Ticks) -> bool {
+    pub(super) fn watchdog_tick(&self, now: Ticks, later: Ticks) -> bool {
         let deadline = Ticks(self.deadline.load(Ordering::Relaxed));
         if now < deadline {
             lapic::arm(deadline.since(now));
             return false;
         }
-        lapic::arm(again);
-        let late = self.late_ticks.load(Ordering::Relaxed) + 1;
+        lapic::arm(later);
+        // Ticks count together that were late for the same deadline: no two activations have the same.
+        let again = self.late_for.swap(deadline.0, Ordering::Relaxed) == deadline.0;
+        let late = if again { self.late_ticks.load(Ordering::Relaxed) + 1 } else { 1 };
         self.late_ticks.store(late, Ordering::Relaxed);
         late >= self.hang_ticks.load(Ordering::Relaxed)
     }

@@ -14,7 +14,9 @@ pub struct Mmu;
 /// What is asked. Registers are there only after [`MmuReply::NeedRegisters`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MmuRequest<'m> {
-    /// A nested page fault.
+    /// A nested page fault on the guest's RAM.
+    Memory(&'m NestedFault),
+    /// A nested page fault elsewhere, or one on RAM for which registers were asked.
     Fault(&'m NestedFault, &'m Context, Option<&'m Registers>),
     /// INS or OUTS.
     StringIo(&'m StringIoExit, &'m Context, Option<&'m Registers>),
@@ -84,6 +86,7 @@ impl Role for Mmu {
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MmuRequest<'m>, Never>> {
         Some(Input::Request(match &message.body {
+            Body::MemoryFault(exit) => MmuRequest::Memory(&exit.0),
             Body::NestedFault(exit, context, registers) => {
                 MmuRequest::Fault(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
             }

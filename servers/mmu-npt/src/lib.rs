@@ -110,15 +110,15 @@ impl Server for MmuNpt {
     #[inline(always)]
     fn handle(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> MmuReply {
         match request {
-            MmuRequest::Fault(fault, context, registers) => {
+            MmuRequest::Memory(fault) => {
                 let memory = effects.guest().size();
-                if ram::is_ram(memory, fault.gpa.0) {
-                    effects.emit(MmuEffect::Map(ram::page(memory, fault.gpa.0, vault.small_start..vault.small_end)));
-                    MmuReply::Resume
-                } else {
-                    device::access(vault, effects, fault, context, registers)
+                if !ram::is_ram(memory, fault.gpa.0) {
+                    return MmuReply::NeedRegisters;
                 }
+                effects.emit(MmuEffect::Map(ram::page(memory, fault.gpa.0, vault.small_start..vault.small_end)));
+                MmuReply::Resume
             }
+            MmuRequest::Fault(fault, context, registers) => device::access(vault, effects, fault, context, registers),
             MmuRequest::StringIo(_, context, registers) => port::start(vault, effects, context, registers),
             MmuRequest::Instruction(exit, context, registers) => {
                 control::instruction(vault, effects, exit.code, context, registers)

@@ -77,7 +77,9 @@ pub(crate) fn polite(message: &Message<'_>, complete: &mut dyn FnMut(&Effect<'_>
             let bytes: Vec<u8> = (0..exit.0.count as usize * usize::from(exit.0.size)).map(|byte| byte as u8).collect();
             complete(&Effect::Data(&bytes));
         }
-        Body::NestedFault(..) | Body::StringIo(..) | Body::Instruction(..) | Body::AccessDone(..) => complete(&Effect::Resume),
+        Body::MemoryFault(..) | Body::NestedFault(..) | Body::StringIo(..) | Body::Instruction(..) | Body::AccessDone(..) => {
+            complete(&Effect::Resume)
+        }
         Body::Request(..) => complete(&Effect::Reply(ticket, REPLY)),
         Body::Load => {
             complete(&Effect::Initial(0, initial().as_bytes()));

@@ -1,0 +1,171 @@
+//! Answers of the usual form, judged in one straight line: nearly every exit is answered by one completion and the vault lines that
+//! changed with it.
+//!
+//! The form is: an offer or a mapping, or neither; the completion of the vCPU's ticket; saved lines. As everywhere, all of it is checked
+//! before any of it is committed. What has another form, or breaks a rule, is left untouched: [`Check`](crate::check::Check) then looks
+//! at all of it, knows the rule, and must agree with what is done here (a test plays both on the same answers).
+
+use atoll_protocol::effect::{Forward, Mapping, Offer};
+use atoll_protocol::message::Leaf;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{ServerId, TicketId};
+use atoll_protocol::wire::{tag, take};
+
+use crate::State;
+use crate::check::{forward_makes_sense, offer_makes_sense};
+use crate::delivery::Step;
+use crate::machine::Machine;
+use crate::ticket::Operation;
+use crate::vcpu::Stand;
+
+/// Longest answer of the usual form; it has fewer effects than an answer may have, since none is shorter than a byte.
+const LONGEST: usize = 44;
+const _: () = assert!(LONGEST < atoll_protocol::EFFECTS);
+
+impl<M: Machine> State<M> {
+    /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened.
+    #[inline(always)]
+    pub(crate) fn usual(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+        if answer.len() > LONGEST {
+            return None;
+        }
+        self.completed::<true>(from, ticket, answer)
+    }
+
+    /// A completion, or nothing where nothing waits; then saved lines. Ahead of them an offer or a mapping, if this is the `WHOLE` answer.
+    #[inline(always)]
+    fn completed<const WHOLE: bool>(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+        let Some((tag, rest)) = answer.split_first() else { return (ticket.0 == 0).then_some(Step::Committed) };
+        match *tag {
+            tag::LEAF => {
+                let (leaf, saves) = take::<Leaf>(rest)?;
+                self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Cpuid)?;
+                self.may_save(from, saves)?;
+                self.vcpu.set_leaf(&leaf.0);
+                self.finish_own();
+                self.save(from, saves);
+            }
+            tag::VALUE => {
+                let (value, saves) = take::<u64>(rest)?;
+                let open = self.tickets.vcpu(ticket, from)?;
+                let (operation, own) = (open.operation, open.forward.count == 0);
+                self.may_save(from, saves)?;
+                match operation {
+                    Operation::PortRead if own => {
+                        self.vcpu.load_register(0, value.0, open.forward.size);
+                        self.finish_own();
+                    }
+                    Operation::PortWrite if own => self.finish_own(),
+                    Operation::MsrRead => {
+                        self.vcpu.set_msr_value(value.0);
+                        self.finish_own();
+                    }
+                    Operation::Hypercall => {
+                        self.vcpu.vmcb.save.rax = value.0;
+                        self.finish_own();
+                    }
+                    Operation::MmioRead if open.forward.finish == Forward::LOAD => self.finish_load(value.0),
+                    _ => return None,
+                }
+                self.save(from, saves);
+            }
+            tag::DONE => {
+                let open = self.tickets.vcpu(ticket, from)?;
+                self.may_save(from, rest)?;
+                match open.operation {
+                    Operation::PortWrite if open.forward.count == 0 => self.finish_own(),
+                    Operation::MsrWrite => self.finish_own(),
+                    Operation::MmioWrite if open.forward.finish == Forward::STORE => self.finish_at(open.forward.rip_or_token),
+                    _ => return None,
+                }
+                self.save(from, rest);
+            }
+            tag::FORWARD => {
+                let (forward, rest) = take::<Forward>(rest)?;
+                let open = self.tickets.vcpu(ticket, from)?;
+                let fits = matches!(open.operation, Operation::Emulate | Operation::Finish) && *rest == [0];
+                forward_makes_sense(&forward.0, 0).ok().filter(|()| fits)?;
+                self.tickets.vcpu_slot().forward = forward.0;
+                return Some(Step::Forward);
+            }
+            tag::SAVE if ticket.0 == 0 => {
+                self.may_save(from, answer)?;
+                self.save(from, answer);
+            }
+            tag::OFFER if WHOLE => return self.offered(from, ticket, rest),
+            tag::MAP if WHOLE => return self.mapped(from, ticket, rest),
+            _ => return None,
+        }
+        Some(Step::Committed)
+    }
+
+    /// An offer, and the rest.
+    #[inline(never)]
+    fn offered(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+        let (offer, rest) = take::<Offer>(answer)?;
+        let may = self.server(from)?.role == RoleKind::Irqchip && offer_makes_sense(&offer.0);
+        let step = if may { self.completed::<false>(from, ticket, rest)? } else { return None };
+        self.vcpu.events.offer(offer.0);
+        Some(step)
+    }
+
+    /// A mapping, for the exit that wanted it.
+    #[inline(never)]
+    fn mapped(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+        let (mapping, rest) = take::<Mapping>(answer)?;
+        self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Emulate && *rest == [tag::RESUME])?;
+        self.mapping_makes_sense(from, &mapping.0).ok()?;
+        if !self.machine.can_map(1) {
+            return None;
+        }
+        self.machine.map(mapping.0);
+        self.tickets.vcpu_slot().operation = Operation::None;
+        self.vcpu.stand = Stand::Runnable;
+        Some(Step::Committed)
+    }
+
+    /// Whether what is left of an answer is saved lines, all of them the server's, and nothing else.
+    #[inline(always)]
+    fn may_save(&self, from: ServerId, mut saves: &[u8]) -> Option<()> {
+        while let Some((save, rest)) = saves.split_first_chunk() {
+            // A number from 128 on would take two bytes.
+            let [tag::SAVE, first @ 0..128, count @ 1..128] = save else { return None };
+            if u16::from(*first) + u16::from(*count) > self.server(from)?.limits.vault_lines {
+                return None;
+            }
+            saves = rest;
+        }
+        saves.is_empty().then_some(())
+    }
+
+    #[inline(always)]
+    fn save(&mut self, from: ServerId, mut saves: &[u8]) {
+        while let Some(([_, first, count], rest)) = saves.split_first_chunk() {
+            self.machine.commit_vault(from, u16::from(*first), u16::from(*count));
+            saves = rest;
+        }
+    }
+
+    /// The exit's own instruction is done.
+    #[inline(always)]
+    fn finish_own(&mut self) {
+        let next = self.tickets.vcpu_slot().next_rip;
+        self.finish_at(next);
+    }
+
+    /// A load from a device's memory is done.
+    #[inline(always)]
+    fn finish_load(&mut self, value: u64) {
+        let forward = self.tickets.vcpu_slot().forward;
+        self.vcpu.load_register(usize::from(forward.register), forward.extend(value), forward.width);
+        self.finish_at(forward.rip_or_token);
+    }
+
+    /// The vCPU's ticket is closed, and the guest goes on at `rip`.
+    #[inline(always)]
+    fn finish_at(&mut self, rip: u64) {
+        self.tickets.vcpu_slot().operation = Operation::None;
+        self.vcpu.advance(rip);
+        self.vcpu.stand = Stand::Runnable;
+    }
+}
