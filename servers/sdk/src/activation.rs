@@ -4,7 +4,7 @@ use atoll_protocol::effect::Effect;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Message, PortExit};
-use atoll_protocol::role::{Input, Role};
+use atoll_protocol::role::{Input, Role, RoleKind};
 use atoll_protocol::wire::{self, Receive};
 use atoll_protocol::{SCHEMA_HASH, STRING_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
@@ -28,6 +28,54 @@ pub fn activate<S: Server>(
     match wire::receive(message, Serve::<S> { answer, vault, cache, around }) {
         Ok(used) => used,
         Err(serve) => serve_any(message, serve),
+    }
+}
+
+/// Runs one activation of `S` if [`Server::quick`] answers it; returns the answer's length. With `None` nothing has happened.
+///
+/// Everything here is inlined into one frame, and nothing is passed on out of line: so the message, the vault's record and the answer
+/// under construction are never in memory as such.
+#[inline(always)]
+pub fn quick<S: Server>(
+    message: &[u8],
+    answer: &mut [u8],
+    vault: &mut [u8],
+    cache: &mut S::Cache,
+    around: Surroundings<'_>,
+) -> Option<usize> {
+    wire::receive(message, Quick::<S>(Serve { answer, vault, cache, around })).ok().flatten()
+}
+
+/// The first, short attempt.
+struct Quick<'e, S: Server>(Serve<'e, S>);
+
+impl<S: Server> Receive for Quick<'_, S> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn receive(self, message: &Message<'_>) -> Option<usize> {
+        let Serve { answer, vault, cache, around } = self.0;
+        let header = &message.header.0;
+        let mut effects = Effects::<S::Role>::new(*header, answer, around);
+        let (state, _) = S::State::mut_from_prefix(vault).ok()?;
+        let mut vault = Vault::<S>::new(state, cache);
+        if matches!(S::Role::KIND, RoleKind::Irqchip) && header.accepted != Header::NOT_ACCEPTED {
+            let event = S::Role::accepted(header.accepted as u8)?;
+            if !matches!(message.body, Body::Accepted) || !S::quick_event(&mut vault, event, &mut effects) {
+                return None;
+            }
+        } else {
+            let Some(Input::Request(request)) = S::Role::input(message) else { return None };
+            let Some(reply) = S::quick(&mut vault, request, &mut effects) else {
+                debug_assert!(effects.used() == 0 && vault.dirty().lines().next().is_none(), "left to `handle`, but half done");
+                return None;
+            };
+            if let Some(effect) = S::Role::reply(reply) {
+                effects.put(&effect);
+            }
+        }
+        save(&vault, &mut effects);
+        Some(effects.used())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Servers on the developer's machine: every message is handled twice, with the cache as the messages before have left it and with a
-//! fresh one, and the two answers must be equal.
+//! Servers on the developer's machine: every message is handled three times, with the cache as the messages before have left it, with a
+//! fresh one, and without [`Server::quick`]; the answers must be equal, and so must the states that are left.
 
 use std::format;
 use std::string::String;
@@ -14,7 +14,7 @@ use atoll_protocol::message::{Body, Header, Machine, Message};
 use atoll_protocol::units::{TicketId, Ticks};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::activation::activate;
+use crate::activation::{activate, quick};
 use crate::effects::Surroundings;
 use crate::guest::GuestMemory;
 use crate::server::Server;
@@ -126,6 +126,11 @@ impl<S: Server> Harness<S> {
         let warm = run::<S>(&message, &mut warm_vault, &mut self.cache, &self.guest, &self.bundle);
         assert!(fresh == warm, "the cache changed the answer: {}", difference(&fresh, &warm));
         assert!(fresh_vault == warm_vault, "the cache changed the state");
+        let mut full_vault = self.vault.clone();
+        let full = run_fully::<S>(&message, &mut full_vault, &mut S::Cache::default(), &self.guest, &self.bundle);
+        let equal = Answer { bytes: full.clone() }.effects() == Answer { bytes: fresh.clone() }.effects();
+        assert!(equal, "not the same in full: {}", difference(&full, &fresh));
+        assert!(full_vault == fresh_vault, "the quick way leaves another state");
 
         // Only the lines that the answer names are committed, as in the kernel.
         let mut rest = &warm[..];
@@ -149,11 +154,20 @@ impl<S: Server> Harness<S> {
 fn run<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
     let mut answer = [0; PAGE];
     let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
+    match quick::<S>(message, &mut answer, vault.as_mut_bytes(), cache, around) {
+        Some(used) => answer[..used].to_vec(),
+        None => run_fully::<S>(message, vault, cache, guest, bundle),
+    }
+}
+
+fn run_fully<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
+    let mut answer = [0; PAGE];
+    let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
     let used = activate::<S>(message, &mut answer, vault.as_mut_bytes(), cache, around);
     answer[..used].to_vec()
 }
 
-fn difference(fresh: &[u8], warm: &[u8]) -> String {
+fn difference(one: &[u8], other: &[u8]) -> String {
     let answer = |bytes: &[u8]| format!("{:?}", Answer { bytes: bytes.to_vec() }.effects());
-    format!("fresh {} but warm {}", answer(fresh), answer(warm))
+    format!("{} but {}", answer(one), answer(other))
 }

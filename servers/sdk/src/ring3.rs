@@ -6,7 +6,7 @@ use core::panic::PanicInfo;
 use atoll_protocol::layout::{ANSWER, BUNDLE, GUEST, MESSAGE, VAULT, VAULT_MAX};
 use atoll_protocol::{MAIL_BYTES, PAGE, PANICKED};
 
-use crate::activation::activate;
+use crate::activation::{activate, quick};
 use crate::effects::Surroundings;
 use crate::guest::GuestMemory;
 use crate::server::Server;
@@ -37,19 +37,57 @@ pub struct Entry {
 /// Only the kernel's registers at the entry point may be passed on: they say what is mapped.
 #[inline(always)]
 pub unsafe fn enter<S: Server>(entry: Entry, cache: &mut Option<S::Cache>) -> ! {
-    // SAFETY: the kernel maps the message page read-only and says how much of it is the message.
+    // Most servers have nothing to cache: for them there is nothing to look at.
+    let mut nothing = (size_of::<S::Cache>() == 0).then(S::Cache::default);
+    if let Some(cache) = nothing.as_mut().or(cache.as_mut()) {
+        // SAFETY: the caller's promise. What is behind the message in its page is of no message: its tag says what belongs to it.
+        let Mapped { message, answer: page, vault, around } = unsafe { mapped(Entry { message: PAGE, ..entry }) };
+        if let Some(used) = quick::<S>(message, page, vault, cache, around) {
+            answer(used as u64)
+        }
+    }
+    // SAFETY: the caller's promise; nothing of the attempt is used any more.
+    unsafe { enter_fully::<S>(entry.message, entry.guest, entry.bundle, cache, entry.vault) }
+}
+
+/// Runs one activation that is not quick. The arguments are where the kernel has put them: an attempt costs no instruction to save them.
+///
+/// # Safety
+/// As for [`enter`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_fully<S: Server>(message: usize, guest: u64, bundle: usize, cache: &mut Option<S::Cache>, vault: usize) -> ! {
+    // SAFETY: the caller's promise.
+    let Mapped { message, answer: page, vault, around } = unsafe { mapped(Entry { message, guest, bundle, vault }) };
+    let cache = cache.get_or_insert_with(S::Cache::default);
+    answer(activate::<S>(message, page, vault, cache, around) as u64)
+}
+
+/// What an activation finds in its address space.
+struct Mapped {
+    message: &'static [u8],
+    answer: &'static mut [u8],
+    vault: &'static mut [u8],
+    around: Surroundings<'static>,
+}
+
+/// Makes references of what the kernel says is mapped.
+///
+/// # Safety
+/// `entry` is the kernel's, its `message` at most [`PAGE`], and what an earlier call in the same activation gave is not used any more.
+#[inline(always)]
+unsafe fn mapped(entry: Entry) -> Mapped {
+    // SAFETY: the kernel maps the message page read-only, as a whole, and says how much of it is the message.
     let message = unsafe { core::slice::from_raw_parts(MESSAGE as *const u8, entry.message) };
     // SAFETY: the answer page is this server's alone until it answers, and this is the only reference to it.
-    let page = unsafe { core::slice::from_raw_parts_mut(ANSWER as *mut u8, PAGE) };
+    let answer = unsafe { core::slice::from_raw_parts_mut(ANSWER as *mut u8, PAGE) };
     // SAFETY: the vault's working copy is this server's alone, and this is the only reference to it.
     let vault = unsafe { core::slice::from_raw_parts_mut(VAULT as *mut u8, entry.vault.min(VAULT_MAX as usize)) };
     // SAFETY: the kernel says how many bytes of guest memory it has mapped here.
     let guest = unsafe { GuestMemory::mapped(GUEST as *const u8, entry.guest) };
     // SAFETY: the kernel says how many bytes of the bundle it has mapped here; nobody writes them.
     let bundle = unsafe { core::slice::from_raw_parts(BUNDLE as *const u8, entry.bundle) };
-    let cache = cache.get_or_insert_with(S::Cache::default);
-    let used = activate::<S>(message, page, vault, cache, Surroundings { guest, bundle });
-    answer(used as u64)
+    Mapped { message, answer, vault, around: Surroundings { guest, bundle } }
 }
 
 /// A panic's text, cut to what fits.

@@ -30,6 +30,30 @@ pub trait Server: Sized + 'static {
     /// Effects that go with the start, such as programming a host device. Committed together with the first state.
     fn started(_vault: &mut Vault<'_, Self>, _effects: &mut Effects<'_, Self::Role>) {}
 
+    /// Answers the few requests that come often, in a straight line. `None` leaves the request to [`Server::handle`], which answers all
+    /// of them: then nothing may have been changed or emitted.
+    ///
+    /// What is called from here with `vault` or `effects` has to be `#[inline(always)]`: a reference that leaves the frame puts both into
+    /// memory, and that costs more than most answers.
+    #[inline(always)]
+    fn quick(
+        _vault: &mut Vault<'_, Self>,
+        _request: <Self::Role as Role>::Request<'_>,
+        _effects: &mut Effects<'_, Self::Role>,
+    ) -> Option<<Self::Role as Role>::Reply> {
+        None
+    }
+
+    /// The same for an acceptance that comes alone; whether it is all taken notice of.
+    #[inline(always)]
+    fn quick_event(
+        _vault: &mut Vault<'_, Self>,
+        _event: <Self::Role as Role>::Event<'_>,
+        _effects: &mut Effects<'_, Self::Role>,
+    ) -> bool {
+        false
+    }
+
     /// Answers a request.
     fn handle(
         vault: &mut Vault<'_, Self>,
