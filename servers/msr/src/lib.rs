@@ -71,50 +71,60 @@ impl Server for MsrServer {
     }
 
     #[inline(always)]
-    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    fn quick(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> Option<MsrReply> {
         match request {
-            MsrRequest::Read(exit) => read(vault, exit, effects),
+            MsrRequest::Read(exit) => read(vault, exit).map(MsrReply::Value),
             MsrRequest::Write(exit) => write(vault, exit, effects),
+        }
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+        match (Self::quick(vault, request, effects), request) {
+            (Some(reply), _) => reply,
+            (None, MsrRequest::Read(exit)) => read_rare(vault, exit.index, effects),
+            (None, MsrRequest::Write(exit)) => write_rare(vault, exit, effects),
         }
     }
 }
 
 #[inline(always)]
-fn read(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
-    MsrReply::Value(match exit.index {
+fn read(vault: &Vault<'_, MsrServer>, exit: &MsrExit) -> Option<u64> {
+    Some(match exit.index {
         index::EFER => exit.held & !control::SVME,
         index::PAT | index::TSC => exit.held,
+        index::HWCR => HWCR,
         index::MISC_ENABLE => vault.plain.misc_enable,
         index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => vault.clock.system_time,
         index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => vault.clock.wall_clock,
-        _ => return read_rare(vault, exit.index, effects),
+        _ => return None,
     })
 }
 
 #[inline(always)]
-fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
+fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> Option<MsrReply> {
     match exit.index {
         index::EFER => match control::efer(exit.held, exit.value, exit.cr0) {
             Some(efer) => effects.emit(MsrEffect::Set(SystemRegister::Efer, efer)),
-            None => return MsrReply::GeneralProtection,
+            None => return Some(MsrReply::GeneralProtection),
         },
         index::PAT => {
             if !control::is_pat(exit.value) {
-                return MsrReply::GeneralProtection;
+                return Some(MsrReply::GeneralProtection);
             }
             effects.emit(MsrEffect::Set(SystemRegister::Pat, exit.value));
         }
+        // The configuration stays as it is: neither can be switched off for a guest.
+        index::HWCR | index::DE_CFG => {}
         index::MISC_ENABLE => vault.at(|state| &mut state.plain).misc_enable = exit.value,
-        _ => return write_rare(vault, exit, effects),
+        _ => return None,
     }
-    MsrReply::Done
+    Some(MsrReply::Done)
 }
 
 #[inline(never)]
 fn read_rare(vault: &mut Vault<'_, MsrServer>, index: u32, effects: &mut Effects<'_, Msr>) -> MsrReply {
     let value = match index {
         index::PATCH_LEVEL => Some(PATCH_LEVEL),
-        index::HWCR => Some(HWCR),
         index::DE_CFG => Some(DE_CFG),
         _ if index::is_inert(index) => Some(0),
         _ => vault.ranges.read(index),
@@ -137,8 +147,8 @@ fn write_rare(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Ef
         index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => {
             vault.at(|state| &mut state.clock).set_wall_clock(exit.value, effects)
         }
-        // The configuration stays as it is: neither can be switched off for a guest.
-        index::PATCH_LEVEL | index::HWCR | index::DE_CFG => MsrReply::Done,
+        // What is loaded stays loaded.
+        index::PATCH_LEVEL => MsrReply::Done,
         index if index::is_inert(index) => MsrReply::Done,
         index if mtrr::owns(index) => {
             let Some(place) = vault.ranges.place(index, exit.value) else { return MsrReply::GeneralProtection };
