@@ -352,6 +352,25 @@ mod nmi {
     }
 }
 
+mod stepping {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("stepping");
+    }
+
+    #[test]
+    fn a_debug_exception_comes_behind_each_instruction_whoever_executed_it() {
+        agree("stepping", "steps");
+    }
+
+    #[test]
+    fn the_hypervisors_own_steps_leave_no_trap_flag_on_the_stack() {
+        agree("stepping", "hidden steps");
+    }
+}
+
 mod delivery {
     use super::*;
 

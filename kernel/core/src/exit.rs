@@ -343,11 +343,7 @@ impl<M: Machine> Kernel<M> {
             // place); the banks keep what it was, and nobody reads them yet.
             exit::NMI | exit::MACHINE_CHECK => {}
             exit::IRET => vcpu.events.at_iret(&mut vcpu.vmcb),
-            exit::DEBUG => {
-                if !vcpu.events.end_step(&mut vcpu.vmcb) {
-                    vcpu.raise(&Exception { vector: 1, ..Exception::default() });
-                }
-            }
+            exit::EXCEPTION..=exit::LAST_EXCEPTION => vcpu.excepted(&mut state.machine),
             exit::SHUTDOWN => {
                 state.statistics.refine(Kind::Crash);
                 state.stop(Stop::Crash);

@@ -15,6 +15,8 @@ use crate::{Kernel, State};
 
 /// Messages delivered in one pass: two servers that mail each other cannot keep the guest from running.
 const PASS: usize = 64;
+/// How often in a millisecond the kernel looks whether the guest is out of an interrupt shadow that it could not step out of.
+const LOOKS: u64 = 50;
 
 /// What the machine is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +159,9 @@ impl<M: Machine> Kernel<M> {
 impl<M: Machine> State<M> {
     #[inline(always)]
     fn enter(&mut self) -> Turn {
-        self.vcpu.prepare_entry();
+        if self.vcpu.prepare_entry(&self.machine) {
+            self.look_again();
+        }
         self.statistics.switch(self.machine.now(), Kind::Guest);
         Turn::Enter
     }
@@ -179,6 +183,13 @@ impl<M: Machine> State<M> {
             self.statistics.switch(self.machine.now(), Kind::Idle);
         }
         Turn::Idle
+    }
+
+    /// The guest is interrupted soon, for what could not go in now.
+    #[cold]
+    fn look_again(&mut self) {
+        let soon = self.machine.now().0.saturating_add(self.machine.tsc_khz() / LOOKS);
+        self.arm(Ticks(soon));
     }
 
     /// The next server with something to deliver, in turn.

@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod skip;
+mod step;
 pub mod vmcb;
 pub mod walk;
 
@@ -10,6 +11,7 @@ use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRe
 
 use self::events::Events;
 use self::skip::SkipCache;
+use self::step::RFLAGS_TF;
 use self::vmcb::{Save, Vmcb, vintr};
 
 /// EFER.SVME: always set in the VMCB, never seen by the guest.
@@ -108,12 +110,15 @@ impl Vcpu {
         self.set_register(2, value >> 32);
     }
 
-    /// Goes on behind an emulated instruction; that ends an interrupt shadow.
+    /// Goes on behind an emulated instruction; that ends an interrupt shadow, and is a step of a guest that steps.
     #[inline(always)]
     pub fn advance(&mut self, next_rip: u64) {
         self.vmcb.save.rip = next_rip;
         self.vmcb.control.shadow = 0;
         self.events.moved();
+        if self.vmcb.save.rflags & RFLAGS_TF != 0 {
+            self.trap();
+        }
     }
 
     /// What an instruction emulator needs.

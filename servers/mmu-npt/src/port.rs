@@ -21,6 +21,8 @@ use crate::{MmuNpt, report};
 
 /// RFLAGS.DF: downwards.
 const DF: u64 = 1 << 10;
+/// RFLAGS.TF: #DB behind each element (APM vol. 2 §13.1.4).
+const TF: u64 = 1 << 8;
 
 /// The memory operand of a chunk: INS writes at ES:rDI, OUTS reads at the plan's segment and rSI.
 struct Chunk {
@@ -52,11 +54,11 @@ fn chunk(
     let width = u64::from(size);
     let offset = registers::read(registers, index, plan.address_size);
     let found = linear(context, registers, segment, offset, width, access).and_then(|first| {
-        // Downwards one element at a time; upwards as far as page, segment and message go.
+        // Downwards, and where the guest steps, one element at a time; upwards as far as page, segment and message go.
         let upwards = (room(first) / width).min(STRING_BYTES as u64 / width).min(most).max(1);
         let wraps = offset.checked_add(upwards * width - 1).is_none_or(|last| last > registers::mask(plan.address_size));
         let fits = !wraps && linear(context, registers, segment, offset, upwards * width, access).is_ok();
-        let count = if context.rflags & DF == 0 && fits { upwards } else { 1 };
+        let count = if context.rflags & (DF | TF) == 0 && fits { upwards } else { 1 };
         let bytes = (count * width) as usize;
         let operand = Operand::new(context, effects.guest(), vault.physical_bits, first, bytes, access)?;
         Ok(Chunk { operand, count, size, access })

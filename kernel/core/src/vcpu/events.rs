@@ -9,18 +9,20 @@ use atoll_protocol::message::Header;
 use atoll_protocol::vcpu::Exception;
 
 use super::Vcpu;
+use super::step::Step;
 use super::vmcb::{Vmcb, event, intercept, vintr};
+use crate::machine::Machine;
 
 const RFLAGS_IF: u64 = 1 << 9;
-const RFLAGS_TF: u64 = 1 << 8;
 const NOWHERE: u64 = u64::MAX;
 
-/// What is in EVENTINJ at the next VMRUN.
+/// What the next VMRUN carries: something in EVENTINJ, or a hidden step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flight {
     None,
     Offer,
     Other,
+    Step,
 }
 
 /// A vCPU's pending events.
@@ -38,8 +40,7 @@ pub struct Events {
     /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
     /// keeps an interrupt from preceding it.
     shadowed: u64,
-    stepping: bool,
-    guest_trap_flag: bool,
+    pub(super) step: Step,
 }
 
 const NO_OFFER: Offer = Offer { vcpu: 0, vector: 0, kind: Offer::NONE, nmi: 0 };
@@ -55,8 +56,7 @@ impl Events {
         nmi_blocked: false,
         window: false,
         shadowed: NOWHERE,
-        stepping: false,
-        guest_trap_flag: false,
+        step: Step::NONE,
     };
 
     /// Replaces the offer.
@@ -97,19 +97,6 @@ impl Events {
         self.shadowed = vmcb.save.rip;
     }
 
-    /// Takes back what stepping changed; true if the guest was being stepped (so that #DB is not its own).
-    pub(crate) fn end_step(&mut self, vmcb: &mut Vmcb) -> bool {
-        if self.stepping {
-            self.stepping = false;
-            if !self.guest_trap_flag {
-                vmcb.save.rflags &= !RFLAGS_TF;
-            }
-            vmcb.control.intercept_exceptions &= !(1 << 1);
-            return true;
-        }
-        false
-    }
-
     fn blocked_by_priority(&self, vmcb: &Vmcb) -> bool {
         self.offer.kind == Offer::FIXED && u64::from(self.offer.vector >> 4) <= vmcb.control.vintr & 0xf
     }
@@ -140,6 +127,8 @@ impl Vcpu {
                 events.accepted = u16::from(events.offer.vector);
                 at_once = events.offer.kind == Offer::EXTERNAL;
                 events.offer = NO_OFFER;
+            } else if events.flight == Flight::Step {
+                events.step.end(vmcb);
             }
             events.flight = Flight::None;
         }
@@ -155,19 +144,27 @@ impl Vcpu {
         at_once
     }
 
-    /// Fills EVENTINJ and opens or closes the window, right before VMRUN.
+    /// Fills EVENTINJ and opens or closes the window, right before VMRUN. True if what waits can go in soon, and no exit will tell.
     #[inline(always)]
-    pub fn prepare_entry(&mut self) {
+    pub fn prepare_entry<M: Machine>(&mut self, machine: &M) -> bool {
         let Vcpu { vmcb, events, .. } = self;
         if events.first | u64::from(events.offer.kind) == 0 && !events.nmi_pending && !events.window {
-            return;
+            return false;
         }
-        events.choose(vmcb);
+        if !events.choose(vmcb) {
+            return false;
+        }
+        let steps = self.begin_step(machine);
+        if steps {
+            self.events.flight = Flight::Step;
+        }
+        !steps
     }
 }
 
 impl Events {
-    fn choose(&mut self, vmcb: &mut Vmcb) {
+    /// True if one instruction must be stepped over first.
+    fn choose(&mut self, vmcb: &mut Vmcb) -> bool {
         let mut wants_window = false;
         let mut wants_step = false;
         let shadow = self.in_shadow(vmcb);
@@ -209,11 +206,6 @@ impl Events {
                 vmcb.control.intercepts1 &= !intercept::VINTR;
             }
         }
-        if wants_step && !self.stepping {
-            self.stepping = true;
-            self.guest_trap_flag = vmcb.save.rflags & RFLAGS_TF != 0;
-            vmcb.save.rflags |= RFLAGS_TF;
-            vmcb.control.intercept_exceptions |= 1 << 1;
-        }
+        wants_step
     }
 }

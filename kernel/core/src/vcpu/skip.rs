@@ -100,7 +100,7 @@ impl Vcpu {
     }
 
     #[inline(always)]
-    fn long(&self) -> bool {
+    pub(super) fn long(&self) -> bool {
         let [_, cs, ..] = &self.vmcb.save.segments;
         self.vmcb.save.efer & 1 << 10 != 0 && cs.attributes & 1 << 9 != 0
     }
@@ -108,29 +108,9 @@ impl Vcpu {
     #[cold]
     #[inline(never)]
     fn fetch<M: Machine>(&mut self, machine: &M, opcode: Opcode, at: u64, slot: usize) -> Option<u64> {
-        let mut code = [0; 15];
-        let mut gpa = Gpa(0);
-        let mut fetched = 0;
-        for (index, byte) in code.iter_mut().enumerate() {
-            let linear = at.wrapping_add(index as u64);
-            if index == 0 || linear & 0xfff == 0 {
-                match super::walk::translate(self, machine, Gva(linear)) {
-                    Some(found) => gpa = Gpa(found.gpa.0.wrapping_sub(index as u64)),
-                    None => break,
-                }
-            }
-            if !machine.guest_read(Gpa(gpa.0.wrapping_add(index as u64)), core::slice::from_mut(byte)) {
-                break;
-            }
-            fetched = index + 1;
-        }
+        let (code, fetched) = self.code(machine, at);
         let code = code.get(..fetched)?;
-        let legacy = |byte: &u8| matches!(byte, 0x66 | 0x67 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0xf0);
-        let mut prefixes = code.iter().take_while(|byte| legacy(byte)).count();
-        // One REX prefix may follow the legacy ones (APM vol. 3 §1.2.7).
-        if self.long() && code.get(prefixes).is_some_and(|byte| byte & 0xf0 == 0x40) {
-            prefixes += 1;
-        }
+        let prefixes = self.prefixes(code);
         if !code.get(prefixes..)?.starts_with(opcode.bytes()) {
             return None;
         }
@@ -149,5 +129,45 @@ impl Vcpu {
             }
         }
         Some(self.wrap(self.vmcb.save.rip.wrapping_add(length as u64)))
+    }
+
+    /// The two bytes of the next instruction's opcode, as far as they can be fetched; else 0.
+    pub(super) fn opcode<M: Machine>(&self, machine: &M) -> [u8; 2] {
+        let [_, cs, ..] = &self.vmcb.save.segments;
+        let (code, _) = self.code(machine, cs.base.wrapping_add(self.vmcb.save.rip));
+        let mut opcode = code.iter().skip(self.prefixes(&code)).copied();
+        [opcode.next().unwrap_or(0), opcode.next().unwrap_or(0)]
+    }
+
+    /// The bytes of the instruction at a linear address, and how many could be fetched.
+    fn code<M: Machine>(&self, machine: &M, at: u64) -> ([u8; 15], usize) {
+        let mut code = [0; 15];
+        let mut gpa = Gpa(0);
+        let mut fetched = 0;
+        for (index, byte) in code.iter_mut().enumerate() {
+            let linear = at.wrapping_add(index as u64);
+            if index == 0 || linear & 0xfff == 0 {
+                match super::walk::translate(self, machine, Gva(linear)) {
+                    Some(found) => gpa = Gpa(found.gpa.0.wrapping_sub(index as u64)),
+                    None => break,
+                }
+            }
+            if !machine.guest_read(Gpa(gpa.0.wrapping_add(index as u64)), core::slice::from_mut(byte)) {
+                break;
+            }
+            fetched = index + 1;
+        }
+        (code, fetched)
+    }
+
+    /// How many of the bytes are prefixes.
+    fn prefixes(&self, code: &[u8]) -> usize {
+        let legacy = |byte: &u8| matches!(byte, 0x66 | 0x67 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0xf0);
+        let mut prefixes = code.iter().take_while(|byte| legacy(byte)).count();
+        // One REX prefix may follow the legacy ones (APM vol. 3 §1.2.7).
+        if self.long() && code.get(prefixes).is_some_and(|byte| byte & 0xf0 == 0x40) {
+            prefixes += 1;
+        }
+        prefixes
     }
 }

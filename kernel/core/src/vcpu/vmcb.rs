@@ -228,6 +228,10 @@ pub mod exit {
     pub const CR0_WRITE: u32 = 0x10;
     /// Write of CR4.
     pub const CR4_WRITE: u32 = 0x14;
+    /// Exception 0; the others follow by vector.
+    pub const EXCEPTION: u32 = 0x40;
+    /// Exception 31.
+    pub const LAST_EXCEPTION: u32 = 0x5f;
     /// #DB.
     pub const DEBUG: u32 = 0x41;
     /// #AC.

@@ -15,6 +15,7 @@ mod mail;
 mod random;
 mod rejection;
 mod rights;
+mod steps;
 mod supervision;
 mod tickets;
 mod time;

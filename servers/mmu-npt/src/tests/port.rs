@@ -57,6 +57,19 @@ fn rep_outs_goes_page_by_page_and_every_byte_is_written_once() {
 }
 
 #[test]
+fn a_guest_that_steps_moves_one_element_at_a_time() {
+    let mut guest = guest(&[0xf3, 0x6e], 2, DATA);
+    guest.context.rflags |= 1 << 8;
+    guest.put(DATA, &[1, 2]);
+    for (left, rip) in [(1, CODE), (0, CODE + 2)] {
+        let (forward, bytes) = guest.string_io(OUT | 8).forward.unwrap();
+        assert_eq!(bytes.len(), 1);
+        guest.done(&forward, 0, &[]);
+        assert_eq!((guest.registers.general[1], guest.context.rip), (left, rip));
+    }
+}
+
+#[test]
 fn rep_ins_writes_memory_and_sets_the_dirty_bit() {
     let mut guest = guest(&[0xf3, 0x66, 0x6d], 256, DATA + 0x2000);
     guest.put(DATA_TABLE + 16, &((DATA + 0x2000) | 7).to_le_bytes());
