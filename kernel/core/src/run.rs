@@ -72,12 +72,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     pub fn pass(&mut self) -> Turn {
         if self.state.ready != 0 {
-            for _ in 0..PASS {
-                match self.state.take_turn() {
-                    Some(server) => self.deliver_next(server),
-                    None => break,
-                }
-            }
+            self.deliver_all();
         }
         let state = &mut self.state;
         if state.machine.has_events() {
@@ -87,6 +82,17 @@ impl<M: Machine> Kernel<M> {
             return state.enter();
         }
         state.wait()
+    }
+
+    /// Delivers what waits in mailboxes, up to a bound.
+    #[inline(never)]
+    fn deliver_all(&mut self) {
+        for _ in 0..PASS {
+            match self.state.take_turn() {
+                Some(server) => self.deliver_next(server),
+                None => break,
+            }
+        }
     }
 
     /// Delivers the next thing in a server's mailbox.

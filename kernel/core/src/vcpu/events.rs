@@ -37,6 +37,8 @@ pub struct Events {
     nmi_pending: bool,
     nmi_blocked: bool,
     window: bool,
+    /// Whether anything above may want something of the next VMRUN: the one thing that the usual entry looks at.
+    busy: bool,
     /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
     /// keeps an interrupt from preceding it.
     shadowed: u64,
@@ -55,6 +57,7 @@ impl Events {
         nmi_pending: false,
         nmi_blocked: false,
         window: false,
+        busy: false,
         shadowed: NOWHERE,
         step: Step::NONE,
     };
@@ -64,12 +67,14 @@ impl Events {
     pub(crate) fn offer(&mut self, offer: Offer) {
         self.nmi_pending |= offer.nmi != 0;
         self.offer = offer;
+        self.busy = true;
     }
 
     /// An exception that a server raised.
     pub(super) fn raise(&mut self, exception: &Exception) {
         let code = if exception.has_error != 0 { event::ERROR | u64::from(exception.error) << 32 } else { 0 };
         self.first = event::VALID | event::EXCEPTION | u64::from(exception.vector) | code;
+        self.busy = true;
     }
 
     /// The instruction pointer was moved by emulation: no shadow any more.
@@ -95,6 +100,16 @@ impl Events {
         self.nmi_blocked = false;
         vmcb.control.intercepts1 &= !intercept::IRET;
         self.shadowed = vmcb.save.rip;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_shadow(&mut self, vmcb: &Vmcb) {
+        if vmcb.control.shadow & 1 != 0 {
+            self.shadowed = vmcb.save.rip;
+        } else if self.shadowed != vmcb.save.rip {
+            self.shadowed = NOWHERE;
+        }
     }
 
     fn blocked_by_priority(&self, vmcb: &Vmcb) -> bool {
@@ -135,11 +150,10 @@ impl Vcpu {
         let interrupted = vmcb.control.exit_int_info;
         if interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE {
             events.first = interrupted;
+            events.busy = true;
         }
-        if vmcb.control.shadow & 1 != 0 {
-            events.shadowed = vmcb.save.rip;
-        } else if events.shadowed != vmcb.save.rip {
-            events.shadowed = NOWHERE;
+        if vmcb.control.shadow & 1 != 0 || events.shadowed != NOWHERE {
+            events.note_shadow(vmcb);
         }
         at_once
     }
@@ -148,10 +162,7 @@ impl Vcpu {
     #[inline(always)]
     pub fn prepare_entry<M: Machine>(&mut self, machine: &M) -> bool {
         let Vcpu { vmcb, events, .. } = self;
-        if events.first | u64::from(events.offer.kind) == 0 && !events.nmi_pending && !events.window {
-            return false;
-        }
-        if !events.choose(vmcb) {
+        if !events.busy || !events.choose(vmcb) {
             return false;
         }
         let steps = self.begin_step(machine);
@@ -206,6 +217,7 @@ impl Events {
                 vmcb.control.intercepts1 &= !intercept::VINTR;
             }
         }
+        self.busy = self.first != 0 || self.offer.kind != Offer::NONE || self.nmi_pending || self.window;
         wants_step
     }
 }
