@@ -3,6 +3,7 @@
 //! - [`state`]: registers and buffers, and which interrupt follows from them.
 //! - [`transmit`] and [`receive`]: the two directions. What is mailed is in [`atoll_protocol::role::console_mail`].
 //! - [`mod@line`]: the interrupt line.
+//! - [`quick`]: what most accesses are.
 //!
 //! Characters take no time on their way; only what a driver can rely on is timed (the character time-out). Baud rate and frame format
 //! are kept and otherwise ignored. There are no framing or parity errors and no breaks.
@@ -19,6 +20,7 @@ use crate::registers::*;
 use crate::state::{Input, Output, Settings, UartState};
 
 mod line;
+mod quick;
 mod receive;
 mod registers;
 pub mod state;
@@ -45,16 +47,22 @@ impl Server for UartServer {
     }
 
     #[inline(always)]
+    fn quick(vault: &mut Vault<'_, Self>, request: PortRequest, _: &mut Effects<'_, Serial>) -> Option<u32> {
+        quick::access(vault, request)
+    }
+
+    /// A wide access is as many narrow ones, as on the ISA bus.
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
-        let offset = request.port & 7;
-        match (request.size, request.write) {
-            (1, Some(value)) if offset == 0 && vault.set.lcr & LCR_DIVISOR == 0 => {
-                transmit::write(vault, value as u8, effects);
-                0
+        let mut value = [0; 4];
+        let written = request.write.map(u32::to_le_bytes);
+        for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
+            let offset = request.port.wrapping_add(place as u16) & 7;
+            match written {
+                Some(bytes) => write(vault, offset, bytes.get(place).copied().unwrap_or(0), effects),
+                None => *byte = read(vault, offset, effects),
             }
-            (1, None) if offset == 5 => u32::from(line_status(vault, effects)),
-            _ => other(vault, request, effects),
         }
+        u32::from_le_bytes(value)
     }
 
     fn event(vault: &mut Vault<'_, Self>, event: SerialEvent<'_>, effects: &mut Effects<'_, Serial>) {
@@ -74,31 +82,13 @@ impl Server for UartServer {
 }
 
 /// The line status register; reading it clears the errors.
-#[inline(always)]
 fn line_status(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) -> u8 {
-    let data = if vault.input.used != 0 { LSR_DATA } else { 0 };
-    let empty = if vault.out.ready() { LSR_EMPTY } else { 0 };
-    let errors = vault.input.errors;
-    if errors != 0 {
+    let status = vault.line_status();
+    if vault.input.errors != 0 {
         vault.at(|s| &mut s.input).errors = 0;
         line::update(vault, effects);
     }
-    data | empty | errors
-}
-
-/// All but the two accesses of which output is made; a wide access is as many narrow ones, as on the ISA bus.
-#[inline(never)]
-fn other(vault: &mut Vault<'_, UartServer>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
-    let mut value = [0; 4];
-    let written = request.write.map(u32::to_le_bytes);
-    for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
-        let offset = request.port.wrapping_add(place as u16) & 7;
-        match written {
-            Some(bytes) => write(vault, offset, bytes.get(place).copied().unwrap_or(0), effects),
-            None => *byte = read(vault, offset, effects),
-        }
-    }
-    u32::from_le_bytes(value)
+    status
 }
 
 fn read(vault: &mut Vault<'_, UartServer>, offset: u16, effects: &mut Effects<'_, Serial>) -> u8 {

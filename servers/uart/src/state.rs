@@ -193,6 +193,14 @@ impl UartState {
         self.input.used.min(self.set.depth())
     }
 
+    /// The line status register.
+    #[inline(always)]
+    pub(crate) fn line_status(&self) -> u8 {
+        let data = if self.input.used != 0 { LSR_DATA } else { 0 };
+        let empty = if self.out.ready() { LSR_EMPTY } else { 0 };
+        data | empty | self.input.errors
+    }
+
     /// Which interrupt is pending, by priority (data sheet, table IV).
     pub(crate) fn interrupt(&self) -> u8 {
         let enabled = self.set.ier;

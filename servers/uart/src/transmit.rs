@@ -19,7 +19,6 @@ pub(crate) const FLUSH: TimerId = TimerId(0);
 pub(crate) const LINGER_NANOSECONDS: u64 = 500_000;
 
 /// The guest writes the transmitter holding register.
-#[inline(always)]
 pub(crate) fn write(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mut Effects<'_, Serial>) {
     if vault.set.mcr & MCR_LOOP != 0 {
         return loopback(vault, byte, effects);
