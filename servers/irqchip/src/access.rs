@@ -1,4 +1,4 @@
-//! The guest's accesses, but for the two that every timer tick makes: ports of the 8259s, memory of the APICs, MSRs.
+//! The guest's accesses: ports of the 8259s, memory of the APICs, MSRs.
 
 use atoll_protocol::message::{MmioExit, MsrExit};
 use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipReply, IrqchipRequest, PortRequest};

@@ -8,8 +8,7 @@
 //! - [`wires`]: what goes between them.
 //! - [`offer`]: what the kernel is told.
 //! - [`access`]: the guest's loads, stores, ports and MSRs.
-//!
-//! An end of interrupt and a write of TSC_DEADLINE come with every timer tick: this file answers them itself, ahead of everything else.
+//! - [`quick`]: those of them that come often.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,6 +21,7 @@ pub mod ioapic;
 pub mod lapic;
 pub mod offer;
 pub mod pic;
+mod quick;
 #[cfg(test)]
 mod tests;
 pub mod vectors;
@@ -29,8 +29,8 @@ pub mod wires;
 
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
-use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest, PortRequest};
-use atoll_protocol::units::{Ticks, TimerId};
+use atoll_protocol::role::{Irqchip, IrqchipEvent, IrqchipReply, IrqchipRequest};
+use atoll_protocol::units::TimerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -41,12 +41,8 @@ use wires::Wires;
 
 /// Virtual CPUs that the state has room for.
 pub const VCPUS: usize = 4;
-/// MSR: end of interrupt in x2APIC mode.
-const X2APIC_EOI: u32 = 0x80b;
 /// MSR: the time at which the timer fires.
 pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
-/// Offset of the end-of-interrupt register in memory.
-const EOI_OFFSET: u64 = 0xb0;
 
 /// The server.
 #[derive(Debug)]
@@ -104,45 +100,24 @@ impl Server for IrqchipServer {
     }
 
     #[inline(always)]
-    fn handle(vault: &mut Vault<'_, Self>, request: IrqchipRequest<'_>, effects: &mut Effects<'_, Irqchip>) -> IrqchipReply {
-        let vcpu = effects.vcpu();
-        offer::see_priority(vault, effects);
-        match request {
-            IrqchipRequest::WriteMsr(exit) if exit.index == TSC_DEADLINE => {
-                let live = &vault.lapics[place(vcpu)].live;
-                if live.by_deadline() && exit.value != 0 {
-                    vault.at(|state| &mut state.lapics[place(vcpu)].live.deadline).clone_from(&exit.value);
-                    effects.emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(exit.value)));
-                    offer::offer(vault, vcpu, effects);
-                    return IrqchipReply::Done;
-                }
-            }
-            IrqchipRequest::WriteMsr(exit)
-                if exit.index == X2APIC_EOI && exit.value == 0 && vault.lapics[place(vcpu)].registers.extended() =>
-            {
-                end_of_interrupt(vault, vcpu, effects);
-                return IrqchipReply::Done;
-            }
-            IrqchipRequest::Store(exit)
-                if exit.gpa.0 == lapic::base::DEFAULT + EOI_OFFSET
-                    && vault.lapics[place(vcpu)].registers.memory() == Some(lapic::base::DEFAULT) =>
-            {
-                end_of_interrupt(vault, vcpu, effects);
-                return IrqchipReply::Done;
-            }
-            IrqchipRequest::Port(PortRequest { port, size: 1, write: None }) => {
-                if let Some(value) = vault.pics.peek(port) {
-                    // What an acceptance ahead of this has made room for.
-                    offer::offer(vault, vcpu, effects);
-                    return IrqchipReply::Value(u64::from(value));
-                }
-            }
-            _ => {}
-        }
-        access::answer(vault, request, effects)
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: IrqchipRequest<'_>,
+        effects: &mut Effects<'_, Irqchip>,
+    ) -> Option<IrqchipReply> {
+        quick::answer(vault, request, effects)
     }
 
     #[inline(always)]
+    fn quick_event(vault: &mut Vault<'_, Self>, event: IrqchipEvent, effects: &mut Effects<'_, Irqchip>) -> bool {
+        quick::event(vault, event, effects)
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, request: IrqchipRequest<'_>, effects: &mut Effects<'_, Irqchip>) -> IrqchipReply {
+        offer::see_priority(vault, effects);
+        access::answer(vault, request, effects)
+    }
+
     fn event(vault: &mut Vault<'_, Self>, event: IrqchipEvent, effects: &mut Effects<'_, Irqchip>) {
         match event {
             // The rest of the message follows as a call of its own, and that makes the next offer.
@@ -161,19 +136,4 @@ impl Server for IrqchipServer {
             }
         }
     }
-}
-
-/// An end of interrupt: the highest service ends, and if it was level-triggered the I/O APIC hears of it.
-#[inline(always)]
-fn end_of_interrupt(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mut Effects<'_, Irqchip>) {
-    let live = &vault.lapics[place(vcpu)].live;
-    let vector = live.isr.highest();
-    if vector != 0 {
-        let level = live.tmr.contains(vector);
-        vault.at(|state| &mut state.lapics[place(vcpu)].live.isr).remove(vector);
-        if level {
-            return Wires { vault, effects }.ended(vector);
-        }
-    }
-    offer::offer(vault, vcpu, effects);
 }

@@ -45,6 +45,14 @@ impl Pics {
         }
     }
 
+    /// The vector that an acknowledge cycle would read, if it would change nothing at all: a level-sensed input of the master, whose service
+    /// ends by itself.
+    #[inline(always)]
+    pub(crate) fn asks_again(&self) -> Option<u8> {
+        let input = self.master.highest()?;
+        self.master.is_unmoved(input).then(|| self.master.vector(input))
+    }
+
     /// The acknowledge cycle. A request that is gone meanwhile reads as input 7 and is not in service (data sheet, "spurious").
     pub fn acknowledge(&mut self) {
         if let Some(input) = self.master.highest() {

@@ -86,13 +86,6 @@ impl Wires<'_, '_, '_> {
         offer::offer(self.vault, vcpu, self.effects);
     }
 
-    /// A level-triggered service has ended: pins that waited for it may send again.
-    #[inline(never)]
-    pub(crate) fn ended(mut self, vector: u8) {
-        self.end(vector);
-        self.offer_all();
-    }
-
     /// An end of interrupt reaches the I/O APIC.
     pub(crate) fn end(&mut self, vector: u8) {
         for pin in 0..PINS as u8 {

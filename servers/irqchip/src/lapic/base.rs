@@ -16,6 +16,12 @@ const OFF: u64 = 0;
 const XAPIC: u64 = ENABLE;
 const EXTENDED: u64 = ENABLE | X2APIC;
 
+/// Whether the registers are in memory by `base`, in the page of `gpa`.
+#[inline(always)]
+pub(crate) fn is_at(base: u64, gpa: u64) -> bool {
+    base & !BOOTSTRAP == gpa & !0xfff | XAPIC
+}
+
 impl Lapic {
     /// WRMSR of APIC_BASE; `None` is a #GP.
     pub fn set_base(&mut self, value: u64, physical_bits: u32) -> Option<()> {

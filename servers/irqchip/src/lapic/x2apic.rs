@@ -33,7 +33,7 @@ impl Lapic {
         if !self.registers.extended() {
             return None;
         }
-        let register = u8::try_from(msr - FIRST_MSR).ok()?;
+        let register = u8::try_from(msr.wrapping_sub(FIRST_MSR)).ok()?;
         if register == n::ICR {
             return Some(self.registers.icr);
         }
@@ -45,7 +45,7 @@ impl Lapic {
         if !self.registers.extended() {
             return None;
         }
-        let register = u8::try_from(msr - FIRST_MSR).ok()?;
+        let register = u8::try_from(msr.wrapping_sub(FIRST_MSR)).ok()?;
         if value & !writable(register)? != 0 {
             return None;
         }

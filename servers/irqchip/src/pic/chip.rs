@@ -47,12 +47,14 @@ impl Chip {
     }
 
     /// IRR as the guest sees it.
+    #[inline(always)]
     fn requests(&self) -> u8 {
         let level = self.level | self.cascade;
         self.latch & !level | self.lines & level
     }
 
     /// The input that would be served now, unless a service of the same or a higher priority is going on.
+    #[inline(always)]
     pub(super) fn highest(&self) -> Option<u8> {
         let pending = self.requests() & !self.mask;
         if pending == 0 {
@@ -71,6 +73,7 @@ impl Chip {
     }
 
     /// The vector of an input.
+    #[inline(always)]
     pub(super) fn vector(&self, input: u8) -> u8 {
         self.base | input & 7
     }
@@ -106,6 +109,14 @@ impl Chip {
         }
     }
 
+    /// Whether the acknowledge cycle for a requested `input` leaves everything as it is: it is sensed by level, and its service and its
+    /// priority end with the cycle.
+    #[inline(always)]
+    pub(super) fn is_unmoved(&self, input: u8) -> bool {
+        let bit = 1 << input;
+        self.auto_end != 0 && self.auto_rotate == 0 && self.level & !self.latch & !self.cascade & bit != 0
+    }
+
     /// A read of the even port.
     pub(super) fn read_command(&mut self) -> u8 {
         if self.poll != 0 {
@@ -122,15 +133,18 @@ impl Chip {
     }
 
     /// A read of the even port, unless it is a poll.
+    #[inline(always)]
     pub(super) fn peek_command(&self) -> Option<u8> {
         (self.poll == 0).then(|| self.shown())
     }
 
+    #[inline(always)]
     fn shown(&self) -> u8 {
         if self.show_service != 0 { self.service } else { self.requests() }
     }
 
     /// A read of the odd port.
+    #[inline(always)]
     pub(super) fn read_mask(&self) -> u8 {
         self.mask
     }
