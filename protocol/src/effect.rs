@@ -158,6 +158,8 @@ pub struct Forward {
     pub rip_or_token: u64,
     /// Accesses (string forms), else 1.
     pub count: u32,
+    /// Not used; zero.
+    pub reserved: u32,
     /// What is accessed: [`Forward::MMIO`] or [`Forward::PORT`].
     pub space: u8,
     /// 1 for a write.
@@ -174,8 +176,6 @@ pub struct Forward {
     pub width: u8,
     /// LOAD: 1 to sign-extend from `size` to `width`.
     pub sign: u8,
-    /// Not used; zero.
-    pub reserved: u32,
 }
 
 impl Forward {

@@ -138,6 +138,7 @@ impl<M: Machine> State<M> {
 
     /// The ticket becomes a device access.
     fn pass_on(&mut self, ticket: TicketId, forward: Forward) -> Step {
+        self.note_shape(&forward);
         if let Some(open) = self.tickets.get_mut(ticket) {
             open.forward = forward;
         }

@@ -124,9 +124,15 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Runs the server on the message in its page, and judges the answer.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn activate(&mut self, due: Due) -> Step {
-        self.activate_here(due)
+        self.activate_there(due.to, due.ticket, due.length, due.now, due.cause)
+    }
+
+    /// In registers, rather than as a structure in memory.
+    #[inline(never)]
+    fn activate_there(&mut self, to: ServerId, ticket: TicketId, length: usize, now: Ticks, cause: Cause) -> Step {
+        self.activate_here(Due { to, ticket, length, now, cause })
     }
 
     /// The same, where the exit is handled: most exits take one activation.

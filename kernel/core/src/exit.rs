@@ -1,18 +1,13 @@
 //! A #VMEXIT becomes a ticket and a message for the server whose route names it. What is the kernel's own is done here: HLT, windows,
 //! host interrupts, single steps, and everything that is nobody's.
 
-use atoll_protocol::effect::Forward;
-use atoll_protocol::fixed::Fixed;
-use atoll_protocol::layout::ram_offset;
-use atoll_protocol::message::{
-    AccessDone, Body, CpuidExit, HypercallExit, InstructionExit, MmioExit, MsrExit, NestedFault, PortExit, Stop, StringIoExit,
-};
-use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
+use atoll_protocol::message::{CpuidExit, HypercallExit, MsrExit, PortExit, Stop};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 use atoll_protocol::wire::{self, tag};
 
 use crate::cause::{Cause, What};
-use crate::delivery::{Due, Step, encode};
+use crate::delivery::{Due, Step};
 use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
 use crate::ticket::{Operation, VCPU};
@@ -25,8 +20,6 @@ use crate::{Kernel, State};
 const MSR_TSC: u32 = 0x10;
 const MSR_PAT: u32 = 0x277;
 const MSR_EFER: u32 = 0xc000_0080;
-/// Steps of one exit's emulation: registers, accesses and their results.
-const STEPS: usize = 16;
 
 impl<M: Machine> Kernel<M> {
     /// Handles the exit that the vCPU has just taken. True if it was for a host interrupt, which is still to be let in.
@@ -57,13 +50,20 @@ impl<M: Machine> Kernel<M> {
                 state.statistics.switch(now, if info & 4 != 0 { Kind::StringIo } else { kind });
                 self.port(now, info)
             }
+            exit::NESTED_FAULT => {
+                state.statistics.switch(now, Kind::Map);
+                self.nested_fault(now)
+            }
             code => {
-                self.no_single_server(now, code);
+                self.other(now, code);
                 return code == exit::INTR;
             }
         };
         if let Some(due) = due {
-            self.activate_here(due);
+            let step = self.activate_here(due);
+            if step != Step::Committed {
+                self.go_on(due.ticket, step);
+            }
         }
         false
     }
@@ -90,15 +90,11 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// An exit that no server handles, or more than one.
+    /// An exit that takes no server, or is not so frequent.
     #[inline(never)]
-    fn no_single_server(&mut self, now: Ticks, code: u32) {
+    fn other(&mut self, now: Ticks, code: u32) {
         let state = &mut self.state;
         match code {
-            exit::NESTED_FAULT => {
-                state.statistics.switch(now, Kind::Map);
-                self.emulate();
-            }
             exit::VMMCALL => {
                 state.statistics.switch(now, Kind::Hypercall);
                 if let Some(due) = self.hypercall(now) {
@@ -197,139 +193,9 @@ impl<M: Machine> Kernel<M> {
         Some(self.write_exit(server, ticket, now, Cause(What::Vmmcall, exit.number), tag::HYPERCALL, &exit))
     }
 
-    /// An exit for the emulator: nested faults, string I/O, instructions to decode.
-    #[inline(always)]
-    pub(crate) fn emulate(&mut self) {
-        let Some(mmu) = self.state.routes.mmu else {
-            self.nobody_answers();
-            return;
-        };
-        let ticket = self.state.open(Operation::Emulate, mmu, 0);
-        let mut registers = None;
-        let mut step = self.ask_emulator(mmu, ticket, registers);
-        for _ in 0..STEPS {
-            match step {
-                Step::NeedRegisters => {
-                    registers = Some(());
-                    step = self.ask_emulator(mmu, ticket, registers);
-                }
-                Step::Forward => step = self.forward(ticket),
-                Step::Return(value) => step = self.give_back(mmu, ticket, value),
-                Step::Committed | Step::Again | Step::Faulted => return,
-            }
-        }
-        // It went round without an end; what is committed stays, and the guest runs the instruction again.
-        self.state.tickets.close(ticket);
-        self.state.vcpu.stand = Stand::Runnable;
-    }
-
-    #[inline(always)]
-    fn ask_emulator(&mut self, mmu: ServerId, ticket: TicketId, registers: Option<()>) -> Step {
-        let vcpu = &self.state.vcpu;
-        let control = &vcpu.vmcb.control;
-        if control.exit_code as u32 == exit::NESTED_FAULT && registers.is_none() {
-            let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
-            let (now, cause) = (self.state.statistics.since(), Cause(What::Fault, fault.gpa.0));
-            if ram_offset(self.state.machine.guest_size(), fault.gpa.0).is_some() {
-                let due = self.write_exit(mmu, ticket, now, cause, tag::MEMORY_FAULT, &fault);
-                return self.activate(due);
-            }
-            let header = self.state.header(mmu, ticket, now);
-            let length = wire::nested_fault(self.pages.message(mmu), &header, &fault, &vcpu.context()).unwrap_or(0);
-            return self.activate(Due { to: mmu, ticket, length, now, cause });
-        }
-        self.ask_emulator_fully(mmu, ticket, registers)
-    }
-
-    #[inline(never)]
-    fn ask_emulator_fully(&mut self, mmu: ServerId, ticket: TicketId, registers: Option<()>) -> Step {
-        let vcpu = &self.state.vcpu;
-        let control = &vcpu.vmcb.control;
-        let registers = registers.map(|()| Fixed(vcpu.registers()));
-        let context = Fixed(vcpu.context());
-        match control.exit_code as u32 {
-            exit::NESTED_FAULT => {
-                let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
-                self.deliver(mmu, ticket, Cause(What::Fault, fault.gpa.0), Body::NestedFault(Fixed(fault), context, registers))
-            }
-            exit::IOIO => {
-                let exit = StringIoExit { info: control.exit_info1, next_rip: control.exit_info2 };
-                self.deliver(mmu, ticket, Cause(What::StringIo, exit.info), Body::StringIo(Fixed(exit), context, registers))
-            }
-            code => {
-                let exit = InstructionExit { code: u64::from(code) };
-                self.deliver(mmu, ticket, Cause(What::Instruction, exit.code), Body::Instruction(Fixed(exit), context, registers))
-            }
-        }
-    }
-
-    /// Passes the ticket to the device that owns the address.
-    #[inline(always)]
-    fn forward(&mut self, ticket: TicketId) -> Step {
-        let state = &mut self.state;
-        let Some(open) = state.tickets.get_mut(ticket) else { return Step::Committed };
-        let forward = open.forward;
-        let write = forward.write != 0;
-        let mmio = forward.space == Forward::MMIO;
-        let device = if mmio { state.routes.memory(forward.address) } else { state.routes.port(forward.address as u16) };
-        if mmio {
-            state.statistics.refine(Kind::Mmio);
-        }
-        let Some(device) = device else { return state.nobody_there(ticket, &forward) };
-        open.holder = device;
-        let string = forward.count > 1 || state.string_length > 0;
-        open.operation = match (mmio, write, string) {
-            (true, false, _) => Operation::MmioRead,
-            (true, true, _) => Operation::MmioWrite,
-            (false, false, false) => Operation::PortRead,
-            (false, true, false) => Operation::PortWrite,
-            (false, false, true) => Operation::PortReadString((forward.count as usize * usize::from(forward.size)) as u16),
-            (false, true, true) => Operation::PortWriteString,
-        };
-        let value = match forward.source {
-            _ if !write => 0,
-            Forward::IMMEDIATE => forward.value & mask(forward.size),
-            number => state.vcpu.operand(usize::from(number)) & mask(forward.size),
-        };
-        if mmio {
-            let now = state.machine.now();
-            let exit = MmioExit { gpa: Gpa(forward.address), value, size: forward.size, reserved: [0; 7] };
-            let cause = Cause(if write { What::Store } else { What::Load }, forward.address);
-            let due = self.write_exit(device, ticket, now, cause, if write { tag::MMIO_WRITE } else { tag::MMIO_READ }, &exit);
-            return self.activate(due);
-        }
-        let exit =
-            PortExit { port: forward.address as u16, size: forward.size, reserved: 0, value: value as u32, count: forward.count };
-        let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
-        let body = match (write, string) {
-            (false, false) => Body::PortRead(Fixed(exit)),
-            (true, false) => Body::PortWrite(Fixed(exit)),
-            (false, true) => Body::PortReadString(Fixed(exit)),
-            (true, true) => Body::PortWriteString(Fixed(exit), bytes),
-        };
-        let header = state.header(device, ticket, state.machine.now());
-        let length = encode(&mut self.pages, device, header, body);
-        self.activate(Due { to: device, ticket, length, now: header.now, cause: Cause(What::String, forward.address) })
-    }
-
-    /// The forwarded access is done; the emulator goes on with its value.
-    fn give_back(&mut self, mmu: ServerId, ticket: TicketId, value: u64) -> Step {
-        let state = &mut self.state;
-        let Some(open) = state.tickets.get_mut(ticket) else { return Step::Committed };
-        open.operation = Operation::Finish;
-        open.holder = mmu;
-        let done = AccessDone { token: open.forward.rip_or_token, value };
-        open.forward.count = 0;
-        let header = state.header(mmu, ticket, state.machine.now());
-        let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
-        let body = Body::AccessDone(Fixed(done), Fixed(state.vcpu.context()), Fixed(state.vcpu.registers()), bytes);
-        let length = encode(&mut self.pages, mmu, header, body);
-        self.activate(Due { to: mmu, ticket, length, now: header.now, cause: Cause(What::AccessDone, done.token) })
-    }
-
     /// There is no server for this class of exits: as on a CPU without the feature.
     #[cold]
-    fn nobody_answers(&mut self) -> Option<Due> {
+    pub(crate) fn nobody_answers(&mut self) -> Option<Due> {
         self.state.vcpu.raise(&Exception::UNDEFINED);
         None
     }
@@ -365,7 +231,7 @@ impl<M: Machine> Kernel<M> {
 impl<M: Machine> State<M> {
     /// Opens the vCPU's ticket.
     #[inline(always)]
-    fn open(&mut self, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
+    pub(crate) fn open(&mut self, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
         self.vcpu.stand = Stand::Waiting;
         self.string_length = 0;
         self.tickets.open(VCPU, operation, holder, next_rip)
@@ -380,21 +246,10 @@ impl<M: Machine> State<M> {
         }
         self.vcpu.advance(next_rip);
     }
-
-    /// Nobody owns the address: reads give all ones, writes go nowhere.
-    fn nobody_there(&mut self, ticket: TicketId, forward: &Forward) -> Step {
-        let strays = if forward.space == Forward::MMIO { &mut self.stray_memory } else { &mut self.stray_ports };
-        *strays = strays.wrapping_add(1);
-        if forward.count > 1 || self.string_length > 0 {
-            self.string_length = forward.count as usize * usize::from(forward.size);
-            self.string.iter_mut().take(self.string_length).for_each(|byte| *byte = 0xff);
-        }
-        self.finish_access(ticket, u64::MAX)
-    }
 }
 
 /// All ones in `size` bytes.
 #[inline(always)]
-const fn mask(size: u8) -> u64 {
+pub(crate) const fn mask(size: u8) -> u64 {
     if size >= 8 { u64::MAX } else { (1 << (size as u32 * 8)) - 1 }
 }

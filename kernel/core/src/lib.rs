@@ -3,7 +3,8 @@
 //! One exit, in reading order:
 //!
 //! 1. [`vcpu`]: the registers and events of a virtual CPU, and its VMCB.
-//! 2. [`exit`]: a #VMEXIT becomes a ticket and a message for the server whose [`routes`] name it.
+//! 2. [`exit`]: a #VMEXIT becomes a ticket and a message for the server whose [`routes`] name it; [`emulation`]: for those that take an
+//!    emulator.
 //! 3. [`delivery`]: the message is encoded, the server activated, its answer decoded.
 //! 4. [`usual`]: an answer of the usual form is judged at once; the others go on:
 //!    [`check`]: every effect is checked, in order, against the server's rights; one that fails faults the server.
@@ -22,6 +23,7 @@ pub mod cause;
 pub mod check;
 pub mod commit;
 pub mod delivery;
+pub mod emulation;
 pub mod exit;
 pub mod machine;
 pub mod mailbox;
@@ -94,6 +96,8 @@ pub struct State<M> {
     pub(crate) stray_memory: u64,
     /// Levels of the machine's lines as their devices drive them.
     pub(crate) levels: u32,
+    /// The words that describe the last forwarded access to device memory: see [`usual`].
+    pub(crate) good_shape: u64,
     /// Bytes of a string access on their way from one server to another.
     pub(crate) string: [u8; atoll_protocol::STRING_BYTES],
     pub(crate) string_length: usize,
@@ -127,6 +131,7 @@ impl<M: Machine> Kernel<M> {
                 stray_ports: 0,
                 stray_memory: 0,
                 levels: 0,
+                good_shape: u64::MAX,
                 string: [0; atoll_protocol::STRING_BYTES],
                 string_length: 0,
             },

@@ -8,6 +8,10 @@ const NOBODY: u8 = 0xff;
 const RANGES: usize = 32;
 /// Bits of a number within its stretch.
 const STRETCH: u32 = 8;
+/// Bits of an address within its page.
+const PAGE_BITS: u32 = 12;
+/// No page is at hand.
+const NO_PAGE: (u64, ServerId) = (u64::MAX, ServerId(0));
 
 /// The ranges of one kind of number, each with its server.
 struct Ranges {
@@ -33,6 +37,12 @@ impl Ranges {
         self.ranges.iter().take(self.used).any(|range| first <= range.1 && range.0 <= last)
     }
 
+    /// Whether a range begins or ends within a page that `first` and `last` bound, so that not all of it need be one server's.
+    fn divides(&self, first: u64, last: u64) -> bool {
+        let inside = |at: u64| first < at && at <= last;
+        self.ranges.iter().take(self.used).any(|range| inside(range.0) || inside(range.1.wrapping_add(1)))
+    }
+
     fn add(&mut self, first: u64, last: u64, server: ServerId) {
         if let Some(range) = self.ranges.get_mut(self.used) {
             *range = (first, last, server.0);
@@ -56,6 +66,8 @@ pub struct Routes {
     ports: [u8; 0x1_0000],
     msrs: Ranges,
     memory: Ranges,
+    /// A page of device memory, and whose it is.
+    recent: (u64, ServerId),
     /// CPUID.
     pub(crate) cpuid: Option<ServerId>,
     /// VMMCALL.
@@ -74,6 +86,7 @@ impl Routes {
         ports: [NOBODY; 0x1_0000],
         msrs: Ranges::EMPTY,
         memory: Ranges::EMPTY,
+        recent: NO_PAGE,
         cpuid: None,
         hypercall: None,
         other_msrs: None,
@@ -93,10 +106,23 @@ impl Routes {
         self.msrs.find(u64::from(index)).or(self.other_msrs)
     }
 
-    /// Whose device memory this is.
+    /// Whose device memory this is. The page that was asked for last is at hand.
     #[inline(always)]
-    pub(crate) fn memory(&self, gpa: u64) -> Option<ServerId> {
-        self.memory.find(gpa)
+    pub(crate) fn memory(&mut self, gpa: u64) -> Option<ServerId> {
+        let (page, server) = self.recent;
+        if gpa >> PAGE_BITS == page { Some(server) } else { self.find_memory(gpa) }
+    }
+
+    #[inline(never)]
+    fn find_memory(&mut self, gpa: u64) -> Option<ServerId> {
+        let server = self.memory.find(gpa)?;
+        let first = gpa >> PAGE_BITS << PAGE_BITS;
+        let last = first + ((1 << PAGE_BITS) - 1);
+        let whole = self.memory.find(first) == Some(server) && self.memory.find(last) == Some(server);
+        if whole && !self.memory.divides(first, last) {
+            self.recent = (gpa >> PAGE_BITS, server);
+        }
+        Some(server)
     }
 
     /// Whether the route is well formed and nobody's yet, and fits after `more` others.
@@ -137,6 +163,7 @@ impl Routes {
         self.ports.iter_mut().filter(|port| **port == server.0).for_each(|port| *port = NOBODY);
         self.msrs.remove(server);
         self.memory.remove(server);
+        self.recent = NO_PAGE;
         for route in [&mut self.cpuid, &mut self.hypercall, &mut self.other_msrs, &mut self.mmu, &mut self.lines] {
             if *route == Some(server) {
                 *route = None;

@@ -136,12 +136,6 @@ impl Statistics {
         self.current = kind;
     }
 
-    /// When the kind last changed: during an exit, when it was taken.
-    #[inline(always)]
-    pub(crate) fn since(&self) -> Ticks {
-        self.since
-    }
-
     /// The exit turns out to be of this kind.
     #[inline(always)]
     pub(crate) fn refine(&mut self, kind: Kind) {

@@ -6,6 +6,7 @@ mod step;
 pub mod vmcb;
 pub mod walk;
 
+use atoll_protocol::effect::Forward;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRegister};
 
@@ -62,10 +63,17 @@ impl Vcpu {
     }
 
     /// What an operand names: a general register, or (16 to 19) AH, CH, DH, BH.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn operand(&self, number: usize) -> u64 {
         if number < 16 { self.register(number) } else { self.register(number & 3) >> 8 & 0xff }
+    }
+
+    /// What a forwarded access writes.
+    #[inline(always)]
+    pub(crate) fn to_write(&self, forward: &Forward) -> u64 {
+        let value = if forward.source == Forward::IMMEDIATE { forward.value } else { self.operand(usize::from(forward.source)) };
+        forward.cut(value)
     }
 
     /// Sets all 64 bits of a general register.
