@@ -23,8 +23,27 @@ const FETCH: u64 = 1 << 4;
 /// A walk of the guest's page tables (APM vol. 2 §15.25.6).
 const TABLE_WALK: u64 = 1 << 33;
 
+/// The bits of an error code that decide how a fault outside RAM is answered.
+pub(crate) const DECISIVE: u64 = WRITE | FETCH | TABLE_WALK;
+
+/// An access to device memory, of which nothing is said yet.
+pub(crate) const NOTHING: Forward = Forward {
+    address: 0,
+    value: 0,
+    rip_or_token: 0,
+    count: 1,
+    space: Forward::MMIO,
+    write: 0,
+    size: 0,
+    source: 0,
+    finish: 0,
+    register: 0,
+    width: 0,
+    sign: 0,
+    reserved: 0,
+};
+
 /// Answers a nested fault outside RAM.
-#[inline(always)]
 pub(crate) fn access(
     vault: &mut Vault<'_, MmuNpt>,
     effects: &mut Effects<'_, Mmu>,
@@ -40,21 +59,26 @@ pub(crate) fn access(
         Ok(plan) => plan,
         Err(why) => return report::no_plan(vault, effects, context, why),
     };
-    let write = fault.error & WRITE != 0;
-    let common = Forward { address: fault.gpa.0, count: 1, space: Forward::MMIO, ..Forward::default() };
-    let rip_or_token = next_rip(context, plan.length);
-    match plan.action {
-        Action::Load { register, size, width, sign } if !write => {
-            let finish = Forward::LOAD;
-            effects.emit(MmuEffect::Forward(Forward { rip_or_token, size, finish, register, width, sign, ..common }, &[]));
-            MmuReply::Forwarded
-        }
-        Action::Store { source: Source { register: source, value }, size } if write => {
-            let finish = Forward::STORE;
-            effects.emit(MmuEffect::Forward(Forward { rip_or_token, value, write: 1, size, source, finish, ..common }, &[]));
+    match plain(&plan, context) {
+        Some((error, forward)) if fault.error & DECISIVE == error => {
+            effects.emit(MmuEffect::Forward(Forward { address: fault.gpa.0, ..forward }, &[]));
             MmuReply::Forwarded
         }
         _ => other(vault, effects, fault, context, registers, &plan),
+    }
+}
+
+/// A plain load or store: the error code, of the bits that decide, of the fault that it makes, and the access but for its address.
+pub(crate) fn plain(plan: &Plan, context: &Context) -> Option<(u64, Forward)> {
+    let rip_or_token = next_rip(context, plan.length);
+    match plan.action {
+        Action::Load { register, size, width, sign } => {
+            Some((0, Forward { rip_or_token, size, finish: Forward::LOAD, register, width, sign, ..NOTHING }))
+        }
+        Action::Store { source: Source { register: source, value }, size } => {
+            Some((WRITE, Forward { rip_or_token, value, write: 1, size, source, finish: Forward::STORE, ..NOTHING }))
+        }
+        _ => None,
     }
 }
 

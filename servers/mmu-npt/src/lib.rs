@@ -3,8 +3,8 @@
 //! Three kinds of exits come here:
 //!
 //! - A nested fault on RAM is answered with a mapping ([`ram`]).
-//! - A nested fault elsewhere is an access to a device. The instruction is found by a walk of the guest's own tables ([`walk`]), decoded
-//!   ([`decode`]) into a [`plan`] that is cached ([`fetch`]), and forwarded to whichever device owns the address ([`device`]). What a
+//! - A nested fault elsewhere is an access to a device. The instruction is fetched ([`fetch`]) by a walk of the guest's own tables
+//!   ([`walk`]), decoded ([`decode`]) into a [`plan`] that is cached ([`plans`]), and forwarded to whichever device owns the address ([`device`]). What a
 //!   plain load or store is, the kernel finishes; the rest comes back with the value read and is finished by [`modify`] or [`strings`].
 //! - INS and OUTS ([`port`]), and instructions that the kernel intercepts but does not decode ([`control`]).
 //!
@@ -21,6 +21,7 @@
 #[cfg(test)]
 extern crate std;
 
+use atoll_protocol::effect::Forward;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
 use atoll_protocol::role::{Mmu, MmuEffect, MmuReply, MmuRequest};
@@ -36,6 +37,7 @@ mod mode;
 mod modify;
 mod operand;
 mod plan;
+mod plans;
 mod port;
 mod ram;
 mod registers;
@@ -47,7 +49,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::Plans;
+pub use plans::Plans;
 
 /// The server.
 #[derive(Debug)]
@@ -108,16 +110,25 @@ impl Server for MmuNpt {
     }
 
     #[inline(always)]
-    fn handle(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> MmuReply {
+    fn quick(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> Option<MmuReply> {
         match request {
             MmuRequest::Memory(fault) => {
-                let memory = effects.guest().size();
-                if !ram::is_ram(memory, fault.gpa.0) {
-                    return MmuReply::NeedRegisters;
-                }
-                effects.emit(MmuEffect::Map(ram::page(memory, fault.gpa.0, vault.small_start..vault.small_end)));
-                MmuReply::Resume
+                effects.emit(MmuEffect::Map(ram::mapping(vault, effects.guest().size(), fault.gpa.0)?));
+                Some(MmuReply::Resume)
             }
+            MmuRequest::Fault(fault, context, None) => {
+                let forward = *vault.cache.forward(context, effects.guest(), fault.error)?;
+                effects.emit(MmuEffect::Forward(Forward { address: fault.gpa.0, ..forward }, &[]));
+                Some(MmuReply::Forwarded)
+            }
+            _ => None,
+        }
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> MmuReply {
+        match request {
+            // What is no RAM to the guest is decoded.
+            MmuRequest::Memory(_) => Self::quick(vault, request, effects).unwrap_or(MmuReply::NeedRegisters),
             MmuRequest::Fault(fault, context, registers) => device::access(vault, effects, fault, context, registers),
             MmuRequest::StringIo(_, context, registers) => port::start(vault, effects, context, registers),
             MmuRequest::Instruction(exit, context, registers) => {

@@ -52,11 +52,13 @@ pub(crate) fn code_size(context: &Context) -> CodeSize {
     }
 }
 
-/// The linear address of the instruction.
+/// The linear address of the instruction. 64-bit mode knows no base (APM vol. 2 §4.5.3).
 #[inline(always)]
 pub(crate) fn instruction_address(context: &Context) -> u64 {
-    let linear = context.cs_base.wrapping_add(context.rip);
-    if context.efer & EFER_LMA != 0 && context.cs_attributes & CS_LONG != 0 { linear } else { linear & 0xffff_ffff }
+    match code_size(context) {
+        CodeSize::Bits64 => context.rip,
+        CodeSize::Bits32 | CodeSize::Bits16 => context.cs_base.wrapping_add(context.rip) & 0xffff_ffff,
+    }
 }
 
 /// RIP after an instruction of `length` bytes: it wraps with the code size.

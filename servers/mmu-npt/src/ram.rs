@@ -5,6 +5,8 @@ use atoll_protocol::layout::ram_offset;
 use atoll_protocol::units::Gpa;
 use atoll_sdk::GuestMemory;
 
+use crate::State;
+
 /// The window of VGA memory: RAM lies behind it, but no access reaches it; it belongs to whichever device claims it.
 const VGA: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 
@@ -23,6 +25,12 @@ pub(crate) fn read_u64(guest: &GuestMemory<'_>, gpa: u64) -> Option<u64> {
 /// Reads `into.len()` bytes of one page, if they are RAM to the guest.
 pub(crate) fn read(guest: &GuestMemory<'_>, gpa: u64, into: &mut [u8]) -> Option<()> {
     if VGA.contains(&gpa) { None } else { guest.read(Gpa(gpa), into).ok() }
+}
+
+/// How a fault at `gpa` is answered, if that is RAM.
+#[inline(always)]
+pub(crate) fn mapping(state: &State, memory: u64, gpa: u64) -> Option<Mapping> {
+    is_ram(memory, gpa).then(|| page(memory, gpa, state.small_start..state.small_end))
 }
 
 /// The page with which a fault at `gpa` (RAM) is answered: 2 MiB where all of it is RAM and nobody asked for small pages there.

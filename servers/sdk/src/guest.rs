@@ -1,9 +1,13 @@
 //! Guest memory as a server sees it: read-only, and changing under its feet.
 
+mod snapshot;
+
 use core::marker::PhantomData;
 
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::units::Gpa;
+
+pub use snapshot::Snapshot;
 
 /// Read access to guest memory. Another vCPU may write it at any time: copy once, then decide.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +82,6 @@ impl<'g> GuestMemory<'g> {
         let from = self.place(gpa, 8)?;
         // SAFETY: `place` found eight readable bytes here.
         Ok(unsafe { word(from) })
-    }
-
-    /// Whether the aligned eight bytes at `gpa` are RAM and still are `value` under `mask`: the question of a cache that must never
-    /// answer from guest memory that has changed. Cheaper than a read, for it is asked several times on hot paths.
-    #[inline(always)]
-    #[must_use]
-    pub fn word_is(&self, gpa: Gpa, mask: u64, value: u64) -> bool {
-        // The two parts of RAM begin and end at multiples of eight: an aligned word lies in one part.
-        let Some(offset) = ram_offset(self.size, gpa.0) else { return false };
-        if !gpa.0.is_multiple_of(8) || self.size - offset < 8 {
-            return false;
-        }
-        let from = self.base.wrapping_add(offset as usize);
-        // SAFETY: `offset + 8` is within the mapping.
-        (unsafe { word(from) }) & mask == value
     }
 }
 

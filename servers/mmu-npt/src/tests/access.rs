@@ -19,7 +19,7 @@ fn map(options: &str, gpa: u64) -> Mapping {
     let (mut server, _) = Harness::<MmuNpt>::start(&MACHINE, &Setup { options, ..Setup::default() });
     server.guest = vec![0; MACHINE.memory as usize];
     let fault = Fixed(NestedFault { gpa: Gpa(gpa), error: 0x1_0000_0006 });
-    let answer = server.deliver(Body::NestedFault(fault, Fixed(Context::default()), None));
+    let answer = server.deliver(Body::MemoryFault(fault));
     match answer.effects()[..] {
         [Effect::Map(mapping), Effect::Resume] => mapping.0,
         ref other => panic!("{other:?}"),
@@ -34,6 +34,14 @@ fn a_fault_on_ram_is_answered_with_a_mapping() {
     assert_eq!(map("pages=4K", 0x123_4567), mapping(0x123_4000, Mapping::SMALL));
     assert_eq!(map("pages_4k=0x1200000-0x1400000", 0x123_4567), mapping(0x123_4000, Mapping::SMALL));
     assert_eq!(map("pages_4k=0x1200000-0x1400000", 0x143_4567), mapping(0x140_0000, Mapping::LARGE));
+}
+
+#[test]
+fn a_fault_on_the_vga_window_is_not_one_on_ram() {
+    let (mut server, _) = Harness::<MmuNpt>::start(&MACHINE, &Setup::default());
+    server.guest = vec![0; MACHINE.memory as usize];
+    let fault = Fixed(NestedFault { gpa: Gpa(0xb_8000), error: 0x1_0000_0006 });
+    assert_eq!(server.deliver(Body::MemoryFault(fault)).effects(), [Effect::NeedRegisters]);
 }
 
 #[test]
@@ -83,6 +91,68 @@ fn a_warm_cache_sees_patched_code_and_a_remapped_page() {
     guest.put(0x60_0000, &[0x8b, 0x13]);
     guest.put(ROOT + 0x2010, &(0x60_0000_u64 | LEAF | 0x80).to_le_bytes());
     assert_eq!(guest.fault(DEVICE, READ).forward.unwrap().0.register, 2);
+}
+
+/// What remaps the code's page at one level of the tables: to a copy that loads another register.
+fn remap(guest: &mut Guest, level: u64) {
+    // Tables beside the others, for the same addresses; each level's is reached by an entry in the one above.
+    const BESIDE: u64 = 0x50_0000;
+    let table = |level: u64| BESIDE + level * 0x1000;
+    for from in level..3 {
+        guest.put(
+            table(from) + if from == 2 { 0x10 } else { 0 },
+            &((if from == 2 { 0x60_0000 } else { table(from + 1) }) | LEAF | if from == 2 { 0x80 } else { 0 }).to_le_bytes(),
+        );
+    }
+    guest.put(0x60_0000, &[0x8b, 0x13]);
+    match level {
+        0 => guest.context.cr3 = table(0),
+        1 => guest.put(ROOT, &(table(1) | 0x27).to_le_bytes()),
+        2 => guest.put(ROOT + 0x1000, &(table(2) | 0x27).to_le_bytes()),
+        _ => guest.put(ROOT + 0x2010, &(0x60_0000_u64 | LEAF | 0x80).to_le_bytes()),
+    }
+}
+
+#[test]
+fn a_warm_cache_sees_a_change_at_each_level_of_the_tables() {
+    for level in 0..4 {
+        let mut guest = Guest::new(&[0x8b, 0x03]);
+        for register in [0, 0, 2, 2] {
+            if register == 2 {
+                remap(&mut guest, level);
+            }
+            guest.context.rip = CODE;
+            assert_eq!(guest.fault(DEVICE, READ).forward.unwrap().0.register, register, "level {level}");
+        }
+    }
+}
+
+#[test]
+fn a_warm_cache_sees_a_change_of_the_code_size() {
+    let mut guest = Guest::new(&[0x8b, 0x03]);
+    for (cs_attributes, rip, next) in [(0x29b, CODE, CODE + 2), (0x29b, CODE, CODE + 2), (0x49b, CODE | 1 << 32, CODE + 2)] {
+        guest.context = Context { rip, cs_attributes, ..guest.context };
+        assert_eq!(guest.fault(DEVICE, READ).forward.unwrap().0.rip_or_token, next);
+    }
+    // A compatibility-mode segment with a base; the base of a 64-bit one means nothing.
+    guest.put(CODE + 0x100, &[0x66, 0x8b, 0x03]);
+    guest.context = Context { rip: CODE, cs_base: 0x100, ..guest.context };
+    assert_eq!(guest.fault(DEVICE, READ).forward.unwrap().0.size, 2);
+    guest.context = Context { rip: CODE, cs_base: 0x100, cs_attributes: 0x29b, ..guest.context };
+    assert_eq!(guest.fault(DEVICE, READ).forward.unwrap().0.size, 4);
+}
+
+#[test]
+fn a_warm_cache_answers_loads_and_stores_of_the_same_instruction_apart() {
+    let mut guest = Guest::new(&[0x8b, 0x03]);
+    for (gpa, error) in [(DEVICE, READ), (DEVICE, READ), (DEVICE + 0x10, READ)] {
+        guest.context.rip = CODE;
+        assert_eq!(guest.fault(gpa, error).forward.unwrap().0.address, gpa);
+    }
+    guest.context.rip = CODE;
+    assert_eq!(guest.fault(DEVICE, WRITE).exception, Some(Exception::UNDEFINED), "a load does not write");
+    assert_eq!(guest.fault(DEVICE, 0x14).exception, Some(Exception::PROTECTION), "a fetch from a device");
+    assert_eq!(guest.fault(DEVICE, READ | 1 << 33).exception, Some(Exception::PROTECTION), "tables in a device");
 }
 
 #[test]
