@@ -52,7 +52,8 @@ pub mod tag {
     pub const OFFER: u8 = 14;
     /// [`Effect::Map`](crate::effect::Effect::Map).
     pub const MAP: u8 = 18;
-    pub(super) const ARM: u8 = 21;
+    /// [`Effect::Arm`](crate::effect::Effect::Arm).
+    pub const ARM: u8 = 21;
 }
 
 /// Where an exit's block begins: behind the header with its length, and the tag.

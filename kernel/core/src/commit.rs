@@ -96,11 +96,7 @@ impl<M: Machine> State<M> {
                 self.vcpu.vmcb.control.tlb_control = 1;
             }
             Effect::Line(line, signal) => self.line(*line, *signal),
-            Effect::Arm(timer, at) => {
-                self.timers.arm(from, *timer, at.0);
-                self.forget_timer(from, *timer);
-                self.arm(at.0);
-            }
+            Effect::Arm(timer, at) => self.arm_for(from, *timer, at.0),
             Effect::Disarm(timer) => {
                 self.timers.disarm(from, *timer);
                 self.forget_timer(from, *timer);
@@ -218,6 +214,14 @@ impl<M: Machine> State<M> {
         if let (Some(irqchip), true) = (self.routes.lines, rose || was != level) {
             self.post(irqchip, |mailbox| mailbox.line(line, level, rose));
         }
+    }
+
+    /// Arms a server's timer, or moves it.
+    #[inline(always)]
+    pub(crate) fn arm_for(&mut self, server: ServerId, timer: TimerId, at: Ticks) {
+        self.timers.arm(server, timer, at);
+        self.forget_timer(server, timer);
+        self.arm(at);
     }
 
     fn forget_timer(&mut self, server: ServerId, timer: TimerId) {

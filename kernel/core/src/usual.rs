@@ -1,14 +1,14 @@
 //! Answers of the usual form, judged in one straight line: nearly every exit is answered by one completion and the vault lines that
 //! changed with it.
 //!
-//! The form is: an offer or a mapping, or neither; the completion of the vCPU's ticket; saved lines. As everywhere, all of it is checked
+//! The form is: an offer, a mapping, a timer armed, or none of these; the completion of the vCPU's ticket; saved lines. As everywhere, all of it is checked
 //! before any of it is committed. What has another form, or breaks a rule, is left untouched: [`Check`](crate::check::Check) then looks
 //! at all of it, knows the rule, and must agree with what is done here (a test plays both on the same answers).
 
 use atoll_protocol::effect::{Forward, Mapping, Offer};
 use atoll_protocol::message::Leaf;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{ServerId, TicketId};
+use atoll_protocol::units::{ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::wire::{tag, take};
 
 use crate::State;
@@ -97,6 +97,7 @@ impl<M: Machine> State<M> {
                 self.save(from, answer);
             }
             tag::OFFER if WHOLE => return self.offered(from, ticket, rest),
+            tag::ARM if WHOLE => return self.armed(from, ticket, rest),
             tag::MAP if WHOLE => return self.mapped(from, ticket, rest),
             _ => return None,
         }
@@ -110,6 +111,18 @@ impl<M: Machine> State<M> {
         let may = self.server(from)?.role == RoleKind::Irqchip && offer_makes_sense(&offer.0);
         let step = if may { self.completed::<false>(from, ticket, rest)? } else { return None };
         self.vcpu.events.offer(offer.0);
+        Some(step)
+    }
+
+    /// A timer armed, and the rest: every tick of a guest with a TSC deadline.
+    #[inline(never)]
+    fn armed(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+        let (timer, rest) = answer.split_first()?;
+        let (at, rest) = take::<Ticks>(rest)?;
+        // A number from 128 on would take two bytes, and no server has as many.
+        let step =
+            if *timer < self.server(from)?.limits.timers { self.completed::<false>(from, ticket, rest)? } else { return None };
+        self.arm_for(from, TimerId(*timer), at.0);
         Some(step)
     }
 

@@ -19,3 +19,4 @@ mod steps;
 mod supervision;
 mod tickets;
 mod time;
+mod usual;

@@ -7,7 +7,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
 use atoll_protocol::units::Ticks;
 
-use crate::cast::{IRQCHIP, MMU};
+use crate::cast::{IRQCHIP, LAPIC, MMU};
 use crate::exits::Exit;
 use crate::script::ENTRY;
 use crate::world::World;
@@ -89,7 +89,7 @@ fn a_step_that_the_kernel_takes_leaves_nothing_behind() {
 fn whatever_exit_comes_first_ends_the_step() {
     let mut world = in_shadow(&[0x8b, 0x00], 0);
     world.on(MMU, &[Effect::Resume]);
-    world.kernel.state.vcpu.vmcb.control.exit_info2 = 0x8000;
+    world.kernel.state.vcpu.vmcb.control.exit_info2 = LAPIC;
     world.kernel.state.vcpu.vmcb.control.exit_code = u64::from(exit::NESTED_FAULT);
     world.kernel.exited();
     world.last(MMU, |message| {

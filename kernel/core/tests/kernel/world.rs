@@ -185,6 +185,12 @@ impl World {
         self.kernel.state.machine.memory.write(Gpa(gpa), bytes);
     }
 
+    /// Forgets what was answered, seen and done, and what is still to be answered.
+    pub(crate) fn forget(&mut self) {
+        *self.servers() = Scripted::default();
+        self.kernel.state.machine.journal.clear();
+    }
+
     /// All that anybody outside a server can see.
     pub(crate) fn observe(&self) -> Observation {
         let state = &self.kernel.state;

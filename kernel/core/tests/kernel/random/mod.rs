@@ -2,7 +2,7 @@
 
 mod answers;
 mod books;
-mod dice;
+pub(crate) mod dice;
 mod effects;
 mod improviser;
 mod play;
