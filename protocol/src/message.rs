@@ -81,8 +81,6 @@ pub enum Body<'m> {
     Timer(TimerId),
     /// Nothing but the header's `accepted` and `tpr`.
     Accepted,
-    /// The guest lowered its task priority while an offer was blocked by it.
-    Priority,
     /// A host interrupt; masked until this activation commits.
     HostIrq(HostIrq),
     /// `PortIn` was carried out.

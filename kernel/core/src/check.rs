@@ -151,6 +151,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 let may = match role {
                     RoleKind::Mmu => true,
                     RoleKind::Msr => matches!(register, SystemRegister::Efer | SystemRegister::Pat | SystemRegister::Tsc),
+                    RoleKind::Irqchip => *register == SystemRegister::TaskPriority,
                     _ => false,
                 };
                 require(may, Reason::WrongRole)?;

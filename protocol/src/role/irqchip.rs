@@ -5,7 +5,7 @@ use crate::effect::{Effect, Offer};
 use crate::fixed::Fixed;
 use crate::message::{Body, LineChange, Message, MmioExit, MsrExit};
 use crate::units::{Ticks, TimerId};
-use crate::vcpu::Exception;
+use crate::vcpu::{Exception, SystemRegister};
 
 /// The role.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ pub enum IrqchipEvent {
     Timer(TimerId),
     /// The vCPU accepted the vector that was on offer.
     Accepted(u8),
-    /// The vCPU's task priority changed while an offer was blocked by it, or nothing but the header is new.
-    Priority,
+    /// Nothing but the header is new: an acceptance was told, or the task priority changed.
+    Header,
 }
 
 /// What interrupt controllers may do.
@@ -59,6 +59,8 @@ pub enum IrqchipEffect<'a> {
     Arm(TimerId, Ticks),
     /// Disarm a timer.
     Disarm(TimerId),
+    /// The class of the task priority, 0 to 15: what CR8 reads, and what the kernel blocks offers by.
+    TaskPriority(u8),
     /// Log a line.
     Log(&'a str),
 }
@@ -70,6 +72,7 @@ impl<'a> From<IrqchipEffect<'a>> for Effect<'a> {
             IrqchipEffect::Offer(offer) => Effect::Offer(Fixed(offer)),
             IrqchipEffect::Arm(timer, at) => Effect::Arm(timer, Fixed(at)),
             IrqchipEffect::Disarm(timer) => Effect::Disarm(timer),
+            IrqchipEffect::TaskPriority(class) => Effect::System(SystemRegister::TaskPriority, Fixed(u64::from(class))),
             IrqchipEffect::Log(text) => Effect::Log(text),
         }
     }
@@ -91,7 +94,7 @@ impl Role for Irqchip {
             Body::MsrWrite(exit) => Input::Request(IrqchipRequest::WriteMsr(&exit.0)),
             Body::Line(change) => Input::Event(IrqchipEvent::Line(*change)),
             Body::Timer(timer) => Input::Event(IrqchipEvent::Timer(*timer)),
-            Body::Accepted | Body::Priority => Input::Event(IrqchipEvent::Priority),
+            Body::Accepted => Input::Event(IrqchipEvent::Header),
             _ => return PortRequest::of(message).map(|request| Input::Request(IrqchipRequest::Port(request))),
         })
     }

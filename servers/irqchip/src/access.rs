@@ -145,12 +145,15 @@ impl Wires<'_, '_, '_> {
         }
     }
 
-    /// Changes a local APIC, and the kernel's timer if that changed the deadline.
+    /// Changes a local APIC, and with it what the kernel has of it: the timer, and the task priority's class.
     fn change<T>(&mut self, vcpu: u8, change: impl FnOnce(&mut Lapic) -> T) -> T {
         let lapic = self.vault.at(|state| &mut state.lapics[place(vcpu)]);
-        let before = lapic.live.deadline;
+        let (before, class) = (lapic.live.deadline, lapic.live.tpr >> 4);
         let result = change(lapic);
-        let deadline = lapic.live.deadline;
+        let (deadline, priority) = (lapic.live.deadline, lapic.live.tpr >> 4);
+        if priority != class {
+            self.effects.emit(IrqchipEffect::TaskPriority(priority));
+        }
         if deadline != before {
             self.effects.emit(match deadline {
                 0 => IrqchipEffect::Disarm(TimerId(vcpu)),

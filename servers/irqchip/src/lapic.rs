@@ -41,15 +41,13 @@ pub struct Live {
     pub lvt_timer: u32,
     /// What the kernel has on offer.
     pub offered: Offered,
-    /// Task priority written through the register, while it stands; see [`Live::see_priority`].
+    /// Task priority. Its class is V_TPR, that is CR8; see [`Live::see_priority`].
     pub tpr: u8,
-    /// V_TPR as last seen.
-    pub cr8: u8,
     /// How the 8259s reach this CPU: [`BY_LINT0`], [`BY_IOAPIC`]; 0 if they do not.
     pub wired: u8,
     /// 1: an NMI has come and is not yet told.
     pub nmi: u8,
-    reserved: u32,
+    reserved: [u8; 5],
 }
 
 /// An offer's kind and vector.
@@ -82,39 +80,31 @@ impl Offered {
 }
 
 impl Live {
-    /// What the APIC itself would have its CPU take next. V_TPR is not looked at: the kernel holds it and blocks by it.
+    /// What the APIC itself would have its CPU take next. The task priority is not looked at: the kernel holds its class as V_TPR, blocks
+    /// by that, and notices at once when it is lowered.
     #[inline(always)]
     #[must_use]
     pub fn next(&self) -> Offered {
         let vector = self.irr.highest();
-        let held = self.isr.highest().max(self.tpr);
-        if vector >> 4 > held >> 4 { Offered::fixed(vector) } else { Offered::NONE }
+        if vector >> 4 > self.isr.highest() >> 4 { Offered::fixed(vector) } else { Offered::NONE }
     }
 
-    /// Whether V_TPR is what it was. Writing CR8 replaces what was written to the register: once V_TPR has changed, the register's
-    /// value no longer stands.
+    /// Whether V_TPR is the register's class. The register's writes set V_TPR; if it is another now, CR8 was written since.
     #[inline(always)]
     #[must_use]
     pub fn priority_stands(&self, cr8: u8) -> bool {
-        self.cr8 == cr8
+        self.tpr >> 4 == cr8
     }
 
     /// Takes over a changed V_TPR.
     pub fn see_priority(&mut self, cr8: u8) {
-        self.cr8 = cr8;
-        self.tpr = 0;
-    }
-
-    /// The task priority as the register shows it.
-    #[must_use]
-    pub fn task_priority(&self) -> u8 {
-        if self.tpr != 0 { self.tpr } else { self.cr8 << 4 }
+        self.tpr = cr8 << 4;
     }
 
     /// The processor priority (SDM vol. 3 §11.8.3.1).
     #[must_use]
     pub fn processor_priority(&self) -> u8 {
-        let (task, service) = (self.task_priority(), self.isr.highest());
+        let (task, service) = (self.tpr, self.isr.highest());
         if task >> 4 >= service >> 4 { task } else { service & 0xf0 }
     }
 

@@ -130,7 +130,7 @@ impl Server for IrqchipServer {
                 offer::see_priority(vault, effects);
                 Wires { vault, effects }.line(change);
             }
-            IrqchipEvent::Priority => {
+            IrqchipEvent::Header => {
                 offer::see_priority(vault, effects);
                 offer::offer(vault, effects.vcpu(), effects);
             }

@@ -13,6 +13,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, LineChange, MmioExit, MsrExit, PortExit};
 use atoll_protocol::units::{Gpa, LineId, Ticks, TimerId};
+use atoll_protocol::vcpu::SystemRegister;
 use atoll_sdk::harness::{Answer, Harness, MACHINE};
 
 use crate::IrqchipServer;
@@ -68,6 +69,7 @@ impl Board {
                 }
                 Effect::Arm(TimerId(0), Fixed(Ticks(at))) => self.armed = Some(at),
                 Effect::Disarm(TimerId(0)) => self.armed = None,
+                Effect::System(SystemRegister::TaskPriority, Fixed(class)) => self.server.header.tpr = class as u8,
                 _ => {}
             }
         }

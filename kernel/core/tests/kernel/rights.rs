@@ -9,7 +9,7 @@ use atoll_protocol::units::{Gpa, LineId, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{Exception, SystemRegister};
 use zerocopy::IntoBytes;
 
-use crate::cast::{COM1, CONSOLE, CPUID, LOADER, MEMORY, MMU, MSR, POWER, SERIAL};
+use crate::cast::{COM1, CONSOLE, CPUID, IRQCHIP, LOADER, MEMORY, MMU, MSR, POWER, SERIAL};
 use crate::exits::Exit;
 use crate::script::{LEAF, initial};
 use crate::world::World;
@@ -88,6 +88,20 @@ fn an_msr_server_sets_only_the_registers_that_msrs_are() {
     world.exit(wrmsr);
     world.assert_no_fault();
     assert_eq!(world.kernel.state.vcpu.vmcb.save.efer, 0x1100, "SVME stays set, unseen");
+}
+
+#[test]
+fn an_irqchip_sets_the_task_priority_and_no_other_register() {
+    let store = Exit::Out(0x20, 1, 0);
+    for register in [SystemRegister::Cr0, SystemRegister::Rip, SystemRegister::Rflags, SystemRegister::Efer] {
+        refused(IRQCHIP, store, Effect::System(register, Fixed(1)), Effect::Done, Reason::WrongRole);
+    }
+    refused(IRQCHIP, store, Effect::System(SystemRegister::TaskPriority, Fixed(16)), Effect::Done, Reason::BadValue);
+    let mut world = World::booted();
+    world.on(IRQCHIP, &[Effect::System(SystemRegister::TaskPriority, Fixed(9)), Effect::Done]);
+    world.exit(store);
+    world.assert_no_fault();
+    assert_eq!(world.kernel.state.vcpu.vmcb.control.vintr & 0xff, 9);
 }
 
 #[test]

@@ -48,8 +48,8 @@ impl Lapic {
     /// The register file and what is pending as after reset. What the kernel was told stays told.
     fn reset(&mut self) {
         self.registers = Registers::new(self.registers.id);
-        let Live { offered, cr8, wired, nmi, .. } = self.live;
-        self.live = Live { offered, cr8, wired, nmi, lvt_timer: MASKED, ..Live::default() };
+        let Live { offered, wired, nmi, .. } = self.live;
+        self.live = Live { offered, wired, nmi, lvt_timer: MASKED, ..Live::default() };
     }
 }
 

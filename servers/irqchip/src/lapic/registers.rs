@@ -196,7 +196,7 @@ impl Lapic {
             n::ID if file.extended() => u32::from(file.id),
             n::ID => u32::from(file.id) << 24,
             n::VERSION => VERSION,
-            n::TPR => u32::from(live.task_priority()),
+            n::TPR => u32::from(live.tpr),
             n::APR | n::RRD if !file.extended() => 0,
             n::PPR => u32::from(live.processor_priority()),
             n::EOI if !file.extended() => 0,

@@ -1,7 +1,5 @@
 //! Which vector is offered, and when.
 
-use atoll_protocol::message::Body;
-
 use super::{Board, LAPIC};
 
 fn request(board: &mut Board, vector: u8) {
@@ -61,14 +59,15 @@ fn an_end_without_service_is_nothing() {
 }
 
 #[test]
-fn the_priority_register_holds_its_class_back_until_it_is_lowered() {
+fn the_priority_register_sets_the_kernels_task_priority() {
     let mut board = Board::with_apic();
-    board.store(LAPIC + 0x80, 0x50);
+    board.store(LAPIC + 0x80, 0x57);
+    assert_eq!(board.server.header.tpr, 5, "the kernel, which blocks by it, is told its class");
     request(&mut board, 0x5f);
-    assert_eq!(board.fixed(), None);
-    assert_eq!((board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)), (0x50, 0x50));
+    assert_eq!(board.fixed(), Some(0x5f), "on offer");
+    assert_eq!((board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)), (0x57, 0x57));
     board.store(LAPIC + 0x80, 0x4f);
-    assert_eq!(board.fixed(), Some(0x5f));
+    assert_eq!(board.server.header.tpr, 4);
 }
 
 #[test]
@@ -83,13 +82,20 @@ fn the_kernels_task_priority_does_not_hold_an_offer_back_but_is_shown() {
 #[test]
 fn a_changed_cr8_replaces_what_was_written_to_the_register() {
     let mut board = Board::with_apic();
-    board.store(LAPIC + 0x80, 0x80);
-    request(&mut board, 0x61);
-    assert_eq!(board.fixed(), None);
+    board.store(LAPIC + 0x80, 0x83);
     board.server.header.tpr = 3;
-    board.deliver(Body::Priority);
-    assert_eq!(board.fixed(), Some(0x61));
     assert_eq!(board.load(LAPIC + 0x80), 0x30);
+    board.server.header.tpr = 0;
+    assert_eq!(board.load(LAPIC + 0x80), 0);
+}
+
+#[test]
+fn the_x2apics_priority_register_sets_it_too_and_a_reset_clears_it() {
+    let mut board = Board::with_x2apic();
+    assert!(board.wrmsr(0x808, 0x90));
+    assert_eq!(board.server.header.tpr, 9);
+    assert!(board.wrmsr(0x1b, LAPIC));
+    assert_eq!(board.server.header.tpr, 0);
 }
 
 #[test]
