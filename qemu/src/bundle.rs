@@ -2,15 +2,20 @@
 //! described in [`atoll_protocol::manifest`]).
 
 pub mod image;
+pub mod instructions;
 #[cfg(test)]
 mod sample;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use crate::bare::Built;
 use crate::error::{Error, Result};
-use crate::machine::Machine;
+use crate::machine::{Machine, Server};
+
+/// What the loader clears guest memory with, a piece of this size per effect.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// The guest's part.
 #[derive(Clone, Debug)]
@@ -27,18 +32,26 @@ pub struct GuestFiles<'g> {
 pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<Vec<u8>> {
     let mut archive = Archive(tar::Builder::new(Vec::new()));
     let supervisor = built.program("supervisor");
-    archive.add("supervisor", &image::flatten(&supervisor, &read(&supervisor)?)?)?;
+    let file = read(&supervisor)?;
+    image::check("supervisor", &supervisor, &file)?;
+    archive.add("supervisor", &image::flatten(&supervisor, &file)?)?;
     archive.add("manifest", &machine.pack()?)?;
     if machine.keep {
         archive.add("keep", &[])?;
     }
-    let mut names: Vec<&str> = machine.servers.iter().map(|server| server.image.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let path = built.program(name);
-        archive.add(&format!("image/{name}"), &image::strip(&path, &read(&path)?)?)?;
+    let mut images: BTreeMap<&str, Vec<&Server>> = BTreeMap::new();
+    for server in &machine.servers {
+        images.entry(&server.image).or_default().push(server);
     }
+    for (name, servers) in images {
+        let path = built.program(name);
+        let file = read(&path)?;
+        if let Some(server) = servers.iter().find(|server| !server.unchecked) {
+            image::check(&server.name, &path, &file)?;
+        }
+        archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
+    }
+    archive.add("zeros", &ZEROS)?;
     archive.add("guest/kernel", guest.kernel)?;
     if let Some(initrd) = guest.initrd {
         archive.add("guest/initrd", initrd)?;

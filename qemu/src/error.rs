@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::bundle::instructions::Why;
+
 /// What most functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -38,6 +40,20 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// A server's program has an instruction that servers may not have.
+    #[error("{}: server '{server}' may not have the instruction `{instruction}` at {address:#x}: it {why}", image.display())]
+    Instruction {
+        /// The server.
+        server: String,
+        /// Its program.
+        image: PathBuf,
+        /// Where the instruction is loaded.
+        address: u64,
+        /// The instruction.
+        instruction: String,
+        /// Why it is refused.
+        why: Why,
     },
     /// The guest does not fit into its memory.
     #[error(

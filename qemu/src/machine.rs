@@ -42,6 +42,8 @@ pub struct Server {
     pub role: RoleKind,
     /// Its image's name.
     pub image: String,
+    /// Whether the image may have instructions that no server should have.
+    pub unchecked: bool,
     /// Where the manifest names the image: file and line.
     pub image_at: (String, usize),
     /// Its limits.

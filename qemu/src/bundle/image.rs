@@ -11,6 +11,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, U16, U64};
 use zerocopy::IntoBytes;
 
+use super::instructions::{self, Forbidden};
 use crate::error::{Error, Result};
 
 /// A segment and its bytes.
@@ -68,6 +69,19 @@ pub fn strip(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
         image.extend_from_slice(bytes);
     }
     Ok(image)
+}
+
+/// Makes sure that the program of this server has no instruction that a server may not have.
+pub fn check(server: &str, path: &Path, file: &[u8]) -> Result<()> {
+    let (_, loaded) = segments(path, file)?;
+    let code = loaded.iter().filter(|part| part.segment.access == Segment::EXECUTE);
+    let found = code.filter_map(|part| instructions::forbidden(part.segment.address, part.bytes)).next();
+    match found {
+        Some(Forbidden { address, text, why }) => {
+            Err(Error::Instruction { server: server.to_owned(), image: path.to_owned(), address, instruction: text, why })
+        }
+        None => Ok(()),
+    }
 }
 
 fn next_page(at: usize) -> usize {
@@ -151,6 +165,18 @@ mod tests {
         parts[0].flags = elf::PF_R | elf::PF_W | elf::PF_X;
         let error = flatten(Path::new(PATH), &program(IMAGE, &parts)).unwrap_err().to_string();
         assert!(error.starts_with("supervisor: has a segment at 0x400000 that is writable and executable"), "{error}");
+    }
+
+    #[test]
+    fn a_server_with_an_instruction_that_none_may_have_is_refused_by_name_place_and_instruction() {
+        let mut parts = parts();
+        assert!(check("uart", Path::new("images/uart"), &program(IMAGE, &parts)).is_ok());
+        parts[1].content = vec![0x0f, 0xa2];
+        assert!(check("uart", Path::new("images/uart"), &program(IMAGE, &parts)).is_ok(), "data is not code");
+        parts[0].content[0x123..0x125].copy_from_slice(&[0x0f, 0xa2]);
+        let error = check("uart", Path::new("images/uart"), &program(IMAGE, &parts)).unwrap_err().to_string();
+        let expected = "images/uart: server 'uart' may not have the instruction `cpuid` at 0x400123: it asks the processor";
+        assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct ServerText {
     pub role: Spanned<String>,
     /// Its image.
     pub image: Spanned<String>,
+    /// Whether the image may have instructions that no server should have: for tests of what happens then.
+    #[serde(default)]
+    pub unchecked: bool,
     /// Ports of the guest that it answers.
     #[serde(default)]
     pub ports: Vec<Spanned<String>>,

@@ -50,3 +50,9 @@ crate::rogue_tests! {
         it_cannot_use_sse: Sse => NO_FPU, 0;
     }
 }
+
+#[test]
+fn its_image_is_refused_when_the_bundle_is_packed_unless_the_manifest_says_otherwise() {
+    let error = crate::outcome::checked_machine(atoll_rogue::Instruction::Halt.into()).run().unwrap_err().to_string();
+    assert!(error.contains("rogue: server 'rogue' may not have the instruction `") && !error.contains('\n'), "{error}");
+}

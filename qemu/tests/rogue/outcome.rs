@@ -13,6 +13,7 @@ const ROGUE: &str = r#"
 [server.rogue]
 role = "serial"
 image = "rogue"
+unchecked = true
 ports = ["0x5e0..=0x5ef"]
 raises = [5]
 mail = { console = 2 }
@@ -29,6 +30,11 @@ pub(crate) const NUMBER: usize = 13;
 pub(crate) fn machine(misdeed: Misdeed) -> Boot {
     let manifest = format!("{}{ROGUE}{:?}", atoll::machine::LINUX, String::from_utf8_lossy(&misdeed.option()));
     Boot::guest("rogue").manifest(&manifest).memory(32 << 20)
+}
+
+/// The same, without the mark that lets its image have any instruction.
+pub(crate) fn checked_machine(misdeed: Misdeed) -> Boot {
+    machine(misdeed).change("unchecked = true\n", "")
 }
 
 /// How a run ended.
