@@ -1,8 +1,8 @@
 //! The machine as the host tool packs it into the bundle: the TOML manifest, checked and resolved.
 //!
 //! A bundle is an uncompressed `ustar` archive. Its first file is `supervisor` (a flat image, see [`ImageHeader`], since the kernel
-//! does not parse ELF), its second `manifest` (a postcard [`Manifest`]); the rest are server images (ELF, under `image/`) and the
-//! guest's files (under `guest/`).
+//! does not parse ELF), its second `manifest` (a postcard [`Manifest`]); the rest are server images (ELF, under `image/`), the
+//! guest's files (under `guest/`), and `zeros`, with which the loader clears guest memory.
 
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -95,6 +95,7 @@ fn state(rip: u64, code: Segment, placer: &mut Placer<'_, '_>) -> InitialState {
 fn page_tables(placer: &mut Placer<'_, '_>) {
     let table = PAGE_TABLES + PAGE;
     let directory = |number: u64| table + PAGE + number * PAGE;
+    placer.zero(PAGE_TABLES, 2 * PAGE);
     placer.write(PAGE_TABLES, (table | TABLE).as_bytes());
     let directories: [u64; GIBIBYTES as usize] = core::array::from_fn(|number| directory(number as u64) | TABLE);
     placer.write(table, directories.as_bytes());

@@ -2,7 +2,7 @@
 
 use atoll_sdk::bundle::{Bundle, Entry};
 
-use crate::memory::{CMDLINE_MAX, PAGE, Ram};
+use crate::memory::{CMDLINE, CMDLINE_MAX, PAGE, Ram};
 use crate::placer::Placer;
 use crate::refusal::Refusal;
 
@@ -10,6 +10,8 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Files<'b> {
     pub(crate) kernel: Entry<'b>,
+    /// Nothing but zeros: what memory is cleared with.
+    pub(crate) zeros: Entry<'b>,
     pub(crate) initrd: Option<Entry<'b>>,
     /// Without the line's end.
     pub(crate) cmdline: Entry<'b>,
@@ -19,12 +21,13 @@ impl<'b> Files<'b> {
     /// Finds them.
     pub(crate) fn find(bundle: &Bundle<'b>) -> Result<Self, Refusal> {
         let kernel = bundle.find("guest/kernel")?.ok_or(Refusal::NoKernel)?;
+        let zeros = bundle.find("zeros")?.filter(|file| !file.bytes.is_empty()).ok_or(Refusal::NoZeros)?;
         let initrd = bundle.find("guest/initrd")?.filter(|file| !file.bytes.is_empty());
         let none = Entry { name: "guest/cmdline", offset: kernel.offset, bytes: &[] };
         let cmdline = bundle.find("guest/cmdline")?.unwrap_or(none);
         // A NUL would end the line for the guest as well.
         let text = cmdline.bytes.split(|byte| *byte == 0).next().unwrap_or(&[]).trim_ascii_end();
-        Ok(Files { kernel, initrd, cmdline: Entry { bytes: text, ..cmdline } })
+        Ok(Files { kernel, zeros, initrd, cmdline: Entry { bytes: text, ..cmdline } })
     }
 
     /// Finds room for the initial RAM disk between `floor` and `ceiling`, as high as it can be.
@@ -48,6 +51,12 @@ impl<'b> Files<'b> {
     pub(crate) fn check_cmdline(&self) -> Result<(), Refusal> {
         let (length, most) = (self.cmdline.bytes.len() as u64, CMDLINE_MAX - 1);
         if length > most { Err(Refusal::CommandLine { length, most }) } else { Ok(()) }
+    }
+
+    /// Copies the command line, and ends it.
+    pub(crate) fn copy_cmdline(&self, placer: &mut Placer<'_, '_>) {
+        placer.copy(CMDLINE, &self.cmdline);
+        placer.zero(CMDLINE + self.cmdline.bytes.len() as u64, 1);
     }
 
     /// Copies it there.

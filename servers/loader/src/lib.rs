@@ -1,6 +1,7 @@
 //! Places bzImage, multiboot 1 and PVH guests.
 //!
-//! The guest's files are in the bundle: `guest/kernel`, and where there are any `guest/initrd` and `guest/cmdline`. The loader tells the
+//! The guest's files are in the bundle: `guest/kernel`, and where there are any `guest/initrd` and `guest/cmdline`; and `zeros`, which clears
+//! what must be zero, since guest memory is as the firmware left it. The loader tells the
 //! kernel's format, decides where everything goes, and has the microkernel put it there. It runs once, over as many activations as its
 //! effects need answers, and is destroyed before the guest's first instruction.
 //!
@@ -76,22 +77,24 @@ impl Server for LoaderServer {
 
     fn handle(vault: &mut Vault<'_, Self>, _: LoadRequest, effects: &mut Effects<'_, Loader>) -> LoadReply {
         let bundle = Bundle::new(effects.bundle());
-        let mut placer = Placer::new(vault.placed, effects);
-        let loaded = place(vault, &bundle, &mut placer);
-        let more = placer.finish();
-        match (loaded, more) {
-            (Err(refusal), _) => {
+        let loaded = Files::find(&bundle).and_then(|files| {
+            let mut placer = Placer::new(vault.placed, files.zeros, effects);
+            let loaded = place(vault, &files, &mut placer)?;
+            Ok((loaded, placer.finish()))
+        });
+        match loaded {
+            Err(refusal) => {
                 let mut line = Line::new();
                 // A name is never so long that the line overflows.
                 let _ = write!(line, "cannot load the guest: {refusal}");
                 effects.emit(LoaderEffect::Log(&line));
                 LoadReply::Refused
             }
-            (Ok(_), Some(placed)) => {
+            Ok((_, Some(placed))) => {
                 *vault.at(|state| &mut state.placed) = placed;
                 LoadReply::More
             }
-            (Ok(how), None) => {
+            Ok((how, None)) => {
                 let mut line = Line::new();
                 let _ = write!(line, "{how}");
                 effects.emit(LoaderEffect::Log(&line));
@@ -124,17 +127,19 @@ impl core::fmt::Display for Loaded {
 }
 
 /// Goes through all that is to be placed; the placer leaves out what is there already and what does not fit the answer.
-fn place(state: &State, bundle: &Bundle<'_>, placer: &mut Placer<'_, '_>) -> Result<Loaded, Refusal> {
-    let files = Files::find(bundle)?;
+fn place(state: &State, files: &Files<'_>, placer: &mut Placer<'_, '_>) -> Result<Loaded, Refusal> {
     let ram = Ram::new(state.memory);
+    for (at, length) in memory::FIRMWARE {
+        placer.zero(at, length);
+    }
     acpi::place(state.vcpus, placer);
     if let Some(header) = linux::Header::read(&files.kernel)? {
-        return linux::place(&header, &files, ram, state.protected_entry != 0, placer);
+        return linux::place(&header, files, ram, state.protected_entry != 0, placer);
     }
     if let Some(header) = multiboot::Header::read(&files.kernel)? {
-        return multiboot::place(&header, &files, ram, placer);
+        return multiboot::place(&header, files, ram, placer);
     }
     let program = Program::read(&files.kernel).ok_or(Refusal::Format)?;
     let entry = pvh::entry(&program).ok_or(Refusal::Format)?;
-    pvh::place(&program, entry, &files, ram, placer)
+    pvh::place(&program, entry, files, ram, placer)
 }

@@ -1,7 +1,7 @@
 //! Linux's own boot protocol (Documentation/arch/x86/boot.rst): bzImage, entered in long mode or in protected mode.
 
 use crate::files::Files;
-use crate::memory::{BOOT_INFO, CMDLINE, CMDLINE_MAX, HIGH, Ram};
+use crate::memory::{BOOT_INFO, CMDLINE_MAX, HIGH, Ram};
 use crate::placer::{Placer, part};
 use crate::refusal::Refusal;
 use crate::{Loaded, cpu};
@@ -41,7 +41,7 @@ pub(crate) fn place(
     let initrd = files.place_initrd(ram, load + needed, ceiling)?;
 
     placer.copy(load, &code);
-    placer.copy(CMDLINE, &files.cmdline);
+    files.copy_cmdline(placer);
     files.copy_initrd(initrd, placer);
     placer.write(BOOT_INFO, &boot_params::page(header, &files.kernel, load, initrd, ram));
 

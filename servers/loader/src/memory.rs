@@ -14,6 +14,9 @@ pub(crate) const CMDLINE: u64 = 0x2_0000;
 pub(crate) const CMDLINE_MAX: u64 = 0x1_0000;
 /// ACPI tables: where a BIOS has its own, and where systems look for the first of them.
 pub(crate) const ACPI: u64 = 0xe_0000;
+/// What a BIOS would have filled: interrupt vectors and its data, and the stretch that systems search for ROMs and tables. Both are
+/// cleared, so that nothing is found there but what the loader has put there.
+pub(crate) const FIRMWARE: [(u64, u64); 2] = [(0, 0x1000), (0xc_0000, 0x4_0000)];
 /// RAM for kernels begins here.
 pub(crate) const HIGH: u64 = 0x10_0000;
 

@@ -86,7 +86,7 @@ pub(crate) fn place(header: &Header, files: &Files<'_>, ram: Ram, placer: &mut P
     }
     // Right above the kernel: a small kernel may map only the first few mebibytes.
     let initrd = files.place_initrd_low(ram, end)?;
-    placer.copy(CMDLINE, &files.cmdline);
+    files.copy_cmdline(placer);
     files.copy_initrd(initrd, placer);
     parameters(initrd, ram, placer);
     let mut state = cpu::protected(entry, placer);
@@ -117,6 +117,7 @@ fn place_plain(
         return Err(Refusal::NoRoom { what: "the kernel", size, at: addresses.load });
     }
     placer.copy(addresses.load, &code);
+    placer.zero(addresses.load + length, size - length);
     Ok((addresses.entry, end, length))
 }
 

@@ -24,6 +24,8 @@ const OTHERS: usize = 4;
 /// Where pieces go.
 pub(crate) struct Placer<'p, 'e> {
     effects: &'p mut Effects<'e, Loader>,
+    /// A file of zeros, to clear memory with.
+    zeros: Entry<'p>,
     /// Pieces passed over or emitted.
     count: u32,
     /// Pieces that earlier answers have committed.
@@ -35,8 +37,8 @@ pub(crate) struct Placer<'p, 'e> {
 
 impl<'p, 'e> Placer<'p, 'e> {
     /// A placer that passes over the first `skip` pieces.
-    pub(crate) fn new(skip: u32, effects: &'p mut Effects<'e, Loader>) -> Self {
-        Placer { effects, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, full: false }
+    pub(crate) fn new(skip: u32, zeros: Entry<'p>, effects: &'p mut Effects<'e, Loader>) -> Self {
+        Placer { effects, zeros, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, full: false }
     }
 
     /// How many pieces are placed, if that is not all of them.
@@ -60,12 +62,23 @@ impl<'p, 'e> Placer<'p, 'e> {
         self.count += 1;
     }
 
-    /// Writes bytes; leaves out stretches of zeros, which is what fresh guest memory holds.
+    /// Writes bytes.
     pub(crate) fn write(&mut self, gpa: u64, bytes: &[u8]) {
         for (chunk, at) in bytes.chunks(CHUNK).zip((gpa..).step_by(CHUNK)) {
             if chunk.iter().any(|byte| *byte != 0) {
                 self.piece(chunk.len(), LoaderEffect::GuestWrite(Gpa(at), chunk));
+            } else {
+                self.zero(at, chunk.len() as u64);
             }
+        }
+    }
+
+    /// Clears memory: guests get it as the firmware left it.
+    pub(crate) fn zero(&mut self, gpa: u64, length: u64) {
+        let most = self.zeros.bytes.len().max(1);
+        for at in (0..length).step_by(most) {
+            let copy = GuestCopy { gpa: Gpa(gpa + at), offset: self.zeros.offset, length: (length - at).min(most as u64) };
+            self.piece(size_of::<GuestCopy>(), LoaderEffect::GuestCopy(copy));
         }
     }
 

@@ -59,11 +59,12 @@ impl<'b> Program<'b> {
         if extent.end == 0 { Err(damaged) } else { Ok(extent) }
     }
 
-    /// Places all segments; what the file does not fill is zero in fresh guest memory.
+    /// Places all segments, and clears what the file does not fill.
     pub(crate) fn place(&self, placer: &mut Placer<'_, '_>) {
         for segment in self.segments().take(SEGMENTS) {
             if let Some(bytes) = part(&self.file, segment.p_offset, segment.p_filesz) {
                 placer.copy(segment.p_paddr, &bytes);
+                placer.zero(segment.p_paddr + segment.p_filesz, segment.p_memsz - segment.p_filesz);
             }
         }
     }

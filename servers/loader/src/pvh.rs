@@ -82,7 +82,7 @@ pub(crate) fn place(
     files.check_cmdline()?;
     let initrd = files.place_initrd(ram, extent.end, u64::MAX)?;
     program.place(placer);
-    placer.copy(CMDLINE, &files.cmdline);
+    files.copy_cmdline(placer);
     files.copy_initrd(initrd, placer);
     parameters(initrd, ram, placer);
     let mut state = cpu::protected(entry, placer);

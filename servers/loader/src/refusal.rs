@@ -11,6 +11,8 @@ pub(crate) enum Refusal {
     Archive(Broken),
     /// There is no `guest/kernel`.
     NoKernel,
+    /// There is no `zeros`.
+    NoZeros,
     /// The kernel is of no known format.
     Format,
     /// The kernel is of a known format, but this part of it is broken.
@@ -48,6 +50,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Archive(broken) => write!(f, "{broken}"),
             Refusal::NoKernel => f.write_str("the bundle has no `guest/kernel`"),
+            Refusal::NoZeros => f.write_str("the bundle has no `zeros`, which memory is cleared with"),
             Refusal::Format => f.write_str("the kernel is neither a bzImage, nor multiboot 1, nor an ELF file with a PVH entry"),
             Refusal::Damaged(part) => write!(f, "the kernel's {part} is damaged"),
             Refusal::OldLinux(version) => {

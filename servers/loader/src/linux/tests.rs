@@ -10,7 +10,7 @@ use atoll_sdk::harness::MACHINE;
 use proptest::prelude::*;
 
 use super::*;
-use crate::memory::{ACPI, GDT, PAGE_TABLES};
+use crate::memory::{ACPI, CMDLINE, GDT, PAGE_TABLES};
 use crate::tests::{load, load_into};
 
 fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
@@ -49,6 +49,9 @@ fn a_kernel_is_placed_and_entered_in_long_mode() {
     let initrd = (64 << 20) - 0x2000;
     assert_eq!(placed.bytes(initrd, 5000), [9; 5000]);
 
+    assert!(placed.is_zero(BOOT_INFO, 2) && placed.is_zero(BOOT_INFO + 0xf00, 0x100), "what the zero page does not say is zero");
+    assert!(placed.is_zero(0x40e, 2) && placed.is_zero(0xf_0000, 0x1_0000), "no BIOS has left its data and tables");
+
     let zero = |offset: u64| placed.word(BOOT_INFO + offset);
     assert_eq!(placed.bytes(BOOT_INFO + 0x202, 4), b"HdrS");
     assert_eq!((zero(0x218), zero(0x21c)), (initrd as u32, 5000));
@@ -71,6 +74,8 @@ fn a_kernel_is_placed_and_entered_in_long_mode() {
 #[test]
 fn the_page_tables_map_four_gibibytes_one_to_one() {
     let placed = load(&[("guest/kernel", &kernel())], "").unwrap();
+    let absent = |table: u64, from: u64| (from..512).all(|entry| placed.double(table + entry * 8) == 0);
+    assert!(absent(PAGE_TABLES, 1) && absent(PAGE_TABLES + 0x1000, 4), "nothing else is mapped");
     for address in [0_u64, 0x1234_5678, 0xfee0_0000, 0xffff_ffff] {
         let table = placed.double(PAGE_TABLES + (address >> 39) * 8) & !0xfff;
         let directory = placed.double(table + (address >> 30) * 8) & !0xfff;

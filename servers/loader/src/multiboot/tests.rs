@@ -8,7 +8,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::memory::{ACPI, BOOT_INFO, CMDLINE};
-use crate::tests::{Placed, load};
+use crate::tests::{DIRT, Placed, load};
 
 const MAGIC: u32 = 0x1bad_b002;
 
@@ -65,6 +65,8 @@ fn a_flat_multiboot_kernel_is_placed_by_its_header() {
     assert_eq!((state.rip, state.general[0], state.general[3]), (0x20_0064, 0x2bad_b002, BOOT_INFO));
     assert_eq!((state.cr0, state.segments[1].attributes, state.rflags), (0x11, 0xc9b, 2));
 
+    assert!(placed.is_zero(0x20_0000 + 284, 0x5000 - 284), "what the header calls bss is zero");
+
     let info = |offset: u64| placed.word(BOOT_INFO + offset);
     assert_eq!(info(0), 0x24d);
     assert_eq!((info(4), info(8)), (639, 63 * 1024));
@@ -83,7 +85,9 @@ fn a_multiboot_elf_is_placed_by_physical_address() {
     let placed = with_all(&multiboot_elf());
     assert_eq!((placed.word(0x10_0000), placed.word(0x10_000c)), (MAGIC, 0x5555_5555));
     assert_eq!((placed.state.rip, placed.state.general[0]), (0x10_0040, 0x2bad_b002));
-    assert_eq!(placed.bytes(0x10_3000, 1), [9], "the module is above the zeroed part");
+    assert!(placed.is_zero(0x10_0010, 0x2000), "what the file does not fill is zero");
+    assert_eq!(placed.bytes(0x10_2010, 1), [DIRT]);
+    assert_eq!(placed.bytes(0x10_3000, 1), [9], "the module is above it");
 }
 
 #[test]
