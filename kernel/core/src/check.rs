@@ -177,6 +177,10 @@ impl<'k, M: Machine> Check<'k, M> {
                 let cas = cas.0;
                 require(matches!(cas.size, 1 | 2 | 4 | 8) && cas.gpa.0.is_multiple_of(cas.size), Reason::BadValue)?;
                 self.state.in_memory(cas.gpa, cas.size)?;
+                // Each is compared with memory as it is before the answer.
+                let end = cas.gpa.0.saturating_add(cas.size);
+                let touches = |(at, length): (u64, u64)| at < end && cas.gpa.0 < at.saturating_add(length);
+                require(!self.earlier().filter_map(|effect| written(&effect)).any(touches), Reason::BadValue)?;
                 if !self.state.machine.guest_holds(cas.gpa, cas.old, cas.size) {
                     self.verdict = Verdict::Conflict;
                 }
@@ -318,6 +322,16 @@ impl<'a, M: Machine> Visit<'a> for Check<'_, M> {
 
     fn malformed(&mut self) -> Reason {
         Reason::Malformed
+    }
+}
+
+/// The guest memory that an effect writes: where, and how many bytes.
+fn written(effect: &Effect<'_>) -> Option<(u64, u64)> {
+    match effect {
+        Effect::GuestWrite(gpa, bytes) => Some((gpa.0.0, bytes.len() as u64)),
+        Effect::GuestCas(cas) => Some((cas.0.gpa.0, cas.0.size)),
+        Effect::GuestCopy(copy) => Some((copy.0.gpa.0, copy.0.length)),
+        _ => None,
     }
 }
 

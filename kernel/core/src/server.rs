@@ -138,6 +138,8 @@ pub struct Server {
     pub(crate) outstanding: [u8; SERVERS],
     /// Results that it waits for.
     pub(crate) results: u8,
+    /// Where its image ends so far.
+    pub(crate) filled: u64,
     pub(crate) time: Moments,
     pub(crate) log: LogAllowance,
     name: [u8; 16],
@@ -164,6 +166,7 @@ impl Server {
         outstanding: [0; SERVERS],
         results: 0,
         time: NO_MOMENTS,
+        filled: 0,
         log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
         name: [0; 16],
         history: [Past { at: Ticks(0), cause: Cause(What::Nothing, 0) }; HISTORY],
@@ -207,6 +210,7 @@ impl Server {
     /// Frees the slot; its generation goes on counting, and mail that it has on the way still counts.
     pub(crate) fn clear(&mut self) {
         self.standing = Standing::Empty;
+        self.filled = 0;
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
         self.results = 0;

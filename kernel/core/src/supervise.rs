@@ -55,6 +55,12 @@ impl<M: Machine> Check<'_, M> {
                 let ports = before().filter(ports).count();
                 let fits = self.state.server(*id).is_some_and(|server| server.has_room(*grant, ports));
                 require(fits, Reason::BadValue)?;
+                if let Grant::HostIrq(irq) = grant {
+                    let others = (0..).map(ServerId).zip(&self.state.servers).filter(|(other, _)| !destroyed(*other));
+                    let held = others.into_iter().any(|(_, server)| server.grants.host_irqs & 1 << irq.0 != 0);
+                    let again = before().any(|effect| matches!(effect, Supervise::Grant(_, other) if other == *grant));
+                    require(!held && !again, Reason::BadValue)?;
+                }
                 if let Grant::Mail(to, credit) = grant {
                     let promised: u32 = before().map(|effect| mail_credit(&effect, *to)).sum();
                     let all = credit_for(&self.state.servers, *to) + promised + u32::from(*credit) + u32::from(RESULTS);
@@ -66,11 +72,21 @@ impl<M: Machine> Check<'_, M> {
                 require(exists(*id), Reason::BadValue)?;
                 let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if overlap(other, *route)));
                 let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
-                require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)
+                require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)?;
+                // An exit to a server that was never started would wait for ever.
+                let starts = before().any(|effect| matches!(effect, Supervise::Start(other, ..) if other == *id));
+                require(starts || !matches!(standing(*id), None | Some(Standing::Empty | Standing::Made)), Reason::BadValue)
             }
             Supervise::Segment(id, segment) => {
                 require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
                 self.segment(&segment.0)?;
+                let ends = before().filter_map(|effect| match effect {
+                    Supervise::Segment(other, earlier) if other == *id => Some(end_of(&earlier.0)),
+                    _ => None,
+                });
+                // Ascending, so that none overlaps another.
+                let filled = self.state.server(*id).map_or(0, |server| server.filled).max(ends.max().unwrap_or(0));
+                require(segment.0.address >= filled, Reason::BadValue)?;
                 self.take_frames(segment.0.memory.div_ceil(PAGE) + 4)
             }
             Supervise::Start(id, entry, config) => {
@@ -110,6 +126,11 @@ impl<M: Machine> Check<'_, M> {
     }
 }
 
+/// The first page behind a segment.
+fn end_of(segment: &Segment) -> u64 {
+    segment.address.saturating_add(segment.memory).next_multiple_of(PAGE)
+}
+
 fn mail_credit(effect: &Supervise<'_>, to: ServerId) -> u32 {
     match effect {
         Supervise::Grant(_, Grant::Mail(other, credit)) if *other == to => u32::from(*credit),
@@ -134,7 +155,12 @@ impl<M: Machine> State<M> {
             Supervise::Create(id, role, limits, name) => self.make_server(*id, *role, *limits, name),
             Supervise::Grant(id, grant) => self.give(*id, *grant),
             Supervise::Route(id, route) => self.routes.add(*route, *id),
-            Supervise::Segment(id, segment) => self.machine.fill_segment(*id, &segment.0),
+            Supervise::Segment(id, segment) => {
+                self.machine.fill_segment(*id, &segment.0);
+                if let Some(server) = self.server_mut(*id) {
+                    server.filled = end_of(&segment.0);
+                }
+            }
             Supervise::Start(id, entry, config) => {
                 self.machine.set_entry(*id, entry.0);
                 if let Some(server) = self.server_mut(*id) {

@@ -38,7 +38,7 @@ fn steps<'b>(number: u8, spec: &ServerSpec<'b>, image: &Image) -> impl Iterator<
     let segments: heapless::Vec<Segment, SEGMENTS> = image.segments.clone();
     let segments = segments.into_iter().map(move |segment| Supervise::Segment(id, Fixed(segment)));
     let start = core::iter::once(Supervise::Start(id, Fixed(image.entry), spec.config));
-    create.chain(grants).chain(routes).chain(segments).chain(start)
+    create.chain(grants).chain(segments).chain(start).chain(routes)
 }
 
 /// Whether all of it fits one answer: found out before the first effect, since an answer that is full is a fault.

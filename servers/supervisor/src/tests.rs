@@ -136,11 +136,11 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
         [
             supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "cpuid")),
             supervise(Supervise::Grant(id, Grant::GuestRead)),
-            supervise(Supervise::Route(id, Route::Cpuid)),
             segment(0, 4, Segment::EXECUTE),
             segment(1, 9, Segment::READ),
             segment(2, 4, Segment::WRITE),
             supervise(Supervise::Start(id, atoll_protocol::fixed::Fixed(IMAGE), b"how")),
+            supervise(Supervise::Route(id, Route::Cpuid)),
         ]
     );
     supervisor.deliver(Body::ServerStarted(ServerId(2)));

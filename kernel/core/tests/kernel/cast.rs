@@ -92,7 +92,7 @@ pub(crate) fn making(member: &Member) -> Vec<Effect<'static>> {
     let id = member.id;
     let mut effects = vec![Supervise::Create(id, member.role, LIMITS, member.role.name()), Supervise::Segment(id, Fixed(TEXT))];
     effects.extend(member.grants.iter().map(|grant| Supervise::Grant(id, *grant)));
-    effects.extend(member.routes.iter().map(|route| Supervise::Route(id, *route)));
     effects.push(Supervise::Start(id, Fixed(IMAGE), b"configuration"));
+    effects.extend(member.routes.iter().map(|route| Supervise::Route(id, *route)));
     effects.into_iter().map(Effect::Supervise).collect()
 }

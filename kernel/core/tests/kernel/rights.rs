@@ -105,6 +105,25 @@ fn an_irqchip_sets_the_task_priority_and_no_other_register() {
 }
 
 #[test]
+fn a_compare_and_swap_of_what_the_answer_has_written_already_is_refused() {
+    let cas = |gpa, size| Effect::GuestCas(Fixed(GuestCas { gpa: Gpa(gpa), old: 0, new: 1, size }));
+    let write = Effect::GuestWrite(Fixed(Gpa(0x8003)), b"x");
+    for (first, second) in [(cas(0x8000, 8), cas(0x8000, 8)), (cas(0x8000, 8), cas(0x8004, 4)), (write, cas(0x8000, 4))] {
+        let mut world = World::booted();
+        world.on(MMU, &[first, second, Effect::Resume]);
+        let (before, after) = world.around(Exit::Fault(0x5000));
+        assert_eq!(before, after);
+        world.assert_fault(MMU, Reason::BadValue);
+    }
+    for (first, second) in [(cas(0x8000, 8), cas(0x8008, 8)), (cas(0x8000, 8), write), (write, cas(0x8004, 4))] {
+        let mut world = World::booted();
+        world.on(MMU, &[first, second, Effect::Resume]);
+        world.exit(Exit::Fault(0x5000));
+        world.assert_no_fault();
+    }
+}
+
+#[test]
 fn a_power_server_switches_off_and_resets_but_does_not_crash_the_guest() {
     let out = Exit::Out(0x604, 2, 0x2000);
     for why in [Stop::Crash, Stop::Refused, Stop::ServerFault] {

@@ -51,8 +51,8 @@ fn a_server_is_made_given_rights_and_started_in_one_answer() {
         create(FREE.0),
         Supervise::Segment(FREE, Fixed(TEXT)),
         Supervise::Grant(FREE, Grant::Line(LineId(5))),
-        Supervise::Route(FREE, Route::Ports(0x100, 0x107)),
         Supervise::Start(FREE, Fixed(IMAGE), b"be quick"),
+        Supervise::Route(FREE, Route::Ports(0x100, 0x107)),
     ];
     assert_eq!(supervisor(&mut world, &effects), Turn::Enter);
     world.last(FREE, |message| {
@@ -104,6 +104,53 @@ fn segments_outside_the_image_or_the_bundle_are_refused() {
         refused(&fill(segment), "BadValue");
     }
     refused(&[Supervise::Segment(CPUID, Fixed(TEXT))], "BadValue");
+}
+
+#[test]
+fn segments_that_share_a_page_are_refused() {
+    let page = |number: u64| Segment { address: IMAGE + number * 0x1000, ..TEXT };
+    let fill = |segment| Supervise::Segment(FREE, Fixed(segment));
+    for (first, second) in [(page(0), page(0)), (page(1), page(0)), (Segment { memory: 0x1001, ..page(0) }, page(1))] {
+        refused(&[create(FREE.0), fill(first), fill(second)], "BadValue");
+        let mut world = World::booted();
+        supervisor(&mut world, &[create(FREE.0), fill(first)]);
+        assert_eq!(supervisor(&mut world, &[fill(second)]), Turn::Leave(20), "also in a later answer");
+    }
+    let mut world = World::booted();
+    let effects =
+        [create(FREE.0), fill(page(0)), create(FREE.0 + 1), Supervise::Segment(ServerId(14), Fixed(page(0))), fill(page(1))];
+    assert_eq!(supervisor(&mut world, &effects), Turn::Enter, "servers do not share their pages");
+    let again = [Supervise::Destroy(FREE)];
+    assert_eq!(supervisor(&mut world, &again), Turn::Enter);
+    assert_eq!(supervisor(&mut world, &[create(FREE.0), fill(page(0))]), Turn::Enter, "another in its slot begins anew");
+}
+
+#[test]
+fn exits_are_routed_only_to_servers_that_are_started() {
+    let route = Supervise::Route(FREE, Route::Ports(0x100, 0x100));
+    let start = Supervise::Start(FREE, Fixed(IMAGE), b"");
+    refused(&[create(FREE.0), route], "BadValue");
+    refused(&[create(FREE.0), route, start], "BadValue");
+    let mut world = World::booted();
+    assert_eq!(supervisor(&mut world, &[create(FREE.0)]), Turn::Enter);
+    assert_eq!(supervisor(&mut world, &[route]), Turn::Leave(20), "also if an earlier answer made it");
+    let mut world = World::booted();
+    let effects = [create(FREE.0), Supervise::Segment(FREE, Fixed(TEXT)), start, route];
+    assert_eq!(supervisor(&mut world, &effects), Turn::Enter);
+    world.exit(Exit::In(0x100, 1));
+    assert_eq!(world.got(FREE).len(), 2);
+}
+
+#[test]
+fn a_host_interrupt_has_one_owner() {
+    let give = |id, irq| Supervise::Grant(id, Grant::HostIrq(HostIrq(irq)));
+    refused(&[give(SERIAL, 4)], "BadValue");
+    refused(&[give(CONSOLE, 4)], "BadValue");
+    refused(&[give(SERIAL, 5), give(CPUID, 5)], "BadValue");
+    let mut world = World::booted();
+    assert_eq!(supervisor(&mut world, &[give(SERIAL, 5), give(CPUID, 6)]), Turn::Enter);
+    let effects = [Supervise::Destroy(CONSOLE), give(SERIAL, 4)];
+    assert_eq!(supervisor(&mut world, &effects), Turn::Enter, "what a destroyed server had is free");
 }
 
 #[test]
