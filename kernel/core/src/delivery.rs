@@ -69,6 +69,9 @@ impl<M: Machine> State<M> {
         let span = self.machine.now().0.wrapping_sub(began.0);
         let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
         record(&mut server.time, span);
+        if span > server.budget.0 {
+            server.forgive(span);
+        }
         if server.time.sum > server.run_until {
             self.overrun(to, began, span);
         }
@@ -91,7 +94,8 @@ impl<M: Machine> State<M> {
         let Some(server) = self.server_mut(to) else { return };
         if began > server.period_end {
             server.period_end = began.after(period);
-            server.run_until = server.time.sum.wrapping_sub(span).saturating_add(server.allowance.0);
+            let charged = span.min(server.budget.0);
+            server.run_until = server.time.sum.wrapping_sub(charged).saturating_add(server.allowance.0);
         }
         if server.time.sum > server.run_until {
             self.fault(to, Reason::Overrun, 0);

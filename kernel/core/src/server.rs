@@ -224,6 +224,13 @@ impl Server {
         self.name.get(..used).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("?")
     }
 
+    /// An activation took longer than its budget, and was no hang: the host did not run us. That is not the server's time.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn forgive(&mut self, span: u64) {
+        self.run_until = self.run_until.saturating_add(span.saturating_sub(self.budget.0));
+    }
+
     /// Remembers a message for the report.
     #[inline(always)]
     pub(crate) fn remember(&mut self, at: Ticks, cause: Cause) {

@@ -39,10 +39,7 @@ pub(crate) fn answer(
             Some(IrqchipReply::Value(u64::from(value)))
         }
         IrqchipRequest::Store(exit) => match register(exit, lapic.registers.base)? {
-            number::TPR => {
-                set_priority(vault, exit.value as u8, effects);
-                Some(IrqchipReply::Done)
-            }
+            number::TPR => set_priority(vault, exit.value as u8, effects.vcpu()),
             number::EOI => end_of_interrupt(vault, effects),
             _ => None,
         },
@@ -64,13 +61,17 @@ fn register(exit: &MmioExit, base: u64) -> Option<u8> {
     (aligned && crate::lapic::base::is_at(base, exit.gpa.0)).then_some((exit.gpa.0 >> 4) as u8)
 }
 
+/// The task priority within its class; the class itself is the kernel's to know.
 #[inline(always)]
-fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, effects: &mut Effects<'_, Irqchip>) {
-    let vcpu = effects.vcpu();
-    if vault.lapics[place(vcpu)].live.tpr != value {
-        *vault.at(|state| &mut state.lapics[place(vcpu)].live.tpr) = value;
-        offer::offer(vault, vcpu, effects);
+fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, vcpu: u8) -> Option<IrqchipReply> {
+    let before = vault.lapics[place(vcpu)].live.tpr;
+    if before >> 4 != value >> 4 {
+        return None;
     }
+    if before != value {
+        *vault.at(|state| &mut state.lapics[place(vcpu)].live.tpr) = value;
+    }
+    Some(IrqchipReply::Done)
 }
 
 /// The highest service ends, unless the I/O APIC has to hear of it.

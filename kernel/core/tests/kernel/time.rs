@@ -8,7 +8,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
 use atoll_protocol::units::{Ticks, TimerId};
 
-use crate::cast::{COM1, CPUID, LIMITS, TIMER};
+use crate::cast::{CLOCK, COM1, CPUID, LIMITS, TIMER};
 use crate::exits::Exit;
 use crate::machine::TSC_KHZ;
 use crate::script::{LEAF, Line, encode};
@@ -36,6 +36,16 @@ fn an_activation_has_its_budget_from_the_moment_of_its_message() {
     let now = world.kernel.state.machine.clock;
     world.exit(Exit::Cpuid(0));
     assert_eq!(world.kernel.state.machine.deadline, Ticks(now + u64::from(LIMITS.budget_us) * TSC_KHZ / 1000));
+}
+
+#[test]
+fn time_that_the_host_took_from_a_server_is_not_held_against_it() {
+    let mut world = World::booted();
+    for _ in 0..40 {
+        world.servers().on(CLOCK, Line::Late(u64::from(LIMITS.period_us), encode(&[Effect::Value(Fixed(0))])));
+        world.exit(Exit::In(0x71, 1));
+    }
+    world.assert_no_fault();
 }
 
 #[test]
