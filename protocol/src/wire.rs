@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::PAGE;
 use crate::effect::Effect;
 use crate::fixed::Fixed;
 use crate::message::{Body, Header, Message, NestedFault};
@@ -147,6 +148,43 @@ pub fn receive<R: Receive>(bytes: &[u8], receiver: R) -> Result<R::Output, R> {
         },
         _ => Err(receiver),
     }
+}
+
+/// Like [`receive`], for a whole page as the kernel has written it: by their places alone. The lengths between the blocks are not looked
+/// at, since they cannot be others; what is behind the message is of no message. `None` if the message is not hot.
+#[inline(always)]
+pub fn receive_page<R: Receive>(page: &[u8; PAGE], receiver: R) -> Option<R::Output> {
+    const BLOCK: usize = BODY + 1;
+    const CONTEXT: usize = BLOCK + size_of::<NestedFault>() + 1;
+    const REGISTERS: usize = CONTEXT + size_of::<Context>();
+    let header = at(page, 1)?;
+    macro_rules! hand {
+        ($variant:ident) => {
+            receiver.receive(&Message { header, body: Body::$variant(at(page, BLOCK)?) })
+        };
+    }
+    Some(match page[BODY - 1] {
+        tag::CPUID => hand!(Cpuid),
+        tag::MSR_READ => hand!(MsrRead),
+        tag::MSR_WRITE => hand!(MsrWrite),
+        tag::PORT_READ => hand!(PortRead),
+        tag::PORT_WRITE => hand!(PortWrite),
+        tag::MMIO_READ => hand!(MmioRead),
+        tag::MMIO_WRITE => hand!(MmioWrite),
+        tag::HYPERCALL => hand!(Hypercall),
+        tag::MEMORY_FAULT => hand!(MemoryFault),
+        tag::ACCEPTED => receiver.receive(&Message { header, body: Body::Accepted }),
+        tag::NESTED_FAULT if page[REGISTERS] == 0 => {
+            receiver.receive(&Message { header, body: Body::NestedFault(at(page, BLOCK)?, at(page, CONTEXT)?, None) })
+        }
+        _ => return None,
+    })
+}
+
+/// The block at a place in a page.
+#[inline(always)]
+fn at<T: FromBytes>(page: &[u8; PAGE], place: usize) -> Option<Fixed<T>> {
+    T::read_from_prefix(page.get(place..)?).ok().map(|(block, _)| Fixed(block))
 }
 
 #[inline(always)]

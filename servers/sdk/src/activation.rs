@@ -6,7 +6,7 @@ use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Message, PortExit};
 use atoll_protocol::role::{Input, Role, RoleKind};
 use atoll_protocol::wire::{self, Receive};
-use atoll_protocol::{SCHEMA_HASH, STRING_BYTES};
+use atoll_protocol::{PAGE, SCHEMA_HASH, STRING_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::effects::{Effects, Surroundings};
@@ -31,51 +31,58 @@ pub fn activate<S: Server>(
     }
 }
 
-/// Runs one activation of `S` if [`Server::quick`] answers it; returns the answer's length. With `None` nothing has happened.
+/// Runs one activation of `S` if [`Server::quick`] answers it, and calls `done` with the answer's length; else nothing has happened.
 ///
 /// Everything here is inlined into one frame, and nothing is passed on out of line: so the message, the vault's record and the answer
-/// under construction are never in memory as such.
+/// under construction are never in memory as such. `done` is called in one place for each kind of message, so that what ends an
+/// activation does so right there.
 #[inline(always)]
 pub fn quick<S: Server>(
-    message: &[u8],
+    page: &[u8; PAGE],
     answer: &mut [u8],
     vault: &mut [u8],
     cache: &mut S::Cache,
     around: Surroundings<'_>,
-) -> Option<usize> {
-    wire::receive(message, Quick::<S>(Serve { answer, vault, cache, around })).ok().flatten()
+    done: impl FnOnce(usize),
+) {
+    wire::receive_page(page, Quick { serve: Serve::<S> { answer, vault, cache, around }, done });
 }
 
 /// The first, short attempt.
-struct Quick<'e, S: Server>(Serve<'e, S>);
+struct Quick<'e, S: Server, D> {
+    serve: Serve<'e, S>,
+    done: D,
+}
 
-impl<S: Server> Receive for Quick<'_, S> {
-    type Output = Option<usize>;
+impl<S: Server, D: FnOnce(usize)> Receive for Quick<'_, S, D> {
+    type Output = ();
 
     #[inline(always)]
-    fn receive(self, message: &Message<'_>) -> Option<usize> {
-        let Serve { answer, vault, cache, around } = self.0;
+    fn receive(self, message: &Message<'_>) {
+        let Serve { answer, vault, cache, around } = self.serve;
         let header = &message.header.0;
         let mut effects = Effects::<S::Role>::new(*header, answer, around);
-        let (state, _) = S::State::mut_from_prefix(vault).ok()?;
+        let Ok((state, _)) = S::State::mut_from_prefix(vault) else { return };
         let mut vault = Vault::<S>::new(state, cache);
         if matches!(S::Role::KIND, RoleKind::Irqchip) && header.accepted != Header::NOT_ACCEPTED {
-            let event = S::Role::accepted(header.accepted as u8)?;
+            let Some(event) = S::Role::accepted(header.accepted as u8) else { return };
             if !matches!(message.body, Body::Accepted) || !S::quick_event(&mut vault, event, &mut effects) {
-                return None;
+                return;
             }
         } else {
-            let Some(Input::Request(request)) = S::Role::input(message) else { return None };
+            let Some(Input::Request(request)) = S::Role::input(message) else { return };
             let Some(reply) = S::quick(&mut vault, request, &mut effects) else {
-                debug_assert!(effects.used() == 0 && vault.dirty().lines().next().is_none(), "left to `handle`, but half done");
-                return None;
+                debug_assert!(effects.used() == 0 && vault.dirty_range().is_none(), "left to `handle`, but half done");
+                return;
             };
             if let Some(effect) = S::Role::reply(reply) {
                 effects.put(&effect);
             }
         }
-        save(&vault, &mut effects);
-        Some(effects.used())
+        if let Some((first, count)) = vault.dirty_range() {
+            effects.put(&Effect::Save(first, count));
+        }
+        (self.done)(effects.used());
     }
 }
 
@@ -132,9 +139,7 @@ impl<S: Server> Receive for Serve<'_, S> {
 
 #[inline(always)]
 fn save<S: Server>(vault: &Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
-    for (first, count) in vault.dirty().lines() {
-        effects.put(&Effect::Save(first, count));
-    }
+    vault.dirty(|first, count| effects.put(&Effect::Save(first, count)));
 }
 
 /// The first activation: make the state and commit all of it.

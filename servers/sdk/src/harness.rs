@@ -154,7 +154,11 @@ impl<S: Server> Harness<S> {
 fn run<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
     let mut answer = [0; PAGE];
     let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
-    match quick::<S>(message, &mut answer, vault.as_mut_bytes(), cache, around) {
+    let mut page = [0; PAGE];
+    page[..message.len()].copy_from_slice(message);
+    let mut used = None;
+    quick::<S>(&page, &mut answer, vault.as_mut_bytes(), cache, around, |length| used = Some(length));
+    match used {
         Some(used) => answer[..used].to_vec(),
         None => run_fully::<S>(message, vault, cache, guest, bundle),
     }

@@ -37,17 +37,29 @@ pub struct Entry {
 /// Only the kernel's registers at the entry point may be passed on: they say what is mapped.
 #[inline(always)]
 pub unsafe fn enter<S: Server>(entry: Entry, cache: &mut Option<S::Cache>) -> ! {
-    // Most servers have nothing to cache: for them there is nothing to look at.
-    let mut nothing = (size_of::<S::Cache>() == 0).then(S::Cache::default);
-    if let Some(cache) = nothing.as_mut().or(cache.as_mut()) {
-        // SAFETY: the caller's promise. What is behind the message in its page is of no message: its tag says what belongs to it.
-        let Mapped { message, answer: page, vault, around } = unsafe { mapped(Entry { message: PAGE, ..entry }) };
-        if let Some(used) = quick::<S>(message, page, vault, cache, around) {
-            answer(used as u64)
-        }
+    if size_of::<S::Cache>() == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { attempt::<S>(entry, &mut S::Cache::default()) };
+    } else if let Some(cache) = cache {
+        // SAFETY: the caller's promise.
+        unsafe { attempt::<S>(entry, cache) };
     }
     // SAFETY: the caller's promise; nothing of the attempt is used any more.
     unsafe { enter_fully::<S>(entry.message, entry.guest, entry.bundle, cache, entry.vault) }
+}
+
+/// Answers what is quick, and returns from the rest.
+///
+/// # Safety
+/// As for [`enter`].
+#[inline(always)]
+unsafe fn attempt<S: Server>(entry: Entry, cache: &mut S::Cache) {
+    // SAFETY: the kernel maps the message page read-only, as a whole.
+    let page = unsafe { &*(MESSAGE as *const [u8; PAGE]) };
+    // What is quick is never a server's first message, and that one has found the vault no smaller than the state.
+    // SAFETY: the caller's promise, and so much of the vault is there.
+    let Mapped { answer: room, vault, around, .. } = unsafe { mapped(Entry { vault: size_of::<S::State>(), ..entry }) };
+    quick::<S>(page, room, vault, cache, around, |used| answer(used as u64));
 }
 
 /// Runs one activation that is not quick. The arguments are where the kernel has put them: an attempt costs no instruction to save them.
