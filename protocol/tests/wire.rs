@@ -1,5 +1,6 @@
 //! The encoding by hand against postcard's derive: the same bytes, and the same values from any bytes.
 
+use atoll_protocol::PAGE;
 use atoll_protocol::effect::{Effect, Forward, Mapping, Offer};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, CpuidExit, Header, HypercallExit, Leaf, Message, MmioExit, MsrExit, NestedFault, PortExit};
@@ -69,6 +70,10 @@ fn same_message(written: &[u8], header: Header, body: Body<'_>) {
     let derived = postcard::to_allocvec(&message).expect("a message encodes");
     assert_eq!(written, derived);
     assert_eq!(wire::receive(&derived, Same(message)), Ok(()));
+    // What an earlier message has left behind it means nothing.
+    let mut page = [0xee; PAGE];
+    page[..derived.len()].copy_from_slice(&derived);
+    assert_eq!(wire::receive_page(&page, Same(message)), Some(()));
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Leaves from 0x80000000: AMD's features, the brand, caches and address sizes.
 
-use atoll_protocol::message::{CpuidExit, Leaf};
+use atoll_protocol::message::Leaf;
 
 use crate::Facts;
 
@@ -23,10 +23,9 @@ const LINEAR_BITS: u32 = 48;
 const PHYSICAL_BITS: u32 = 48;
 
 /// One leaf; what is not named reads as zero.
-#[inline(always)]
-pub(crate) fn leaf(facts: &Facts, request: &CpuidExit) -> Leaf {
-    let host = request.host;
-    match request.leaf {
+#[inline(never)]
+pub(crate) fn leaf(facts: &Facts, leaf: u32, host: Leaf) -> Leaf {
+    match leaf {
         0x8000_0000 => Leaf { eax: host.eax.min(LAST), ..host },
         0x8000_0001 => Leaf { eax: host.eax, ebx: 0, ecx: host.ecx & ECX, edx: host.edx & EDX },
         // The brand, and the caches of the first and second level.

@@ -52,14 +52,24 @@ impl Server for CpuidServer {
     }
 
     #[inline(always)]
+    fn quick(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Option<Leaf> {
+        Some(answer(vault, request, effects.vcpu()))
+    }
+
     fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
-        match request.leaf {
-            0 => Leaf { eax: request.host.eax.min(standard::LAST), ..request.host },
-            1 => standard::features(vault, request, effects.vcpu()),
-            leaf if leaf <= standard::LAST => standard::leaf(vault, request, effects.vcpu()),
-            leaf if leaf >> 16 == 0x4000 => hypervisor::leaf(vault, leaf),
-            leaf if leaf >> 16 == 0x8000 => extended::leaf(vault, request),
-            _ => Leaf::default(),
-        }
+        answer(vault, request, effects.vcpu())
+    }
+}
+
+#[inline(always)]
+fn answer(facts: &Facts, request: &CpuidRequest, vcpu: u8) -> Leaf {
+    let CpuidRequest { leaf, subleaf, host, cr4 } = *request;
+    match leaf {
+        0 => Leaf { eax: host.eax.min(standard::LAST), ..host },
+        1 => standard::features(facts, host, cr4, vcpu),
+        leaf if leaf <= standard::LAST => standard::leaf(facts, leaf, subleaf, host, vcpu),
+        leaf if leaf >> 16 == 0x4000 => hypervisor::leaf(facts, leaf),
+        leaf if leaf >> 16 == 0x8000 => extended::leaf(facts, leaf, host),
+        _ => Leaf::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! Leaves from 0: features, caches, topology, extended state.
 
-use atoll_protocol::message::{CpuidExit, Leaf};
+use atoll_protocol::message::Leaf;
 
 use crate::Facts;
 
@@ -47,30 +47,30 @@ const XSAVE_FORMS: u32 = 7;
 
 /// Leaf 1.
 #[inline(always)]
-pub(crate) fn features(facts: &Facts, request: &CpuidExit, vcpu: u8) -> Leaf {
-    let ecx = request.host.ecx & ECX | ECX_OURS;
-    let enabled = if request.cr4 & CR4_OSXSAVE != 0 && ecx & XSAVE != 0 { OSXSAVE } else { 0 };
+pub(crate) fn features(facts: &Facts, host: Leaf, cr4: u64, vcpu: u8) -> Leaf {
+    let ecx = host.ecx & ECX | ECX_OURS;
+    let enabled = if cr4 & CR4_OSXSAVE != 0 && ecx & XSAVE != 0 { OSXSAVE } else { 0 };
     Leaf {
-        eax: request.host.eax,
-        ebx: request.host.ebx & 0xff00 | facts.vcpus << 16 | u32::from(vcpu) << 24,
+        eax: host.eax,
+        ebx: host.ebx & 0xff00 | facts.vcpus << 16 | u32::from(vcpu) << 24,
         ecx: ecx | enabled,
-        edx: request.host.edx & EDX,
+        edx: host.edx & EDX,
     }
 }
 
 /// Leaves 2 to [`LAST`].
-pub(crate) fn leaf(facts: &Facts, request: &CpuidExit, vcpu: u8) -> Leaf {
-    let host = request.host;
-    match request.leaf {
+#[inline(never)]
+pub(crate) fn leaf(facts: &Facts, leaf: u32, subleaf: u32, host: Leaf, vcpu: u8) -> Leaf {
+    match leaf {
         2 => host,
         // The cache's sharing and core counts are one each.
         4 => Leaf { eax: host.eax & 0x3fff, ..host },
         6 => Leaf { eax: ARAT, ..Leaf::default() },
-        7 if request.subleaf == 0 => {
+        7 if subleaf == 0 => {
             Leaf { eax: 0, ebx: host.ebx & STRUCTURED_EBX, ecx: host.ecx & STRUCTURED_ECX, edx: host.edx & STRUCTURED_EDX }
         }
-        0xb => topology(facts, request.subleaf, vcpu),
-        0xd => extended_state(request),
+        0xb => topology(facts, subleaf, vcpu),
+        0xd => extended_state(subleaf, host),
         _ => Leaf::default(),
     }
 }
@@ -86,9 +86,8 @@ fn topology(facts: &Facts, level: u32, vcpu: u8) -> Leaf {
 }
 
 /// Leaf 0xd. The host's sizes for the state components hold for the guest as well: the format is the CPU's.
-fn extended_state(request: &CpuidExit) -> Leaf {
-    let host = request.host;
-    match request.subleaf {
+fn extended_state(subleaf: u32, host: Leaf) -> Leaf {
+    match subleaf {
         0 => {
             let states = host.eax & STATES;
             let largest = if states & AVX_STATE != 0 { AREA_AVX } else { AREA_SSE };

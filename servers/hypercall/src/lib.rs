@@ -22,6 +22,12 @@ impl Server for HypercallServer {
         Ok([])
     }
 
+    #[inline(always)]
+    fn quick(vault: &mut Vault<'_, Self>, request: &HypercallRequest, effects: &mut Effects<'_, Hypercall>) -> Option<u64> {
+        Some(Self::handle(vault, request, effects))
+    }
+
+    #[inline(always)]
     fn handle(_: &mut Vault<'_, Self>, request: &HypercallRequest, _: &mut Effects<'_, Hypercall>) -> u64 {
         if request.cpl == 0 { Hypercall::NO_SUCH_CALL } else { Hypercall::NOT_PERMITTED }
     }

@@ -132,7 +132,7 @@ impl Server for IrqchipServer {
             }
             IrqchipEvent::Header => {
                 offer::see_priority(vault, effects);
-                offer::offer(vault, effects.vcpu(), effects);
+                Wires { vault, effects }.offer_all();
             }
         }
     }

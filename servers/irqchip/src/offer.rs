@@ -5,7 +5,7 @@ use atoll_protocol::role::{Irqchip, IrqchipEffect};
 use atoll_sdk::{Effects, Vault};
 
 use crate::lapic::{Live, Offered};
-use crate::{IrqchipServer, place};
+use crate::{IrqchipServer, State, place};
 
 /// Notes the V_TPR that the message carries.
 #[inline(always)]
@@ -33,16 +33,22 @@ fn acknowledge(vault: &mut Vault<'_, IrqchipServer>) {
     vault.at(|state| &mut state.pics).acknowledge();
 }
 
-/// Offers a vCPU what it should take next, if that is not on offer already. The 8259s go first: their request is not subject to the
-/// task priority.
+/// Offers a vCPU what it should take next, if that is not on offer already.
 #[inline(always)]
 pub(crate) fn offer(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mut Effects<'_, Irqchip>) {
+    let next = next(vault, vcpu);
     let live = &vault.lapics[place(vcpu)].live;
-    let external = live.wired != 0 && vault.pics.output != 0;
-    let next = if external { Offered::external(vault.pics.vector()) } else { live.next() };
     if next != live.offered || live.nmi != 0 {
         tell(vault, vcpu, next, effects);
     }
+}
+
+/// What a vCPU should take next. The 8259s go first: their request is not subject to the task priority.
+#[inline(always)]
+pub(crate) fn next(state: &State, vcpu: u8) -> Offered {
+    let live = &state.lapics[place(vcpu)].live;
+    let external = live.wired != 0 && state.pics.output != 0;
+    if external { Offered::external(state.pics.vector()) } else { live.next() }
 }
 
 #[inline(always)]

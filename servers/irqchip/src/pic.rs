@@ -45,12 +45,10 @@ impl Pics {
         }
     }
 
-    /// The vector that an acknowledge cycle would read, if it would change nothing at all: a level-sensed input of the master, whose service
-    /// ends by itself.
+    /// Whether the acknowledge cycle for `vector`, which is what it would read, changes nothing at all: then the same is asked for again.
     #[inline(always)]
-    pub(crate) fn asks_again(&self) -> Option<u8> {
-        let input = self.master.highest()?;
-        self.master.is_unmoved(input).then(|| self.master.vector(input))
+    pub(crate) fn asks_again(&self, vector: u8) -> bool {
+        self.master.is_unmoved(vector)
     }
 
     /// The acknowledge cycle. A request that is gone meanwhile reads as input 7 and is not in service (data sheet, "spurious").

@@ -5,7 +5,7 @@
 //! vectors has nothing to offer. A V_TPR that is not the one last seen is left to the full way.
 
 use atoll_protocol::effect::Offer;
-use atoll_protocol::message::{MmioExit, MsrExit};
+use atoll_protocol::message::MmioExit;
 use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest, PortRequest};
 use atoll_protocol::units::{Ticks, TimerId};
 use atoll_sdk::{Effects, Vault};
@@ -35,30 +35,25 @@ pub(crate) fn answer(
         IrqchipRequest::Port(_) => None,
         IrqchipRequest::Load(exit) => {
             let register = register(exit, lapic.registers.base)?;
-            let value = lapic.read(register, effects.now().0, vault.tsc_khz)?;
-            Some(IrqchipReply::Value(u64::from(value)))
+            Some(IrqchipReply::Value(u64::from(lapic.plain(register)?)))
         }
         IrqchipRequest::Store(exit) => match register(exit, lapic.registers.base)? {
             number::TPR => set_priority(vault, exit.value as u8, effects.vcpu()),
             number::EOI => end_of_interrupt(vault, effects),
             _ => None,
         },
-        IrqchipRequest::ReadMsr(MsrExit { index, .. }) => {
-            lapic.read_msr(*index, effects.now().0, vault.tsc_khz).map(IrqchipReply::Value)
-        }
         IrqchipRequest::WriteMsr(exit) if exit.index == TSC_DEADLINE => set_deadline(vault, exit.value, effects),
         IrqchipRequest::WriteMsr(exit) if exit.index == X2APIC_EOI && exit.value == 0 && lapic.registers.extended() => {
             end_of_interrupt(vault, effects)
         }
-        IrqchipRequest::WriteMsr(_) => None,
+        IrqchipRequest::ReadMsr(_) | IrqchipRequest::WriteMsr(_) => None,
     }
 }
 
 /// The number of the local APIC's register that an aligned access of four bytes is to.
 #[inline(always)]
 fn register(exit: &MmioExit, base: u64) -> Option<u8> {
-    let aligned = exit.size == 4 && exit.gpa.0 & 0xf == 0;
-    (aligned && crate::lapic::base::is_at(base, exit.gpa.0)).then_some((exit.gpa.0 >> 4) as u8)
+    (exit.size == 4 && crate::lapic::base::is_register(base, exit.gpa.0)).then_some((exit.gpa.0 >> 4) as u8)
 }
 
 /// The task priority within its class; the class itself is the kernel's to know.
@@ -108,11 +103,11 @@ fn set_deadline(vault: &mut Vault<'_, IrqchipServer>, value: u64, effects: &mut 
 pub(crate) fn event(vault: &mut Vault<'_, IrqchipServer>, event: IrqchipEvent, effects: &mut Effects<'_, Irqchip>) -> bool {
     let vcpu = effects.vcpu();
     let live = &vault.lapics[place(vcpu)].live;
-    let external = matches!(event, IrqchipEvent::Accepted(_)) && live.offered.kind == Offer::EXTERNAL && live.wired != 0;
-    let settled = external && live.nmi == 0 && live.priority_stands(effects.task_priority());
-    if !settled || vault.pics.asks_again() != Some(live.offered.vector) {
+    let external = matches!(event, IrqchipEvent::Accepted(_)) && live.offered.kind == Offer::EXTERNAL;
+    if !external || !live.priority_stands(effects.task_priority()) || !vault.pics.asks_again(live.offered.vector) {
         return false;
     }
+    debug_assert_eq!(offer::next(vault, vcpu), live.offered, "not what should be on offer");
     effects.emit(IrqchipEffect::Offer(Offer { vcpu, vector: live.offered.vector, kind: Offer::EXTERNAL, nmi: 0 }));
     true
 }

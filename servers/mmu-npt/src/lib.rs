@@ -21,7 +21,6 @@
 #[cfg(test)]
 extern crate std;
 
-use atoll_protocol::effect::Forward;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
 use atoll_protocol::role::{Mmu, MmuEffect, MmuReply, MmuRequest};
@@ -117,8 +116,9 @@ impl Server for MmuNpt {
                 Some(MmuReply::Resume)
             }
             MmuRequest::Fault(fault, context, None) => {
-                let forward = *vault.cache.forward(context, effects.guest(), fault.error)?;
-                effects.emit(MmuEffect::Forward(Forward { address: fault.gpa.0, ..forward }, &[]));
+                let mut forward = *vault.cache.forward(context, effects.guest(), fault.error)?;
+                forward.address = fault.gpa.0;
+                effects.emit(MmuEffect::Forward(forward, &[]));
                 Some(MmuReply::Forwarded)
             }
             _ => None,

@@ -16,10 +16,11 @@ const OFF: u64 = 0;
 const XAPIC: u64 = ENABLE;
 const EXTENDED: u64 = ENABLE | X2APIC;
 
-/// Whether the registers are in memory by `base`, in the page of `gpa`.
+/// Whether the registers are in memory by `base`, and one of them at `gpa` (or a place that none of them has).
 #[inline(always)]
-pub(crate) fn is_at(base: u64, gpa: u64) -> bool {
-    base & !BOOTSTRAP == gpa & !0xfff | XAPIC
+pub(crate) fn is_register(base: u64, gpa: u64) -> bool {
+    const NUMBER: u64 = 0xff0;
+    base & !BOOTSTRAP == gpa & !NUMBER | XAPIC
 }
 
 impl Lapic {

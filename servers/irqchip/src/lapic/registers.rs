@@ -222,6 +222,18 @@ impl Lapic {
         })
     }
 
+    /// The value of one of the registers that systems read in memory as they go, all of them kept as they are shown.
+    #[inline(always)]
+    pub(crate) fn plain(&self, register: u8) -> Option<u32> {
+        Some(match register {
+            n::TPR => u32::from(self.live.task_priority()),
+            n::SVR => self.registers.svr,
+            n::ICR => self.registers.icr as u32,
+            n::LVT_TIMER => self.live.lvt_timer,
+            _ => return None,
+        })
+    }
+
     /// Writes a register; `None` if there is none of this number. Read-only ones ignore it.
     pub fn write(&mut self, register: u8, value: u32, now: u64, tsc_khz: u64) -> Option<Written> {
         let file = &mut self.registers;

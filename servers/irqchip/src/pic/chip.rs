@@ -109,12 +109,14 @@ impl Chip {
         }
     }
 
-    /// Whether the acknowledge cycle for a requested `input` leaves everything as it is: it is sensed by level, and its service and its
-    /// priority end with the cycle.
+    /// Whether the acknowledge cycle for `vector`, which is what it would read, leaves everything as it is: the input is this chip's own and
+    /// sensed by level, and its service and its priority end with the cycle.
     #[inline(always)]
-    pub(super) fn is_unmoved(&self, input: u8) -> bool {
-        let bit = 1 << input;
-        self.auto_end != 0 && self.auto_rotate == 0 && self.level & !self.latch & !self.cascade & bit != 0
+    pub(super) fn is_unmoved(&self, vector: u8) -> bool {
+        // A slave that asks has put its own vector there.
+        let own = vector & !7 == self.base && self.lines & self.cascade == 0;
+        let held = self.level & !self.latch & !self.cascade & 1 << (vector & 7);
+        own && held != 0 && self.auto_end != 0 && self.auto_rotate == 0
     }
 
     /// A read of the even port.
