@@ -38,7 +38,7 @@ pub(crate) fn answer(
             Some(IrqchipReply::Value(u64::from(lapic.plain(register)?)))
         }
         IrqchipRequest::Store(exit) => match register(exit, lapic.registers.base)? {
-            number::TPR => set_priority(vault, exit.value as u8, effects.vcpu()),
+            number::TPR => set_priority(vault, exit.value as u8, effects),
             number::EOI => end_of_interrupt(vault, effects),
             _ => None,
         },
@@ -56,11 +56,12 @@ fn register(exit: &MmioExit, base: u64) -> Option<u8> {
     (exit.size == 4 && crate::lapic::base::is_register(base, exit.gpa.0)).then_some((exit.gpa.0 >> 4) as u8)
 }
 
-/// The task priority within its class; the class itself is the kernel's to know.
+/// The task priority is set within its class: the kernel need not know.
 #[inline(always)]
-fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, vcpu: u8) -> Option<IrqchipReply> {
+fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, effects: &Effects<'_, Irqchip>) -> Option<IrqchipReply> {
+    let vcpu = effects.vcpu();
     let before = vault.lapics[place(vcpu)].live.tpr;
-    if before >> 4 != value >> 4 {
+    if (before ^ value) >> 4 != 0 {
         return None;
     }
     if before != value {

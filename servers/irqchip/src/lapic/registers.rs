@@ -226,7 +226,7 @@ impl Lapic {
     #[inline(always)]
     pub(crate) fn plain(&self, register: u8) -> Option<u32> {
         Some(match register {
-            n::TPR => u32::from(self.live.task_priority()),
+            n::TPR => u32::from(self.live.tpr),
             n::SVR => self.registers.svr,
             n::ICR => self.registers.icr as u32,
             n::LVT_TIMER => self.live.lvt_timer,
