@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::order::Outcome;
 use crate::role::RoleKind;
 
 /// A question from the host tool.
@@ -16,6 +17,8 @@ pub enum Ask {
     Exits,
     /// The machine.
     Machine,
+    /// Fault a server, by its slot.
+    Kill(u8),
 }
 
 /// An answer; a list ends with `End`.
@@ -31,6 +34,8 @@ pub enum Tell<'a> {
     Exit(ExitRecord<'a>),
     /// The machine.
     Machine(MachineRecord),
+    /// To `Kill`: what came of it.
+    Outcome(Outcome),
     /// The end of a list, or the answer to a question that was not understood.
     End,
 }
@@ -45,12 +50,26 @@ pub struct ServerRecord<'a> {
     pub name: &'a str,
     /// Its role.
     pub role: RoleKind,
-    /// Whether it takes messages (false: faulted).
-    pub running: bool,
+    /// Where it stands.
+    pub state: State,
     /// How often the slot was started.
     pub generation: u32,
     /// Time spent in its activations.
     pub time: Moments,
+}
+
+/// Where a server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub enum State {
+    /// It is being made.
+    Made,
+    /// It takes messages.
+    Running,
+    /// It broke a rule and waits for the supervisor's decision.
+    Faulted,
+    /// Its role's fallbacks answer for it.
+    Quarantined,
 }
 
 /// One exit kind's statistics.

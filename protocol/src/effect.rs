@@ -119,6 +119,12 @@ pub enum Supervise<'a> {
     Run,
     /// Leave: end the host with this code on its exit port.
     Exit(u8),
+    /// Put a faulted server back to its image and its committed vault. It is told that it was restarted, then gets what it had not handled.
+    Restart(ServerId),
+    /// Complete what waits for a server, and all that will, as its role declares ([`crate::role::Role::fallback`]).
+    Quarantine(ServerId),
+    /// Fault a server as if it had broken a rule, between two messages.
+    Kill(ServerId),
 }
 
 /// A segment of a server's image.

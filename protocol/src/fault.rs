@@ -51,6 +51,8 @@ pub enum Reason {
     Exhausted,
     /// The server said itself that it cannot go on.
     Panicked,
+    /// It broke no rule: somebody asked for the fault, to see what comes of it.
+    Killed,
 }
 
 /// A fault, as told to the supervisor.
@@ -67,4 +69,7 @@ pub struct FaultReport {
     pub effect: u8,
     /// When, by the host's TSC.
     pub at: Ticks,
+    /// How many messages its slot had handled to their end. Two faults with at most one message between them (that is the one that says
+    /// that the server was restarted) are faults over the same message.
+    pub handled: u64,
 }

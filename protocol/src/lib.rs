@@ -9,7 +9,7 @@
 //! 5. [`grant`]: the rights that the kernel checks each effect against.
 //! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
 //! 7. [`fault`]: why a server's activation was refused.
-//! 8. [`control`]: what the host tool may ask of a running machine.
+//! 8. [`control`]: what the host tool may ask of a running machine; [`order`]: what it may have changed there.
 //!
 //! # Encoding
 //!
@@ -30,6 +30,7 @@ pub mod grant;
 pub mod layout;
 pub mod manifest;
 pub mod message;
+pub mod order;
 pub mod role;
 pub mod schema;
 pub mod units;
@@ -37,7 +38,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.

@@ -68,6 +68,28 @@ pub struct ServerSpec<'m> {
     pub routes: &'m [u8],
     /// Its configuration, handed to `Server::start`.
     pub config: &'m [u8],
+    /// What is done when it is faulted.
+    pub restart: Restart,
+}
+
+/// What the supervisor does about a server's faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub struct Restart {
+    /// How often it is restarted over one message: at once, then after a pause that doubles.
+    pub attempts: u8,
+    /// What is done when that has not helped.
+    pub then: Then,
+}
+
+/// What is done with a server whose restarts do not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub enum Then {
+    /// Its operations are completed as its role declares.
+    Quarantine,
+    /// The virtual machine stops with a report.
+    Stop,
 }
 
 /// Values that stand back to back in `bytes`; ends at the first that does not decode.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::fault::FaultReport;
+use crate::fault::{FaultReport, Reason};
 use crate::fixed::Fixed;
 use crate::units::{Gpa, HostIrq, LineId, ServerId, TicketId, Ticks, TimerId};
 use crate::vcpu::{Context, Registers};
@@ -109,6 +109,8 @@ pub enum Body<'m> {
     Loaded,
     /// To the supervisor: the virtual machine stopped by itself.
     MachineStopped(Stop),
+    /// First message after a restart: the vault is as it was committed last, everything else is as in the image.
+    Restarted(Reason, Fixed<Held>),
 }
 
 /// Why a virtual machine stopped.
@@ -125,6 +127,14 @@ pub enum Stop {
     Refused,
     /// A server was faulted.
     ServerFault,
+}
+
+/// Requests by mail that a server holds, and that it still has to answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Held {
+    /// Their tickets; 0 is none.
+    pub tickets: [TicketId; 8],
 }
 
 /// The machine's facts, as every server learns them at its start.

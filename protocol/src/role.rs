@@ -11,6 +11,7 @@ use crate::message::Message;
 pub mod console_mail;
 mod cpuid;
 mod driver;
+mod fallback;
 mod hypercall;
 mod irqchip;
 mod loader;
@@ -21,6 +22,7 @@ mod supervisor;
 
 pub use cpuid::{Cpuid, CpuidRequest};
 pub use driver::{Console, Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
+pub use fallback::fallback;
 pub use hypercall::{Hypercall, HypercallRequest};
 pub use irqchip::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest};
 pub use loader::{LoadReply, LoadRequest, Loader, LoaderEffect};

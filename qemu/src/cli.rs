@@ -81,6 +81,14 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the servers of a running machine.
     Ps(Which),
+    /// Fault a server of a running machine, by its name or role, to see it restarted.
+    Kill {
+        /// Which server.
+        server: String,
+        /// Of which machine.
+        #[command(flatten)]
+        which: Which,
+    },
     /// Ask whether a running machine's control server answers.
     Ping(Which),
     /// Print completions for a shell.

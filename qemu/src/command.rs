@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod doctor;
 mod fetch;
+mod kill;
 mod ping;
 mod ps;
 
@@ -26,6 +27,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Fetch) => fetch::run(&cli.common).map(done),
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Ps(which)) => ps::run(which).map(done),
+        Some(Command::Kill { server, which }) => kill::run(server, which).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),
         Some(Command::Leashed { parent, program, arguments }) => leash::become_leashed(*parent, program, arguments).map(done),

@@ -1,5 +1,6 @@
 //! The line into a running machine: questions and answers as postcard in COBS frames, over a Unix socket.
 
+pub mod orders;
 pub mod tables;
 
 use std::io::{Read, Write};

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::manifest::Restart;
 use atoll_protocol::role::RoleKind;
 
 use crate::error::{Error, Result};
@@ -58,6 +59,8 @@ pub struct Server {
     pub peers: Vec<(String, u8)>,
     /// Its options, `key=value` lines.
     pub options: String,
+    /// What is done when it is faulted.
+    pub restart: Restart,
 }
 
 impl Machine {

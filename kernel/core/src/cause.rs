@@ -72,6 +72,8 @@ pub enum What {
     Loaded,
     /// The machine stopped.
     Stopped,
+    /// The first message after a restart: the generation.
+    Restarted,
 }
 
 impl What {
@@ -111,6 +113,7 @@ impl What {
             What::ServerStarted => "server-started",
             What::Loaded => "loaded",
             What::Stopped => "stopped",
+            What::Restarted => "restarted",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The dry run: every effect, in order, against the server's rights and against what is left. After it, commit cannot fail.
 
-use atoll_protocol::effect::{Effect, Forward, Mapping, Offer};
+use atoll_protocol::effect::{Effect, Forward, Mapping, Offer, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Stop;
@@ -217,7 +217,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(bytes.len() <= MAIL_BYTES, Reason::BadValue)
             }
             Effect::Request(to, _, bytes) => {
-                require(role == RoleKind::Supervisor, Reason::WrongRole)?;
+                require(matches!(role, RoleKind::Supervisor | RoleKind::Control), Reason::WrongRole)?;
                 self.credit(*to)?;
                 let earlier = self.earlier().filter(|effect| matches!(effect, Effect::Request(..))).count();
                 require(earlier == 0 && self.state.tickets.free_slot().is_some(), Reason::Exhausted)?;
@@ -303,8 +303,9 @@ impl<'k, M: Machine> Check<'k, M> {
         let same = |effect: &Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
         let sent = self.earlier().filter(same).count();
         let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
-        // Mail to a server that does not run is lost: its fault must not become its correspondents'.
-        let lost = !self.state.server(to).is_some_and(Server::is_running);
+        // Mail to a server that does not run may be lost: its fault must not become its correspondents'.
+        let restarted = |effect: &Effect<'_>| matches!(effect, Effect::Supervise(Supervise::Restart(id)) if *id == to);
+        let lost = !self.state.server(to).is_some_and(Server::is_running) && !self.earlier().any(|effect| restarted(&effect));
         require(lost || sent + outstanding < usize::from(credit), Reason::Credit)
     }
 }

@@ -117,7 +117,8 @@ impl<M: Machine> State<M> {
             Effect::Query(query) => self.query(from, *query),
             Effect::Stop(why) => {
                 if from == SUPERVISOR {
-                    self.running = false;
+                    self.wanted = false;
+                    self.decide();
                 } else {
                     // An exit needs no end any more; whoever asks by mail still waits for its reply.
                     if self.tickets.get(ticket).is_some_and(|open| open.operation != Operation::Mail) {
@@ -205,7 +206,7 @@ impl<M: Machine> State<M> {
         self.string_length = bytes.len().min(self.string.len());
     }
 
-    fn line(&mut self, line: LineId, signal: Signal) {
+    pub(crate) fn line(&mut self, line: LineId, signal: Signal) {
         let bit = 1 << line.0;
         let was = self.levels & bit != 0;
         let level = signal == Signal::Raise;
@@ -273,8 +274,8 @@ impl<M: Machine> State<M> {
     }
 
     fn mail(&mut self, from: ServerId, to: ServerId, kind: Kind, bytes: &[u8]) {
-        // Mail to a server that does not run is lost, as bytes to a device that is switched off are.
-        if !self.server(to).is_some_and(crate::server::Server::is_running) {
+        // Mail to a server that is gone is lost, as bytes to a device that is switched off are.
+        if !self.server(to).is_some_and(crate::server::Server::is_running) && !self.keeps(from, to) {
             return;
         }
         if let Some(count) = self.server_mut(from).and_then(|server| server.outstanding.get_mut(usize::from(to.0))) {
@@ -287,8 +288,8 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(from) {
             server.results = server.results.saturating_add(1);
         }
-        let running = self.server(to).is_some_and(crate::server::Server::is_running);
-        let Some(slot) = self.tickets.free_slot().filter(|_| running) else {
+        let there = self.server(to).is_some_and(crate::server::Server::is_running) || self.keeps(from, to);
+        let Some(slot) = self.tickets.free_slot().filter(|_| there) else {
             self.post(from, |mailbox| mailbox.put(&Letter::new(Kind::GivenUp(token), to, &[])));
             return;
         };
@@ -303,6 +304,13 @@ impl<M: Machine> State<M> {
     pub(crate) fn answer_request(&mut self, ticket: TicketId, bytes: Option<&[u8]>) {
         let Some(open) = self.tickets.get(ticket).copied() else { return };
         self.tickets.close(ticket);
+        if !self.is_served(open.asker) {
+            // Nobody is there to be told; the place that was reserved is free again.
+            if let Some(asker) = self.server_mut(open.asker) {
+                asker.results = asker.results.saturating_sub(1);
+            }
+            return;
+        }
         let kind = if bytes.is_some() { Kind::Answered(open.token) } else { Kind::GivenUp(open.token) };
         // Its place was reserved when the request was made.
         self.post(open.asker, |mailbox| mailbox.put(&Letter::new(kind, open.holder, bytes.unwrap_or(&[]))));
@@ -310,7 +318,8 @@ impl<M: Machine> State<M> {
 
     /// Stops the vCPUs and tells the supervisor why; the first reason counts.
     pub(crate) fn stop(&mut self, why: Stop) {
-        self.running = false;
+        self.wanted = false;
+        self.decide();
         self.vcpu.stand = Stand::Stopped;
         if self.stopped.is_none() {
             self.stopped = Some(why);

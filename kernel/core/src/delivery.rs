@@ -145,7 +145,7 @@ impl<M: Machine> Kernel<M> {
         let Kernel { state, pages } = self;
         let Due { to, ticket, now, .. } = due;
         let Some(server) = state.servers.get_mut(usize::from(to.0)).filter(|server| server.is_running()) else {
-            return Step::Faulted;
+            return self.without(to, ticket, due.length);
         };
         server.remember(now, due.cause);
         let deadline = Ticks(now.0.wrapping_add(server.budget.0));
@@ -177,6 +177,7 @@ impl<M: Machine> Kernel<M> {
                 return step;
             }
             // Guest memory is not as the server took it to be: the same message again.
+            self.state.wasted(to, 1);
             let now = self.state.machine.now();
             let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
             server.remember(now, cause);

@@ -154,7 +154,8 @@ impl<M: Machine> Kernel<M> {
         open.operation = Operation::Finish;
         open.holder = mmu;
         let done = AccessDone { token: open.forward.rip_or_token, value };
-        open.forward.count = 0;
+        // Kept in case that the emulator does not get to its end with it.
+        (open.forward.count, open.forward.value) = (0, value);
         let header = state.header(mmu, ticket, state.machine.now());
         let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
         let body = Body::AccessDone(Fixed(done), Fixed(state.vcpu.context()), Fixed(state.vcpu.registers()), bytes);

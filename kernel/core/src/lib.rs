@@ -11,7 +11,8 @@
 //! 5. [`commit`]: all effects are carried out; completing the [`ticket`] finishes the guest's instruction.
 //! 6. [`run`]: whatever is in the [`mailbox`]es is delivered, events are prepared, and the guest runs on.
 //!
-//! [`machine`] is the one trait between this and the hardware; [`supervise`] is what only the supervisor may do.
+//! [`machine`] is the one trait between this and the hardware; [`supervise`] is what only the supervisor may do, [`restart`] what becomes
+//! of a server that breaks a rule.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
@@ -29,6 +30,7 @@ pub mod machine;
 pub mod mailbox;
 pub mod observe;
 pub mod report;
+pub mod restart;
 pub mod routes;
 pub mod run;
 pub mod server;
@@ -45,6 +47,7 @@ use atoll_protocol::units::{ServerId, Ticks};
 
 use crate::machine::Machine;
 use crate::mailbox::Mailbox;
+use crate::restart::Relapse;
 use crate::routes::Routes;
 use crate::server::Server;
 use crate::statistics::Statistics;
@@ -87,8 +90,14 @@ pub struct State<M> {
     pub(crate) turn: u32,
     /// When the hardware's timer will fire.
     pub(crate) armed: Ticks,
-    /// Whether the vCPUs may run.
+    /// Whether the vCPUs may run: the supervisor lets them, and no server is absent.
     pub(crate) running: bool,
+    /// Whether the supervisor lets the vCPUs run.
+    pub(crate) wanted: bool,
+    /// Servers that cannot answer now but will, or somebody for them, by bit: the guest must not notice, so it does not run meanwhile.
+    pub(crate) absent: u32,
+    /// Where the supervisor stood at its last fault, and how often it was restarted there.
+    pub(crate) relapse: Relapse,
     pub(crate) stopped: Option<Stop>,
     /// What to leave with.
     pub(crate) leave: Option<u8>,
@@ -126,6 +135,9 @@ impl<M: Machine> Kernel<M> {
                 turn: 0,
                 armed: Ticks(u64::MAX),
                 running: false,
+                wanted: false,
+                absent: 0,
+                relapse: Relapse::NONE,
                 stopped: None,
                 leave: None,
                 stray_ports: 0,

@@ -96,6 +96,10 @@ pub trait Machine {
     fn create_server(&mut self, server: ServerId, limits: &Limits);
     /// Maps and fills a segment; frames have been counted and ranges checked.
     fn fill_segment(&mut self, server: ServerId, segment: &Segment);
+    /// Fills a segment that is mapped as it was filled first, its rest with zeros.
+    fn refill_segment(&mut self, server: ServerId, segment: &Segment);
+    /// Makes the vault's working copy what the committed one is.
+    fn restore_vault(&mut self, server: ServerId);
     /// Maps guest memory read-only.
     fn show_guest(&mut self, server: ServerId);
     /// Maps the bundle read-only.

@@ -60,7 +60,9 @@ impl Letter {
 /// The next thing for a server to handle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
+    Killed,
     Start,
+    Restarted,
     Load,
     Accepted,
     Line(LineChange),
@@ -78,12 +80,17 @@ fn lowest(set: u32) -> Option<u8> {
     (set != 0).then(|| set.trailing_zeros() as u8)
 }
 
+const KILLED: u8 = 1;
+const START: u8 = 2;
+const RESTARTED: u8 = 4;
+
 /// A server's mailbox.
 pub(crate) struct Mailbox {
     letters: [Letter; LETTERS],
     head: usize,
     count: usize,
-    pub(crate) start: bool,
+    /// What comes ahead of everything: [`KILLED`], [`START`], [`RESTARTED`].
+    first: u8,
     pub(crate) load: bool,
     /// The loader wants to be asked again.
     pub(crate) load_again: bool,
@@ -107,7 +114,7 @@ impl Mailbox {
         letters: [Letter::EMPTY; LETTERS],
         head: 0,
         count: 0,
-        start: false,
+        first: 0,
         load: false,
         load_again: false,
         accepted: false,
@@ -165,10 +172,39 @@ impl Mailbox {
         }
     }
 
+    /// The server is to begin.
+    pub(crate) fn start(&mut self) {
+        self.first |= START;
+    }
+
+    /// The server begins anew; one that had not begun has nothing to be told of.
+    pub(crate) fn restart(&mut self) {
+        self.first = if self.first & START != 0 { START } else { RESTARTED };
+    }
+
+    /// Nothing waits any more, except for the beginning of a server that has not begun.
+    pub(crate) fn forget(&mut self) {
+        *self = Mailbox { first: self.first & START, ..Mailbox::EMPTY };
+    }
+
+    /// The server is to be faulted.
+    pub(crate) fn kill(&mut self) {
+        self.first |= KILLED;
+    }
+
+    #[cold]
+    fn first(&self) -> Next {
+        match self.first {
+            first if first & KILLED != 0 => Next::Killed,
+            first if first & START != 0 => Next::Start,
+            _ => Next::Restarted,
+        }
+    }
+
     /// The next thing to handle. It stays here until [`Mailbox::done`].
     pub(crate) fn next(&self) -> Option<Next> {
-        if self.start {
-            return Some(Next::Start);
+        if self.first != 0 {
+            return Some(self.first());
         }
         if self.accepted {
             return Some(Next::Accepted);
@@ -215,7 +251,9 @@ impl Mailbox {
     /// Takes what was handled out.
     pub(crate) fn done(&mut self, next: Next) {
         match next {
-            Next::Start => self.start = false,
+            Next::Killed => self.first &= !KILLED,
+            Next::Start => self.first &= !START,
+            Next::Restarted => self.first &= !RESTARTED,
             Next::Load => self.load = core::mem::take(&mut self.load_again),
             Next::Accepted => self.accepted = false,
             Next::Line(change) => {

@@ -6,6 +6,7 @@ use atoll_protocol::units::{ServerId, Ticks, TimerId};
 use crate::State;
 use crate::mailbox::Letter;
 use crate::server::Server;
+use crate::ticket::Ticket;
 use crate::timers::Timers;
 
 impl<M> State<M> {
@@ -57,6 +58,14 @@ impl Server {
     pub fn letters(&self) -> impl Iterator<Item = (Option<ServerId>, &[u8])> + '_ {
         let sender = |letter: &Letter| if letter.kind.is_result() { None } else { Some(letter.from) };
         self.mailbox.letters().map(move |letter| (sender(letter), letter.bytes()))
+    }
+}
+
+impl Ticket {
+    /// Who asked, if it is a request by mail.
+    #[must_use]
+    pub fn asker(&self) -> ServerId {
+        self.asker
     }
 }
 

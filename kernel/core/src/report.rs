@@ -1,10 +1,9 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord};
+use atoll_protocol::control::{self, ExitRecord, MachineRecord, ServerRecord};
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
-use atoll_protocol::message::Stop;
 use atoll_protocol::units::ServerId;
 
 use crate::State;
@@ -13,29 +12,27 @@ use crate::mailbox::Kind;
 use crate::server::Standing;
 use crate::statistics::{Kind as ExitKind, reported};
 
-/// The code that the host leaves with when the supervisor itself is at fault.
-const HYPERVISOR_FAULT: u8 = 20;
-
 /// Lines that a server may write to the log at once.
 pub(crate) const LOG_LINES: u32 = 64;
 /// Milliseconds that earn it one more.
 const LOG_MS: u64 = 100;
 
 impl<M: Machine> State<M> {
-    /// A server broke a rule: it gets no more messages, the virtual machine stops, and the supervisor is told.
+    /// A server broke a rule: that is reported, and it gets no more messages until it is restarted.
     #[cold]
     pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize) {
         let at = self.machine.now();
         let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|server| server.is_running()) else { return };
         self.machine.log_digests("at the fault", &self.vcpu);
         server.standing = Standing::Faulted;
-        let report = FaultReport { server: id, generation: server.generation, reason, effect: effect as u8, at };
+        server.fault = reason;
+        let generation = server.generation;
         self.machine.log(format_args!(
             "fault: server {} `{}` (role {}, generation {}) broke a rule: {reason:?} (effect {effect})",
             id.0,
             server.name(),
             server.role.name(),
-            server.generation
+            generation
         ));
         if matches!(reason, Reason::Exception { .. } | Reason::Hang) {
             self.machine.log_registers();
@@ -44,11 +41,11 @@ impl<M: Machine> State<M> {
         for past in server.history() {
             self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
         }
-        self.abandon_tickets(id);
+        let handled = self.fell(id);
         if id.0 == 0 {
-            self.leave_with(HYPERVISOR_FAULT);
+            self.revive_supervisor(handled);
         } else {
-            self.stop(Stop::ServerFault);
+            let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
             self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
         }
     }
@@ -112,7 +109,12 @@ impl<M: Machine> State<M> {
                         id,
                         name: server.name(),
                         role: server.role,
-                        running: server.is_running(),
+                        state: match server.standing {
+                            Standing::Empty | Standing::Made => control::State::Made,
+                            Standing::Running => control::State::Running,
+                            Standing::Faulted => control::State::Faulted,
+                            Standing::Quarantined => control::State::Quarantined,
+                        },
                         generation: server.generation,
                         time: reported(&server.time),
                     };

@@ -97,7 +97,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Delivers the next thing in a server's mailbox.
     fn deliver_next(&mut self, to: ServerId) {
-        let Some(next) = self.state.next_for(to) else { return };
+        let Some(next) = self.state.next_for(to) else { return self.nothing_for(to) };
         let none = TicketId(0);
         let step = match next {
             Next::Accepted => self.deliver(to, none, Cause(What::Accepted, 0), Body::Accepted),
@@ -106,6 +106,8 @@ impl<M: Machine> Kernel<M> {
             Next::HostIrq(irq) => self.deliver(to, none, Cause(What::HostIrq, u64::from(irq.0)), Body::HostIrq(irq)),
             Next::Letter => self.deliver_letter(to),
             Next::Start => self.deliver_start(to),
+            Next::Killed => return self.state.kill(to),
+            Next::Restarted => return self.deliver_restarted(to),
             Next::Load => {
                 let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
                 self.deliver(to, ticket, Cause(What::Place, 0), Body::Load)
@@ -220,7 +222,7 @@ impl<M: Machine> State<M> {
     }
 
     /// Takes what was committed out of the mailbox. What was not stays in its slot: with a faulted server until it is restarted.
-    fn delivered(&mut self, to: ServerId, next: Next, step: Step) {
+    pub(crate) fn delivered(&mut self, to: ServerId, next: Next, step: Step) {
         if !matches!(step, Step::Committed) {
             return;
         }

@@ -2,6 +2,8 @@
 
 use atoll_protocol::SERVERS;
 use atoll_protocol::control::Moments;
+use atoll_protocol::effect::Segment;
+use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
@@ -13,6 +15,8 @@ use crate::statistics::NO_MOMENTS;
 
 const PORT_RANGES: usize = 4;
 const HISTORY: usize = 32;
+/// Most segments of an image.
+pub(crate) const SEGMENTS: usize = 8;
 
 /// Where a server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +27,10 @@ pub enum Standing {
     Made,
     /// It takes messages.
     Running,
-    /// It broke a rule; nothing is delivered to it.
+    /// It broke a rule; nothing is delivered to it until it is restarted.
     Faulted,
+    /// It was given up; its role's fallbacks answer for it.
+    Quarantined,
 }
 
 /// A server's rights.
@@ -145,6 +151,13 @@ pub struct Server {
     name: [u8; 16],
     history: [Past; HISTORY],
     history_at: u8,
+    /// What it was made of, to make it again.
+    pub(crate) segments: [Segment; SEGMENTS],
+    pub(crate) segment_count: usize,
+    /// The rule that it broke last.
+    pub(crate) fault: Reason,
+    /// Answers of it that committed nothing.
+    pub(crate) wasted: u64,
     /// The configuration that `Start` delivers.
     pub(crate) config: [u8; 1024],
     pub(crate) config_length: usize,
@@ -171,6 +184,10 @@ impl Server {
         name: [0; 16],
         history: [Past { at: Ticks(0), cause: Cause(What::Nothing, 0) }; HISTORY],
         history_at: 0,
+        segments: [Segment { address: 0, offset: 0, file: 0, memory: 0, access: 0 }; SEGMENTS],
+        segment_count: 0,
+        fault: Reason::Killed,
+        wasted: 0,
         config: [0; 1024],
         config_length: 0,
     };
@@ -186,6 +203,7 @@ impl Server {
         (self.period_end, self.run_until) = (Ticks(0), 0);
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
+        self.segment_count = 0;
         self.log = LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 };
         self.name = [0; 16];
         self.name.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
@@ -197,6 +215,19 @@ impl Server {
     /// Whether one more right of this kind fits, after `ports` more ranges of ports.
     pub(crate) fn has_room(&self, grant: Grant, ports: usize) -> bool {
         self.grants.has_room(grant, ports)
+    }
+
+    /// Remembers a segment; there is room, which was checked.
+    pub(crate) fn remember_segment(&mut self, segment: &Segment) {
+        if let Some(place) = self.segments.get_mut(self.segment_count) {
+            *place = *segment;
+            self.segment_count += 1;
+        }
+    }
+
+    /// Messages that it has handled to their end.
+    pub(crate) fn handled(&self) -> u64 {
+        self.time.count.saturating_sub(self.wasted)
     }
 
     /// Lets messages in; the first will be `Start` with this configuration.
@@ -213,7 +244,6 @@ impl Server {
         self.filled = 0;
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
-        self.results = 0;
         self.name = [0; 16];
     }
 

@@ -13,8 +13,8 @@ use atoll_protocol::{LINE, TIMERS};
 use crate::State;
 use crate::check::{Check, require};
 use crate::machine::Machine;
-use crate::mailbox::{LETTERS, RESULTS};
-use crate::server::{Server, Standing, credit_for};
+use crate::mailbox::{LETTERS, Mailbox, RESULTS};
+use crate::server::{SEGMENTS, Server, Standing, credit_for};
 use crate::ticket::LOAD;
 use crate::vcpu::Stand;
 
@@ -79,6 +79,9 @@ impl<M: Machine> Check<'_, M> {
             }
             Supervise::Segment(id, segment) => {
                 require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
+                let same = |effect: &Supervise<'_>| matches!(effect, Supervise::Segment(other, _) if other == id);
+                let filled = self.state.server(*id).filter(|_| !made(*id)).map_or(0, |server| server.segment_count);
+                require(filled + before().filter(same).count() < SEGMENTS, Reason::BadValue)?;
                 self.segment(&segment.0)?;
                 let ends = before().filter_map(|effect| match effect {
                     Supervise::Segment(other, earlier) if other == *id => Some(end_of(&earlier.0)),
@@ -108,6 +111,15 @@ impl<M: Machine> Check<'_, M> {
             }
             Supervise::Run => require(self.state.vcpu.stand != Stand::Stopped, Reason::BadValue),
             Supervise::Exit(_) => Ok(()),
+            Supervise::Restart(id) => {
+                let down = matches!(standing(*id), Some(Standing::Faulted | Standing::Quarantined));
+                require(id.0 != 0 && down, Reason::BadValue)
+            }
+            Supervise::Quarantine(id) => {
+                let up = matches!(standing(*id), Some(Standing::Running | Standing::Faulted));
+                require(id.0 != 0 && up, Reason::BadValue)
+            }
+            Supervise::Kill(id) => require(id.0 == 0 || exists(*id), Reason::BadValue),
         }
     }
 
@@ -155,27 +167,28 @@ impl<M: Machine> State<M> {
             Supervise::Create(id, role, limits, name) => self.make_server(*id, *role, *limits, name),
             Supervise::Grant(id, grant) => self.give(*id, *grant),
             Supervise::Route(id, route) => self.routes.add(*route, *id),
-            Supervise::Segment(id, segment) => {
-                self.machine.fill_segment(*id, &segment.0);
-                if let Some(server) = self.server_mut(*id) {
-                    server.filled = end_of(&segment.0);
-                }
-            }
+            Supervise::Segment(id, segment) => self.add_segment(*id, &segment.0),
             Supervise::Start(id, entry, config) => {
                 self.machine.set_entry(*id, entry.0);
                 if let Some(server) = self.server_mut(*id) {
                     server.begin(config);
                 }
-                self.post(*id, |mailbox| mailbox.start = true);
+                self.post(*id, Mailbox::start);
             }
             Supervise::Destroy(id) => self.destroy(*id),
             Supervise::CreateMachine(bytes, _) => self.machine.create_machine(bytes.0),
             Supervise::Load(id) => self.post(*id, |mailbox| mailbox.load = true),
             Supervise::Run => {
-                self.running = self.stopped.is_none() && self.leave.is_none();
+                self.wanted = self.stopped.is_none();
+                self.decide();
                 self.statistics.begin(self.machine.now());
             }
             Supervise::Exit(code) => self.leave_with(*code),
+            Supervise::Restart(id) => self.restart(*id),
+            Supervise::Quarantine(id) => self.quarantine(*id),
+            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, Mailbox::kill),
+            // It is away already.
+            Supervise::Kill(_) => {}
         }
     }
 
@@ -214,8 +227,16 @@ impl<M: Machine> State<M> {
     pub fn fill_first(&mut self, id: ServerId, segment: &Segment) -> Result<(), &'static str> {
         let check = Check::new(self, id, TicketId(0), &[]);
         check.segment(segment).map_err(|_| "a segment lies where none may")?;
-        self.machine.fill_segment(id, segment);
+        self.add_segment(id, segment);
         Ok(())
+    }
+
+    fn add_segment(&mut self, id: ServerId, segment: &Segment) {
+        if let Some(server) = self.server_mut(id) {
+            server.remember_segment(segment);
+            server.filled = end_of(segment);
+        }
+        self.machine.fill_segment(id, segment);
     }
 
     /// Lets the first server begin.
@@ -224,31 +245,14 @@ impl<M: Machine> State<M> {
     }
 
     fn destroy(&mut self, id: ServerId) {
-        self.abandon_tickets(id);
+        self.forsake(id);
         self.routes.remove(id);
-        self.timers.clear(id);
         if let Some(server) = self.server_mut(id) {
             server.clear();
-        }
-        self.ready &= !(1 << id.0);
-        for server in &mut self.servers {
-            if let Some(count) = server.outstanding.get_mut(usize::from(id.0)) {
-                *count = 0;
-            }
         }
         self.machine.destroy_server(id);
     }
 
-    /// Completes what a server holds by its fallback: requests are given up, nothing is loaded, an exit waits for the stop
-    /// that follows a fault.
-    pub(crate) fn abandon_tickets(&mut self, id: ServerId) {
-        while let Some(ticket) = self.tickets.request_held_by(id) {
-            self.answer_request(ticket, None);
-        }
-        if let Some(ticket) = self.tickets.load_held_by(id) {
-            self.tickets.close(ticket);
-        }
-    }
 }
 
 /// The supervisor's slot counts as one of [`SERVERS`].

@@ -56,12 +56,12 @@ pub struct Ticket {
     pub(crate) asked: bool,
     /// vCPU: where the instruction ends.
     pub(crate) next_rip: u64,
-    /// vCPU: how a forwarded access finishes; `count` is 0 if the exit was the access itself.
+    /// vCPU: how a forwarded access finishes; `count` is 0 if the exit was the access itself, or if its value has gone back already.
     pub(crate) forward: Forward,
 }
 
 /// Slots: the vCPU's, the loader's, and requests by mail.
-const SLOTS: usize = 8;
+pub(crate) const SLOTS: usize = 8;
 /// The vCPU's slot: the first.
 pub const VCPU: usize = 0;
 /// The loader's slot.
@@ -175,6 +175,12 @@ impl Tickets {
             ticket.operation = Operation::None;
             ticket.deadline = Ticks(u64::MAX);
         }
+    }
+
+    /// The vCPU's ticket, if it is this server's.
+    pub(crate) fn exit_held_by(&self, server: ServerId) -> Option<(TicketId, Ticket)> {
+        let mut held = self.named().filter(|(id, ticket)| (id.0 & 0xff) as usize == VCPU && ticket.holder == server);
+        held.next().map(|(id, ticket)| (id, *ticket))
     }
 
     /// A request by mail that this server holds.

@@ -257,6 +257,16 @@ impl Machine for Hardware {
         self.with(server, |memory, frames| memory.fill(segment, content, frames));
     }
 
+    fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
+        let range = segment.offset as usize..(segment.offset + segment.file) as usize;
+        let content = self.bundle().get(range).unwrap_or(&[]);
+        self.memories[usize::from(server.0) % SERVERS].refill(segment, content);
+    }
+
+    fn restore_vault(&mut self, server: ServerId) {
+        self.memories[usize::from(server.0) % SERVERS].restore();
+    }
+
     fn show_guest(&mut self, server: ServerId) {
         let Guest { base, size } = self.guest;
         self.with(server, |memory, frames| memory.show_guest(base, size, frames));

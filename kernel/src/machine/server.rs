@@ -82,6 +82,29 @@ impl Memory {
         Ok(())
     }
 
+    /// Fills a segment's pages as they were first; `content` is its part of the bundle.
+    pub(super) fn refill(&mut self, segment: &Segment, content: &[u8]) {
+        let Some(space) = &mut self.space else { return };
+        let mut content = content.chunks(PAGE);
+        for page in 0..segment.memory.div_ceil(PAGE_SIZE) {
+            let bytes = content.next().unwrap_or(&[]);
+            let Some(frame) = space.page_mut(segment.address + page * PAGE_SIZE) else { return };
+            let (filled, rest) = frame.split_at_mut(bytes.len());
+            filled.copy_from_slice(bytes);
+            rest.fill(0);
+        }
+    }
+
+    /// Makes the vault's working copy what the committed one is.
+    pub(super) fn restore(&mut self) {
+        let Some(space) = &mut self.space else { return };
+        for (page, committed) in (0..).zip(self.committed.iter().take(self.vault.div_ceil(PAGE_SIZE) as usize)) {
+            let Some(working) = space.page_mut(VAULT + page * PAGE_SIZE) else { return };
+            // SAFETY: the committed copy's frame is the kernel's alone, and this is the only reference to it.
+            working.copy_from_slice(unsafe { &*direct::pointer::<[u8; PAGE]>(*committed) });
+        }
+    }
+
     /// Sets the entry point.
     pub(super) fn set_entry(&mut self, entry: u64) {
         if let Some(space) = &self.space {

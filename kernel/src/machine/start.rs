@@ -23,9 +23,9 @@ use crate::x86::percore::Core;
 use crate::x86::{exit, interrupts};
 
 const SUPERVISOR: ServerId = ServerId(0);
-/// The supervisor loads images and copies nothing itself; its budget is generous because its death is the machine's.
+/// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
 const SUPERVISOR_LIMITS: Limits =
-    Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: 0xffff_ffff, timers: 0 };
+    Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: 0xffff_ffff, timers: 1 };
 /// Bytes of the archive's first header: the supervisor's image follows.
 const HEADER: usize = 512;
 /// Most segments of the supervisor's image.

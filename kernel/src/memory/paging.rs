@@ -106,6 +106,20 @@ pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames:
     Ok(())
 }
 
+/// The leaf that maps `address` in 4 KiB, and the table and index that hold it.
+pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, u64, u64)> {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let found = entry(table, address >> shift);
+        if found & PRESENT == 0 || found & LARGE != 0 {
+            return None;
+        }
+        table = Hpa(found & ADDRESS);
+    }
+    let found = entry(table, address >> 12);
+    (found & PRESENT != 0).then_some((table, address >> 12, found))
+}
+
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
 pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frames) {
     let mut table = root;

@@ -11,8 +11,9 @@ use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 
+use super::direct;
 use super::frames::{Frame, Frames};
-use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PRESENT, SHARED, USER, WRITE};
+use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PAGE_SIZE, PRESENT, SHARED, USER, WRITE};
 pub(crate) use super::paging::{MapError, PageSize};
 
 /// First index of the kernel's half in the top table.
@@ -99,6 +100,13 @@ impl Space {
             done += size.bytes();
         }
         Ok(())
+    }
+
+    /// The page at `address`, to write, if the space owns one there.
+    pub(crate) fn page_mut(&mut self, address: u64) -> Option<&mut [u8; PAGE_SIZE as usize]> {
+        let (_, _, found) = paging::leaf(self.root, address).filter(|(.., found)| found & SHARED == 0)?;
+        // SAFETY: the frame is RAM in the direct map; the space owns it, is borrowed exclusively, and its server does not run now.
+        Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
     }
 
     fn insert(&mut self, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {

@@ -25,6 +25,16 @@ pub struct MailRequest<'m> {
     pub bytes: &'m [u8],
 }
 
+impl<'m> MailRequest<'m> {
+    #[inline(always)]
+    pub(super) fn of(message: &'m Message<'m>) -> Option<Self> {
+        match &message.body {
+            Body::Request(from, bytes) => Some(MailRequest { from: *from, ticket: message.header.0.ticket, bytes }),
+            _ => None,
+        }
+    }
+}
+
 /// What is answered to a request by mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverReply {
@@ -32,6 +42,16 @@ pub enum DriverReply {
     Replied,
     /// A later activation will, until then at the latest.
     Later(Ticks),
+}
+
+impl DriverReply {
+    #[inline(always)]
+    pub(super) fn effect(self) -> Option<Effect<'static>> {
+        match self {
+            DriverReply::Replied => None,
+            DriverReply::Later(until) => Some(Effect::Defer(Fixed(until))),
+        }
+    }
 }
 
 /// What happens to a driver on its own.
@@ -51,6 +71,8 @@ pub enum DriverEvent<'m> {
     Mail(ServerId, &'m [u8]),
     /// The result of `Query`: one record.
     Record(&'m [u8]),
+    /// The answer to `Request`, by its token; `None` if it was given up (control only).
+    Answered(u32, Option<&'m [u8]>),
 }
 
 /// What a driver may do.
@@ -74,6 +96,8 @@ pub enum DriverEffect<'a> {
     Reply(TicketId, &'a [u8]),
     /// Ask the kernel for a record (control only).
     Query(Query),
+    /// Ask the supervisor: whom, a token that comes back with the answer, and what (control only).
+    Request(ServerId, u32, &'a [u8]),
     /// Log a line.
     Log(&'a str),
 }
@@ -91,6 +115,7 @@ impl<'a> From<DriverEffect<'a>> for Effect<'a> {
             DriverEffect::Mail(to, bytes) => Effect::Mail(to, bytes),
             DriverEffect::Reply(ticket, bytes) => Effect::Reply(ticket, bytes),
             DriverEffect::Query(query) => Effect::Query(query),
+            DriverEffect::Request(to, token, bytes) => Effect::Request(to, token, bytes),
             DriverEffect::Log(text) => Effect::Log(text),
         }
     }
@@ -99,7 +124,7 @@ impl<'a> From<DriverEffect<'a>> for Effect<'a> {
 #[inline(always)]
 fn driver_input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, DriverEvent<'m>>> {
     Some(match &message.body {
-        Body::Request(from, bytes) => Input::Request(MailRequest { from: *from, ticket: message.header.0.ticket, bytes }),
+        Body::Request(..) => return MailRequest::of(message).map(Input::Request),
         Body::HostIrq(irq) => Input::Event(DriverEvent::HostIrq(*irq)),
         Body::PortValue(value) => Input::Event(DriverEvent::PortValue(*value)),
         Body::Drained(bytes) => Input::Event(DriverEvent::Drained(bytes)),
@@ -107,6 +132,7 @@ fn driver_input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, D
         Body::Timer(timer) => Input::Event(DriverEvent::Timer(*timer)),
         Body::Mail(from, bytes) => Input::Event(DriverEvent::Mail(*from, bytes)),
         Body::Record(bytes) => Input::Event(DriverEvent::Record(bytes)),
+        Body::Answered(token, bytes) => Input::Event(DriverEvent::Answered(*token, *bytes)),
         _ => return None,
     })
 }
@@ -127,10 +153,7 @@ macro_rules! driver_role {
 
             #[inline(always)]
             fn reply(reply: DriverReply) -> Option<Effect<'static>> {
-                match reply {
-                    DriverReply::Replied => None,
-                    DriverReply::Later(until) => Some(Effect::Defer(Fixed(until))),
-                }
+                reply.effect()
             }
 
             /// Nobody waits for a driver that is gone.

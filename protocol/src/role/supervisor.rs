@@ -1,10 +1,11 @@
 //! The supervisor: builds the machine from its manifest and is told of everything that goes wrong in it.
 
-use super::{Input, Never, Role, RoleKind};
+use super::{DriverReply, Input, MailRequest, Role, RoleKind};
 use crate::effect::{Effect, Supervise};
 use crate::fault::FaultReport;
 use crate::message::{Body, Message, Stop};
-use crate::units::ServerId;
+use crate::fixed::Fixed;
+use crate::units::{ServerId, TicketId, Ticks, TimerId};
 
 /// The role.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub enum SupervisorEvent<'m> {
     MachineStopped(Stop),
     /// A request was answered, or given up.
     Answered(u32, Option<&'m [u8]>),
+    /// A timer expired.
+    Timer(TimerId),
 }
 
 /// What the supervisor may do.
@@ -34,6 +37,10 @@ pub enum SupervisorEffect<'a> {
     Request(ServerId, u32, &'a [u8]),
     /// Stop the virtual machine.
     Stop(Stop),
+    /// Answer a request.
+    Reply(TicketId, &'a [u8]),
+    /// Arm a timer at an absolute time.
+    Arm(TimerId, Ticks),
     /// Log a line.
     Log(&'a str),
 }
@@ -44,6 +51,8 @@ impl<'a> From<SupervisorEffect<'a>> for Effect<'a> {
             SupervisorEffect::Supervise(supervise) => Effect::Supervise(supervise),
             SupervisorEffect::Request(to, token, bytes) => Effect::Request(to, token, bytes),
             SupervisorEffect::Stop(why) => Effect::Stop(why),
+            SupervisorEffect::Reply(ticket, bytes) => Effect::Reply(ticket, bytes),
+            SupervisorEffect::Arm(timer, at) => Effect::Arm(timer, Fixed(at)),
             SupervisorEffect::Log(text) => Effect::Log(text),
         }
     }
@@ -51,27 +60,30 @@ impl<'a> From<SupervisorEffect<'a>> for Effect<'a> {
 
 impl Role for Supervisor {
     const KIND: RoleKind = RoleKind::Supervisor;
-    type Request<'m> = Never;
+    type Request<'m> = MailRequest<'m>;
     type Event<'m> = SupervisorEvent<'m>;
-    type Reply = Never;
+    type Reply = DriverReply;
     type Effect<'a> = SupervisorEffect<'a>;
 
-    fn input<'m>(message: &'m Message<'m>) -> Option<Input<Never, SupervisorEvent<'m>>> {
+    fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, SupervisorEvent<'m>>> {
         Some(Input::Event(match &message.body {
             Body::ServerStarted(server) => SupervisorEvent::ServerStarted(*server),
             Body::ServerFaulted(report) => SupervisorEvent::ServerFaulted(report),
             Body::Loaded => SupervisorEvent::Loaded,
             Body::MachineStopped(stop) => SupervisorEvent::MachineStopped(*stop),
             Body::Answered(token, bytes) => SupervisorEvent::Answered(*token, *bytes),
+            Body::Timer(timer) => SupervisorEvent::Timer(*timer),
+            Body::Request(..) => return MailRequest::of(message).map(Input::Request),
             _ => return None,
         }))
     }
 
-    fn reply(reply: Never) -> Option<Effect<'static>> {
-        match reply {}
+    fn reply(reply: DriverReply) -> Option<Effect<'static>> {
+        reply.effect()
     }
 
-    fn fallback(request: Never) -> Never {
-        request
+    /// There is none: without a supervisor there is no machine.
+    fn fallback(_: MailRequest<'_>) -> DriverReply {
+        DriverReply::Later(Ticks(0))
     }
 }

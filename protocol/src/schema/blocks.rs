@@ -56,6 +56,7 @@ macro_rules! blocks {
 blocks! {
     message::Header { now, ticket, vcpu, tpr, accepted }
     message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits }
+    message::Held { tickets }
     message::Leaf { eax, ebx, ecx, edx }
     message::CpuidExit { leaf, subleaf, host, cr4 }
     message::MsrExit { index, reserved, value, held, cr0 }

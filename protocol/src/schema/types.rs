@@ -15,13 +15,14 @@ use crate::fixed::Fixed;
 use crate::grant::{Grant, Route};
 use crate::manifest::{Manifest, ServerSpec, Setup};
 use crate::message::Message;
+use crate::order::Order;
 
 impl<T: Block> Schema for Fixed<T> {
     const SCHEMA: &'static NamedType = &NamedType { name: T::NAME, ty: &DataModelType::ByteArray };
 }
 
 /// What is said as a whole; the other types are parts of these.
-const SPOKEN: [&NamedType; 9] = [
+const SPOKEN: [&NamedType; 10] = [
     Message::SCHEMA,
     Effect::SCHEMA,
     Grant::SCHEMA,
@@ -31,6 +32,7 @@ const SPOKEN: [&NamedType; 9] = [
     Setup::SCHEMA,
     Ask::SCHEMA,
     Tell::SCHEMA,
+    Order::SCHEMA,
 ];
 
 /// One section per type, by name.

@@ -34,6 +34,7 @@ impl Server {
             grants: &grants,
             routes: &routes,
             config: &config,
+            restart: self.restart,
         })
     }
 }

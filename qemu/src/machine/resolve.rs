@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::manifest::{Restart, Then};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, LineId, ServerId};
 use atoll_protocol::{LINE, LINES, PAGE, SERVERS, TIMERS, layout};
@@ -33,6 +34,8 @@ const STACK: u64 = 32 << 10;
 const BUDGET: u64 = 50_000;
 /// A server may use all of a period, unless its manifest says otherwise.
 const PERIOD: u64 = 100_000;
+/// How often a server is restarted over one message.
+const ATTEMPTS: u8 = 3;
 
 /// Resolves and checks.
 pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
@@ -51,7 +54,8 @@ pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     if servers.len() >= SERVERS {
         return Err(source.error(servers[SERVERS - 1].0.span(), format!("a machine has at most {} servers", SERVERS - 1)));
     }
-    let numbers = servers.iter().zip(1..).map(|((name, _), number)| (name.get_ref().clone(), number)).collect();
+    let named = servers.iter().zip(1..).map(|((name, _), number)| (name.get_ref().clone(), number));
+    let numbers = named.chain([(RoleKind::Supervisor.name().to_owned(), 0)]).collect();
     let mut resolver = Resolver { source, memory, numbers, spaces: Spaces::default(), roles: BTreeMap::new() };
     let resolved = servers.iter().map(|(name, server)| resolver.server(name, server)).collect::<Result<Vec<_>>>()?;
     if !resolved.iter().any(|server| server.role == RoleKind::Loader) {
@@ -109,6 +113,7 @@ impl Resolver<'_, '_> {
             lines: text.raises.iter().map(|line| *line.get_ref()).collect(),
             peers: Vec::new(),
             options: options(source, text)?,
+            restart: restart(source, role, text)?,
         };
         self.routes(&mut server, text)?;
         self.host(&mut server, text)?;
@@ -295,6 +300,26 @@ fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Limi
         period_us: time(&text.period, PERIOD)?,
         timers,
     })
+}
+
+/// Every server is restarted, unless its manifest says otherwise. A guest can live without most of its devices, but not without its memory
+/// or its interrupts.
+fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Restart> {
+    let vital = matches!(role, RoleKind::Mmu | RoleKind::Irqchip | RoleKind::Loader);
+    let default = Restart { attempts: ATTEMPTS, then: if vital { Then::Stop } else { Then::Quarantine } };
+    let Some(text) = &text.restart else { return Ok(default) };
+    let then = match text.then.as_ref().map(|then| (then, then.get_ref().as_str())) {
+        None => default.then,
+        Some((then, "quarantine")) if vital => {
+            return Err(source.error(then.span(), format!("no guest can live without its {}: it cannot be quarantined", role.name())));
+        }
+        Some((_, "quarantine")) => Then::Quarantine,
+        Some((_, "stop")) => Then::Stop,
+        Some((then, other)) => {
+            return Err(source.error(then.span(), format!("after the restarts comes \"quarantine\" or \"stop\", not \"{other}\"")));
+        }
+    };
+    Ok(Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), then })
 }
 
 fn whole(number: u64) -> u16 {

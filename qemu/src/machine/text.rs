@@ -82,9 +82,21 @@ pub struct ServerText {
     pub budget: Option<Spanned<String>>,
     /// Most run time per 100 ms.
     pub period: Option<Spanned<String>>,
+    /// What is done when it is faulted.
+    pub restart: Option<RestartText>,
     /// Its own options.
     #[serde(default)]
     pub options: BTreeMap<String, Spanned<toml::Value>>,
+}
+
+/// `restart = { attempts = 3, then = "quarantine" }`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartText {
+    /// How often it is restarted over one message.
+    pub attempts: Option<u8>,
+    /// What is done then: `quarantine` or `stop`.
+    pub then: Option<Spanned<String>>,
 }
 
 /// Reads the form; an unknown field, a missing one, or one of the wrong type is refused.

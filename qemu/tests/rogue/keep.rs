@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use atoll::control::{Line, tables};
-use atoll_protocol::control::{Ask, Tell};
+use atoll_protocol::control::{Ask, State, Tell};
 use atoll_rogue::{Misdeed, Ticket, Time};
 
 use crate::outcome::machine;
@@ -19,7 +19,7 @@ type Row = (String, bool, u64);
 fn servers(line: &mut Line) -> atoll::Result<Vec<Row>> {
     line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        Some((record.name.to_owned(), record.running, record.time.count))
+        Some((record.name.to_owned(), record.state == State::Running, record.time.count))
     })
 }
 

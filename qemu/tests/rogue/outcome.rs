@@ -20,6 +20,7 @@ mail = { console = 2 }
 timers = 2
 budget = "50ms"
 period = "30ms"
+restart = { attempts = 0, then = "stop" }
 [server.rogue.options]
 misdeed = "#;
 

@@ -44,6 +44,13 @@ pub fn program<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     }
 }
 
+/// Makes sure that the device is as [`program`] has left it, but for its interrupt and what it holds.
+pub fn confirm<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
+    for (register, value) in [(LINE_CONTROL, 0x03), (MODEM_CONTROL, 0x0b), (FIFO_CONTROL, 0x01)] {
+        effects.emit(DriverEffect::PortOut(base.wrapping_add(register), 1, value));
+    }
+}
+
 /// Takes no interrupts: what comes stays in the device, and the device holds its sender up.
 pub fn deafen<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     effects.emit(DriverEffect::PortOut(base.wrapping_add(INTERRUPT_ENABLE), 1, 0));

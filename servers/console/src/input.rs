@@ -16,6 +16,18 @@ pub(crate) fn set_up(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects
     device::program(base, effects);
 }
 
+/// Takes the device over from a driver that was restarted. What it holds stays where it is.
+pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
+    let base = vault.book.base;
+    device::confirm(base, effects);
+    match (vault.book.room, vault.book.draining) {
+        (0, _) => device::deafen(base, effects),
+        // What it drains decides about the interrupt.
+        (_, 1..) => {}
+        (_, 0) => device::listen(base, effects),
+    }
+}
+
 /// Reads what the serial port has room for.
 fn drain(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
     let max = vault.book.room.min(FIFO as u8);

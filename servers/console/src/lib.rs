@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::console_mail::{OUTPUT, ROOM};
 use atoll_protocol::role::{Console, DriverEvent, DriverReply, MailRequest};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
@@ -45,6 +45,10 @@ impl Server for ConsoleServer {
         input::set_up(vault, effects);
     }
 
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Console>) {
+        input::take_over(vault, effects);
+    }
+
     fn handle(vault: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Console>) -> DriverReply {
         flush::ask(vault, request, effects)
     }
@@ -63,7 +67,8 @@ impl Server for ConsoleServer {
             DriverEvent::Drained(bytes) => input::drained(vault, bytes, effects),
             DriverEvent::Timer(output::RETRY) => output::retry(vault, effects),
             DriverEvent::Timer(flush::SETTLE) => flush::look(vault, effects),
-            DriverEvent::Timer(_) | DriverEvent::Mail(..) | DriverEvent::PortValue(_) | DriverEvent::Record(_) => {}
+            DriverEvent::Timer(_) | DriverEvent::Mail(..) | DriverEvent::PortValue(_) => {}
+            DriverEvent::Record(_) | DriverEvent::Answered(..) => {}
         }
     }
 }

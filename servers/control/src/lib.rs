@@ -13,11 +13,11 @@
 
 use atoll_console::device;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 
-use crate::state::{Book, ControlState, FRAME, INPUT};
+use crate::state::{Book, ControlState, FRAME, INPUT, NOBODY};
 
 mod line;
 mod questions;
@@ -37,13 +37,21 @@ impl Server for ControlServer {
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<ControlState, Refuse> {
         let base = setup.number("base").unwrap_or(Ok(0x2f8));
         let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
-        let book = Book { millisecond: machine.tsc_khz, base, ..Book::default() };
+        let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.0);
+        let book = Book { millisecond: machine.tsc_khz, base, supervisor, ..Book::default() };
         Ok(ControlState { book, input: [0; INPUT], frame: [0; FRAME] })
     }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Control>) {
         device::program(vault.book.base, effects);
         device::listen(vault.book.base, effects);
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Control>) {
+        device::confirm(vault.book.base, effects);
+        if vault.book.draining == 0 {
+            device::listen(vault.book.base, effects);
+        }
     }
 
     /// Nobody mails requests to this server.
@@ -73,6 +81,10 @@ impl Server for ControlServer {
             }
             DriverEvent::Record(bytes) => {
                 questions::record(vault, bytes);
+                questions::advance(vault, effects);
+            }
+            DriverEvent::Answered(_, bytes) => {
+                questions::outcome(vault, bytes);
                 questions::advance(vault, effects);
             }
             DriverEvent::Timer(_) | DriverEvent::Mail(..) | DriverEvent::PortValue(_) => {}

@@ -1,12 +1,14 @@
 //! Questions into queries, records into answers.
 
 use atoll_protocol::control::{Ask, ExitRecord, MachineRecord, ServerRecord, Tell};
+use atoll_protocol::MAIL_BYTES;
 use atoll_protocol::effect::Query;
+use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::{Control, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::state::{EXITS, INPUT, MACHINE, NOTHING, SERVERS};
+use crate::state::{EXITS, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS};
 use crate::{ControlServer, line};
 
 /// Goes on as far as it can: sends, asks the kernel, or takes up the next question, one thing at a time.
@@ -19,6 +21,10 @@ pub(crate) fn advance(vault: &mut Vault<'_, ControlServer>, effects: &mut Effect
             return;
         }
         if vault.book.answering != NOTHING {
+            if vault.book.answering == KILL {
+                vault.at(|s| &mut s.book).querying = 1;
+                return order(vault, &Order::Kill(ServerId(vault.book.target)), effects);
+            }
             let query = match vault.book.answering {
                 SERVERS => Query::Server(ServerId(vault.book.next)),
                 EXITS => Query::Exit(vault.book.next),
@@ -69,6 +75,10 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
         Some(Ask::Servers) => answer(vault, SERVERS),
         Some(Ask::Exits) => answer(vault, EXITS),
         Some(Ask::Machine) => answer(vault, MACHINE),
+        Some(Ask::Kill(id)) => {
+            vault.at(|s| &mut s.book).target = id;
+            answer(vault, KILL);
+        }
         None => tell(vault, &Tell::End),
     }
     true
@@ -77,6 +87,28 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
 fn answer(vault: &mut Vault<'_, ControlServer>, what: u8) {
     let book = vault.at(|s| &mut s.book);
     (book.answering, book.next) = (what, 0);
+}
+
+/// Passes an order on to the supervisor.
+fn order(vault: &mut Vault<'_, ControlServer>, order: &Order, effects: &mut Effects<'_, Control>) {
+    let mut page = [0; MAIL_BYTES];
+    match postcard::to_slice(order, &mut page) {
+        Ok(bytes) if vault.book.supervisor != NOBODY => {
+            effects.emit(DriverEffect::Request(ServerId(vault.book.supervisor), 0, bytes));
+        }
+        _ => {
+            outcome(vault, None);
+            line::fill(vault, effects);
+        }
+    }
+}
+
+/// The supervisor has answered.
+pub(crate) fn outcome(vault: &mut Vault<'_, ControlServer>, bytes: Option<&[u8]>) {
+    let outcome = bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or(Outcome::NoAnswer);
+    let book = vault.at(|s| &mut s.book);
+    (book.querying, book.answering) = (0, NOTHING);
+    tell(vault, &Tell::Outcome(outcome));
 }
 
 /// The kernel has answered the query. An empty record, or one that makes no sense, is the end of the list.

@@ -34,11 +34,11 @@ pub(crate) struct Book {
     pub(crate) length: u16,
     /// Bytes given to the `Fill` that is under way; 0 if none is.
     pub(crate) filling: u16,
-    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`] or [`MACHINE`].
+    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`] or [`KILL`].
     pub(crate) answering: u8,
     /// Index of the next record.
     pub(crate) next: u8,
-    /// 1 while a query is under way.
+    /// 1 while a query or an order is under way.
     pub(crate) querying: u8,
     /// 1 while the device is busy and a timer will try again.
     pub(crate) retrying: u8,
@@ -48,11 +48,18 @@ pub(crate) struct Book {
     pub(crate) skipping: u8,
     /// 1 if reading has stopped for want of room.
     pub(crate) stalled: u8,
+    /// The supervisor's number, or [`NOBODY`].
+    pub(crate) supervisor: u8,
+    /// Whom the order is about.
+    pub(crate) target: u8,
     /// Not used; zero.
-    pub(crate) reserved: [u8; 7],
+    pub(crate) reserved: [u8; 5],
     /// Not used; zero.
     pub(crate) rest: [u64; 4],
 }
+
+/// The manifest does not let this server write to the supervisor.
+pub(crate) const NOBODY: u8 = 0xff;
 
 /// No question is open.
 pub(crate) const NOTHING: u8 = 0;
@@ -62,3 +69,5 @@ pub(crate) const SERVERS: u8 = 1;
 pub(crate) const EXITS: u8 = 2;
 /// `Ask::Machine`.
 pub(crate) const MACHINE: u8 = 3;
+/// `Ask::Kill`.
+pub(crate) const KILL: u8 = 4;

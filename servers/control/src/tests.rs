@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, Tell};
+use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, State, Tell};
 use atoll_protocol::effect::{Effect, Query};
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
@@ -67,7 +67,7 @@ impl Line {
                 b'S' if number < 3 => {
                     let time = Moments { count: number, ..Moments::default() };
                     let (role, id) = (RoleKind::Msr, number as u8);
-                    let record = ServerRecord { id, name: "msr", role, running: true, generation: 1, time };
+                    let record = ServerRecord { id, name: "msr", role, state: State::Running, generation: 1, time };
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))
                 }

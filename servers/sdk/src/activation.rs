@@ -130,7 +130,7 @@ impl<S: Server> Receive for Serve<'_, S> {
                 }
             }
             Some(Input::Event(event)) => S::event(&mut vault, event, &mut effects),
-            None => string::<S>(message, &mut vault, &mut effects),
+            None => other::<S>(message, &mut vault, &mut effects),
         }
         save(&vault, &mut effects);
         effects.used()
@@ -172,9 +172,17 @@ fn first<S: Server>(
     save(&vault, effects);
 }
 
-/// A chunk of INS or OUTS, taken apart into single accesses so that no device has to know about strings.
+/// What is not for the role: the message that says that the server was restarted, or a string access.
 #[cold]
 #[inline(never)]
+fn other<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
+    match &message.body {
+        Body::Restarted(_, held) => S::restarted(vault, &held.0, effects),
+        _ => string(message, vault, effects),
+    }
+}
+
+/// A chunk of INS or OUTS, taken apart into single accesses so that no device has to know about strings.
 fn string<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
     let (exit, written) = match &message.body {
         Body::PortReadString(exit) => (exit.0, None),

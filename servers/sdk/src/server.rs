@@ -3,7 +3,7 @@
 use core::fmt;
 
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::Role;
 
 use crate::effects::Effects;
@@ -53,6 +53,11 @@ pub trait Server: Sized + 'static {
     ) -> bool {
         false
     }
+
+    /// The server was restarted: the vault holds what was committed last, the cache is fresh, and nothing of what was being handled has
+    /// happened. What was not handled is delivered again after this, so most servers have nothing to do here; a driver may look whether
+    /// its device still is as it should be. The tickets are those of requests that the server has put off and still has to answer.
+    fn restarted(_vault: &mut Vault<'_, Self>, _held: &Held, _effects: &mut Effects<'_, Self::Role>) {}
 
     /// Answers a request.
     fn handle(

@@ -5,18 +5,21 @@
 //!
 //! ```text
 //! started ─► create the machine and server 1 ─ServerStarted(1)─► server 2 ─► .. ─► server n ─► Load ─Loaded─► destroy the loader, run
-//! run ─MachineStopped / ServerFaulted─► flush the console ─Answered─► exit
+//! run ─MachineStopped─► flush the console ─Answered─► exit
 //! ```
 //!
-//! It keeps only where it is in that; names and rights are read from the bundle again when they are needed.
+//! A server that is faulted meanwhile is restarted ([`watch`]), or given up as its part of the manifest says.
+//!
+//! It keeps only where it is in that; names and rights are read from the bundle again when they are needed. Each step is one activation, so
+//! that the supervisor itself can be restarted between any two of them and goes on where it was.
 #![no_std]
 #![forbid(unsafe_code)]
 
 use atoll_protocol::effect::Supervise;
 use atoll_protocol::fault::FaultReport;
-use atoll_protocol::manifest::Setup;
+use atoll_protocol::manifest::{Restart, Setup, Then};
 use atoll_protocol::message::{Machine, Stop};
-use atoll_protocol::role::{Never, Supervisor, SupervisorEffect, SupervisorEvent};
+use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffect, SupervisorEvent};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -24,13 +27,24 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 mod build;
 mod exit;
 mod image;
+mod order;
 mod plan;
 mod report;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod watch;
 
 use plan::Plan;
+use watch::Watches;
+
+/// What survives.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct State {
+    progress: Progress,
+    watches: Watches,
+}
 
 /// Where the supervisor is: one vault line.
 #[repr(C)]
@@ -42,7 +56,7 @@ pub struct Progress {
     server: u8,
     /// How many servers there are.
     servers: u8,
-    /// The loader, or 0 after it is gone.
+    /// The loader.
     loader: u8,
     /// The console, or 0 if there is none or it was faulted.
     console: u8,
@@ -50,8 +64,12 @@ pub struct Progress {
     code: u8,
     /// 1: after a server's fault the host stays, so that someone can look at the machine.
     keep: u8,
+    /// 1: the loader has done its work and is gone.
+    placed: u8,
+    /// Ticks of a millisecond.
+    millisecond: u64,
     /// Not used; zero.
-    reserved: u8,
+    rest: [u64; 6],
 }
 
 impl Progress {
@@ -73,16 +91,17 @@ pub struct SupervisorServer;
 
 impl Server for SupervisorServer {
     type Role = Supervisor;
-    type State = Progress;
+    type State = State;
     type Cache = ();
 
-    fn start(_: &Machine, _: &Setup<'_>) -> Result<Progress, Refuse> {
-        Ok(Progress::default())
+    fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
+        Ok(State { progress: Progress { millisecond: machine.tsc_khz, ..Progress::default() }, watches: Watches::default() })
     }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Supervisor>) {
         let begun = Plan::read(effects.bundle()).and_then(|plan| {
-            *vault.at(|state| state) = plan.progress();
+            let millisecond = vault.progress.millisecond;
+            *vault.at(|state| &mut state.progress) = Progress { millisecond, ..plan.progress() };
             effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(plan.memory(), plan.vcpus())));
             build::server(&plan, 1, effects)
         });
@@ -91,8 +110,8 @@ impl Server for SupervisorServer {
         }
     }
 
-    fn handle(_: &mut Vault<'_, Self>, request: Never, _: &mut Effects<'_, Supervisor>) -> Never {
-        request
+    fn handle(vault: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Supervisor>) -> DriverReply {
+        order::take(vault, request, effects)
     }
 
     fn event(vault: &mut Vault<'_, Self>, event: SupervisorEvent<'_>, effects: &mut Effects<'_, Supervisor>) {
@@ -101,24 +120,27 @@ impl Server for SupervisorServer {
             SupervisorEvent::Loaded => loaded(vault, effects),
             SupervisorEvent::MachineStopped(why) => machine_stopped(vault, why, effects),
             SupervisorEvent::ServerFaulted(report) => server_faulted(vault, report, effects),
-            SupervisorEvent::Answered(exit::FLUSH, _) if vault.phase == Progress::LEAVING => exit::now(vault.code, effects),
-            SupervisorEvent::Answered(..) => {}
+            SupervisorEvent::Answered(exit::FLUSH, _) if vault.progress.phase == Progress::LEAVING => {
+                exit::now(vault.progress.code, effects);
+            }
+            SupervisorEvent::Timer(watch::PAUSE) => watch::pause_over(vault, effects),
+            SupervisorEvent::Answered(..) | SupervisorEvent::Timer(_) => {}
         }
     }
 }
 
 /// The next server, or the guest after the last.
 fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
-    if vault.phase != Progress::BUILDING || id.0 != vault.server {
+    if vault.progress.phase != Progress::BUILDING || id.0 != vault.progress.server {
         return;
     }
-    if vault.server >= vault.servers {
-        *vault.at(|state| &mut state.phase) = Progress::LOADING;
-        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(vault.loader))));
+    if vault.progress.server >= vault.progress.servers {
+        *vault.at(|state| &mut state.progress.phase) = Progress::LOADING;
+        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(vault.progress.loader))));
         return;
     }
-    let next = vault.server + 1;
-    *vault.at(|state| &mut state.server) = next;
+    let next = vault.progress.server + 1;
+    *vault.at(|state| &mut state.progress.server) = next;
     if let Err(trouble) = Plan::read(effects.bundle()).and_then(|plan| build::server(&plan, next, effects)) {
         exit::broken(vault, trouble, effects);
     }
@@ -126,12 +148,13 @@ fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects
 
 /// The loader goes, with its rights to the guest's memory and the bundle, before the guest runs.
 fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
-    if vault.phase != Progress::LOADING {
+    if vault.progress.phase != Progress::LOADING {
         return;
     }
-    let state = vault.at(|state| state);
+    let state = vault.at(|state| &mut state.progress);
     state.phase = Progress::RUNNING;
-    let loader = core::mem::take(&mut state.loader);
+    state.placed = 1;
+    let loader = state.loader;
     effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(ServerId(loader))));
     effects.emit(SupervisorEffect::Log("machine runs"));
     effects.emit(SupervisorEffect::Supervise(Supervise::Run));
@@ -139,32 +162,42 @@ fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Sup
 
 fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: &mut Effects<'_, Supervisor>) {
     // A machine that was stopped for a server's fault is on its way out already.
-    if matches!(vault.phase, Progress::LEAVING | Progress::KEPT) {
+    if matches!(vault.progress.phase, Progress::LEAVING | Progress::KEPT) {
         return;
     }
     effects.emit(SupervisorEffect::Log(report::stop(why)));
     exit::after_flush(vault, exit::code(why), effects);
 }
 
-/// Any server's fault stops the guest.
+/// A server that can be restarted is; one that cannot is given up, or stops the guest.
 fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
+    let id = report.server;
     effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
-    if report.server.0 != 0 && report.server.0 == vault.console {
-        *vault.at(|state| &mut state.console) = 0;
+    let policy = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0)).map(|spec| spec.restart);
+    let policy = policy.unwrap_or(Restart { attempts: 0, then: Then::Stop });
+    if watch::restart(vault, report, policy, effects) {
+        return;
+    }
+    if id.0 != 0 && id.0 == vault.progress.console {
+        *vault.at(|state| &mut state.progress.console) = 0;
         // Nobody is left to answer the flush.
-        if vault.phase == Progress::LEAVING {
-            exit::now(vault.code, effects);
+        if vault.progress.phase == Progress::LEAVING {
+            exit::now(vault.progress.code, effects);
             return;
         }
     }
-    if matches!(vault.phase, Progress::LEAVING | Progress::KEPT) {
+    if matches!(vault.progress.phase, Progress::LEAVING | Progress::KEPT) {
         return;
     }
-    if vault.phase == Progress::RUNNING {
+    if vault.progress.phase == Progress::RUNNING {
+        if policy.then == Then::Quarantine {
+            watch::quarantine(vault, id, effects);
+            return;
+        }
         effects.emit(SupervisorEffect::Stop(Stop::ServerFault));
-        if vault.keep != 0 {
+        if vault.progress.keep != 0 {
             effects.emit(SupervisorEffect::Log("the guest is stopped; the host stays"));
-            *vault.at(|state| &mut state.phase) = Progress::KEPT;
+            *vault.at(|state| &mut state.progress.phase) = Progress::KEPT;
             return;
         }
     }

@@ -77,7 +77,7 @@ impl<'b> Plan<'b> {
             console: self.console,
             code: 0,
             keep: u8::from(self.keep),
-            reserved: 0,
+            ..Progress::default()
         }
     }
 }

@@ -79,6 +79,7 @@ impl fmt::Display for InWords {
             Reason::Credit => "it sent more mail than its credit",
             Reason::Exhausted => "nothing was left of what it asked for",
             Reason::Panicked => "it panicked",
+            Reason::Killed => "somebody asked for it; it has done nothing wrong",
         })
     }
 }

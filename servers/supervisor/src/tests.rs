@@ -10,7 +10,7 @@ use atoll_protocol::effect::{Effect, Segment};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::layout::IMAGE;
-use atoll_protocol::manifest::{Manifest, ServerSpec};
+use atoll_protocol::manifest::{Manifest, Restart, ServerSpec, Then};
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Ticks;
@@ -22,6 +22,9 @@ use proptest::prelude::*;
 use super::*;
 
 const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
+
+/// A server that is not restarted.
+const NEVER: Restart = Restart { attempts: 0, then: Then::Stop };
 
 fn encode<T: serde::Serialize>(items: &[T]) -> Vec<u8> {
     items.iter().fold(Vec::new(), |bytes, item| postcard::to_extend(item, bytes).unwrap())
@@ -60,7 +63,7 @@ fn manifest(specs: &[ServerSpec<'_>]) -> Vec<u8> {
 }
 
 fn spec<'m>(name: &'m str, role: RoleKind) -> ServerSpec<'m> {
-    ServerSpec { name, role, image: name, limits: LIMITS, grants: &[], routes: &[], config: b"" }
+    ServerSpec { name, role, image: name, limits: LIMITS, grants: &[], routes: &[], config: b"", restart: NEVER }
 }
 
 /// Console (1), cpuid (2) with a right and a route, loader (3).
@@ -92,7 +95,7 @@ fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
 
 fn fault(server: u8) -> Body<'static> {
     let reason = Reason::Exception { vector: 14, error: 6, address: 0x1234 };
-    Body::ServerFaulted(FaultReport { server: ServerId(server), generation: 1, reason, effect: 0, at: Ticks(9) })
+    Body::ServerFaulted(FaultReport { server: ServerId(server), generation: 1, reason, effect: 0, at: Ticks(9), handled: 0 })
 }
 
 fn supervise(step: Supervise<'_>) -> Effect<'_> {

@@ -79,7 +79,7 @@ pub(crate) const CAST: [Member; 12] = [
     Member {
         id: CONTROL,
         role: RoleKind::Control,
-        grants: &[Grant::HostPorts(0x2f8, 0x2ff), Grant::HostIrq(HostIrq(3))],
+        grants: &[Grant::HostPorts(0x2f8, 0x2ff), Grant::HostIrq(HostIrq(3)), Grant::Mail(SUPERVISOR, 2)],
         routes: &[],
     },
 ];

@@ -61,6 +61,8 @@ pub(crate) enum Act {
     CreateMachine(u64),
     CreateServer(ServerId),
     Fill(ServerId, Segment),
+    Refill(ServerId, Segment),
+    Restore(ServerId),
     ShowGuest(ServerId),
     ShowBundle(ServerId),
     Entry(ServerId, u64),
@@ -303,6 +305,16 @@ impl Machine for Simulated {
         );
         self.take_frames(segment.memory.div_ceil(PAGE as u64));
         self.act(Act::Fill(server, *segment));
+    }
+
+    fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
+        self.act(Act::Refill(server, *segment));
+    }
+
+    fn restore_vault(&mut self, server: ServerId) {
+        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
+        working.clone_from(committed);
+        self.act(Act::Restore(server));
     }
 
     fn show_guest(&mut self, server: ServerId) {

@@ -5,7 +5,7 @@ use atoll_core::server::Standing;
 use atoll_protocol::effect::{Effect, GuestCas, Mapping};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::{Body, Stop};
+use atoll_protocol::message::Body;
 use atoll_protocol::units::{Gpa, Ticks, TimerId};
 use atoll_protocol::vcpu::SystemRegister;
 use atoll_protocol::{EFFECTS, PAGE, PANICKED};
@@ -155,17 +155,17 @@ fn the_report_names_the_server_its_generation_and_the_effect() {
 }
 
 #[test]
-fn a_fault_stops_the_guest_but_not_the_other_servers() {
+fn a_fault_holds_the_guest_but_not_the_other_servers() {
     let mut world = World::booted();
     world.on(CPUID, &[]);
     world.exit(Exit::Cpuid(0));
     assert_eq!(world.pass(), atoll_core::run::Turn::Idle);
-    assert_eq!(world.kernel.state.stopped(), Some(Stop::ServerFault));
+    assert_eq!(world.kernel.state.stopped(), None);
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(atoll_protocol::units::HostIrq(4)));
     world.pass();
     assert_eq!(world.got(CONSOLE).len(), 1);
     let told = world.got(SUPERVISOR);
-    assert!(told.iter().any(|bytes| message(bytes).body == Body::MachineStopped(Stop::ServerFault)));
+    assert!(told.iter().any(|bytes| matches!(message(bytes).body, Body::ServerFaulted(report) if report.server == CPUID)));
     for member in CAST.iter().filter(|member| member.id != CPUID) {
         assert_eq!(world.kernel.state.servers[usize::from(member.id.0)].standing, Standing::Running);
     }

@@ -1,8 +1,9 @@
 //! An exit is a ticket that completes exactly once, by an answer of the kind that the operation wants.
 
+use atoll_core::run::Turn;
 use atoll_core::ticket::Operation;
 use atoll_core::vcpu::Stand;
-use atoll_protocol::effect::{Effect, Offer};
+use atoll_protocol::effect::{Effect, Offer, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::IMAGE;
@@ -207,11 +208,15 @@ fn a_request_cannot_be_deferred_for_ever() {
 }
 
 #[test]
-fn a_request_is_given_up_when_its_holder_is_faulted() {
+fn a_request_is_given_up_when_its_holder_is() {
     let mut world = World::booted();
     world.on(CONSOLE, &[Effect::Line(atoll_protocol::units::LineId(4), atoll_protocol::effect::Signal::Raise)]);
     ask(&mut world);
     world.assert_fault(CONSOLE, Reason::NotGranted);
+    assert_eq!(world.waiting(), [(Operation::Mail, CONSOLE)], "it may be restarted");
+    world.on(SUPERVISOR, &[Effect::Supervise(Supervise::Quarantine(CONSOLE))]);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.pass();
     let given_up = world.got(SUPERVISOR);
     let given_up = given_up.iter().any(|bytes| matches!(crate::script::message(bytes).body, Body::Answered(77, None)));
     assert!(given_up);
@@ -276,6 +281,7 @@ fn a_faulted_servers_exit_is_not_completed() {
     let mut world = World::booted();
     world.on(CPUID, &[]);
     world.exit(Exit::Cpuid(0));
-    assert_eq!(world.kernel.state.vcpu.stand, Stand::Stopped);
-    assert_eq!(world.rip(), ENTRY);
+    assert_eq!((world.kernel.state.vcpu.stand, world.rip()), (Stand::Runnable, ENTRY), "the guest will execute it again");
+    assert_eq!(world.waiting(), []);
+    assert_eq!(world.pass(), Turn::Idle, "but not before the server is back");
 }

@@ -52,8 +52,21 @@ pub(crate) const KINDS: [&str; 33] = [
     "Supervise",
 ];
 /// Kinds of the supervisor's own effects, by their tag.
-pub(crate) const SUPERVISES: [&str; 10] =
-    ["Create", "Grant", "Route", "Segment", "Start", "Destroy", "CreateMachine", "Load", "Run", "Exit"];
+pub(crate) const SUPERVISES: [&str; 13] = [
+    "Create",
+    "Grant",
+    "Route",
+    "Segment",
+    "Start",
+    "Destroy",
+    "CreateMachine",
+    "Load",
+    "Run",
+    "Exit",
+    "Restart",
+    "Quarantine",
+    "Kill",
+];
 
 /// What somebody who makes up an effect may know.
 pub(crate) struct Scene<'s> {
@@ -144,7 +157,11 @@ pub(crate) fn effect(answer: &mut Vec<u8>, kind: usize, sound: bool, scene: &Sce
         "Drain" => push(answer, &Effect::Drain(fifo(sound, scene, dice), dice.below(if sound { 257 } else { 600 }) as u16)),
         "Mail" => push(answer, &Effect::Mail(receiver(sound, scene, dice), &dice.bytes(if sound { 16 } else { 300 }))),
         "Request" => {
-            let to = if sound { dice.pick(&[CONSOLE, CONTROL, CONSOLE, LOADER]) } else { ServerId(dice.byte()) };
+            let to = match scene.me {
+                CONTROL if sound => SUPERVISOR,
+                _ if sound => dice.pick(&[CONSOLE, CONTROL, CONSOLE, LOADER]),
+                _ => ServerId(dice.byte()),
+            };
             push(answer, &Effect::Request(to, dice.any() as u32, &dice.bytes(16)));
         }
         "Log" => push(answer, &Effect::Log("all is well")),
@@ -264,7 +281,7 @@ fn forward(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
 fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
     let spare = ServerId(cast::FREE.0 + dice.below(11) as u8);
     let id = if sound { spare } else { ServerId(dice.below(30) as u8) };
-    let effect = match SUPERVISES[dice.below(10) as usize] {
+    let effect = match SUPERVISES[dice.below(SUPERVISES.len() as u64) as usize] {
         "Create" if sound => {
             // Whatever makes a server mostly also gives it code and starts it.
             let role = RoleKind::ALL[1 + dice.below(12) as usize].0;
@@ -296,6 +313,10 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         "CreateMachine" => Supervise::CreateMachine(Fixed(if sound { MEMORY } else { dice.edge() }), 1),
         "Load" => Supervise::Load(LOADER),
         "Run" => Supervise::Run,
+        // Mostly of those that do something.
+        "Restart" => Supervise::Restart(ServerId(dice.below(15) as u8)),
+        "Quarantine" => Supervise::Quarantine(if dice.one_in(2) { id } else { ServerId(dice.below(15) as u8) }),
+        "Kill" => Supervise::Kill(ServerId(dice.below(15) as u8)),
         _ => Supervise::Exit(dice.byte()),
     };
     push(answer, &Effect::Supervise(effect));

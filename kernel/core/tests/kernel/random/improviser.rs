@@ -17,7 +17,7 @@ use super::answers::answer;
 use super::dice::Dice;
 use super::effects::{Scene, tag};
 use super::tally::{Tally, kinds};
-use crate::cast::{LIMITS, SUPERVISOR};
+use crate::cast::{CONTROL, LIMITS, SUPERVISOR};
 use crate::machine::Servers;
 use crate::script::{message, polite, push};
 
@@ -28,7 +28,7 @@ struct Pending {
     kinds: Option<Vec<usize>>,
     is_answer: bool,
     /// The supervisor's request that the message answered.
-    answers: Option<u32>,
+    answers: Option<(ServerId, u32)>,
 }
 
 /// Servers that improvise.
@@ -49,7 +49,7 @@ pub(crate) struct Improviser {
     pub(crate) rejected: bool,
     tickets: Vec<TicketId>,
     /// Requests that the supervisor made, by token.
-    asked: BTreeMap<u32, u32>,
+    asked: BTreeMap<(ServerId, u32), u32>,
     pending: Option<Pending>,
 }
 
@@ -115,11 +115,11 @@ impl Improviser {
     }
 
     /// Notes what an answer asks for, so that what comes back can be held against it.
-    fn note_requests(&mut self, bytes: &[u8]) {
+    fn note_requests(&mut self, from: ServerId, bytes: &[u8]) {
         let mut rest = bytes;
         while let Ok((effect, after)) = postcard::take_from_bytes::<Effect<'_>>(rest) {
             if let Effect::Request(_, token, _) = effect {
-                *self.asked.entry(token).or_default() += 1;
+                *self.asked.entry((from, token)).or_default() += 1;
             }
             rest = after;
             if rest.is_empty() {
@@ -133,8 +133,15 @@ impl Servers for Improviser {
     fn activate(&mut self, to: ServerId, bytes: &[u8], page: &mut [u8], clock: &mut u64) -> Outcome {
         self.settle();
         self.activations += 1;
-        assert_eq!(self.silenced & 1 << to.0, 0, "a faulted server got a message");
         let message = message(bytes);
+        if let Body::Restarted(..) = message.body {
+            self.silenced &= !(1 << to.0);
+        }
+        // One that had not begun is not told that it was restarted: it begins.
+        if let Body::Start(..) = message.body {
+            self.silenced &= !(1 << to.0);
+        }
+        assert_eq!(self.silenced & 1 << to.0, 0, "a faulted server got a message");
         let mut answered = Vec::new();
         if !self.playing {
             let boot = if to == SUPERVISOR { self.boot.pop_front() } else { None };
@@ -146,7 +153,7 @@ impl Servers for Improviser {
             return Outcome::Answer(answered.len() as u64);
         }
         let answers = match (to, message.body) {
-            (SUPERVISOR, Body::Answered(token, _)) => Some(token),
+            (SUPERVISOR | CONTROL, Body::Answered(token, _)) => Some((to, token)),
             _ => None,
         };
         if let Some(token) = answers {
@@ -167,8 +174,8 @@ impl Servers for Improviser {
         if decodes {
             self.tally.decoded += 1;
             kinds.iter().for_each(|kind| self.tally.met[*kind] += 1);
-            if to == SUPERVISOR {
-                self.note_requests(&answered);
+            if matches!(to, SUPERVISOR | CONTROL) {
+                self.note_requests(to, &answered);
             }
         }
         self.pending = Some(Pending { server: to, kinds: decodes.then_some(kinds), is_answer: true, answers });
@@ -177,10 +184,17 @@ impl Servers for Improviser {
     }
 
     fn log(&mut self, line: fmt::Arguments<'_>, untouched: bool) {
+        let line = line.to_string();
+        if self.playing && line.starts_with("fault: ") && line.contains(" Killed ") {
+            // Between two messages: nobody has answered anything.
+            let id = line.split(' ').nth(2).and_then(|id| id.parse().ok()).expect("a fault has its server");
+            self.silenced |= 1_u32.checked_shl(id).expect("a server's number");
+            *self.tally.reasons.entry("Killed".to_owned()).or_default() += 1;
+            return;
+        }
         if self.pending.is_none() || !self.playing {
             return;
         }
-        let line = line.to_string();
         let Some(fault) = line.strip_prefix("fault: server ") else { return };
         let (id, reason) = fault.split_once(" broke a rule: ").expect("a fault has its rule");
         let id: u8 = id.split(' ').next().and_then(|id| id.parse().ok()).expect("a fault has its server");

@@ -18,7 +18,8 @@ const ANSWERS: u64 = 1_000_000;
 /// How often each kind of effect, and each reason for rejection, must be met.
 const OFTEN: u64 = 1000;
 /// Every reason by which an answer can be rejected.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 19] = [
+    "Killed",
     "Exception",
     "Hang",
     "Overrun",

@@ -157,12 +157,15 @@ impl Play {
         }
     }
 
-    /// Faulted servers go on as if they had been started again: with what they had committed, and what they had not handled.
+    /// Faulted servers, and most that were given up, are restarted: with what they had committed, and what they had not handled.
     fn heal(&mut self) {
         self.servers().silenced = 0;
-        let faulted = self.kernel.state.servers.iter_mut().filter(|server| server.standing == Standing::Faulted);
-        let healed = faulted.map(|server| server.standing = Standing::Running).count();
-        if healed > 0 {
+        let lenient = !self.servers().dice.one_in(4);
+        let servers = (0..).map(ServerId).zip(&self.kernel.state.servers);
+        let gone = [Standing::Faulted, if lenient { Standing::Quarantined } else { Standing::Faulted }];
+        let faulted: Vec<ServerId> = servers.filter(|(_, server)| gone.contains(&server.standing)).map(|(id, _)| id).collect();
+        faulted.iter().for_each(|id| self.kernel.state.restart(*id));
+        if !faulted.is_empty() {
             self.kernel.state.machine.clock += 101 * TSC_KHZ;
         }
     }

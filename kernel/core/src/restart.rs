@@ -1,0 +1,227 @@
+//! What becomes of a server that breaks a rule: it is restarted, or its role's fallbacks answer for it.
+//!
+//! Its slot keeps everything that was committed: mail, results and interrupts that it has not handled, armed timers, levels of lines,
+//! requests that it still has to answer. Only what it runs on is made anew: memory from the bundle, the vault's working copy from the
+//! committed one. Then it is told, and gets again what it had not handled.
+//!
+//! Of the vCPU's exit the kernel knows where it stood. One that no server has begun to carry out is none: the guest executes the instruction
+//! again. A forwarded access is delivered to the device again, and its result to the emulator.
+//!
+//! While a server is away the vCPUs do not run, so that a guest cannot notice, and nobody's mail outgrows its credit meanwhile.
+
+use atoll_protocol::effect::Signal;
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::{Body, Held, Message, Stop};
+use atoll_protocol::role;
+use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
+use atoll_protocol::wire::Visit;
+
+use crate::cause::{Cause, What};
+use crate::commit::Commit;
+use crate::delivery::Step;
+use crate::machine::{Machine, Pages};
+use crate::mailbox::Next;
+use crate::server::Standing;
+use crate::ticket::{Operation, SLOTS, Ticket};
+use crate::vcpu::Stand;
+use crate::{Kernel, State};
+
+/// The code that the host leaves with when the supervisor cannot be restarted.
+const HYPERVISOR_FAULT: u8 = 20;
+/// How often the supervisor is restarted over one message.
+const SUPERVISOR_ATTEMPTS: u8 = 5;
+
+/// The supervisor's last fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relapse {
+    handled: u64,
+    attempts: u8,
+}
+
+impl Relapse {
+    pub(crate) const NONE: Relapse = Relapse { handled: 0, attempts: 0 };
+}
+
+/// Whether no server has begun to carry out what the exit wants: nothing of it has been committed but what makes trying again right.
+fn is_untouched(ticket: &Ticket) -> bool {
+    ticket.forward.count == 0 && ticket.operation != Operation::Finish
+}
+
+impl<M: Machine> State<M> {
+    /// Whether the vCPUs may run, after something changed about it.
+    pub(crate) fn decide(&mut self) {
+        self.running = self.wanted && self.absent == 0 && self.leave.is_none();
+    }
+
+    /// Counts deliveries that came to nothing.
+    pub(crate) fn wasted(&mut self, id: ServerId, count: u64) {
+        if let Some(server) = self.server_mut(id) {
+            server.wasted = server.wasted.wrapping_add(count);
+        }
+    }
+
+    /// A server has just been faulted; how many messages its slot has handled.
+    pub(crate) fn fell(&mut self, id: ServerId) -> u64 {
+        self.absent |= 1 << id.0;
+        self.decide();
+        if let Some(ticket) = self.tickets.load_held_by(id) {
+            self.tickets.close(ticket);
+        }
+        let asked = self.shelve(id);
+        self.wasted(id, u64::from(asked));
+        self.server(id).map_or(0, crate::server::Server::handled)
+    }
+
+    /// The guest executes again what waits for this server, unless it was carried out in part; whether registers had been asked for.
+    fn shelve(&mut self, id: ServerId) -> bool {
+        let Some((name, ticket)) = self.tickets.exit_held_by(id).filter(|(_, ticket)| is_untouched(ticket)) else { return false };
+        self.tickets.close(name);
+        if self.vcpu.stand == Stand::Waiting {
+            self.vcpu.stand = Stand::Runnable;
+        }
+        ticket.asked
+    }
+
+    /// Faults a server that has done nothing wrong.
+    #[cold]
+    pub(crate) fn kill(&mut self, id: ServerId) {
+        if let Some(server) = self.server_mut(id) {
+            server.mailbox.done(Next::Killed);
+        }
+        self.fault(id, Reason::Killed, 0);
+    }
+
+    /// Lets a server begin anew, with its committed vault.
+    pub fn restart(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(usize::from(id.0)) else { return };
+        server.standing = Standing::Running;
+        server.generation = server.generation.wrapping_add(1);
+        server.period_end = Ticks(0);
+        server.mailbox.restart();
+        for segment in server.segments.iter().take(server.segment_count) {
+            self.machine.refill_segment(id, segment);
+        }
+        self.machine.restore_vault(id);
+        self.return_of(id);
+    }
+
+    /// The supervisor has no other: it is restarted at once, unless that does not help.
+    pub(crate) fn revive_supervisor(&mut self, handled: u64) {
+        let again = handled <= self.relapse.handled.wrapping_add(1);
+        self.relapse = Relapse { handled, attempts: if again { self.relapse.attempts.saturating_add(1) } else { 1 } };
+        if self.relapse.attempts > SUPERVISOR_ATTEMPTS {
+            self.leave_with(HYPERVISOR_FAULT);
+        } else {
+            self.restart(ServerId(0));
+        }
+    }
+
+    /// Gives a server up: what waits for it, now and later, is completed as its role declares.
+    pub(crate) fn quarantine(&mut self, id: ServerId) {
+        self.forsake(id);
+        let Some(server) = self.server_mut(id) else { return };
+        server.standing = Standing::Quarantined;
+        let lines = server.grants.lines;
+        (0..32).filter(|line| lines & 1 << line != 0).for_each(|line| self.line(LineId(line), Signal::Lower));
+        self.shelve(id);
+        self.return_of(id);
+    }
+
+    /// Takes away what a server has yet to handle: its timers, its mail, the requests that it should have answered.
+    pub(crate) fn forsake(&mut self, id: ServerId) {
+        while let Some(ticket) = self.tickets.request_held_by(id) {
+            self.answer_request(ticket, None);
+        }
+        if let Some(ticket) = self.tickets.load_held_by(id) {
+            self.tickets.close(ticket);
+        }
+        self.timers.clear(id);
+        let awaited = self.tickets.named().filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id).count();
+        if let Some(server) = self.server_mut(id) {
+            server.mailbox.forget();
+            server.results = awaited as u8;
+        }
+        for count in self.servers.iter_mut().filter_map(|server| server.outstanding.get_mut(usize::from(id.0))) {
+            *count = 0;
+        }
+        self.return_of(id);
+        self.ready &= !(1 << id.0);
+    }
+
+    /// The guest need not wait for this server any more.
+    fn return_of(&mut self, id: ServerId) {
+        self.absent &= !(1 << id.0);
+        self.decide();
+        self.ready |= 1 << id.0;
+    }
+
+    /// Whether a server takes messages, or will again.
+    pub(crate) fn is_served(&self, id: ServerId) -> bool {
+        self.server(id).is_some_and(|server| matches!(server.standing, Standing::Running | Standing::Faulted))
+    }
+
+    /// Whether mail to a server that does not run is kept for it: it will run again, and the sender's credit is not used up.
+    #[cold]
+    pub(crate) fn keeps(&self, from: ServerId, to: ServerId) -> bool {
+        self.is_served(to) && self.server(from).is_some_and(|server| server.undelivered_to(to) < server.credit_to(to))
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Tells a server that it was restarted, then carries on what waits for it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn deliver_restarted(&mut self, to: ServerId) {
+        let Some(server) = self.state.server(to) else { return };
+        let (reason, cause) = (server.fault, Cause(What::Restarted, u64::from(server.generation)));
+        let mut held = Held::default();
+        let requests = self.state.tickets.named().filter(|(_, ticket)| ticket.holder == to && ticket.operation == Operation::Mail);
+        held.tickets.iter_mut().zip(requests).for_each(|(place, (name, _))| *place = name);
+        let step = self.deliver(to, TicketId(0), cause, Body::Restarted(reason, Fixed(held)));
+        self.state.delivered(to, Next::Restarted, step);
+        if step == Step::Committed {
+            self.carry_on(to);
+        }
+    }
+
+    /// Nothing waits in a server's mailbox; if that is because it was given up, an exit may still wait for it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn nothing_for(&mut self, to: ServerId) {
+        if self.state.server(to).is_some_and(|server| server.standing == Standing::Quarantined) {
+            self.carry_on(to);
+        }
+    }
+
+    /// Carries on the access that waits for this server, if there is one.
+    fn carry_on(&mut self, to: ServerId) {
+        let begun = self.state.tickets.exit_held_by(to).filter(|(_, ticket)| !is_untouched(ticket));
+        let Some((name, ticket)) = begun else { return };
+        let returns = ticket.operation == Operation::Finish;
+        self.go_on(name, if returns { Step::Return(ticket.forward.value) } else { Step::Forward });
+    }
+
+    /// A message for a server that takes none. One that will be back gets it then; for one that was given up its role answers.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn without(&mut self, to: ServerId, ticket: TicketId, length: usize) -> Step {
+        let Some(server) = self.state.server(to) else { return Step::Faulted };
+        if server.standing != Standing::Quarantined {
+            self.state.shelve(to);
+            return Step::Faulted;
+        }
+        let role = server.role;
+        self.state.log(to, "given up: its role's fallback answers");
+        let message = self.pages.message(to).get(..length).and_then(|bytes| Message::read(bytes).ok());
+        let Some(effect) = message.and_then(|message| role::fallback(role, &message)) else {
+            self.state.stop(Stop::ServerFault);
+            return Step::Faulted;
+        };
+        let mut commit = Commit { state: &mut self.state, from: to, ticket, step: Step::Committed };
+        let _ = commit.visit(&effect);
+        commit.step
+    }
+}
+
+const _: () = assert!(size_of::<Held>() == SLOTS * size_of::<TicketId>(), "a server can be told of all that it holds");

@@ -1,0 +1,33 @@
+//! Orders to a running machine's supervisor.
+
+use atoll_protocol::control::{Ask, Tell};
+use atoll_protocol::order::Outcome;
+
+use super::Line;
+use crate::error::{Error, Result};
+
+/// The slot of the server with this name, or else of the first with this role.
+fn find(line: &mut Line, server: &str) -> Result<u8> {
+    let all = line.list(Ask::Servers, |tell| {
+        let Tell::Server(record) = tell else { return None };
+        Some((record.id, record.name.to_owned(), record.role.name()))
+    })?;
+    let named = all.iter().find(|(_, name, _)| name == server).or_else(|| all.iter().find(|(.., role)| *role == server));
+    named.map(|(id, ..)| *id).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|(_, name, _)| name.as_str()).collect();
+        Error::missing(format!("a server or role '{server}' in this machine (there are: {})", names.join(", ")))
+    })
+}
+
+/// Faults a server.
+pub fn kill(line: &mut Line, server: &str) -> Result<()> {
+    let id = find(line, server)?;
+    line.ask(Ask::Kill(id))?;
+    let outcome = line.answer(|tell| if let Tell::Outcome(outcome) = tell { Some(*outcome) } else { None })?;
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::NoSuchServer => Err(Error::missing(format!("a server {id}"))),
+        Outcome::NotNow => Err(line.silent(format_args!("'{server}' is down already"))),
+        Outcome::NotUnderstood | Outcome::NoAnswer => Err(line.silent("its supervisor takes no orders")),
+    }
+}

@@ -1,0 +1,49 @@
+//! What the control server asks for.
+
+use atoll_protocol::MAIL_BYTES;
+use atoll_protocol::effect::Supervise;
+use atoll_protocol::order::{Order, Outcome};
+use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffect};
+use atoll_protocol::units::{ServerId, TicketId};
+use atoll_sdk::{Effects, Vault};
+
+use crate::{Progress, SupervisorServer, watch};
+
+/// Takes an order.
+pub(crate) fn take(
+    vault: &mut Vault<'_, SupervisorServer>,
+    request: MailRequest<'_>,
+    effects: &mut Effects<'_, Supervisor>,
+) -> DriverReply {
+    let outcome = match postcard::from_bytes(request.bytes) {
+        Ok(Order::Kill(id)) => kill(vault, id, effects),
+        Err(_) => Outcome::NotUnderstood,
+    };
+    answer(request.ticket, outcome, effects);
+    DriverReply::Replied
+}
+
+fn answer(ticket: TicketId, outcome: Outcome, effects: &mut Effects<'_, Supervisor>) {
+    let mut page = [0; MAIL_BYTES];
+    let bytes = postcard::to_slice(&outcome, &mut page).map_or(&[][..], |bytes| bytes);
+    effects.emit(SupervisorEffect::Reply(ticket, bytes));
+}
+
+fn kill(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> Outcome {
+    if !exists(vault, id) {
+        return Outcome::NoSuchServer;
+    }
+    if !watch::is_in_service(vault, id) {
+        return Outcome::NotNow;
+    }
+    effects.emit(SupervisorEffect::Supervise(Supervise::Kill(id)));
+    Outcome::Done
+}
+
+/// Whether there is a server with this number: it was made, and is no loader that has done its work.
+fn exists(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
+    let progress = &vault.progress;
+    let made = if progress.phase == Progress::BUILDING { progress.server } else { progress.servers };
+    let gone = progress.placed != 0 && id.0 == progress.loader;
+    id.0 <= made && !gone
+}

@@ -1,0 +1,105 @@
+//! What is done about faults: restart at once, then after a pause that doubles, then give up.
+//!
+//! Attempts are counted per message: a server that gets past the message at which it was faulted begins at one again. So a crash loop is
+//! slow and comes to an end, and a fault now and then costs nothing but itself. A fault that somebody asked for does not count.
+
+use atoll_protocol::SERVERS;
+use atoll_protocol::effect::Supervise;
+use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::manifest::Restart;
+use atoll_protocol::role::{Supervisor, SupervisorEffect};
+use atoll_protocol::units::{ServerId, Ticks, TimerId};
+use atoll_sdk::{Effects, Vault};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::SupervisorServer;
+
+/// A pause between restarts is over.
+pub(crate) const PAUSE: TimerId = TimerId(0);
+/// Longest pause, as a power of two in milliseconds: a second.
+const LONGEST: u32 = 10;
+
+/// What is known of one server's faults.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Watch {
+    /// Messages that it had handled at its last fault.
+    handled: u64,
+    /// When its pause is over; 0 if it has none.
+    due: u64,
+    /// Restarts over that message.
+    attempts: u8,
+    /// 1 if it was given up.
+    given_up: u8,
+    /// Not used; zero.
+    reserved: [u8; 6],
+    /// Restarts in all.
+    restarts: u64,
+}
+
+/// All servers' faults, by number.
+pub(crate) type Watches = [Watch; SERVERS];
+
+/// Restarts a faulted server, now or after a pause; false if its policy has come to its end.
+pub(crate) fn restart(
+    vault: &mut Vault<'_, SupervisorServer>,
+    report: &FaultReport,
+    policy: Restart,
+    effects: &mut Effects<'_, Supervisor>,
+) -> bool {
+    let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
+    let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
+    if report.reason != Reason::Killed {
+        // The message that says that it was restarted counts as handled, too.
+        let same = watch.attempts > 0 && report.handled <= watch.handled.saturating_add(1);
+        watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
+        watch.handled = report.handled;
+        if watch.attempts > policy.attempts {
+            return false;
+        }
+    }
+    watch.restarts = watch.restarts.saturating_add(1);
+    if report.reason == Reason::Killed || watch.attempts == 1 {
+        effects.emit(SupervisorEffect::Supervise(Supervise::Restart(id)));
+        return true;
+    }
+    let doubled = u32::from(watch.attempts).saturating_sub(2).min(LONGEST);
+    watch.due = now.after(Ticks(millisecond << doubled)).0.max(1);
+    arm(vault, effects);
+    true
+}
+
+/// Restarts those whose pause is over.
+pub(crate) fn pause_over(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
+    let now = effects.now().0;
+    for id in 0..SERVERS as u8 {
+        let due = |watch: &Watch| watch.due != 0 && watch.due <= now;
+        if vault.watches.get(usize::from(id)).is_some_and(due)
+            && let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id))
+        {
+            watch.due = 0;
+            effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(id))));
+        }
+    }
+    arm(vault, effects);
+}
+
+/// Gives a server up: its role's fallbacks answer from now on.
+pub(crate) fn quarantine(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+        watch.given_up = 1;
+    }
+    effects.emit(SupervisorEffect::Log("restarts do not help it: what its role declares as the fallback answers from now on"));
+    effects.emit(SupervisorEffect::Supervise(Supervise::Quarantine(id)));
+}
+
+/// Whether a server is neither given up nor in a pause.
+pub(crate) fn is_in_service(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
+    vault.watches.get(usize::from(id.0)).is_some_and(|watch| watch.given_up == 0 && watch.due == 0)
+}
+
+fn arm(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
+    if let Some(due) = vault.watches.iter().map(|watch| watch.due).filter(|due| *due != 0).min() {
+        effects.emit(SupervisorEffect::Arm(PAUSE, Ticks(due)));
+    }
+}
