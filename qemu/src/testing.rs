@@ -140,16 +140,30 @@ impl Boot {
 
     /// Boots, lets `visit` ask the machine over the control line whose socket it is given, and ends the machine when `visit` is done.
     pub fn visit<T: Send>(&self, visit: impl FnOnce(&Path) -> T + Send) -> Result<(Booted, T)> {
-        let ready = self.ready()?;
         let events = mpsc::channel();
         let end = EndOfVisit(events.0.clone());
+        self.beside(&events, move |control| {
+            let _end = end;
+            visit(control)
+        })
+    }
+
+    /// Boots and waits for the end, while `visit` does something to the machine over the control line whose socket it is given. It must
+    /// come to an end of its own when the machine is gone.
+    pub fn meanwhile<T: Send>(&self, visit: impl FnOnce(&Path) -> T + Send) -> Result<(Booted, T)> {
+        self.beside(&mpsc::channel(), visit)
+    }
+
+    fn beside<T: Send>(
+        &self,
+        events: &(Sender<Event>, Receiver<Event>),
+        visit: impl FnOnce(&Path) -> T + Send,
+    ) -> Result<(Booted, T)> {
+        let ready = self.ready()?;
         let control = ready.instance.control();
         thread::scope(|scope| {
-            let visitor = scope.spawn(move || {
-                let _end = end;
-                visit(&control)
-            });
-            let booted = ready.run(self, &events)?;
+            let visitor = scope.spawn(move || visit(&control));
+            let booted = ready.run(self, events)?;
             Ok((booted, visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
         })
     }

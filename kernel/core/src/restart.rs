@@ -137,7 +137,8 @@ impl<M: Machine> State<M> {
             self.tickets.close(ticket);
         }
         self.timers.clear(id);
-        let awaited = self.tickets.named().filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id).count();
+        let awaited =
+            self.tickets.named().filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id).count();
         if let Some(server) = self.server_mut(id) {
             server.mailbox.forget();
             server.results = awaited as u8;
@@ -176,7 +177,8 @@ impl<M: Machine> Kernel<M> {
         let Some(server) = self.state.server(to) else { return };
         let (reason, cause) = (server.fault, Cause(What::Restarted, u64::from(server.generation)));
         let mut held = Held::default();
-        let requests = self.state.tickets.named().filter(|(_, ticket)| ticket.holder == to && ticket.operation == Operation::Mail);
+        let requests =
+            self.state.tickets.named().filter(|(_, ticket)| ticket.holder == to && ticket.operation == Operation::Mail);
         held.tickets.iter_mut().zip(requests).for_each(|(place, (name, _))| *place = name);
         let step = self.deliver(to, TicketId(0), cause, Body::Restarted(reason, Fixed(held)));
         self.state.delivered(to, Next::Restarted, step);

@@ -252,7 +252,6 @@ impl<M: Machine> State<M> {
         }
         self.machine.destroy_server(id);
     }
-
 }
 
 /// The supervisor's slot counts as one of [`SERVERS`].

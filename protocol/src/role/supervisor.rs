@@ -3,8 +3,8 @@
 use super::{DriverReply, Input, MailRequest, Role, RoleKind};
 use crate::effect::{Effect, Supervise};
 use crate::fault::FaultReport;
-use crate::message::{Body, Message, Stop};
 use crate::fixed::Fixed;
+use crate::message::{Body, Message, Stop};
 use crate::units::{ServerId, TicketId, Ticks, TimerId};
 
 /// The role.

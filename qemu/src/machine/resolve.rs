@@ -311,12 +311,16 @@ fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Res
     let then = match text.then.as_ref().map(|then| (then, then.get_ref().as_str())) {
         None => default.then,
         Some((then, "quarantine")) if vital => {
-            return Err(source.error(then.span(), format!("no guest can live without its {}: it cannot be quarantined", role.name())));
+            return Err(
+                source.error(then.span(), format!("no guest can live without its {}: it cannot be quarantined", role.name()))
+            );
         }
         Some((_, "quarantine")) => Then::Quarantine,
         Some((_, "stop")) => Then::Stop,
         Some((then, other)) => {
-            return Err(source.error(then.span(), format!("after the restarts comes \"quarantine\" or \"stop\", not \"{other}\"")));
+            return Err(
+                source.error(then.span(), format!("after the restarts comes \"quarantine\" or \"stop\", not \"{other}\""))
+            );
         }
     };
     Ok(Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), then })

@@ -1,7 +1,7 @@
 //! Questions into queries, records into answers.
 
-use atoll_protocol::control::{Ask, ExitRecord, MachineRecord, ServerRecord, Tell};
 use atoll_protocol::MAIL_BYTES;
+use atoll_protocol::control::{Ask, ExitRecord, MachineRecord, ServerRecord, Tell};
 use atoll_protocol::effect::Query;
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::{Control, DriverEffect};

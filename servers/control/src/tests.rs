@@ -5,6 +5,7 @@ use std::vec::Vec;
 use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, State, Tell};
 use atoll_protocol::effect::{Effect, Query};
 use atoll_protocol::message::Body;
+use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, ServerId};
 use atoll_sdk::harness::{Harness, MACHINE};
@@ -34,6 +35,7 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
         Effect::Query(Query::Exit(index)) => (b'X', Vec::new(), u64::from(*index)),
         Effect::Query(Query::Machine) => (b'M', Vec::new(), 0),
         Effect::PortOut(..) => (b'P', Vec::new(), 0),
+        Effect::Request(ServerId(0), _, order) => (b'O', order.to_vec(), 0),
         other => panic!("unexpected {other:?}"),
     };
     effects.iter().map(one).collect()
@@ -41,7 +43,8 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
 
 impl Line {
     fn new(appetite: usize) -> Self {
-        let (server, _) = Harness::start(&MACHINE, &Setup::default());
+        let peers = postcard::to_extend(&("supervisor", ServerId(0)), Vec::new()).unwrap();
+        let (server, _) = Harness::start(&MACHINE, &Setup { peers: &peers, ..Setup::default() });
         Line { server, incoming: Vec::new(), sent: Vec::new(), appetite }
     }
 
@@ -78,6 +81,12 @@ impl Line {
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))
                 }
+                b'O' => {
+                    let known = postcard::from_bytes(&bytes) == Ok(Order::Kill(ServerId(4)));
+                    let outcome = if known { Outcome::Done } else { Outcome::NoSuchServer };
+                    let bytes = postcard::to_extend(&outcome, Vec::new()).unwrap();
+                    self.server.deliver(Body::Answered(0, Some(&bytes)))
+                }
                 b'S' | b'X' => self.server.deliver(Body::Record(&[])),
                 _ => continue,
             };
@@ -100,6 +109,8 @@ impl Line {
                 Tell::Server(_) => "server",
                 Tell::Exit(_) => "exit",
                 Tell::Machine(_) => "machine",
+                Tell::Outcome(Outcome::Done) => "done",
+                Tell::Outcome(_) => "not done",
                 Tell::End => "end",
             });
         }
@@ -118,6 +129,25 @@ fn every_question_is_answered_in_the_order_of_asking() {
         line.run();
         assert_eq!(line.told(), ["pong", "server", "server", "server", "end", "machine", "end", "pong"]);
     }
+}
+
+#[test]
+fn orders_go_to_the_supervisor_and_its_answer_comes_back() {
+    let mut line = Line::new(16);
+    for ask in [Ask::Kill(4), Ask::Ping(1), Ask::Kill(5)] {
+        line.ask(ask);
+    }
+    line.run();
+    assert_eq!(line.told(), ["done", "pong", "not done"]);
+}
+
+#[test]
+fn without_the_right_to_ask_the_supervisor_an_order_is_answered_nevertheless() {
+    let mut line = Line::new(16);
+    line.server = Harness::start(&MACHINE, &Setup::default()).0;
+    line.ask(Ask::Kill(4));
+    line.run();
+    assert_eq!(line.told(), ["not done"]);
 }
 
 #[test]

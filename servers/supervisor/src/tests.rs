@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use std::format;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -12,6 +13,7 @@ use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::manifest::{Manifest, Restart, ServerSpec, Then};
 use atoll_protocol::message::Body;
+use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Ticks;
 use atoll_protocol::{SCHEMA_HASH, VERSION};
@@ -208,6 +210,106 @@ fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
     supervisor.deliver(Body::ServerStarted(ServerId(1)));
     assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
     assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(2))).effects(), [], "building is over");
+}
+
+/// A running machine whose cpuid server is restarted up to `attempts` times.
+fn restarting(attempts: u8, then: Then) -> Harness<SupervisorServer> {
+    let restart = Restart { attempts, then };
+    let cpuid = ServerSpec { restart, ..spec("cpuid", RoleKind::Cpuid) };
+    let console = ServerSpec { restart, ..spec("console", RoleKind::Console) };
+    let manifest = manifest(&[console, cpuid, spec("loader", RoleKind::Loader)]);
+    let image = image();
+    let files = [("supervisor", &b"flat"[..]), ("manifest", &manifest), ("image/console", &image), ("image/cpuid", &image)];
+    running(archive(&[&files[..], &[("image/loader", &image)]].concat()))
+}
+
+/// The cpuid server's fault after so many messages.
+fn fault_at(handled: u64, reason: Reason) -> Body<'static> {
+    let at = Ticks(9);
+    Body::ServerFaulted(FaultReport { server: ServerId(2), generation: 1, reason, effect: 0, at, handled })
+}
+
+/// What it does about a body, but for what it logs.
+fn does(supervisor: &mut Harness<SupervisorServer>, body: Body<'_>) -> Vec<String> {
+    let answer = supervisor.deliver(body);
+    logged(&answer.effects()).1.iter().map(|effect| format!("{effect:?}")).collect()
+}
+
+fn restart_of(id: u8) -> Vec<String> {
+    vec![format!("{:?}", supervise(Supervise::Restart(ServerId(id))))]
+}
+
+#[test]
+fn a_fault_is_followed_by_a_restart_then_by_pauses_that_double_then_by_quarantine() {
+    let mut supervisor = restarting(3, Then::Quarantine);
+    assert_eq!(does(&mut supervisor, fault_at(5, Reason::Hang)), restart_of(2));
+    for (handled, milliseconds) in [(6, 1), (7, 2)] {
+        let due = supervisor.header.now.after(Ticks(MACHINE.tsc_khz * milliseconds));
+        let armed = Effect::Arm(watch::PAUSE, atoll_protocol::fixed::Fixed(due));
+        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Hang)), [format!("{armed:?}")]);
+        supervisor.header.now = due;
+        assert_eq!(does(&mut supervisor, Body::Timer(watch::PAUSE)), restart_of(2));
+        assert_eq!(does(&mut supervisor, Body::Timer(watch::PAUSE)), [String::new(); 0], "once");
+    }
+    let quarantine = format!("{:?}", supervise(Supervise::Quarantine(ServerId(2))));
+    assert_eq!(does(&mut supervisor, fault_at(8, Reason::Hang)), [quarantine]);
+}
+
+#[test]
+fn a_server_that_gets_past_the_message_has_all_its_attempts_again() {
+    let mut supervisor = restarting(1, Then::Stop);
+    for handled in (0..100).map(|round| round * 2) {
+        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Panicked)), restart_of(2));
+    }
+    let stops = does(&mut supervisor, fault_at(199, Reason::Panicked));
+    assert_eq!(stops[0], format!("{:?}", Effect::Stop(Stop::ServerFault)));
+}
+
+#[test]
+fn faults_that_were_asked_for_do_not_count() {
+    let mut supervisor = restarting(1, Then::Quarantine);
+    for _ in 0..100 {
+        assert_eq!(does(&mut supervisor, fault_at(7, Reason::Killed)), restart_of(2));
+    }
+    assert_eq!(does(&mut supervisor, fault_at(7, Reason::Hang)), restart_of(2));
+}
+
+#[test]
+fn a_console_that_is_restarted_still_flushes() {
+    let mut supervisor = restarting(3, Then::Quarantine);
+    supervisor.deliver(Body::MachineStopped(Stop::PowerOff));
+    let report = FaultReport { server: ServerId(1), generation: 1, reason: Reason::Hang, effect: 0, at: Ticks(9), handled: 1 };
+    assert_eq!(does(&mut supervisor, Body::ServerFaulted(report)), restart_of(1));
+    let exit = format!("{:?}", supervise(Supervise::Exit(16)));
+    assert_eq!(does(&mut supervisor, Body::Answered(exit::FLUSH, Some(b""))), [exit]);
+}
+
+/// What it does about an order, and the outcome that it tells.
+fn ordered(supervisor: &mut Harness<SupervisorServer>, bytes: &[u8]) -> (Outcome, Vec<String>) {
+    let answer = supervisor.deliver(Body::Request(ServerId(1), bytes));
+    let (_, others) = logged(&answer.effects());
+    let Some(Effect::Reply(_, outcome)) = others.iter().find(|effect| matches!(effect, Effect::Reply(..))) else {
+        panic!("no reply in {others:?}")
+    };
+    let kept = others.iter().filter(|effect| !matches!(effect, Effect::Reply(..)));
+    (postcard::from_bytes(outcome).unwrap(), kept.map(|effect| format!("{effect:?}")).collect())
+}
+
+#[test]
+fn servers_are_killed_by_order_if_they_are_there() {
+    let mut supervisor = restarting(3, Then::Quarantine);
+    let order = |id| postcard::to_extend(&Order::Kill(ServerId(id)), Vec::new()).unwrap();
+    for id in [0, 1, 2] {
+        let kill = format!("{:?}", supervise(Supervise::Kill(ServerId(id))));
+        assert_eq!(ordered(&mut supervisor, &order(id)), (Outcome::Done, vec![kill]));
+    }
+    for id in [3, 4, 255] {
+        assert_eq!(ordered(&mut supervisor, &order(id)), (Outcome::NoSuchServer, vec![]), "{id}");
+    }
+    assert_eq!(ordered(&mut supervisor, b"\xff\xff"), (Outcome::NotUnderstood, vec![]));
+    supervisor.deliver(fault_at(1, Reason::Hang));
+    supervisor.deliver(fault_at(2, Reason::Hang));
+    assert_eq!(ordered(&mut supervisor, &order(2)), (Outcome::NotNow, vec![]), "it waits for its restart");
 }
 
 #[track_caller]

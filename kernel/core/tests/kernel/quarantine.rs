@@ -49,7 +49,8 @@ fn what_the_guest_asks_of_it_is_answered_as_its_role_declares() {
 #[test]
 fn what_waited_for_it_is_completed_too() {
     let mut world = World::booted();
-    let forward = Forward { address: LAPIC, count: 1, size: 4, finish: Forward::LOAD, register: 3, width: 4, ..Forward::default() };
+    let forward =
+        Forward { address: LAPIC, count: 1, size: 4, finish: Forward::LOAD, register: 3, width: 4, ..Forward::default() };
     world.on(MMU, &[Effect::Forward(Fixed(Forward { rip_or_token: ENTRY + 2, ..forward }), &[])]);
     world.on(IRQCHIP, &[]);
     world.exit(Exit::Fault(LAPIC));
