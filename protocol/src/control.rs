@@ -119,3 +119,73 @@ pub struct Moments {
     /// Sum of squares.
     pub squares: u128,
 }
+
+/// What the time between two points was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// In the guest.
+    Guest,
+    /// Waiting for something to happen.
+    Idle,
+    /// CPUID.
+    Cpuid,
+    /// RDMSR.
+    MsrRead,
+    /// WRMSR.
+    MsrWrite,
+    /// IN.
+    PortIn,
+    /// OUT.
+    PortOut,
+    /// INS, OUTS.
+    StringIo,
+    /// A nested fault that mapped memory.
+    Map,
+    /// A nested fault that was a device access.
+    Mmio,
+    /// VMMCALL.
+    Hypercall,
+    /// HLT.
+    Hlt,
+    /// A host interrupt.
+    Interrupt,
+    /// The interrupt window.
+    Window,
+    /// An instruction that had to be decoded.
+    Instruction,
+    /// NMI and machine-check bookkeeping, single steps.
+    Event,
+    /// The guest crashed.
+    Crash,
+}
+
+/// How many kinds there are.
+pub const KINDS: usize = 17;
+
+impl Kind {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(index: usize) -> &'static str {
+        const NAMES: [&str; KINDS] = [
+            "guest",
+            "idle",
+            "cpuid",
+            "rdmsr",
+            "wrmsr",
+            "in",
+            "out",
+            "string-io",
+            "map",
+            "mmio",
+            "vmmcall",
+            "hlt",
+            "interrupt",
+            "window",
+            "instruction",
+            "event",
+            "crash",
+        ];
+        NAMES.get(index).copied().unwrap_or("?")
+    }
+}

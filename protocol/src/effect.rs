@@ -198,6 +198,29 @@ impl Forward {
     /// Give the value back as `AccessDone`; the instruction is not finished.
     pub const RETURN: u8 = 2;
 
+    /// Whether the access exists and its parts agree; `bytes` is how many come with it for a string write.
+    #[must_use]
+    pub fn makes_sense(&self, bytes: usize) -> bool {
+        let register = |number: u8| number < 20;
+        let mmio = self.space == Forward::MMIO;
+        let place = mmio || (self.space == Forward::PORT && self.address <= 0xffff);
+        let size = matches!(self.size, 1 | 2 | 4) || (self.size == 8 && mmio);
+        let amount = (self.count == 1 && bytes == 0) || self.is_string(bytes);
+        let finish = match (self.write, self.finish) {
+            (0, Forward::LOAD) => register(self.register) && matches!(self.width, 1 | 2 | 4 | 8) && self.sign <= 1,
+            (1, Forward::STORE) | (0 | 1, Forward::RETURN) => true,
+            _ => false,
+        };
+        let source = self.write == 0 || self.source == Forward::IMMEDIATE || register(self.source) || bytes > 0;
+        place && size && amount && finish && source
+    }
+
+    fn is_string(&self, bytes: usize) -> bool {
+        let length = self.count as usize * usize::from(self.size);
+        let fits = length > 0 && length <= crate::STRING_BYTES && (bytes == length || (self.write == 0 && bytes == 0));
+        fits && self.space == Forward::PORT && self.finish == Forward::RETURN
+    }
+
     /// The `size` low bytes of a value that was read.
     #[inline(always)]
     #[must_use]
@@ -238,6 +261,13 @@ impl Offer {
     pub const FIXED: u8 = 1;
     /// From the 8259s: not subject to the task priority; acceptance is told at once.
     pub const EXTERNAL: u8 = 2;
+
+    /// Whether there is such a kind of interrupt and such a CPU.
+    #[inline(always)]
+    #[must_use]
+    pub const fn makes_sense(&self) -> bool {
+        self.vcpu == 0 && self.kind <= Offer::EXTERNAL && self.nmi <= 1
+    }
 }
 
 /// A compare-and-swap in guest memory.

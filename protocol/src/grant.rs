@@ -61,3 +61,17 @@ pub enum Route {
     /// Interrupt lines.
     Lines,
 }
+
+impl Route {
+    /// Whether two servers cannot have both.
+    #[must_use]
+    pub fn overlaps(self, other: Route) -> bool {
+        match (self, other) {
+            (Route::Ports(a, b), Route::Ports(c, d)) => a <= d && c <= b,
+            (Route::Msrs(a, b), Route::Msrs(c, d)) => a <= d && c <= b,
+            (Route::Memory(a, b), Route::Memory(c, d)) => a <= d && c <= b,
+            (Route::Ports(..) | Route::Msrs(..) | Route::Memory(..), _) => false,
+            (one, other) => one == other,
+        }
+    }
+}

@@ -22,6 +22,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cause;
 pub mod control;
 pub mod effect;
 pub mod fault;

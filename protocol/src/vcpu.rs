@@ -116,6 +116,17 @@ pub enum SystemRegister {
     TaskPriority,
 }
 
+impl SystemRegister {
+    /// Whether XSETBV takes this value on a CPU that has the components `host` (APM vol. 2 §11.5.2).
+    #[must_use]
+    pub const fn is_xcr0(value: u64, host: u64) -> bool {
+        // x87 always; AVX only with SSE, AVX-512 (three parts) only with AVX, and MPX's two parts together.
+        let whole = (value & 4 == 0 || value & 2 != 0) && (value & 0xe0 == 0 || value & 4 != 0);
+        let parts = matches!(value & 0xe0, 0 | 0xe0) && matches!(value & 0x18, 0 | 0x18);
+        value & 1 != 0 && value & !host == 0 && whole && parts
+    }
+}
+
 /// An exception for the guest (APM vol. 2 §8.2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

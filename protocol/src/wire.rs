@@ -256,88 +256,48 @@ impl<'a> Effect<'a> {
     ///
     /// # Errors
     /// It does not decode.
-    #[inline(never)]
     pub fn take(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), postcard::Error> {
-        postcard::take_from_bytes(bytes)
+        match Self::take_hot(bytes) {
+            Some(found) => Ok(found),
+            None => postcard::take_from_bytes(bytes),
+        }
+    }
+
+    #[inline(always)]
+    fn take_hot(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (tag, rest) = bytes.split_first()?;
+        macro_rules! block {
+            ($variant:ident) => {{
+                let (block, rest) = take(rest)?;
+                Some((Effect::$variant(block), rest))
+            }};
+        }
+        match *tag {
+            tag::SAVE => match rest.split_first_chunk()? {
+                ([first @ 0..128, count @ 0..128], rest) => Some((Effect::Save(u16::from(*first), u16::from(*count)), rest)),
+                _ => None,
+            },
+            tag::LEAF => block!(Leaf),
+            tag::VALUE => block!(Value),
+            tag::DONE => Some((Effect::Done, rest)),
+            tag::OFFER => block!(Offer),
+            tag::MAP => block!(Map),
+            _ => None,
+        }
     }
 }
 
-/// What is done with an answer's effects, one after the other. As with [`Receive`], there is one call for each hot variant.
-pub trait Visit<'a> {
-    /// Why to stop.
-    type Stop;
-    /// Takes the next effect.
-    ///
-    /// # Errors
-    /// The visitor wants no more.
-    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), Self::Stop>;
-    /// The next effect does not decode.
-    fn malformed(&mut self) -> Self::Stop;
-}
-
-/// The effects of an answer, one by one, for whoever looks back at it; ends at the first that does not decode.
+/// The effects of an answer, one by one; ends at the first that does not decode.
 pub fn effects(bytes: &[u8]) -> impl Iterator<Item = Effect<'_>> + Clone {
-    crate::manifest::items(bytes)
-}
-
-/// Shows an answer's effects to `visitor`, in order.
-///
-/// # Errors
-/// What the visitor stopped with.
-#[inline(always)]
-pub fn visit<'a, V: Visit<'a>>(answer: &'a [u8], visitor: &mut V) -> Result<(), V::Stop> {
-    let mut left = answer;
-    while let Some((tag, rest)) = left.split_first() {
-        macro_rules! show {
-            ($variant:ident) => {
-                match take(rest) {
-                    Some((block, rest)) => {
-                        visitor.visit(&Effect::$variant(block))?;
-                        rest
-                    }
-                    None => visit_any(left, visitor)?,
-                }
-            };
+    let mut left = bytes;
+    core::iter::from_fn(move || {
+        if left.is_empty() {
+            return None;
         }
-        left = match *tag {
-            tag::SAVE => match rest.split_first_chunk() {
-                Some(([first @ 0..128, count @ 0..128], rest)) => {
-                    visitor.visit(&Effect::Save(u16::from(*first), u16::from(*count)))?;
-                    rest
-                }
-                _ => visit_any(left, visitor)?,
-            },
-            tag::LEAF => show!(Leaf),
-            tag::VALUE => show!(Value),
-            tag::DONE => {
-                visitor.visit(&Effect::Done)?;
-                rest
-            }
-            tag::FORWARD => match take(rest) {
-                Some((block, [0, rest @ ..])) => {
-                    visitor.visit(&Effect::Forward(block, &[]))?;
-                    rest
-                }
-                _ => visit_any(left, visitor)?,
-            },
-            tag::OFFER => show!(Offer),
-            tag::MAP => show!(Map),
-            _ => visit_any(left, visitor)?,
-        };
-    }
-    Ok(())
-}
-
-#[cold]
-#[inline(never)]
-fn visit_any<'a, V: Visit<'a>>(left: &'a [u8], visitor: &mut V) -> Result<&'a [u8], V::Stop> {
-    match Effect::take(left) {
-        Ok((effect, rest)) => {
-            visitor.visit(&effect)?;
-            Ok(rest)
-        }
-        Err(_) => Err(visitor.malformed()),
-    }
+        let (effect, rest) = Effect::take(left).ok()?;
+        left = rest;
+        Some(effect)
+    })
 }
 
 #[inline(always)]

@@ -1,14 +1,14 @@
 //! The dry run: every effect, in order, against the server's rights and against what is left. After it, commit cannot fail.
 
-use atoll_protocol::effect::{Effect, Forward, Mapping, Offer, Supervise};
+use atoll_protocol::effect::{Effect, Mapping, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Stop;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
-use atoll_protocol::wire::{Visit, effects};
-use atoll_protocol::{EFFECTS, MAIL_BYTES, STRING_BYTES};
+use atoll_protocol::wire::effects;
+use atoll_protocol::{EFFECTS, MAIL_BYTES};
 
 use crate::State;
 use crate::machine::Machine;
@@ -48,7 +48,6 @@ pub struct Check<'k, M> {
 
 impl<'k, M: Machine> Check<'k, M> {
     /// Begins the check of `answer` by `me` to a message with `ticket` (0 for none).
-    #[inline(always)]
     pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId, answer: &'k [u8]) -> Self {
         // The caller has just activated it, so the number is one.
         let server = state.server(me).unwrap_or(&state.servers[0]);
@@ -68,8 +67,26 @@ impl<'k, M: Machine> Check<'k, M> {
         }
     }
 
-    #[inline(always)]
+    /// Checks the whole answer.
+    ///
+    /// # Errors
+    /// The rule that it breaks; [`Check::seen`] says with which effect.
+    pub fn run(&mut self) -> Result<Verdict, Reason> {
+        let mut left = self.answer;
+        while !left.is_empty() {
+            let (effect, rest) = Effect::take(left).map_err(|_| Reason::Malformed)?;
+            self.effect(&effect)?;
+            require(self.seen < EFFECTS, Reason::TooManyEffects)?;
+            self.seen += 1;
+            left = rest;
+        }
+        require(self.ticket.is_none() || self.closed, Reason::TicketOpen)?;
+        Ok(self.verdict)
+    }
+
     fn effect(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
+        let role = self.server.role;
+        require(self.verdict != Verdict::NeedRegisters || matches!(effect, Effect::Save(..)), Reason::WrongNeed)?;
         match effect {
             Effect::Save(first, count) => {
                 let end = u32::from(*first) + u32::from(*count);
@@ -86,7 +103,7 @@ impl<'k, M: Machine> Check<'k, M> {
             }),
             Effect::Forward(forward, bytes) => {
                 self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
-                forward_makes_sense(&forward.0, bytes.len())
+                require(forward.0.makes_sense(bytes.len()), Reason::BadValue)
             }
             Effect::Map(mapping) => {
                 self.state.mapping_makes_sense(self.me, &mapping.0)?;
@@ -98,17 +115,8 @@ impl<'k, M: Machine> Check<'k, M> {
             }
             Effect::Offer(offer) => {
                 require(self.server.role == RoleKind::Irqchip, Reason::WrongRole)?;
-                require(offer_makes_sense(&offer.0), Reason::BadValue)
+                require(offer.0.makes_sense(), Reason::BadValue)
             }
-            _ => self.other(effect),
-        }
-    }
-
-    #[inline(never)]
-    fn other(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
-        let role = self.server.role;
-        require(self.verdict != Verdict::NeedRegisters, Reason::WrongNeed)?;
-        match effect {
             Effect::Data(bytes) => self.complete(
                 |operation| matches!(operation, Operation::PortReadString(length) if usize::from(length) == bytes.len()),
             ),
@@ -238,19 +246,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
                 self.supervise(supervise)
             }
-            // Hot: checked above.
-            _ => Ok(()),
         }
-    }
-
-    /// Checks what can only be said at the end: that the ticket is not left open.
-    ///
-    /// # Errors
-    /// The rule that the answer as a whole breaks.
-    #[inline(always)]
-    pub fn finish(&self) -> Result<Verdict, Reason> {
-        require(self.ticket.is_none() || self.closed, Reason::TicketOpen)?;
-        Ok(self.verdict)
     }
 
     /// The effects before the one that is being checked.
@@ -263,7 +259,6 @@ impl<'k, M: Machine> Check<'k, M> {
         self.seen
     }
 
-    #[inline(always)]
     fn complete(&mut self, fits: impl FnOnce(Operation) -> bool) -> Result<(), Reason> {
         let open = self.ticket.ok_or(Reason::WrongTicket)?;
         require(!self.closed, Reason::TicketOpen)?;
@@ -272,15 +267,11 @@ impl<'k, M: Machine> Check<'k, M> {
         Ok(())
     }
 
-    /// Whether XSETBV takes this value (APM vol. 2 §11.5.2); another would be the kernel's own general protection fault.
+    /// Whether XSETBV takes this value; another would be the kernel's own general protection fault.
     #[cold]
     fn has_xcr0(&self, value: u64) -> bool {
         let host = self.state.machine.cpuid(0xd, 0);
-        let host = u64::from(host.edx) << 32 | u64::from(host.eax);
-        let all_or_none = |bits: u64| value & bits == 0 || value & bits == bits;
-        // x87 always; AVX only with SSE, AVX-512 (three parts) only with AVX, and MPX's two parts together.
-        let whole = (value & 4 == 0 || value & 2 != 0) && (value & 0xe0 == 0 || value & 4 != 0);
-        value & 1 != 0 && value & !host == 0 && whole && all_or_none(0xe0) && all_or_none(0x18)
+        SystemRegister::is_xcr0(value, u64::from(host.edx) << 32 | u64::from(host.eax))
     }
 
     fn timer(&self, timer: TimerId) -> Result<(), Reason> {
@@ -307,22 +298,6 @@ impl<'k, M: Machine> Check<'k, M> {
         let restarted = |effect: &Effect<'_>| matches!(effect, Effect::Supervise(Supervise::Restart(id)) if *id == to);
         let lost = !self.state.server(to).is_some_and(Server::is_running) && !self.earlier().any(|effect| restarted(&effect));
         require(lost || sent + outstanding < usize::from(credit), Reason::Credit)
-    }
-}
-
-impl<'a, M: Machine> Visit<'a> for Check<'_, M> {
-    type Stop = Reason;
-
-    #[inline(always)]
-    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), Reason> {
-        self.effect(effect)?;
-        require(self.seen < EFFECTS, Reason::TooManyEffects)?;
-        self.seen += 1;
-        Ok(())
-    }
-
-    fn malformed(&mut self) -> Reason {
-        Reason::Malformed
     }
 }
 
@@ -357,32 +332,4 @@ impl<M: Machine> State<M> {
         require(mapping.gpa.0.is_multiple_of(mapping.size), Reason::BadValue)?;
         self.in_memory(mapping.gpa, mapping.size)
     }
-}
-
-#[inline(always)]
-pub(crate) fn offer_makes_sense(offer: &Offer) -> bool {
-    offer.vcpu == 0 && offer.kind <= Offer::EXTERNAL && offer.nmi <= 1
-}
-
-#[inline(always)]
-pub(crate) fn forward_makes_sense(forward: &Forward, bytes: usize) -> Result<(), Reason> {
-    let register = |number: u8| number < 20;
-    let mmio = forward.space == Forward::MMIO;
-    let place = mmio || (forward.space == Forward::PORT && forward.address <= 0xffff);
-    let size = matches!(forward.size, 1 | 2 | 4) || (forward.size == 8 && mmio);
-    let amount = (forward.count == 1 && bytes == 0) || string_makes_sense(forward, bytes);
-    let finish = match (forward.write, forward.finish) {
-        (0, Forward::LOAD) => register(forward.register) && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1,
-        (1, Forward::STORE) | (0 | 1, Forward::RETURN) => true,
-        _ => false,
-    };
-    let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || register(forward.source) || bytes > 0;
-    require(place && size && amount && finish && source, Reason::BadValue)
-}
-
-#[cold]
-fn string_makes_sense(forward: &Forward, bytes: usize) -> bool {
-    let length = forward.count as usize * usize::from(forward.size);
-    let fits = length > 0 && length <= STRING_BYTES && (bytes == length || (forward.write == 0 && bytes == 0));
-    fits && forward.space == Forward::PORT && forward.finish == Forward::RETURN
 }

@@ -5,7 +5,6 @@ use atoll_protocol::effect::{Effect, Fifo, Forward, Signal};
 use atoll_protocol::message::Stop;
 use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
-use atoll_protocol::wire::Visit;
 use zerocopy::FromBytes;
 
 use crate::State;
@@ -18,45 +17,24 @@ use crate::vcpu::Stand;
 /// The supervisor's number.
 const SUPERVISOR: ServerId = ServerId(0);
 
-/// The commit of one answer by `from` to the message with `ticket`.
-pub(crate) struct Commit<'k, M> {
-    pub(crate) state: &'k mut State<M>,
-    pub(crate) from: ServerId,
-    pub(crate) ticket: TicketId,
-    pub(crate) step: Step,
-}
-
-impl<'a, M: Machine> Visit<'a> for Commit<'_, M> {
-    /// Nothing can go wrong any more; what does not decode would end the commit early, but the check has decoded all of it before.
-    type Stop = ();
-
-    #[inline(always)]
-    fn visit(&mut self, effect: &Effect<'a>) -> Result<(), ()> {
-        let Commit { state, from, ticket, step } = self;
-        match effect {
-            Effect::Save(first, count) => state.machine.commit_vault(*from, *first, *count),
-            Effect::Leaf(leaf) => {
-                state.vcpu.set_leaf(&leaf.0);
-                state.finish_exit(*ticket);
-            }
-            Effect::Value(value) => *step = state.finish_access(*ticket, value.0),
-            Effect::Done => *step = state.finish_access(*ticket, 0),
-            Effect::Forward(forward, []) => *step = state.pass_on(*ticket, forward.0),
-            Effect::Map(mapping) => state.machine.map(mapping.0),
-            Effect::Resume => state.resume(*ticket),
-            Effect::Offer(offer) => state.vcpu.events.offer(offer.0),
-            _ => state.other(*from, *ticket, effect, step),
-        }
-        Ok(())
-    }
-
-    fn malformed(&mut self) {}
-}
-
 impl<M: Machine> State<M> {
-    #[inline(never)]
-    fn other(&mut self, from: ServerId, ticket: TicketId, effect: &Effect<'_>, step: &mut Step) {
+    /// Carries out one effect of an answer by `from` to the message with `ticket`; what follows from it goes to `step`.
+    pub(crate) fn commit(&mut self, from: ServerId, ticket: TicketId, effect: &Effect<'_>, step: &mut Step) {
         match effect {
+            Effect::Save(first, count) => self.machine.commit_vault(from, *first, *count),
+            Effect::Leaf(leaf) => {
+                self.vcpu.set_leaf(&leaf.0);
+                self.finish_exit(ticket);
+            }
+            Effect::Value(value) => *step = self.finish_access(ticket, value.0),
+            Effect::Done => *step = self.finish_access(ticket, 0),
+            Effect::Resume => self.resume(ticket),
+            Effect::Map(mapping) => self.machine.map(mapping.0),
+            Effect::Offer(offer) => self.vcpu.events.offer(offer.0),
+            Effect::Forward(forward, bytes) => {
+                self.keep_string(bytes);
+                *step = self.pass_on(ticket, forward.0);
+            }
             Effect::Data(bytes) => {
                 self.keep_string(bytes);
                 *step = self.finish_access(ticket, 0);
@@ -64,10 +42,6 @@ impl<M: Machine> State<M> {
             Effect::Exception(exception) => {
                 self.vcpu.raise(&exception.0);
                 self.resume(ticket);
-            }
-            Effect::Forward(forward, bytes) => {
-                self.keep_string(bytes);
-                *step = self.pass_on(ticket, forward.0);
             }
             Effect::Defer(until) => {
                 if let Some(open) = self.tickets.get_mut(ticket) {
@@ -128,8 +102,8 @@ impl<M: Machine> State<M> {
                 }
             }
             Effect::Supervise(supervise) => self.carry_out(supervise),
-            // Hot: done above; or nothing to do.
-            _ => {}
+            // It has kept the rest of the answer from being committed.
+            Effect::NeedRegisters => {}
         }
     }
 

@@ -7,14 +7,13 @@ use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use atoll_protocol::{PAGE, PANICKED, wire};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::cause::Cause;
 use crate::check::{Check, Verdict};
-use crate::commit::Commit;
 use crate::machine::{Machine, Outcome, Pages};
 use crate::statistics::record;
 use crate::ticket::VCPU;
 use crate::vcpu::Stand;
 use crate::{Kernel, State};
+use atoll_protocol::cause::Cause;
 
 /// Times that a message is delivered again because guest memory changed under the server.
 const AGAIN: usize = 16;
@@ -228,17 +227,16 @@ impl<M: Machine> Kernel<M> {
         Reason::Panicked
     }
 
-    /// Checks all of the answer, then commits all of it. It is decoded for either, rather than kept: that is cheaper, and the page does not
-    /// change meanwhile, since the server does not run before all is over and no device can reach it.
+    /// Checks all of the answer, then commits all of it. It is decoded for either, rather than kept: the page does not change meanwhile,
+    /// since the server does not run before all is over and no device can reach it.
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
         let answer = self.pages.answer(from, length);
         let mut check = Check::new(&self.state, from, ticket, answer);
-        wire::visit(answer, &mut check).map_err(|reason| (reason, check.seen()))?;
-        match check.finish().map_err(|reason| (reason, check.seen()))? {
+        match check.run().map_err(|reason| (reason, check.seen()))? {
             Verdict::Commit => {
-                let mut commit = Commit { state: &mut self.state, from, ticket, step: Step::Committed };
-                let _ = wire::visit(answer, &mut commit);
-                Ok(commit.step)
+                let mut step = Step::Committed;
+                wire::effects(answer).for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));
+                Ok(step)
             }
             Verdict::Conflict => Ok(Step::Again),
             Verdict::NeedRegisters => {

@@ -8,7 +8,6 @@ use atoll_protocol::message::{AccessDone, Body, InstructionExit, MmioExit, Neste
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
 use atoll_protocol::wire::{self, tag};
 
-use crate::cause::{Cause, What};
 use crate::delivery::{Due, Step, encode};
 use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
@@ -16,6 +15,7 @@ use crate::ticket::Operation;
 use crate::vcpu::Stand;
 use crate::vcpu::vmcb::exit;
 use crate::{Kernel, State};
+use atoll_protocol::cause::{Cause, What};
 
 /// Steps of one exit's emulation: registers, accesses and their results.
 const STEPS: usize = 16;

@@ -6,7 +6,6 @@ use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 use atoll_protocol::wire::{self, tag};
 
-use crate::cause::{Cause, What};
 use crate::delivery::{Due, Step};
 use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
@@ -15,6 +14,7 @@ use crate::vcpu::skip::Opcode;
 use crate::vcpu::vmcb::exit;
 use crate::vcpu::{EFER_SVME, Stand};
 use crate::{Kernel, State};
+use atoll_protocol::cause::{Cause, What};
 
 /// MSRs whose value the vCPU record holds.
 const MSR_TSC: u32 = 0x10;

@@ -20,7 +20,6 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod cause;
 pub mod check;
 pub mod commit;
 pub mod delivery;
@@ -91,20 +90,23 @@ pub struct State<M> {
     /// When the hardware's timer will fire.
     pub(crate) armed: Ticks,
     /// Whether the vCPUs may run: the supervisor lets them, and no server is absent.
-    pub(crate) running: bool,
+    pub running: bool,
     /// Whether the supervisor lets the vCPUs run.
     pub(crate) wanted: bool,
     /// Servers that cannot answer now but will, or somebody for them, by bit: the guest must not notice, so it does not run meanwhile.
     pub(crate) absent: u32,
     /// Where the supervisor stood at its last fault, and how often it was restarted there.
     pub(crate) relapse: Relapse,
-    pub(crate) stopped: Option<Stop>,
+    /// Why the machine stopped by itself, if it did.
+    pub stopped: Option<Stop>,
     /// What to leave with.
     pub(crate) leave: Option<u8>,
-    pub(crate) stray_ports: u64,
-    pub(crate) stray_memory: u64,
+    /// Accesses to ports that are nobody's.
+    pub stray_ports: u64,
+    /// Accesses to device memory that is nobody's.
+    pub stray_memory: u64,
     /// Levels of the machine's lines as their devices drive them.
-    pub(crate) levels: u32,
+    pub levels: u32,
     /// The words that describe the last forwarded access to device memory: see [`usual`].
     pub(crate) good_shape: u64,
     /// Bytes of a string access on their way from one server to another.

@@ -1,57 +1,21 @@
 //! Read-only looks into the kernel's books, so that tests can hold them against each other and against what servers were told.
 
-use atoll_protocol::message::Stop;
 use atoll_protocol::units::{ServerId, Ticks, TimerId};
 
-use crate::State;
 use crate::mailbox::Letter;
 use crate::server::Server;
 use crate::ticket::Ticket;
 use crate::timers::Timers;
 
-impl<M> State<M> {
-    /// Whether the vCPUs may run.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.running
-    }
-
-    /// Why the virtual machine stopped by itself, if it did.
-    #[must_use]
-    pub fn stopped(&self) -> Option<Stop> {
-        self.stopped
-    }
-
-    /// Accesses to ports, and to device memory, that are nobody's.
-    #[must_use]
-    pub fn strays(&self) -> (u64, u64) {
-        (self.stray_ports, self.stray_memory)
-    }
-
-    /// The levels of the machine's interrupt lines, by bit.
-    #[must_use]
-    pub fn levels(&self) -> u32 {
-        self.levels
-    }
-}
-
 impl Server {
     /// Mail that it may have on the way to `to`.
-    #[must_use]
     pub fn credit_to(&self, to: ServerId) -> u8 {
         self.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0)
     }
 
     /// Mail that it has on the way to `to`.
-    #[must_use]
     pub fn undelivered_to(&self, to: ServerId) -> u8 {
         self.outstanding.get(usize::from(to.0)).copied().unwrap_or(0)
-    }
-
-    /// Results that it waits for.
-    #[must_use]
-    pub fn results(&self) -> u8 {
-        self.results
     }
 
     /// The letters in its mailbox, oldest first: from whom (`None` for the result of something that it asked for), and the content.
@@ -63,7 +27,6 @@ impl Server {
 
 impl Ticket {
     /// Who asked, if it is a request by mail.
-    #[must_use]
     pub fn asker(&self) -> ServerId {
         self.asker
     }

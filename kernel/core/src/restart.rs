@@ -15,10 +15,7 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Held, Message, Stop};
 use atoll_protocol::role;
 use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
-use atoll_protocol::wire::Visit;
 
-use crate::cause::{Cause, What};
-use crate::commit::Commit;
 use crate::delivery::Step;
 use crate::machine::{Machine, Pages};
 use crate::mailbox::Next;
@@ -26,6 +23,7 @@ use crate::server::Standing;
 use crate::ticket::{Operation, SLOTS, Ticket};
 use crate::vcpu::Stand;
 use crate::{Kernel, State};
+use atoll_protocol::cause::{Cause, What};
 
 /// The code that the host leaves with when the supervisor cannot be restarted.
 const HYPERVISOR_FAULT: u8 = 20;
@@ -220,9 +218,9 @@ impl<M: Machine> Kernel<M> {
             self.state.stop(Stop::ServerFault);
             return Step::Faulted;
         };
-        let mut commit = Commit { state: &mut self.state, from: to, ticket, step: Step::Committed };
-        let _ = commit.visit(&effect);
-        commit.step
+        let mut step = Step::Committed;
+        self.state.commit(to, ticket, &effect, &mut step);
+        step
     }
 }
 

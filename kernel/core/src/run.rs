@@ -4,7 +4,6 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Machine as Facts};
 use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
 
-use crate::cause::{Cause, What};
 use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
 use crate::mailbox::{Kind as LetterKind, Next};
@@ -12,6 +11,7 @@ use crate::statistics::Kind;
 use crate::ticket::{LOAD, Operation};
 use crate::vcpu::Stand;
 use crate::{Kernel, State};
+use atoll_protocol::cause::{Cause, What};
 
 /// Messages delivered in one pass: two servers that mail each other cannot keep the guest from running.
 const PASS: usize = 64;

@@ -8,10 +8,10 @@ use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
 
-use crate::cause::{Cause, What};
 use crate::mailbox::Mailbox;
 use crate::report::LOG_LINES;
 use crate::statistics::NO_MOMENTS;
+use atoll_protocol::cause::{Cause, What};
 
 const PORT_RANGES: usize = 4;
 const HISTORY: usize = 32;
@@ -143,7 +143,7 @@ pub struct Server {
     /// Undelivered mail that it sent, by receiver.
     pub(crate) outstanding: [u8; SERVERS],
     /// Results that it waits for.
-    pub(crate) results: u8,
+    pub results: u8,
     /// Where its image ends so far.
     pub(crate) filled: u64,
     pub(crate) time: Moments,
@@ -248,7 +248,6 @@ impl Server {
     }
 
     /// Its name.
-    #[must_use]
     pub fn name(&self) -> &str {
         let used = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
         self.name.get(..used).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("?")
@@ -279,7 +278,6 @@ impl Server {
 
     /// Whether messages may be delivered to it.
     #[inline(always)]
-    #[must_use]
     pub fn is_running(&self) -> bool {
         self.standing == Standing::Running
     }

@@ -1,78 +1,8 @@
 //! Where the time goes: per exit kind from #VMEXIT to the next VMRUN, with time in the guest and idle time as kinds of their own, so that
 //! the sums add up to the time elapsed since the machine was let run; and per server, the time of its activations.
 
-use atoll_protocol::control::Moments;
+pub use atoll_protocol::control::{KINDS, Kind, Moments};
 use atoll_protocol::units::Ticks;
-
-/// What the time between two points was spent on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// In the guest.
-    Guest,
-    /// Waiting for something to happen.
-    Idle,
-    /// CPUID.
-    Cpuid,
-    /// RDMSR.
-    MsrRead,
-    /// WRMSR.
-    MsrWrite,
-    /// IN.
-    PortIn,
-    /// OUT.
-    PortOut,
-    /// INS, OUTS.
-    StringIo,
-    /// A nested fault that mapped memory.
-    Map,
-    /// A nested fault that was a device access.
-    Mmio,
-    /// VMMCALL.
-    Hypercall,
-    /// HLT.
-    Hlt,
-    /// A host interrupt.
-    Interrupt,
-    /// The interrupt window.
-    Window,
-    /// An instruction that had to be decoded.
-    Instruction,
-    /// NMI and machine-check bookkeeping, single steps.
-    Event,
-    /// The guest crashed.
-    Crash,
-}
-
-/// How many kinds there are.
-pub const KINDS: usize = 17;
-
-impl Kind {
-    /// Its name in reports.
-    #[must_use]
-    pub fn name(index: usize) -> &'static str {
-        const NAMES: [&str; KINDS] = [
-            "guest",
-            "idle",
-            "cpuid",
-            "rdmsr",
-            "wrmsr",
-            "in",
-            "out",
-            "string-io",
-            "map",
-            "mmio",
-            "vmmcall",
-            "hlt",
-            "interrupt",
-            "window",
-            "instruction",
-            "event",
-            "crash",
-        ];
-        NAMES.get(index).copied().unwrap_or("?")
-    }
-}
 
 /// No duration yet. The least is kept as the largest number, so that adding one asks nothing first.
 pub(crate) const NO_MOMENTS: Moments = Moments { count: 0, min: u64::MAX, max: 0, sum: 0, squares: 0 };
@@ -93,7 +23,6 @@ pub(crate) fn record(moments: &mut Moments, span: u64) {
 }
 
 /// As it is reported: no duration has the least one 0.
-#[must_use]
 pub(crate) fn reported(moments: &Moments) -> Moments {
     Moments { min: if moments.count == 0 { 0 } else { moments.min }, ..*moments }
 }
@@ -143,13 +72,11 @@ impl Statistics {
     }
 
     /// One kind's moments.
-    #[must_use]
     pub fn kind(&self, index: usize) -> Option<Moments> {
         self.kinds.get(index).map(reported)
     }
 
     /// Time since the machine was let run up to the last switch.
-    #[must_use]
     pub fn elapsed(&self) -> u64 {
         self.since.since(self.first).0
     }

@@ -4,7 +4,7 @@ use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::grant::{Grant, Limits, Route};
+use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::layout::{IMAGE, IMAGE_END, STACK_MAX_PAGES, VAULT_MAX};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
@@ -70,7 +70,7 @@ impl<M: Machine> Check<'_, M> {
             }
             Supervise::Route(id, route) => {
                 require(exists(*id), Reason::BadValue)?;
-                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if overlap(other, *route)));
+                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if other.overlaps(*route)));
                 let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
                 require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)?;
                 // An exit to a server that was never started would wait for ever.
@@ -147,16 +147,6 @@ fn mail_credit(effect: &Supervise<'_>, to: ServerId) -> u32 {
     match effect {
         Supervise::Grant(_, Grant::Mail(other, credit)) if *other == to => u32::from(*credit),
         _ => 0,
-    }
-}
-
-fn overlap(one: Route, other: Route) -> bool {
-    match (one, other) {
-        (Route::Ports(a, b), Route::Ports(c, d)) => a <= d && c <= b,
-        (Route::Msrs(a, b), Route::Msrs(c, d)) => a <= d && c <= b,
-        (Route::Memory(a, b), Route::Memory(c, d)) => a <= d && c <= b,
-        (Route::Ports(..) | Route::Msrs(..) | Route::Memory(..), _) => false,
-        (one, other) => one == other,
     }
 }
 

@@ -142,7 +142,6 @@ impl Tickets {
 
     /// The open ticket with this name.
     #[inline(always)]
-    #[must_use]
     pub fn get(&self, id: TicketId) -> Option<&Ticket> {
         self.slots.get((id.0 & 0xff) as usize).filter(|ticket| ticket.name == id && ticket.operation != Operation::None)
     }

@@ -12,7 +12,6 @@ use atoll_protocol::units::{ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::wire::{tag, take};
 
 use crate::State;
-use crate::check::offer_makes_sense;
 use crate::delivery::Step;
 use crate::machine::Machine;
 use crate::ticket::Operation;
@@ -108,7 +107,7 @@ impl<M: Machine> State<M> {
     #[inline(never)]
     fn offered(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (offer, rest) = take::<Offer>(answer)?;
-        let may = self.server(from)?.role == RoleKind::Irqchip && offer_makes_sense(&offer.0);
+        let may = self.server(from)?.role == RoleKind::Irqchip && offer.0.makes_sense();
         let step = if may { self.completed::<false>(from, ticket, rest)? } else { return None };
         self.vcpu.events.offer(offer.0);
         Some(step)

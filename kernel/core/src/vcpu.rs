@@ -53,7 +53,6 @@ pub struct Vcpu {
 impl Vcpu {
     /// A general register, by encoding order.
     #[inline(always)]
-    #[must_use]
     pub fn register(&self, number: usize) -> u64 {
         match number {
             RAX => self.vmcb.save.rax,
@@ -64,7 +63,6 @@ impl Vcpu {
 
     /// What an operand names: a general register, or (16 to 19) AH, CH, DH, BH.
     #[inline(always)]
-    #[must_use]
     pub fn operand(&self, number: usize) -> u64 {
         if number < 16 { self.register(number) } else { self.register(number & 3) >> 8 & 0xff }
     }
@@ -131,7 +129,6 @@ impl Vcpu {
 
     /// What an instruction emulator needs.
     #[inline(always)]
-    #[must_use]
     pub fn context(&self) -> Context {
         let Save { segments, rip, rflags, cr0, cr3, cr4, efer, cpl, .. } = &self.vmcb.save;
         let [_, cs, ..] = segments;
@@ -150,7 +147,6 @@ impl Vcpu {
     }
 
     /// What `NeedRegisters` adds.
-    #[must_use]
     pub fn registers(&self) -> Registers {
         let mut general = self.general;
         general[RAX] = self.vmcb.save.rax;

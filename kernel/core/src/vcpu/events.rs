@@ -124,7 +124,6 @@ impl Events {
 
 impl Vcpu {
     /// Whether something would end HLT right now.
-    #[must_use]
     pub fn wakes(&self) -> bool {
         let Events { offer, nmi_pending, nmi_blocked, first, .. } = &self.events;
         let interrupt = offer.kind != Offer::NONE && self.vmcb.save.rflags & RFLAGS_IF != 0;

@@ -196,7 +196,7 @@ fn ports_that_are_nobodys_read_all_ones_and_swallow_writes() {
         assert_eq!((world.register(0), world.rip()), (rax, ENTRY + 1));
         world.exit(Exit::Out(0x1234, size, 0));
         assert_eq!(world.rip(), ENTRY + 1);
-        assert_eq!(world.kernel.state.strays(), (2, 0));
+        assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (2, 0));
         assert!(world.servers().seen.is_empty());
     }
 }
@@ -209,7 +209,7 @@ fn memory_that_is_nobodys_reads_all_ones_and_swallows_writes() {
     assert_eq!((world.register(0), world.rip()), (u64::MAX, ENTRY + 3));
     world.on(MMU, &[forward(Forward { address: 0xd000_0000, write: 1, finish: Forward::STORE, ..LOAD })]);
     world.exit(Exit::Fault(0xd000_0000));
-    assert_eq!(world.kernel.state.strays(), (0, 2));
+    assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (0, 2));
     world.assert_no_fault();
 }
 

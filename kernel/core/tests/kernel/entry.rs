@@ -257,7 +257,7 @@ fn a_triple_fault_stops_the_machine_and_says_so() {
         let mut world = World::booted();
         world.exit(Exit::Code(code));
         assert_eq!(world.pass(), Turn::Idle);
-        assert_eq!(world.kernel.state.stopped(), Some(atoll_protocol::message::Stop::Crash));
+        assert_eq!(world.kernel.state.stopped, Some(atoll_protocol::message::Stop::Crash));
         assert!(world.servers().log.iter().any(|line| line.starts_with("the guest crashed")));
         world.assert_no_fault();
     }

@@ -111,7 +111,7 @@ fn the_value_of_a_port_comes_as_a_message() {
     world.kernel.state.machine.input = vec![0x60];
     console(&mut world, &[Effect::PortIn(COM1 + 5, 1)]);
     world.last(CONSOLE, |message| assert_eq!(message.body, Body::PortValue(0x60)));
-    assert_eq!(world.kernel.state.servers[11].results(), 0);
+    assert_eq!(world.kernel.state.servers[11].results, 0);
 }
 
 #[test]

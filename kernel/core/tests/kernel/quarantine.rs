@@ -80,9 +80,9 @@ fn it_gets_no_timers_no_mail_and_no_interrupts_and_its_lines_are_low() {
     world.on(SERIAL, &[raise, Effect::Arm(TimerId(0), Fixed(Ticks(at))), Effect::Value(Fixed(0))]);
     world.exit(Exit::In(COM1, 1));
     world.pass();
-    assert_eq!(world.kernel.state.levels(), 1 << 4);
+    assert_eq!(world.kernel.state.levels, 1 << 4);
     order(&mut world, &[Supervise::Quarantine(SERIAL), Supervise::Quarantine(CONTROL)]);
-    assert_eq!(world.kernel.state.levels(), 0);
+    assert_eq!(world.kernel.state.levels, 0);
     world.servers().seen.clear();
     world.until(at);
     world.on(CONSOLE, &[Effect::Mail(SERIAL, b"lost"); 9]);

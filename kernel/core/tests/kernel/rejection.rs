@@ -160,7 +160,7 @@ fn a_fault_holds_the_guest_but_not_the_other_servers() {
     world.on(CPUID, &[]);
     world.exit(Exit::Cpuid(0));
     assert_eq!(world.pass(), atoll_core::run::Turn::Idle);
-    assert_eq!(world.kernel.state.stopped(), None);
+    assert_eq!(world.kernel.state.stopped, None);
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(atoll_protocol::units::HostIrq(4)));
     world.pass();
     assert_eq!(world.got(CONSOLE).len(), 1);

@@ -132,7 +132,7 @@ fn a_power_server_switches_off_and_resets_but_does_not_crash_the_guest() {
     let mut world = World::booted();
     world.on(POWER, &[Effect::Stop(Stop::PowerOff), Effect::Done]);
     world.exit(out);
-    assert_eq!(world.kernel.state.stopped(), Some(Stop::PowerOff));
+    assert_eq!(world.kernel.state.stopped, Some(Stop::PowerOff));
     world.assert_no_fault();
 }
 

@@ -257,7 +257,7 @@ fn a_destroyed_server_has_no_routes_no_timers_and_no_rights() {
     assert_eq!(world.kernel.state.servers[10].credit_to(CONSOLE), 0);
     world.exit(Exit::In(cast::COM1, 1));
     assert_eq!(world.register(0) & 0xff, 0xff);
-    assert_eq!(world.kernel.state.strays(), (1, 0));
+    assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (1, 0));
     assert!(world.got(SERIAL).is_empty());
 }
 

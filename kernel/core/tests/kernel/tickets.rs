@@ -155,7 +155,7 @@ fn a_request_by_mail_is_answered_with_its_token() {
     });
     assert_eq!(answered(&mut world), Some((77, Some(REPLY.to_vec()))));
     assert_eq!(world.waiting(), []);
-    assert_eq!(world.kernel.state.servers[0].results(), 0);
+    assert_eq!(world.kernel.state.servers[0].results, 0);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_server_that_stops_the_machine_while_it_is_asked_still_replies() {
     world.on(SUPERVISOR, &[Effect::Request(POWER, 77, b"switch off")]);
     world.kernel.state.start_first(SUPERVISOR, IMAGE);
     world.pass();
-    assert_eq!(world.kernel.state.stopped(), Some(Stop::PowerOff));
+    assert_eq!(world.kernel.state.stopped, Some(Stop::PowerOff));
     assert_eq!(world.waiting(), [(Operation::Mail, POWER)]);
     world.until(world.kernel.state.machine.clock + 5000);
     world.pass();

@@ -211,10 +211,10 @@ impl World {
             journal: machine.journal.clone(),
             frames: machine.frames,
             timers: state.timers.armed().collect(),
-            levels: state.levels(),
+            levels: state.levels,
             mail: state.servers.iter().map(letters).collect(),
             outstanding: state.servers.iter().flat_map(pairs).collect(),
-            results: state.servers.iter().map(atoll_core::server::Server::results).collect(),
+            results: state.servers.iter().map(|server| server.results).collect(),
         }
     }
 }
