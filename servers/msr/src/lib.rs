@@ -71,10 +71,10 @@ impl Server for MsrServer {
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> Option<MsrReply> {
+    fn quick(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, _: &mut Effects<'_, Msr>) -> Option<MsrReply> {
         match request {
             MsrRequest::Read(exit) => read(vault, exit).map(MsrReply::Value),
-            MsrRequest::Write(exit) => write(vault, exit, effects),
+            MsrRequest::Write(exit) => write(vault, exit),
         }
     }
 
@@ -101,18 +101,8 @@ fn read(vault: &Vault<'_, MsrServer>, exit: &MsrExit) -> Option<u64> {
 }
 
 #[inline(always)]
-fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> Option<MsrReply> {
+fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit) -> Option<MsrReply> {
     match exit.index {
-        index::EFER => match control::efer(exit.held, exit.value, exit.cr0) {
-            Some(efer) => effects.emit(MsrEffect::Set(SystemRegister::Efer, efer)),
-            None => return Some(MsrReply::GeneralProtection),
-        },
-        index::PAT => {
-            if !control::is_pat(exit.value) {
-                return Some(MsrReply::GeneralProtection);
-            }
-            effects.emit(MsrEffect::Set(SystemRegister::Pat, exit.value));
-        }
         // The configuration stays as it is: neither can be switched off for a guest.
         index::HWCR | index::DE_CFG => {}
         index::MISC_ENABLE => vault.at(|state| &mut state.plain).misc_enable = exit.value,
@@ -135,6 +125,18 @@ fn read_rare(vault: &mut Vault<'_, MsrServer>, index: u32, effects: &mut Effects
 #[inline(never)]
 fn write_rare(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
     match exit.index {
+        index::EFER => match control::efer(exit.held, exit.value, exit.cr0) {
+            Some(efer) => {
+                effects.emit(MsrEffect::Set(SystemRegister::Efer, efer));
+                MsrReply::Done
+            }
+            None => MsrReply::GeneralProtection,
+        },
+        index::PAT if control::is_pat(exit.value) => {
+            effects.emit(MsrEffect::Set(SystemRegister::Pat, exit.value));
+            MsrReply::Done
+        }
+        index::PAT => MsrReply::GeneralProtection,
         index::TSC => {
             effects.emit(MsrEffect::Set(SystemRegister::Tsc, exit.value));
             let now = effects.now();

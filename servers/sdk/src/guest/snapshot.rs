@@ -49,12 +49,11 @@ impl GuestMemory<'_> {
         if snapshot.end > self.size {
             return false;
         }
-        let changed = snapshot.words.iter().fold(0, |changed, (index, was)| {
+        snapshot.words.iter().all(|(index, was)| {
             let from = self.base.wrapping_add((index * WORD) as usize);
             // SAFETY: `end` is behind the last of the words, and the memory is no smaller.
-            changed | unsafe { word(from) } ^ was
-        });
-        changed == 0
+            (unsafe { word(from) }) == *was
+        })
     }
 }
 
