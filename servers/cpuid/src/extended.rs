@@ -23,7 +23,6 @@ const LINEAR_BITS: u32 = 48;
 const PHYSICAL_BITS: u32 = 48;
 
 /// One leaf; what is not named reads as zero.
-#[inline(never)]
 pub(crate) fn leaf(facts: &Facts, leaf: u32, host: Leaf) -> Leaf {
     match leaf {
         0x8000_0000 => Leaf { eax: host.eax.min(LAST), ..host },

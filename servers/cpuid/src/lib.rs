@@ -53,23 +53,21 @@ impl Server for CpuidServer {
 
     #[inline(always)]
     fn quick(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Option<Leaf> {
-        Some(answer(vault, request, effects.vcpu()))
+        let CpuidRequest { leaf, host, cr4, .. } = *request;
+        match leaf {
+            0 => Some(Leaf { eax: host.eax.min(standard::LAST), ..host }),
+            1 => Some(standard::features(vault, host, cr4, effects.vcpu())),
+            leaf if leaf >> 16 == 0x4000 => Some(hypervisor::leaf(vault, leaf)),
+            _ => None,
+        }
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
-        answer(vault, request, effects.vcpu())
-    }
-}
-
-#[inline(always)]
-fn answer(facts: &Facts, request: &CpuidRequest, vcpu: u8) -> Leaf {
-    let CpuidRequest { leaf, subleaf, host, cr4 } = *request;
-    match leaf {
-        0 => Leaf { eax: host.eax.min(standard::LAST), ..host },
-        1 => standard::features(facts, host, cr4, vcpu),
-        leaf if leaf <= standard::LAST => standard::leaf(facts, leaf, subleaf, host, vcpu),
-        leaf if leaf >> 16 == 0x4000 => hypervisor::leaf(facts, leaf),
-        leaf if leaf >> 16 == 0x8000 => extended::leaf(facts, leaf, host),
-        _ => Leaf::default(),
+        let CpuidRequest { leaf, subleaf, host, .. } = *request;
+        match leaf {
+            leaf if leaf >> 16 == 0x8000 => extended::leaf(vault, leaf, host),
+            2..=standard::LAST => standard::leaf(vault, leaf, subleaf, host, effects.vcpu()),
+            _ => Self::quick(vault, request, effects).unwrap_or_default(),
+        }
     }
 }

@@ -59,7 +59,6 @@ pub(crate) fn features(facts: &Facts, host: Leaf, cr4: u64, vcpu: u8) -> Leaf {
 }
 
 /// Leaves 2 to [`LAST`].
-#[inline(never)]
 pub(crate) fn leaf(facts: &Facts, leaf: u32, subleaf: u32, host: Leaf, vcpu: u8) -> Leaf {
     match leaf {
         2 => host,

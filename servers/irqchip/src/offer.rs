@@ -43,6 +43,16 @@ pub(crate) fn offer(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mu
     }
 }
 
+/// The same where nothing but the local APIC's own requests and services can have changed: what the 8259s have on offer stays there.
+#[inline(always)]
+pub(crate) fn offer_own(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mut Effects<'_, Irqchip>) {
+    let live = &vault.lapics[place(vcpu)].live;
+    let next = live.next();
+    if live.offered.kind != Offer::EXTERNAL && next != live.offered {
+        tell(vault, vcpu, next, effects);
+    }
+}
+
 /// What a vCPU should take next. The 8259s go first: their request is not subject to the task priority.
 #[inline(always)]
 pub(crate) fn next(state: &State, vcpu: u8) -> Offered {

@@ -81,7 +81,7 @@ fn end_of_interrupt(vault: &mut Vault<'_, IrqchipServer>, effects: &mut Effects<
             return None;
         }
         vault.at(|state| &mut state.lapics[place(vcpu)].live.isr).remove(vector);
-        offer::offer(vault, vcpu, effects);
+        offer::offer_own(vault, vcpu, effects);
     }
     Some(IrqchipReply::Done)
 }

@@ -62,6 +62,8 @@ fn transmit(vault: &mut Vault<'_, UartServer>, byte: u8) -> Option<()> {
     }
     let out = vault.at(|s| &mut s.out);
     out.used = place as u8;
-    out.mail[place] = byte;
+    if let Some(byte_place) = out.mail.get_mut(place) {
+        *byte_place = byte;
+    }
     Some(())
 }
