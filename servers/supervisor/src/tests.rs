@@ -249,7 +249,7 @@ fn a_fault_is_followed_by_a_restart_then_by_pauses_that_double_then_by_quarantin
         assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Hang)), [format!("{armed:?}")]);
         supervisor.header.now = due;
         assert_eq!(does(&mut supervisor, Body::Timer(watch::PAUSE)), restart_of(2));
-        assert_eq!(does(&mut supervisor, Body::Timer(watch::PAUSE)), [String::new(); 0], "once");
+        assert!(does(&mut supervisor, Body::Timer(watch::PAUSE)).is_empty(), "once");
     }
     let quarantine = format!("{:?}", supervise(Supervise::Quarantine(ServerId(2))));
     assert_eq!(does(&mut supervisor, fault_at(8, Reason::Hang)), [quarantine]);

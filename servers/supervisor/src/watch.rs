@@ -50,6 +50,9 @@ pub(crate) fn restart(
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
     let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
     if report.reason != Reason::Killed {
+        if policy.attempts == 0 {
+            return false;
+        }
         // The message that says that it was restarted counts as handled, too.
         let same = watch.attempts > 0 && report.handled <= watch.handled.saturating_add(1);
         watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
