@@ -6,6 +6,10 @@ mod conversation;
 mod digest;
 mod guest;
 mod hardware;
+#[cfg(feature = "fault-injection")]
+mod keyboard;
+#[cfg(feature = "fault-injection")]
+mod sabotage;
 mod server;
 mod start;
 

@@ -11,6 +11,8 @@ pub const IMAGE_END: u64 = 0x4000_0000;
 pub const MESSAGE: u64 = 0x7000_0000;
 /// The answer page: read-write.
 pub const ANSWER: u64 = 0x7000_2000;
+/// The code of an injected fault, read-execute: only in a kernel that was built to inject faults.
+pub const SABOTAGE: u64 = 0x7000_4000;
 /// The vault's working copy: read-write.
 pub const VAULT: u64 = 0x7010_0000;
 /// Most bytes of a vault.

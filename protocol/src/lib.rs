@@ -28,6 +28,7 @@ pub mod effect;
 pub mod fault;
 pub mod fixed;
 pub mod grant;
+pub mod inject;
 pub mod layout;
 pub mod manifest;
 pub mod message;
@@ -39,7 +40,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.

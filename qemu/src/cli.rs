@@ -79,6 +79,12 @@ pub enum Command {
     Fetch,
     /// Measure what exits cost, in instructions: on Atoll, and with the same guest code on KVM in the same QEMU.
     Bench(BenchArgs),
+    /// Inject faults by the thousand, and tell what became of them.
+    Campaign {
+        /// What to do.
+        #[command(subcommand)]
+        what: CampaignCommand,
+    },
     /// List the servers of a running machine.
     Ps(Which),
     /// Fault a server of a running machine, by its name or role, to see it restarted.
@@ -121,6 +127,40 @@ pub struct BenchArgs {
     /// Only exits on Atoll: neither KVM nor a boot of Linux. Takes seconds.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// What to do with a campaign.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CampaignCommand {
+    /// Run a plan: golden runs, experiments, records, report. Ends with status 1 if Atoll failed, or a guest noticed a fault that must
+    /// not show.
+    Run {
+        /// The plan, a TOML file.
+        plan: PathBuf,
+        /// Where records and report go.
+        #[arg(long, value_name = "DIR", default_value = DEFAULT_OUT)]
+        out: PathBuf,
+        /// Only the i-th of n parts.
+        #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
+        shard: (usize, usize),
+        /// Leave out what is recorded already.
+        #[arg(long)]
+        resume: bool,
+        /// Runs at the same time [default: one for each CPU].
+        #[arg(long, value_name = "N")]
+        jobs: Option<usize>,
+        /// At most so many experiments, evenly spread over all.
+        #[arg(long, value_name = "N")]
+        most: Option<usize>,
+    },
+}
+
+/// Where a campaign leaves its records, unless it is told.
+pub const DEFAULT_OUT: &str = "campaign";
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    parsed.filter(|(part, of)| (1..=*of).contains(part)).ok_or_else(|| "wanted is I/N, as in 2/4".into())
 }
 
 /// A running machine.

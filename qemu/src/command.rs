@@ -2,6 +2,7 @@
 
 mod bench;
 mod boot;
+mod campaign;
 mod check;
 mod completions;
 mod doctor;
@@ -26,6 +27,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Check { manifest }) => check::run(manifest).map(done),
         Some(Command::Fetch) => fetch::run(&cli.common).map(done),
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
+        Some(Command::Campaign { what }) => campaign::run(what, &cli.common),
         Some(Command::Ps(which)) => ps::run(which).map(done),
         Some(Command::Kill { server, which }) => kill::run(server, which).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),

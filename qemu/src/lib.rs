@@ -18,6 +18,7 @@
 pub mod bare;
 pub mod bench;
 pub mod bundle;
+pub mod campaign;
 pub mod cli;
 pub mod command;
 pub mod console;

@@ -98,7 +98,7 @@ impl Boot {
 
     /// Runs a command in the guest's shell.
     pub fn exec(mut self, command: &str) -> Self {
-        self.choice.job = Job { exec: Some((command.to_owned(), Marks::new("test"))), terminal: None };
+        self.choice.job = Job { exec: Some((command.to_owned(), Marks::new("test"))), terminal: None, workload: None };
         self
     }
 

@@ -141,14 +141,19 @@ impl<M: Machine> Kernel<M> {
     /// The same, where the exit is handled: most exits take one activation.
     #[inline(always)]
     pub(crate) fn activate_here(&mut self, due: Due) -> Step {
-        let Kernel { state, pages } = self;
+        let state = &mut self.state;
         let Due { to, ticket, now, .. } = due;
         let Some(server) = state.servers.get_mut(usize::from(to.0)).filter(|server| server.is_running()) else {
             return self.without(to, ticket, due.length);
         };
         server.remember(now, due.cause);
         let deadline = Ticks(now.0.wrapping_add(server.budget.0));
-        match state.machine.activate(pages, to, due.length, deadline) {
+        #[cfg(not(feature = "fault-injection"))]
+        let outcome = state.machine.activate(&mut self.pages, to, due.length, deadline);
+        #[cfg(feature = "fault-injection")]
+        let outcome = self.activate_injected(to, due.length, deadline);
+        let Kernel { state, pages } = self;
+        match outcome {
             Outcome::Answer(used) => {
                 if used <= PAGE as u64
                     && let Some(step) = state.usual(to, ticket, pages.answer(to, used as usize))
@@ -181,7 +186,10 @@ impl<M: Machine> Kernel<M> {
             let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
             server.remember(now, cause);
             let deadline = now.after(server.budget);
+            #[cfg(not(feature = "fault-injection"))]
             let outcome = self.state.machine.activate(&mut self.pages, to, length, deadline);
+            #[cfg(feature = "fault-injection")]
+            let outcome = self.activate_injected(to, length, deadline);
             step = self.settle(to, ticket, now, &outcome);
         }
         // An exit that finds no other end is given up, and the guest runs its instruction again; what lies in a mailbox stays there.

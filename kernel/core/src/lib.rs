@@ -25,6 +25,8 @@ pub mod commit;
 pub mod delivery;
 pub mod emulation;
 pub mod exit;
+#[cfg(feature = "fault-injection")]
+pub mod inject;
 pub mod machine;
 pub mod mailbox;
 pub mod observe;
@@ -112,6 +114,9 @@ pub struct State<M> {
     /// Bytes of a string access on their way from one server to another.
     pub(crate) string: [u8; atoll_protocol::STRING_BYTES],
     pub(crate) string_length: usize,
+    /// The faults to be injected.
+    #[cfg(feature = "fault-injection")]
+    pub inject: inject::Injector,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -148,6 +153,8 @@ impl<M: Machine> Kernel<M> {
                 good_shape: u64::MAX,
                 string: [0; atoll_protocol::STRING_BYTES],
                 string_length: 0,
+                #[cfg(feature = "fault-injection")]
+                inject: inject::Injector::IDLE,
             },
             pages,
         }

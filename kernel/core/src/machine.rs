@@ -29,6 +29,9 @@ pub trait Pages {
     fn message(&mut self, server: ServerId) -> &mut [u8];
     /// The first `length` bytes of the answer page (fewer if the page is shorter).
     fn answer(&self, server: ServerId, length: usize) -> &[u8];
+    /// The answer page, to put a fault into it.
+    #[cfg(feature = "fault-injection")]
+    fn answer_mut(&mut self, server: ServerId) -> &mut [u8];
 }
 
 /// The machine. Nothing here may fail once the matching check has passed.
@@ -119,4 +122,31 @@ pub trait Machine {
     fn log_registers(&mut self);
     /// Writes digests of all that no server may touch, for tests of containment; other builds have nothing to write.
     fn log_digests(&mut self, _when: &str, _vcpu: &Vcpu) {}
+
+    /// The plan of the faults to inject, if it is another one than that with the number `known`.
+    #[cfg(feature = "fault-injection")]
+    fn plan(&self, _known: u64) -> Option<atoll_protocol::inject::Plan> {
+        None
+    }
+    /// A host interrupt by which the next byte that the plan types makes itself known, once for each.
+    #[cfg(feature = "fault-injection")]
+    fn key_arrived(&mut self) -> Option<HostIrq> {
+        None
+    }
+    /// Passes the point at which the host stops the machine.
+    #[cfg(feature = "fault-injection")]
+    fn pause(&mut self) {}
+    /// Runs one activation in which the server does this before, or instead of, its own work.
+    #[cfg(feature = "fault-injection")]
+    fn sabotage(
+        &mut self,
+        pages: &mut Self::Pages,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+        act: crate::inject::Act,
+    ) -> Outcome;
+    /// Flips a bit of a server's memory, counted modulo the area's size; false if the server has nothing there.
+    #[cfg(feature = "fault-injection")]
+    fn flip(&mut self, server: ServerId, area: crate::inject::Area, bit: u64) -> bool;
 }

@@ -248,6 +248,16 @@ impl Mailbox {
         self.letters.iter().cycle().skip(self.head).take(self.count)
     }
 
+    /// Lets the first two letters change places; false if there are not two.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn reorder(&mut self) -> bool {
+        let next = (self.head + 1) % LETTERS;
+        if self.count > 1 {
+            self.letters.swap(self.head, next);
+        }
+        self.count > 1
+    }
+
     /// Takes what was handled out.
     pub(crate) fn done(&mut self, next: Next) {
         match next {

@@ -27,6 +27,8 @@ impl<M: Machine> State<M> {
         server.standing = Standing::Faulted;
         server.fault = reason;
         let generation = server.generation;
+        #[cfg(feature = "fault-injection")]
+        self.inject.detected(&mut self.machine, id, reason);
         self.machine.log(format_args!(
             "fault: server {} `{}` (role {}, generation {}) broke a rule: {reason:?} (effect {effect})",
             id.0,

@@ -45,4 +45,9 @@ impl Pages for Conversation {
         let page = unsafe { &*ANSWERS[usize::from(server.0) % SERVERS].0.get() };
         page.get(..length).unwrap_or(page)
     }
+    #[cfg(feature = "fault-injection")]
+    fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
+        // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.
+        unsafe { &mut *ANSWERS[usize::from(server.0) % SERVERS].0.get() }
+    }
 }

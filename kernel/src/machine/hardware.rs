@@ -153,6 +153,10 @@ impl Machine for Hardware {
     }
 
     fn port_in(&mut self, number: u16, size: u8) -> u32 {
+        #[cfg(feature = "fault-injection")]
+        if let Some(typed) = super::keyboard::read(number) {
+            return typed;
+        }
         match size {
             1 => u32::from(port::read::<u8>(number)),
             2 => u32::from(port::read::<u16>(number)),
@@ -308,5 +312,47 @@ impl Machine for Hardware {
     #[cfg(feature = "digest")]
     fn log_digests(&mut self, when: &str, vcpu: &atoll_core::vcpu::Vcpu) {
         super::digest::log(when, vcpu, self.guest, &self.memories);
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn plan(&self, known: u64) -> Option<atoll_protocol::inject::Plan> {
+        super::sabotage::plan(known)
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn key_arrived(&mut self) -> Option<HostIrq> {
+        super::keyboard::arrived()
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn pause(&mut self) {
+        port::write(super::sabotage::PAUSE_PORT, super::sabotage::PAUSE);
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn sabotage(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+        act: atoll_core::inject::Act,
+    ) -> Outcome {
+        let place = usize::from(server.0) % SERVERS;
+        let memory = &mut self.memories[place];
+        let own = memory.target;
+        let Some((target, entry)) = memory.target_at(atoll_protocol::layout::SABOTAGE) else {
+            return self.activate(pages, server, length, deadline);
+        };
+        super::sabotage::write_code(act, entry, memory);
+        memory.target = target;
+        let outcome = self.activate(pages, server, length, deadline);
+        self.memories[place].target = own;
+        outcome
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn flip(&mut self, server: ServerId, area: atoll_core::inject::Area, bit: u64) -> bool {
+        super::sabotage::flip(&self.memories[usize::from(server.0) % SERVERS], area, bit)
     }
 }

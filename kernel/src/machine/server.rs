@@ -21,13 +21,13 @@ type Words = [u64; LINE / 8];
 
 /// A server's memory.
 pub(super) struct Memory {
-    space: Option<Space>,
+    pub(super) space: Option<Space>,
     pub(super) target: Target,
     /// Bytes mapped for it.
     pub(super) guest: u64,
     pub(super) bundle: u64,
     pub(super) vault: u64,
-    working: [Hpa; VAULT_PAGES],
+    pub(super) working: [Hpa; VAULT_PAGES],
     pub(super) committed: [Hpa; VAULT_PAGES],
 }
 
@@ -48,6 +48,8 @@ impl Memory {
         let mut space = Space::new(frames).ok_or(MapError::NoFrames)?;
         space.map_shared(MESSAGE, Conversation::message_page(id), Access::Read, frames)?;
         space.map_shared(ANSWER, Conversation::answer_page(id), Access::Write, frames)?;
+        #[cfg(feature = "fault-injection")]
+        space.map_shared(atoll_protocol::layout::SABOTAGE, super::sabotage::code_page(), Access::Execute, frames)?;
         for page in 1..=u64::from(limits.stack_pages) {
             let frame = frames.alloc().ok_or(MapError::NoFrames)?;
             space.map(STACK_TOP - page * PAGE_SIZE, frame, Access::Write, frames)?;
@@ -137,6 +139,12 @@ impl Memory {
             frames.reclaim(*committed);
         }
         *self = Memory::NONE;
+    }
+
+    /// A target like its own, but for the entry point; and that.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn target_at(&self, entry: u64) -> Option<(Target, u64)> {
+        self.space.as_ref().map(|space| (Target::new(space, STACK_TOP, entry), self.target.entry()))
     }
 
     /// Copies vault lines from the working to the committed copy; the range was checked.

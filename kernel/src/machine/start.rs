@@ -65,6 +65,8 @@ pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
             Turn::Idle => interrupts::idle(),
             Turn::Leave(code) => {
                 kernel.state.machine.log_digests("at the end", &kernel.state.vcpu);
+                #[cfg(feature = "fault-injection")]
+                kernel.tell_counts();
                 exit::exit(code)
             }
         }
@@ -79,6 +81,8 @@ fn note_events(kernel: &mut Kernel<Hardware>, core: &Core) {
         kernel.state.machine.timer_fired();
         kernel.host_event(HostEvent::Timer);
     }
+    #[cfg(feature = "fault-injection")]
+    kernel.look_at_the_plan();
     for irq in (0..16).filter(|irq| events.irqs() & 1 << irq != 0) {
         kernel.host_event(HostEvent::Irq(HostIrq(irq)));
     }

@@ -109,6 +109,20 @@ impl Space {
         Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
     }
 
+    /// The pages that the space owns in its first 512 GiB, with their addresses and entries.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn own_pages(&self) -> impl Iterator<Item = (u64, u64)> {
+        let below = |table: u64| (0..ENTRIES).map(move |index| (index, paging::entry(Hpa(table & ADDRESS), index)));
+        let there = |entry: &(u64, u64)| entry.1 & PRESENT != 0 && entry.1 & (SHARED | LARGE) == 0;
+        let third = paging::entry(self.root, 0);
+        let seconds = below(third).filter(there).filter(move |_| third & PRESENT != 0);
+        seconds.flat_map(move |(high, second)| {
+            below(second).filter(there).flat_map(move |(middle, first)| {
+                below(first).filter(there).map(move |(low, page)| (high << 30 | middle << 21 | low << 12, page))
+            })
+        })
+    }
+
     fn insert(&mut self, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
         if address.checked_add(size.bytes()).is_none_or(|end| end > USER_END) {
             return Err(MapError::OutOfRange);

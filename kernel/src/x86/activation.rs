@@ -56,6 +56,12 @@ impl Target {
     pub(crate) fn new(space: &Space, stack_top: u64, entry: u64) -> Self {
         Target { cr3: space.cr3(), stack_top, entry }
     }
+
+    /// The entry point.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn entry(&self) -> u64 {
+        self.entry
+    }
 }
 
 impl Core {

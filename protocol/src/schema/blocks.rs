@@ -80,5 +80,10 @@ blocks! {
     effect::GuestCas { gpa, old, new, size }
     effect::GuestCopy { gpa, offset, length }
     effect::Mapping { gpa, size, access }
+    inject::Injection {
+        model, server, kind, flags, limit, first, every, chance, place, seed, address_first, address_last, exits, time, mask, value,
+        argument,
+    }
+    inject::Plan { magic, version, count, sequence, until, pause, typed_length, typed, injections }
     manifest::ImageHeader { magic, version, segments, entry, schema }
 }

@@ -4,7 +4,9 @@ use std::format;
 use std::string::String;
 
 use crate::role::console_mail;
-use crate::{EFFECTS, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES, TIMERS, effect, layout, manifest, message};
+use crate::{
+    EFFECTS, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES, TIMERS, effect, inject, layout, manifest, message,
+};
 
 macro_rules! constants {
     ($($constant:expr),* $(,)?) => {
@@ -32,6 +34,7 @@ constants![
     layout::IMAGE_END,
     layout::MESSAGE,
     layout::ANSWER,
+    layout::SABOTAGE,
     layout::VAULT,
     layout::VAULT_MAX,
     layout::STACK_TOP,
@@ -58,6 +61,13 @@ constants![
     effect::Mapping::EXECUTE,
     effect::Mapping::SMALL,
     effect::Mapping::LARGE,
+    inject::Plan::MAGIC,
+    inject::Plan::OVERTIME,
+    inject::Injection::ANY,
+    inject::Injection::WHILE_RECOVERING,
+    inject::Injection::REDELIVERIES,
+    inject::Injection::AT_ADDRESS,
+    inject::Injection::RANDOM,
     console_mail::OUTPUT,
     console_mail::ROOM,
     console_mail::INPUT,

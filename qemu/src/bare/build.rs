@@ -43,6 +43,12 @@ pub fn digesting_kernel(workspace: &Path, toolchain: &Toolchain) -> Result<Built
     cargo(toolchain, workspace, &workspace.join("target/digest"), "the kernel with digests", &packages)
 }
 
+/// Builds a kernel that injects the faults of a plan, for experiments.
+pub fn injecting_kernel(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
+    let packages = ["-p", "atoll-kernel", "--features", "fault-injection"];
+    cargo(toolchain, workspace, &workspace.join("target/inject"), "the kernel with fault injection", &packages)
+}
+
 /// Builds one test guest: another one that does not build is no hindrance.
 pub fn guest(workspace: &Path, toolchain: &Toolchain, name: &str) -> Result<Built> {
     let what = format!("the test guest '{name}'");

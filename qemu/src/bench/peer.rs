@@ -40,7 +40,7 @@ pub fn on_kvm(permission: Permission) -> Result<(String, Vec<Figure>)> {
     let instance = Instance::temporary()?;
     let initrd = instance.write("initrd", &root.finish()?)?;
     let boot = Boot::Direct { kernel: kernel.image, initrd: Some(initrd), command_line: COMMAND_LINE.to_owned() };
-    let arguments = Arguments { memory_mib: MEMORY_MIB, icount: true, boot };
+    let arguments = Arguments { memory_mib: MEMORY_MIB, icount: true, boot, lab: None };
     let booted = run::to_the_end(&arguments, &instance, permission, "Measuring exits on KVM")?;
     let mut figures = probes::read(&booted.console)?;
     if let Some(line) = figures.iter().find(|figure| figure.name == "line").cloned() {

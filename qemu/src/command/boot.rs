@@ -89,7 +89,7 @@ fn choice(args: &BootArgs, common: &Common) -> Choice {
         kernel: args.kernel.clone(),
         initrd: args.initrd.clone(),
         append: args.append.clone(),
-        job: Job { exec, terminal },
+        job: Job { exec, terminal, workload: None },
         repeatable: args.icount,
         permission: common.permission(),
     }

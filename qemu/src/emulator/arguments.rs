@@ -23,6 +23,23 @@ pub struct Arguments {
     pub icount: bool,
     /// What is booted.
     pub boot: Boot,
+    /// Set where the machine is stopped, written to and started again from outside.
+    pub lab: Option<Lab>,
+}
+
+/// What a machine under experiment has more.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// The file that is the machine's memory.
+    pub memory: PathBuf,
+    /// Whether the file changes with the memory; else it is what the memory begins with.
+    pub shared: bool,
+    /// Where QEMU's monitor listens.
+    pub monitor: PathBuf,
+    /// Where its debugger stub listens.
+    pub debugger: PathBuf,
+    /// Whether the rest of the machine's state is still to come.
+    pub incoming: bool,
 }
 
 /// What QEMU boots.
@@ -65,7 +82,10 @@ impl Arguments {
         let mut line = Line(Vec::new());
         line.words("-nodefaults -no-user-config -display none -monitor none -no-reboot -accel tcg");
         line.option("-cpu", CPU);
-        line.words("-machine q35,smm=off");
+        match &self.lab {
+            Some(lab) => line.lab(lab, self.memory_mib),
+            None => line.words("-machine q35,smm=off"),
+        }
         line.option("-m", format!("{}M", self.memory_mib));
         line.words("-chardev stdio,id=console,signal=off -serial chardev:console");
         if self.icount {
@@ -101,6 +121,20 @@ impl Line {
         self.0.extend(words.split_whitespace().map(OsString::from));
     }
 
+    /// A machine that does not run before it is told to, with its memory in a file.
+    fn lab(&mut self, lab: &Lab, memory_mib: u64) {
+        // What is meant to report a crashed guest stops the machine at the very instruction that writes to it.
+        self.words("-machine q35,smm=off,memory-backend=ram -S -device pvpanic -action panic=pause");
+        let share = if lab.shared { "on" } else { "off" };
+        let memory = format!("memory-backend-file,id=ram,size={memory_mib}M,share={share},mem-path=");
+        self.option("-object", joined(&memory, &lab.memory));
+        self.option("-qmp", joined_before("unix:", &lab.monitor, ",server=on,wait=off"));
+        self.option("-gdb", joined_before("unix:", &lab.debugger, ",server=on,wait=off"));
+        if lab.incoming {
+            self.words("-incoming defer");
+        }
+    }
+
     fn option(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.push(name.into());
         self.0.push(value.into());
@@ -110,6 +144,11 @@ impl Line {
 /// A path inside an option list, where QEMU wants commas doubled.
 fn joined(prefix: &str, path: &Path) -> String {
     format!("{prefix}{}", path.to_string_lossy().replace(',', ",,"))
+}
+
+/// The same, with more options behind it.
+fn joined_before(prefix: &str, path: &Path, rest: &str) -> String {
+    joined(prefix, path) + rest
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ mod tests {
         image[..4].copy_from_slice(&0x1bad_b002_u32.to_le_bytes());
         image[8..12].copy_from_slice(&0x1bad_b002_u32.wrapping_neg().to_le_bytes());
         fs::write(kernel.path(), image).unwrap();
-        let job = Job { exec: Some(("true".into(), Marks::new("1"))), terminal: None };
+        let job = Job { exec: Some(("true".into(), Marks::new("1"))), terminal: None, workload: None };
         let choice = Choice { kernel: Some(kernel.path().to_owned()), job, ..Choice::default() };
         assert!(choice.find().unwrap_err().to_string().contains("--exec needs Linux"));
     }

@@ -13,6 +13,8 @@ pub struct Job {
     pub exec: Option<(String, Marks)>,
     /// The terminal's name and its size (rows, columns), if the console is one.
     pub terminal: Option<(String, u16, u16)>,
+    /// A script to have at hand, as `/w`: a short name, since what is typed before the machine runs must fit its serial port.
+    pub workload: Option<String>,
 }
 
 const DIRECTORIES: [&str; 9] = ["atoll", "bin", "dev", "etc", "proc", "root", "sys", "tmp", "mnt"];
@@ -42,6 +44,9 @@ pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
             archive.file("atoll/size", 0o644, format!("rows {rows} cols {columns}").as_bytes())?;
         }
     }
+    if let Some(workload) = &job.workload {
+        archive.file("w", 0o755, workload.as_bytes())?;
+    }
     archive.finish()
 }
 
@@ -69,7 +74,7 @@ mod tests {
     #[test]
     fn a_command_reaches_the_guest_byte_by_byte_with_its_nonce() {
         let busybox = tempfile::NamedTempFile::new().unwrap();
-        let job = Job { exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))), terminal: None };
+        let job = Job { exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))), terminal: None, workload: None };
         let files = names(&build(busybox.path(), &job).unwrap());
         let content = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, c)| c.clone());
         assert_eq!(content("atoll/exec").unwrap(), "echo \"$HOME\" 'ä'\n".as_bytes());

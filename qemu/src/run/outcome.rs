@@ -20,6 +20,8 @@ pub enum End {
     HypervisorFault,
     /// The loader refused the guest.
     Refused,
+    /// The time that an experiment's plan gives the guest was up.
+    Overtime,
     /// QEMU ended in a way that nobody intended.
     Unexpected(String),
     /// It took too long.
@@ -42,6 +44,8 @@ pub mod code {
     pub const HYPERVISOR_FAULT: i32 = 20;
     /// The loader refused the guest.
     pub const REFUSED: i32 = 21;
+    /// The time of a plan was up.
+    pub const OVERTIME: i32 = atoll_protocol::inject::Plan::OVERTIME as i32;
 }
 
 /// Statuses of the tool itself.
@@ -73,6 +77,7 @@ impl End {
                 code::SERVER_FAULT => Self::ServerFault,
                 code::HYPERVISOR_FAULT => Self::HypervisorFault,
                 code::REFUSED => Self::Refused,
+                code::OVERTIME => Self::Overtime,
                 _ => Self::Unexpected(format!("QEMU ended with {exit}")),
             },
             Some(0) => {
@@ -92,7 +97,7 @@ impl End {
     #[must_use]
     pub fn status(&self, panicked: bool, command: Option<i32>) -> u8 {
         match (self, command) {
-            (Self::TimedOut, _) => status::TIMED_OUT,
+            (Self::TimedOut | Self::Overtime, _) => status::TIMED_OUT,
             (Self::HypervisorFault | Self::ServerFault | Self::Unexpected(_), _) => status::HYPERVISOR,
             (Self::Refused, _) => status::TOOL,
             (Self::GuestCrash, _) => status::GUEST,
@@ -121,6 +126,7 @@ impl End {
                 Some(with_log(&format!("a server was faulted and its machine stopped by the {}", RoleKind::Supervisor.name())))
             }
             Self::HypervisorFault => Some(with_log("the hypervisor failed")),
+            Self::Overtime => Some("the guest did not finish in its virtual time".into()),
             Self::Refused => Some(with_log("the loader refused the guest")),
             Self::Unexpected(what) => Some(with_log(what)),
             Self::TimedOut => Some(with_log("the time is up")),

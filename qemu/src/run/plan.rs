@@ -49,6 +49,7 @@ impl Plan<'_> {
             memory_mib: Arguments::memory_for(self.machine.memory, packed.len() as u64),
             icount: self.icount,
             boot: Boot::Atoll { kernel: built.kernel(), bundle, log: instance.log(), control: instance.control() },
+            lab: None,
         })
     }
 
@@ -56,6 +57,6 @@ impl Plan<'_> {
         let kernel = instance.write("kernel", &self.guest.kernel)?;
         let initrd = self.guest.initrd.as_ref().map(|initrd| instance.write("initrd", initrd)).transpose()?;
         let boot = Boot::Direct { kernel, initrd, command_line: self.guest.command_line.clone() };
-        Ok(Arguments { memory_mib: self.machine.memory >> 20, icount: self.icount, boot })
+        Ok(Arguments { memory_mib: self.machine.memory >> 20, icount: self.icount, boot, lab: None })
     }
 }

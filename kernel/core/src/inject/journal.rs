@@ -1,0 +1,71 @@
+//! What is told of injections, detections and recoveries: lines of the log that begin with `inject:`, for the host tool to read.
+//!
+//! Times are the host's time-stamp counter, so that differences are latencies in ticks (instructions, where one is one tick).
+
+use atoll_protocol::fault::Reason;
+use atoll_protocol::inject::kind_name;
+use atoll_protocol::units::{ServerId, Ticks};
+
+use super::Injector;
+use crate::Kernel;
+use crate::machine::Machine;
+
+/// Messages of a restart itself: that one was handled is no recovery yet.
+fn is_lifecycle(kind: u8) -> bool {
+    matches!(kind_name(kind), Some("start" | "restarted" | "export" | "import"))
+}
+
+impl Injector {
+    pub(super) fn tell_plan<M: Machine>(&self, machine: &mut M) {
+        let (sequence, count, at) = (self.plan.sequence, self.plan.count, machine.now().0);
+        machine.log(format_args!("inject: plan sequence={sequence} count={count} at={at}"));
+    }
+
+    pub(super) fn tell_injected<M: Machine>(&self, machine: &mut M, place: u8, to: ServerId, kind: u8, at: Ticks) {
+        let nth = self.count(to, kind);
+        machine.log(format_args!("inject: injected entry={place} server={} kind={kind} nth={nth} at={}", to.0, at.0));
+    }
+
+    /// A server was faulted: by an injection, if its activation is under one.
+    pub(crate) fn detected<M: Machine>(&mut self, machine: &mut M, id: ServerId, reason: Reason) {
+        let at = machine.now();
+        let Some(subject) = self.subject_mut(id) else { return };
+        subject.retry |= subject.active;
+        subject.active = false;
+        subject.faulted = Some(at);
+        let injected = subject.under.take().map_or(-1, i32::from);
+        machine.log(format_args!("inject: detected server={} entry={injected} at={} reason={reason:?}", id.0, at.0));
+    }
+
+    /// The last activation is over, and its answer was accepted if the server was not faulted for it.
+    pub(super) fn handled<M: Machine>(&mut self, machine: &mut M) {
+        for (server, subject) in (0_u8..).zip(self.subjects.iter_mut()).filter(|(_, subject)| subject.active) {
+            (subject.active, subject.under) = (false, None);
+            let ended = subject.ended.0;
+            if subject.faulted.is_some() && is_lifecycle(subject.current) {
+                machine.log(format_args!("inject: restarted server={server} at={ended}"));
+                continue;
+            }
+            subject.retry = false;
+            if let Some(faulted) = subject.faulted.take() {
+                let latency = ended.saturating_sub(faulted.0);
+                machine.log(format_args!("inject: recovered server={server} at={ended} latency={latency}"));
+            }
+        }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Tells how many messages of each kind each server was sent, and the exits: what a sweep over all of them needs to know.
+    pub fn tell_counts(&mut self) {
+        self.settle_injected();
+        let state = &mut self.state;
+        for (server, subject) in state.inject.subjects.iter().enumerate() {
+            for (kind, count) in subject.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                state.machine.log(format_args!("inject: count server={server} kind={kind} count={count}"));
+            }
+        }
+        let (exits, at) = (state.statistics.exits, state.machine.now().0);
+        state.machine.log(format_args!("inject: end exits={exits} at={at}"));
+    }
+}

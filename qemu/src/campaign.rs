@@ -1,0 +1,17 @@
+//! Campaigns: many boots with faults in them, each compared with a golden run, and a report.
+//!
+//! 1. [`grammar`]: a fault as text, and as what the kernel is told.
+//! 2. [`plan`]: which faults, from where on; [`sweep`]: the list of experiments that follows from it.
+//! 3. [`lab`]: a machine that is stopped at an instant and started again from there.
+//! 4. [`experiment`]: one run; [`journal`]: what the kernel told of it; [`outcome`]: its class; [`record`]: what is kept.
+//! 5. [`runner`]: all of them.
+
+pub mod experiment;
+pub mod grammar;
+pub mod journal;
+pub mod lab;
+pub mod outcome;
+pub mod plan;
+pub mod record;
+pub mod runner;
+pub mod sweep;
