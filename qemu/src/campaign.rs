@@ -4,7 +4,8 @@
 //! 2. [`plan`]: which faults, from where on; [`sweep`]: the list of experiments that follows from it.
 //! 3. [`lab`]: a machine that is stopped at an instant and started again from there.
 //! 4. [`experiment`]: one run; [`journal`]: what the kernel told of it; [`outcome`]: its class; [`record`]: what is kept.
-//! 5. [`runner`]: all of them.
+//! 5. [`runner`]: all of them; [`store`]: their records on disk; [`replay`]: one of them again.
+//! 6. [`report`]: what they come to.
 
 pub mod experiment;
 pub mod grammar;
@@ -13,5 +14,8 @@ pub mod lab;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod replay;
+pub mod report;
 pub mod runner;
+pub mod store;
 pub mod sweep;

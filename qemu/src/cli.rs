@@ -153,6 +153,42 @@ pub enum CampaignCommand {
         #[arg(long, value_name = "N")]
         most: Option<usize>,
     },
+    /// Write the report anew, from the records.
+    Report(Records),
+    /// Put the records of several shards together, and write their report.
+    Merge {
+        /// Where the shards left their records.
+        #[arg(required = true)]
+        from: Vec<PathBuf>,
+        /// Where all of them go.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Do a recorded experiment again. Ends with status 1 if it has another outcome; is refused, with the difference, if anything that it
+    /// depends on is not as it was.
+    Replay {
+        /// The record's name.
+        id: String,
+        /// Where the records are.
+        #[command(flatten)]
+        records: Records,
+    },
+    /// Find the fewest faults of a recorded experiment that have the same outcome.
+    Minimise {
+        /// The record's name.
+        id: String,
+        /// Where the records are.
+        #[command(flatten)]
+        records: Records,
+    },
+}
+
+/// Where records are.
+#[derive(Clone, Debug, Args)]
+pub struct Records {
+    /// Where the campaign left its records.
+    #[arg(long = "out", value_name = "DIR", default_value = DEFAULT_OUT)]
+    pub dir: PathBuf,
 }
 
 /// Where a campaign leaves its records, unless it is told.
@@ -210,6 +246,9 @@ pub struct BootArgs {
     /// One instruction is one nanosecond: runs repeat bit by bit, and counts are exact.
     #[arg(long)]
     pub icount: bool,
+    /// Inject a fault, such as 'crash uart/port-write nth=3' (docs/campaigns.md); may be given several times.
+    #[arg(long, value_name = "FAULT", conflicts_with = "direct")]
+    pub inject: Vec<crate::campaign::grammar::Fault>,
     /// Boot the guest in QEMU without Atoll, for comparison.
     #[arg(long, conflicts_with = "stats")]
     pub direct: bool,

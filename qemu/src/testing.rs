@@ -212,6 +212,7 @@ impl Ready {
             script: &boot.script,
             stats: false,
             deadline: Some(Instant::now() + boot.patience),
+            faults: None,
         };
         let mut console = Vec::new();
         let ended = session.run(events, &mut console)?;

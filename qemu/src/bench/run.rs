@@ -52,6 +52,7 @@ pub fn to_the_end(arguments: &Arguments, instance: &Instance, permission: Permis
         script: &[],
         stats: false,
         deadline: Some(Instant::now() + PATIENCE),
+        faults: None,
     };
     let mut console = Vec::new();
     let ended = Step::of(what, |_| session.run(&mpsc::channel(), &mut console))?;

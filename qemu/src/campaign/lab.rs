@@ -5,6 +5,7 @@
 //! the file privately, so that it costs no copy, and reads the rest. Both go through QEMU's own migration.
 
 pub mod debugger;
+pub mod entry;
 pub mod machine;
 pub mod monitor;
 pub mod snapshot;

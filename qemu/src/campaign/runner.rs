@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -14,6 +14,7 @@ use super::experiment::Prepared;
 use super::lab::Lab;
 use super::plan::Plan;
 use super::record::{Record, sha256};
+use super::store;
 use super::sweep::{Experiment, expand};
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
@@ -81,9 +82,8 @@ impl Campaign {
     /// Runs what `options` say, and gives all records of the shard.
     pub fn run(&self, options: Options) -> Result<Vec<Record>> {
         let (shard, of) = options.shard;
-        let name = if of == 1 { "records.jsonl".to_owned() } else { format!("records-{shard}-of-{of}.jsonl") };
-        let path = self.dir.join(name);
-        let mut records = if options.resume && path.exists() { read(&path)? } else { Vec::new() };
+        let path = store::file(&self.dir, options.shard);
+        let mut records = if options.resume && path.exists() { store::read(&path)? } else { Vec::new() };
         // Where a phase begins was found by the run that is resumed; found again it could be another instant.
         let known = |name: &str| records.iter().find(|record| record.phase == name).map(|record| record.depends.from);
         let phases = self.plan.phase.iter().enumerate();
@@ -107,11 +107,10 @@ impl Campaign {
             .filter(|(place, experiment)| place % of + 1 == shard && !done.contains(&experiment.id))
             .map(|(_, experiment)| experiment)
             .collect();
-        let mut file = fs::File::options().create(true).append(options.resume).write(true).truncate(!options.resume).open(&path);
-        let file = file.as_mut().map_err(|error| Error::file(&path)(std::io::Error::new(error.kind(), error.to_string())))?;
+        store::write(&path, &records)?;
+        let mut file = fs::File::options().append(true).open(&path).map_err(Error::file(&path))?;
         self.all(&phases, &todo, options.jobs, |record| {
-            let line = serde_json::to_string(&record).map_err(|error| Error::program("the record", error))?;
-            writeln!(file, "{line}").map_err(Error::file(&path))?;
+            store::append(&mut file, &path, &record)?;
             records.push(record);
             Ok(())
         })?;
@@ -152,22 +151,6 @@ impl Campaign {
             Ok(())
         })
     }
-}
-
-/// Reads records from a file.
-pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let file = fs::File::open(path).map_err(Error::file(path))?;
-    let mut records = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(Error::file(path))?;
-        let record = serde_json::from_str(&line).map_err(|error| Error::Manifest {
-            file: path.display().to_string(),
-            line: number + 1,
-            what: error.to_string(),
-        })?;
-        records.push(record);
-    }
-    Ok(records)
 }
 
 /// How far it is: a bar with the time left on a terminal, else a line now and then.

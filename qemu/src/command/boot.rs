@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::campaign::lab::entry::Entry;
 use crate::cli::{BootArgs, Common};
 use crate::console::{Event, Keyboard, terminal};
 use crate::emulator::Emulator;
@@ -29,7 +30,11 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
     let instance = Instance::claim(&args.name)?;
     let plan =
         Plan { machine: &machine, guest: &guest, icount: args.icount, direct: args.direct, permission: common.permission() };
-    let arguments = plan.prepare(&instance)?;
+    let mut arguments = plan.prepare(&instance)?;
+    let faults = match &args.inject[..] {
+        [] => None,
+        faults => Some(Entry::prepare(faults, &machine, &instance, &mut arguments, common.permission())?),
+    };
     let emulator = Emulator::find(common.offline)?;
 
     let events = mpsc::channel();
@@ -50,6 +55,7 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
         script: &[],
         stats: args.stats,
         deadline,
+        faults: faults.as_ref(),
     };
     let ended = loop {
         let ended = session.run(&events, &mut stdout().lock())?;

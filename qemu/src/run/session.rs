@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::statistics::Poller;
 use super::{End, Instance};
+use crate::campaign::lab::entry::Entry;
 use crate::console::exec::Extract;
 use crate::console::{Event, Keyboard, Watch, escape};
 use crate::emulator::arguments::Boot;
@@ -37,6 +38,8 @@ pub struct Session<'s> {
     pub stats: bool,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Faults for a machine that waits for them.
+    pub faults: Option<&'s Entry>,
 }
 
 /// How it went.
@@ -63,6 +66,9 @@ impl Session<'_> {
     pub fn run(&self, events: &(Sender<Event>, Receiver<Event>), output: &mut dyn Write) -> Result<Ended> {
         self.instance.clear()?;
         let (mut process, line, console) = Process::start(self.emulator, self.arguments, self.instance.dir())?;
+        if let Some(faults) = self.faults {
+            faults.enter()?;
+        }
         self.keyboard.connect(line);
         pass_on(console, events.0.clone());
         let poller = self.stats.then(|| Poller::start(self.instance.control()));
