@@ -84,6 +84,21 @@ fn with_automatic_end_a_high_level_triggered_line_is_offered_again_with_its_acce
 }
 
 #[test]
+fn a_slave_that_shares_the_masters_vectors_still_wants_its_own_end() {
+    let mut board = Board::new();
+    // Both at 0x30; only the master ends by itself. Input 4 of either is sensed by level, and only the slave's is high.
+    let words = [(0x20, 0x11), (0x21, 0x30), (0x21, 0x04), (0x21, 0x03), (0xa0, 0x11), (0xa1, 0x30), (0xa1, 0x02), (0xa1, 0x01)];
+    for (port, value) in words.into_iter().chain([(0x21, 0), (0xa1, 0), (0x4d0, 0x10), (0x4d1, 0x10)]) {
+        board.outb(port, value);
+    }
+    board.line(12, true, true);
+    assert_eq!(board.take(), 0x34);
+    assert_eq!(board.external(), None, "in service");
+    board.outb(0xa0, 0x20);
+    assert_eq!(board.external(), Some(0x34));
+}
+
+#[test]
 fn elcr_keeps_the_system_interrupts_edge_triggered() {
     let mut board = Board::new();
     board.outb(0x4d0, 0xff);
