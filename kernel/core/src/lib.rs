@@ -109,8 +109,8 @@ pub struct State<M> {
     pub stray_memory: u64,
     /// Levels of the machine's lines as their devices drive them.
     pub levels: u32,
-    /// The words that describe the last forwarded access to device memory: see [`usual`].
-    pub(crate) good_shape: u64,
+    /// The words that describe forwarded accesses to device memory that were checked: see [`usual`].
+    pub(crate) good_shapes: [u64; usual::SHAPES],
     /// Bytes of a string access on their way from one server to another.
     pub(crate) string: [u8; atoll_protocol::STRING_BYTES],
     pub(crate) string_length: usize,
@@ -150,7 +150,7 @@ impl<M: Machine> Kernel<M> {
                 stray_ports: 0,
                 stray_memory: 0,
                 levels: 0,
-                good_shape: u64::MAX,
+                good_shapes: [u64::MAX; usual::SHAPES],
                 string: [0; atoll_protocol::STRING_BYTES],
                 string_length: 0,
                 #[cfg(feature = "fault-injection")]

@@ -19,6 +19,8 @@ use crate::vcpu::Stand;
 
 /// Longest answer of the usual form; it has fewer effects than an answer may have, since none is shorter than a byte.
 const LONGEST: usize = 44;
+/// Descriptions of accesses that are remembered.
+pub(crate) const SHAPES: usize = 16;
 const _: () = assert!(LONGEST < atoll_protocol::EFFECTS);
 
 impl<M: Machine> State<M> {
@@ -85,7 +87,7 @@ impl<M: Machine> State<M> {
                 let [.., count, shape] = words.0;
                 let open = self.tickets.vcpu(ticket, from)?;
                 let fits = matches!(open.operation, Operation::Emulate | Operation::Finish) && *rest == [0];
-                if !fits || count != 1 || shape != self.good_shape {
+                if !fits || count != 1 || self.good_shapes.get(place_of(shape)) != Some(&shape) {
                     return None;
                 }
                 self.tickets.vcpu_slot().forward = zerocopy::transmute!(words.0);
@@ -165,8 +167,8 @@ impl<M: Machine> State<M> {
     /// A forward was checked: from now on its like, to device memory, need not be.
     pub(crate) fn note_shape(&mut self, forward: &Forward) {
         let [.., count, shape]: [u64; 5] = zerocopy::transmute!(*forward);
-        if count == 1 && forward.space == Forward::MMIO {
-            self.good_shape = shape;
+        if let (Some(place), true) = (self.good_shapes.get_mut(place_of(shape)), count == 1 && forward.space == Forward::MMIO) {
+            *place = shape;
         }
     }
 
@@ -192,4 +194,10 @@ impl<M: Machine> State<M> {
         self.vcpu.advance(rip);
         self.vcpu.stand = Stand::Runnable;
     }
+}
+
+/// Where a description of an access is kept: apart from those of other widths, sizes, registers and directions, mostly.
+#[inline(always)]
+const fn place_of(shape: u64) -> usize {
+    ((shape ^ shape >> 12 ^ shape >> 40) & (SHAPES as u64 - 1)) as usize
 }

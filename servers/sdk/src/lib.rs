@@ -13,7 +13,7 @@
 //!   [`guest`].
 #![no_std]
 
-#[cfg(feature = "harness")]
+#[cfg(any(test, feature = "harness"))]
 extern crate std;
 
 pub mod activation;
