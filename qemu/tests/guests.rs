@@ -473,6 +473,25 @@ mod compatible {
     }
 }
 
+mod legacy {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("legacy");
+    }
+
+    #[test]
+    fn exits_are_handled_through_page_tables_of_32_bits() {
+        agree("legacy", "32 bits");
+    }
+
+    #[test]
+    fn exits_are_handled_through_page_tables_with_pae() {
+        agree("legacy", "pae");
+    }
+}
+
 /// In pages of 4 KiB: there are more faults of the hypervisor's own, and one delivery or one operand meets several.
 mod in_small_pages {
     use super::*;

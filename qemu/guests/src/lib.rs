@@ -15,6 +15,7 @@ pub mod alone;
 pub mod apic;
 pub mod check;
 pub mod forms;
+pub mod legacy;
 pub mod memory;
 pub mod paging;
 pub mod power;
