@@ -30,6 +30,9 @@ pub const GUEST: u64 = 0x2000_0000_0000;
 pub const GAP_START: u64 = 0xc000_0000;
 /// End of the devices' gap.
 pub const GAP_END: u64 = 0x1_0000_0000;
+/// RAM, and with it the gap, begins and ends at multiples of this: the largest page that a mapping has.
+pub const RAM_UNIT: u64 = 2 << 20;
+const _: () = assert!(GAP_START.is_multiple_of(RAM_UNIT) && GAP_END.is_multiple_of(RAM_UNIT));
 
 /// Where `gpa` lies in a guest's RAM of `memory` bytes, if it is RAM at all.
 #[inline(always)]

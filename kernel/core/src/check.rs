@@ -329,7 +329,8 @@ impl<M: Machine> State<M> {
     pub(crate) fn mapping_makes_sense(&self, by: ServerId, mapping: &Mapping) -> Result<(), Reason> {
         require(self.server(by).is_some_and(|server| server.role == RoleKind::Mmu), Reason::WrongRole)?;
         require(matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4, Reason::BadValue)?;
-        require(mapping.gpa.0.is_multiple_of(mapping.size), Reason::BadValue)?;
-        self.in_memory(mapping.gpa, mapping.size)
+        require(mapping.gpa.0 & (mapping.size - 1) == 0, Reason::BadValue)?;
+        // RAM begins and ends at multiples of the largest page: an aligned page is in it with its first byte.
+        require(ram_offset(self.machine.guest_size(), mapping.gpa.0).is_some(), Reason::OutsideMemory)
     }
 }

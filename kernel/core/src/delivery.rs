@@ -11,6 +11,7 @@ use crate::check::{Check, Verdict};
 use crate::machine::{Machine, Outcome, Pages};
 use crate::statistics::record;
 use crate::ticket::VCPU;
+use crate::usual::LONGEST;
 use crate::vcpu::Stand;
 use crate::{Kernel, State};
 use atoll_protocol::cause::Cause;
@@ -54,12 +55,11 @@ impl<M: Machine> State<M> {
     /// The header of a message to `to`, written at `now`.
     #[inline(always)]
     pub(crate) fn header(&self, to: ServerId, ticket: TicketId, now: Ticks) -> Header {
-        let mut header = Header { now, ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED };
-        if self.routes.lines == Some(to) {
-            header.tpr = self.vcpu.vmcb.control.vintr as u8;
-            header.accepted = self.vcpu.events.accepted();
+        if self.routes.irqchip == to.0 {
+            let (tpr, accepted) = (self.vcpu.vmcb.control.vintr as u8, self.vcpu.events.accepted());
+            return Header { now, ticket, vcpu: 0, tpr, accepted };
         }
-        header
+        Header { now, ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED }
     }
 
     /// Accounts an activation. A server that has used up its run time is at fault.
@@ -155,7 +155,8 @@ impl<M: Machine> Kernel<M> {
         let Kernel { state, pages } = self;
         match outcome {
             Outcome::Answer(used) => {
-                if used <= PAGE as u64
+                // Neither empty nor long.
+                if used.wrapping_sub(1) < LONGEST as u64
                     && let Some(step) = state.usual(to, ticket, pages.answer(to, used as usize))
                 {
                     state.told(to);

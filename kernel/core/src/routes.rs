@@ -78,6 +78,8 @@ pub struct Routes {
     pub(crate) mmu: Option<ServerId>,
     /// Interrupt lines.
     pub(crate) lines: Option<ServerId>,
+    /// The same as a number, or [`NOBODY`]: looked at with every message.
+    pub(crate) irqchip: u8,
 }
 
 impl Routes {
@@ -92,6 +94,7 @@ impl Routes {
         other_msrs: None,
         mmu: None,
         lines: None,
+        irqchip: NOBODY,
     };
 
     /// Whose port this is.
@@ -148,7 +151,7 @@ impl Routes {
             Route::Hypercall => self.hypercall = Some(server),
             Route::OtherMsrs => self.other_msrs = Some(server),
             Route::Mmu => self.mmu = Some(server),
-            Route::Lines => self.lines = Some(server),
+            Route::Lines => (self.lines, self.irqchip) = (Some(server), server.0),
             Route::Msrs(first, last) => self.msrs.add(u64::from(first), u64::from(last), server),
             Route::Memory(first, last) => self.memory.add(first, last, server),
             Route::Ports(first, last) => {
@@ -169,6 +172,7 @@ impl Routes {
                 *route = None;
             }
         }
+        self.irqchip = self.lines.map_or(NOBODY, |server| server.0);
     }
 }
 

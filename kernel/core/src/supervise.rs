@@ -5,7 +5,7 @@ use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::{Grant, Limits};
-use atoll_protocol::layout::{IMAGE, IMAGE_END, STACK_MAX_PAGES, VAULT_MAX};
+use atoll_protocol::layout::{IMAGE, IMAGE_END, RAM_UNIT, STACK_MAX_PAGES, VAULT_MAX};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
 use atoll_protocol::{LINE, TIMERS};
@@ -100,7 +100,7 @@ impl<M: Machine> Check<'_, M> {
             Supervise::CreateMachine(bytes, vcpus) => {
                 let again = before().any(|effect| matches!(effect, Supervise::CreateMachine(..)));
                 require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
-                require(bytes.0.is_multiple_of(2 << 20) && bytes.0 > 0, Reason::BadValue)?;
+                require(bytes.0.is_multiple_of(RAM_UNIT) && bytes.0 > 0, Reason::BadValue)?;
                 require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)?;
                 self.take_frames(bytes.0 / PAGE)
             }

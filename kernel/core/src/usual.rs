@@ -17,19 +17,16 @@ use crate::machine::Machine;
 use crate::ticket::Operation;
 use crate::vcpu::Stand;
 
-/// Longest answer of the usual form; it has fewer effects than an answer may have, since none is shorter than a byte.
-const LONGEST: usize = 44;
+/// Longest answer of the usual form, in bytes; it has fewer effects than an answer may have, since none is shorter than a byte.
+pub(crate) const LONGEST: usize = 44;
 /// Descriptions of accesses that are remembered.
 pub(crate) const SHAPES: usize = 16;
 const _: () = assert!(LONGEST < atoll_protocol::EFFECTS);
 
 impl<M: Machine> State<M> {
-    /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened.
+    /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened. It is not longer than [`LONGEST`].
     #[inline(always)]
     pub(crate) fn usual(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
-        if answer.len() > LONGEST {
-            return None;
-        }
         self.completed::<true>(from, ticket, answer)
     }
 
@@ -39,18 +36,20 @@ impl<M: Machine> State<M> {
         let Some((tag, rest)) = answer.split_first() else { return (ticket.0 == 0).then_some(Step::Committed) };
         match *tag {
             tag::LEAF => {
-                let (leaf, saves) = take::<Leaf>(rest)?;
+                // A CPUID server has nothing to save, as a rule.
+                let (leaf, []) = take::<Leaf>(rest)? else { return None };
                 self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Cpuid)?;
-                self.may_save(from, saves)?;
                 self.vcpu.set_leaf(&leaf.0);
                 self.finish_own();
-                self.save(from, saves);
             }
             tag::VALUE => {
                 let (value, saves) = take::<u64>(rest)?;
                 let open = self.tickets.vcpu(ticket, from)?;
                 let (operation, own) = (open.operation, open.forward.count == 0);
-                self.may_save(from, saves)?;
+                // What is read changes nothing, as a rule.
+                if !saves.is_empty() {
+                    self.may_save(from, saves)?;
+                }
                 match operation {
                     Operation::PortRead if own => {
                         self.vcpu.load_register(0, value.0, open.forward.size);
@@ -68,7 +67,9 @@ impl<M: Machine> State<M> {
                     Operation::MmioRead if open.forward.finish == Forward::LOAD => self.finish_load(value.0),
                     _ => return None,
                 }
-                self.save(from, saves);
+                if !saves.is_empty() {
+                    self.save(from, saves);
+                }
             }
             tag::DONE => {
                 let open = self.tickets.vcpu(ticket, from)?;

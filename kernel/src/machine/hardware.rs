@@ -222,7 +222,7 @@ impl Machine for Hardware {
     #[inline(always)]
     fn map(&mut self, mapping: Mapping) {
         let Hardware { guest, frames: Some(frames), nested: Some(nested), .. } = self else { return };
-        if let Some(to) = guest.place(mapping.gpa, mapping.size) {
+        if let Some(to) = guest.place(mapping.gpa, 1) {
             nested.map(&mapping, to, frames);
         }
     }

@@ -8,6 +8,8 @@ use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
+use atoll_protocol::PAGE;
+
 use super::percore::Core;
 use crate::memory::space::Space;
 
@@ -44,17 +46,18 @@ const NO_ANSWER: u64 = u64::MAX;
 pub(crate) struct Target {
     /// The server's address space, from [`Space::cr3`].
     cr3: u64,
-    stack_top: u64,
+    stack: u64,
     entry: u64,
 }
 
 impl Target {
     /// Nowhere: for slots without a server.
-    pub(crate) const NONE: Target = Target { cr3: 0, stack_top: 0, entry: 0 };
+    pub(crate) const NONE: Target = Target { cr3: 0, stack: 0, entry: 0 };
 
     /// Into `space` at `entry`, an address in the servers' half. The space must outlive the target's last use.
     pub(crate) fn new(space: &Space, stack_top: u64, entry: u64) -> Self {
-        Target { cr3: space.cr3(), stack_top, entry }
+        // As after a call.
+        Target { cr3: space.cr3(), stack: stack_top - 8, entry }
     }
 
     /// The entry point.
@@ -70,16 +73,17 @@ impl Core {
     #[inline(always)]
     pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
         match enter(target, message, guest, bundle, vault) {
-            NO_ANSWER => self.stopped(),
-            answer => Outcome::Answer(answer),
+            answer if answer <= PAGE as u64 => Outcome::Answer(answer),
+            other => self.ended(other),
         }
     }
 
+    /// No length of an answer: the server was stopped, or wants something else, or has left this by itself.
     #[cold]
-    fn stopped(&self) -> Outcome {
+    fn ended(&self, left: u64) -> Outcome {
         let stopped = self.last_stopped();
         match self.left.swap(BY_ANSWER, Ordering::Relaxed) {
-            BY_ANSWER => Outcome::Answer(NO_ANSWER),
+            BY_ANSWER => Outcome::Answer(left),
             BY_WATCHDOG => Outcome::Hang,
             _ => Outcome::Exception { vector: stopped.registers.vector as u8, error: stopped.registers.error, cr2: stopped.cr2 },
         }
@@ -129,7 +133,7 @@ fn enter(target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> 
             inout("r8") vault => _,
             inout("rcx") target.entry => _,
             inout("r9") target.cr3 => _,
-            inout("r10") target.stack_top - 8 => _,
+            inout("r10") target.stack => _,
             out("rax") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }

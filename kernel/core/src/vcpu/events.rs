@@ -39,6 +39,8 @@ pub struct Events {
     window: bool,
     /// Whether anything above may want something of the next VMRUN: the one thing that the usual entry looks at.
     busy: bool,
+    /// Whether the next exit has something to take notice of: what is in flight, or a shadow that may end.
+    eventful: bool,
     /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
     /// keeps an interrupt from preceding it.
     shadowed: u64,
@@ -58,6 +60,7 @@ impl Events {
         nmi_blocked: false,
         window: false,
         busy: false,
+        eventful: false,
         shadowed: NOWHERE,
         step: Step::NONE,
     };
@@ -100,16 +103,7 @@ impl Events {
         self.nmi_blocked = false;
         vmcb.control.intercepts1 &= !intercept::IRET;
         self.shadowed = vmcb.save.rip;
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn note_shadow(&mut self, vmcb: &Vmcb) {
-        if vmcb.control.shadow & 1 != 0 {
-            self.shadowed = vmcb.save.rip;
-        } else if self.shadowed != vmcb.save.rip {
-            self.shadowed = NOWHERE;
-        }
+        self.eventful = true;
     }
 
     fn blocked_by_priority(&self, vmcb: &Vmcb) -> bool {
@@ -133,6 +127,14 @@ impl Vcpu {
     /// Takes notice of a #VMEXIT: what was injected, and what must go back in. True if the irqchip must hear of an acceptance at once.
     #[inline(always)]
     pub fn note_exit(&mut self) -> bool {
+        let Vmcb { control, .. } = &self.vmcb;
+        let eventful = self.events.eventful || (control.shadow | control.exit_int_info >> 31) & 1 != 0;
+        eventful && self.note_events()
+    }
+
+    /// Something was injected, interrupted or is in a shadow, or was at the last exit.
+    #[inline(never)]
+    fn note_events(&mut self) -> bool {
         let Vcpu { vmcb, events, .. } = self;
         let mut at_once = false;
         if events.flight != Flight::None {
@@ -151,9 +153,12 @@ impl Vcpu {
             events.first = interrupted;
             events.busy = true;
         }
-        if vmcb.control.shadow & 1 != 0 || events.shadowed != NOWHERE {
-            events.note_shadow(vmcb);
+        if vmcb.control.shadow & 1 != 0 {
+            events.shadowed = vmcb.save.rip;
+        } else if events.shadowed != vmcb.save.rip {
+            events.shadowed = NOWHERE;
         }
+        events.eventful = events.shadowed != NOWHERE;
         at_once
     }
 
@@ -167,6 +172,7 @@ impl Vcpu {
         let steps = self.begin_step(machine);
         if steps {
             self.events.flight = Flight::Step;
+            self.events.eventful = true;
         }
         !steps
     }
@@ -216,6 +222,7 @@ impl Events {
                 vmcb.control.intercepts1 &= !intercept::VINTR;
             }
         }
+        self.eventful |= self.flight != Flight::None;
         self.busy = self.first != 0 || self.offer.kind != Offer::NONE || self.nmi_pending || self.window;
         wants_step
     }

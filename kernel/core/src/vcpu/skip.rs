@@ -1,7 +1,7 @@
 //! Where an instruction that exits ends, on CPUs without next-RIP save: the kernel knows the few opcodes that exit, and needs only
 //! their length, with prefixes.
 //!
-//! Fetching walks the guest's tables, so what was found is kept by (CR3, RIP) and is used again as long as the last entry of the
+//! Fetching walks the guest's tables, so what was found is kept by (CR0, CR3, RIP) and is used again as long as the last entry of the
 //! translation and the bytes in memory are still the same. An upper-level entry that changes under the same CR3 goes unnoticed if the old
 //! last entry and the old bytes stay as they were.
 
@@ -41,6 +41,7 @@ const ENTRIES: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Known {
+    cr0: u64,
     cr3: u64,
     at: u64,
     place: Place,
@@ -64,8 +65,18 @@ impl SkipCache {
 }
 
 impl Known {
-    const NONE: Known =
-        Known { cr3: 0, at: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0, leaf: Place(0), entry: 0, entry_mask: 0 };
+    const NONE: Known = Known {
+        cr0: 0,
+        cr3: 0,
+        at: u64::MAX,
+        place: Place(0),
+        bytes: 0,
+        mask: 0,
+        length: 0,
+        leaf: Place(0),
+        entry: 0,
+        entry_mask: 0,
+    };
 }
 
 impl Vcpu {
@@ -78,25 +89,14 @@ impl Vcpu {
         let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
         if let Some(known) = self.skip.known.get(slot)
             && known.at == at
-            && known.cr3 == self.space()
+            && known.cr3 == save.cr3
+            && known.cr0 == save.cr0
             && machine.guest_peek(known.leaf) & known.entry_mask == known.entry
             && machine.guest_peek(known.place) & known.mask == known.bytes
         {
-            return Some(self.wrap(save.rip.wrapping_add(known.length)));
+            return Some(save.rip.wrapping_add(known.length));
         }
         self.fetch(machine, opcode, at, slot)
-    }
-
-    /// What tells one address space from another: CR3, and whether it counts.
-    #[inline(always)]
-    fn space(&self) -> u64 {
-        self.vmcb.save.cr3 ^ (self.vmcb.save.cr0 & 1 << 31) << 32
-    }
-
-    /// Instruction pointers wrap at the width of the code segment.
-    #[inline(always)]
-    fn wrap(&self, rip: u64) -> u64 {
-        if self.long() { rip } else { rip & 0xffff_ffff }
     }
 
     #[inline(always)]
@@ -115,20 +115,23 @@ impl Vcpu {
             return None;
         }
         let length = prefixes + opcode.bytes().len();
-        // Kept only if it is short enough for one comparison and eight bytes can be read without leaving the page.
-        if length <= 8 && at & 0xfff <= 0xff8 {
+        // Instruction pointers wrap at the width of the code segment.
+        let next = self.vmcb.save.rip.wrapping_add(length as u64);
+        let next = if self.long() { next } else { next & 0xffff_ffff };
+        // Kept only if it is short enough for one comparison, eight bytes can be read without leaving the page, and nothing wraps behind it.
+        if length <= 8 && at & 0xfff <= 0xff8 && (self.long() || at < 0xffff_ffff - 0xfff) {
             let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
             let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
             let found = super::walk::translate(self, machine, Gva(at))?;
             let place = machine.guest_place(found.gpa)?;
             let leaf = if found.mask == 0 { place } else { machine.guest_place(found.leaf)? };
             let entry = machine.guest_peek(leaf) & found.mask;
-            let cr3 = self.space();
+            let (cr0, cr3) = (self.vmcb.save.cr0, self.vmcb.save.cr3);
             if let Some(known) = self.skip.known.get_mut(slot) {
-                *known = Known { cr3, at, place, bytes, mask, length: length as u64, leaf, entry, entry_mask: found.mask };
+                *known = Known { cr0, cr3, at, place, bytes, mask, length: length as u64, leaf, entry, entry_mask: found.mask };
             }
         }
-        Some(self.wrap(self.vmcb.save.rip.wrapping_add(length as u64)))
+        Some(next)
     }
 
     /// The two bytes of the next instruction's opcode, as far as they can be fetched; else 0.
