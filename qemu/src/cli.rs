@@ -76,7 +76,11 @@ pub enum Command {
         manifest: PathBuf,
     },
     /// Fetch QEMU and the guests' files now, so that later boots can be --offline.
-    Fetch,
+    Fetch {
+        /// Also the kernels of Debian 13, for `boot linux-13` and `boot generic-13`.
+        #[arg(long)]
+        debian_13: bool,
+    },
     /// Measure what exits cost, in instructions: on Atoll, and with the same guest code on KVM in the same QEMU.
     Bench(BenchArgs),
     /// Inject faults by the thousand, and tell what became of them.
@@ -213,7 +217,8 @@ pub const DEFAULT_NAME: &str = "atoll";
 /// A boot.
 #[derive(Clone, Debug, Args)]
 pub struct BootArgs {
-    /// `linux` (Debian's cloud kernel), `generic` (Debian's generic kernel), or a guest from qemu/guests, such as `hello` [default: linux].
+    /// `linux` (Debian's cloud kernel), `generic` (its generic one), `linux-13`, `generic-13` (those of Debian 13), or a guest from
+    /// qemu/guests, such as `hello` [default: linux].
     #[arg(conflicts_with = "kernel")]
     pub guest: Option<String>,
     /// A kernel: bzImage, multiboot, or ELF with a PVH note.

@@ -7,7 +7,7 @@ use super::format::{Format, memory_needed};
 use super::init::Marks;
 use super::initramfs::{self, Job};
 use super::intree;
-use super::linux::{self, Flavor};
+use super::linux::{self, Kernel};
 use crate::bare::Toolchain;
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ const WORKING_MEMORY: u64 = 8 << 20;
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// `linux`, `generic`, or an in-tree guest.
+    /// One of [`Kernel::ALL`], or an in-tree guest.
     pub name: Option<String>,
     /// A kernel's file.
     pub kernel: Option<PathBuf>,
@@ -58,9 +58,10 @@ impl Choice {
         let offline = self.permission.offline;
         match (&self.kernel, self.name.as_deref()) {
             (Some(kernel), _) => self.given(kernel),
-            (None, Some("linux")) => self.given(&linux::kernel(Flavor::Cloud, offline)?),
-            (None, Some("generic")) => self.given(&linux::kernel(Flavor::Generic, offline)?),
-            (None, Some(name)) => self.in_tree(name),
+            (None, Some(name)) => match Kernel::named(name) {
+                Some(kernel) => self.given(&linux::kernel(kernel, offline)?),
+                None => self.in_tree(name),
+            },
             (None, None) => match self.fetched() {
                 // A wrong file must not look as if the network were at fault.
                 Err(error @ (Error::Missing { .. } | Error::Program { .. }))
@@ -76,7 +77,7 @@ impl Choice {
     }
 
     fn fetched(&self) -> Result<Guest> {
-        self.given(&linux::kernel(Flavor::Cloud, self.permission.offline)?)
+        self.given(&linux::kernel(Kernel::default(), self.permission.offline)?)
     }
 
     fn given(&self, path: &Path) -> Result<Guest> {

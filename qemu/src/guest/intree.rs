@@ -8,6 +8,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 
+use super::linux::Kernel;
 use crate::bare::{self, Toolchain};
 use crate::error::{Error, Result};
 use crate::place;
@@ -33,9 +34,9 @@ pub fn names() -> Result<Vec<String>> {
 pub fn build(name: &str, toolchain: &Toolchain) -> Result<(PathBuf, Vec<u8>)> {
     let known = names()?;
     if !known.iter().any(|other| other == name) {
-        return Err(Error::Usage {
-            what: format!("there is no guest '{name}' (there are: linux, generic, {})", known.join(", ")),
-        });
+        let kernels = Kernel::ALL.map(|(name, _)| name).join(", ");
+        let what = format!("there is no guest '{name}' (there are: {kernels}, {})", known.join(", "));
+        return Err(Error::Usage { what });
     }
     let path = bare::guest(&place::workspace()?, toolchain, name)?.program(name);
     let file = fs::read(&path).map_err(Error::file(&path))?;

@@ -45,11 +45,51 @@ impl Flavor {
     }
 }
 
-/// Debian's kernel of this flavor, from the cache or fetched into it.
-pub fn kernel(flavor: Flavor, offline: bool) -> Result<PathBuf> {
-    let file = format!("vmlinuz-{}", flavor.name());
-    let label = format!("Debian's {} kernel", flavor.name());
-    cached(&file, &label, offline, |apt| {
+/// Of which of Debian's releases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// The one that runs here.
+    #[default]
+    Host,
+    /// Debian 13.
+    Trixie,
+}
+
+/// One of Debian's kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// Its flavor.
+    pub flavor: Flavor,
+    /// Its release.
+    pub release: Release,
+}
+
+impl Kernel {
+    /// All of them, by the names of guests.
+    pub const ALL: [(&str, Kernel); 4] = [
+        ("linux", Kernel { flavor: Flavor::Cloud, release: Release::Host }),
+        ("generic", Kernel { flavor: Flavor::Generic, release: Release::Host }),
+        ("linux-13", Kernel { flavor: Flavor::Cloud, release: Release::Trixie }),
+        ("generic-13", Kernel { flavor: Flavor::Generic, release: Release::Trixie }),
+    ];
+
+    /// The one that a guest's name means.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kernel> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kernel)| *kernel)
+    }
+}
+
+/// Debian's kernel, from the cache or fetched into it.
+pub fn kernel(kernel: Kernel, offline: bool) -> Result<PathBuf> {
+    let Kernel { flavor, release } = kernel;
+    let (suffix, version) = match release {
+        Release::Host => ("", ""),
+        Release::Trixie => ("-13", " 13"),
+    };
+    let file = format!("vmlinuz-{}{suffix}", flavor.name());
+    let label = format!("Debian{version}'s {} kernel", flavor.name());
+    cached(&file, &label, offline, release, |apt| {
         let package = apt.with_lists(|apt| apt.dependency(flavor.metapackage(), |name| flavor.accepts(name)))?;
         Ok((package, Box::new(|path| path.trim_start_matches("./").starts_with("boot/vmlinuz-"))))
     })
@@ -57,12 +97,20 @@ pub fn kernel(flavor: Flavor, offline: bool) -> Result<PathBuf> {
 
 /// A statically linked busybox, from the cache or fetched into it.
 pub fn busybox(offline: bool) -> Result<PathBuf> {
-    cached("busybox", "busybox", offline, |_| Ok(("busybox-static".into(), Box::new(|path| path.ends_with("/bin/busybox")))))
+    cached("busybox", "busybox", offline, Release::Host, |_| {
+        Ok(("busybox-static".into(), Box::new(|path| path.ends_with("/bin/busybox"))))
+    })
 }
 
 type Wanted = Box<dyn Fn(&str) -> bool>;
 
-fn cached(name: &str, label: &str, offline: bool, find: impl Fn(&mut Apt) -> Result<(String, Wanted)>) -> Result<PathBuf> {
+fn cached(
+    name: &str,
+    label: &str,
+    offline: bool,
+    release: Release,
+    find: impl Fn(&mut Apt) -> Result<(String, Wanted)>,
+) -> Result<PathBuf> {
     let dir = place::cache()?.join("guest");
     fs::create_dir_all(&dir).map_err(Error::file(&dir))?;
     let path = dir.join(name);
@@ -79,13 +127,22 @@ fn cached(name: &str, label: &str, offline: bool, find: impl Fn(&mut Apt) -> Res
             path.display()
         )));
     }
-    Step::of(format!("Fetching {label}"), |step| fetch(&path, &lock, find, step))?;
+    Step::of(format!("Fetching {label}"), |step| fetch(&path, &lock, release, find, step))?;
     Ok(path)
 }
 
-fn fetch(path: &Path, lock: &Lock, find: impl Fn(&mut Apt) -> Result<(String, Wanted)>, step: &Step) -> Result<()> {
+fn fetch(
+    path: &Path,
+    lock: &Lock,
+    release: Release,
+    find: impl Fn(&mut Apt) -> Result<(String, Wanted)>,
+    step: &Step,
+) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
-    let mut apt = Apt::find()?;
+    let mut apt = match release {
+        Release::Host => Apt::find()?,
+        Release::Trixie => Apt::find()?.of_release("trixie")?,
+    };
     let (package, wanted) = find(&mut apt)?;
     step.detail(&package);
     let download = tempfile::tempdir_in(dir).map_err(Error::file(dir))?;
@@ -98,6 +155,13 @@ fn fetch(path: &Path, lock: &Lock, find: impl Fn(&mut Apt) -> Result<(String, Wa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guests_name_says_flavor_and_release() {
+        assert_eq!(Kernel::named("linux"), Some(Kernel::default()));
+        assert_eq!(Kernel::named("generic-13"), Some(Kernel { flavor: Flavor::Generic, release: Release::Trixie }));
+        assert_eq!(Kernel::named("hello"), None);
+    }
 
     #[test]
     fn each_flavor_takes_only_its_own_kernel_package() {

@@ -6,17 +6,22 @@ use std::process::{Command, Stdio};
 use crate::error::{Error, Result};
 use crate::{place, progress};
 
+/// The keys of all of Debian's releases.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// How the package manager is called.
 #[derive(Clone, Debug, Default)]
 pub struct Apt {
     options: Vec<String>,
+    /// Its lists are of the tool's own already.
+    own_lists: bool,
 }
 
 impl Apt {
     /// The system's package manager, if this is a system that has one.
     pub fn find() -> Result<Self> {
         match place::on_path("apt-get") {
-            Some(_) => Ok(Self { options: vec!["-oAPT::Sandbox::User=root".into()] }),
+            Some(_) => Ok(Self { options: vec!["-oAPT::Sandbox::User=root".into()], own_lists: false }),
             None => Err(Error::missing(
                 "apt-get is not here: this needs Debian, or files given by hand (--kernel, --initrd, ATOLL_QEMU)",
             )),
@@ -31,15 +36,37 @@ impl Apt {
 
     /// Fetches package lists: the system's when this is root, else lists of the tool's own in the cache.
     pub fn update(&mut self) -> Result<()> {
-        if !nix::unistd::geteuid().is_root() {
-            let own = place::cache()?.join("apt");
-            for dir in ["lists/partial", "archives/partial"] {
-                std::fs::create_dir_all(own.join(dir)).map_err(Error::file(own.join(dir)))?;
-            }
-            self.options.push(format!("-oDir::State::lists={}", own.join("lists").display()));
-            self.options.push(format!("-oDir::Cache={}", own.display()));
+        if !self.own_lists && !nix::unistd::geteuid().is_root() {
+            self.keep_lists(&place::cache()?.join("apt"))?;
         }
         progress::Step::of("Fetching the package lists", |_| run(self.command("apt-get").args(["update", "-q"]))).map(drop)
+    }
+
+    fn keep_lists(&mut self, own: &Path) -> Result<()> {
+        for dir in ["lists/partial", "archives/partial"] {
+            std::fs::create_dir_all(own.join(dir)).map_err(Error::file(own.join(dir)))?;
+        }
+        self.options.push(format!("-oDir::State::lists={}", own.join("lists").display()));
+        self.options.push(format!("-oDir::Cache={}", own.display()));
+        self.own_lists = true;
+        Ok(())
+    }
+
+    /// Takes packages from another of Debian's releases, out of the archive that this system uses itself. The system's own sources and
+    /// lists stay as they are.
+    pub fn of_release(mut self, codename: &str) -> Result<Self> {
+        let format = ["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"];
+        let sources = run(self.command("apt-get").args(format))?;
+        let archive = debian_archive(&sources).ok_or_else(|| {
+            Error::missing(format_args!("no source of packages here is Debian's archive: cannot fetch from {codename}"))
+        })?;
+        let own = place::cache()?.join(format!("apt-{codename}"));
+        self.keep_lists(&own)?;
+        let list = own.join("sources.list");
+        std::fs::write(&list, format!("deb [signed-by={KEYRING}] {archive} {codename} main\n")).map_err(Error::file(&list))?;
+        self.options.push(format!("-oDir::Etc::sourcelist={}", list.display()));
+        self.options.push("-oDir::Etc::sourceparts=-".into());
+        Ok(self)
     }
 
     /// Runs `work`, and once more after fetching the package lists if it fails.
@@ -116,6 +143,14 @@ fn dependency_groups(text: &str) -> Vec<Vec<String>> {
     groups
 }
 
+/// Debian's archive among the sources (`URI release` lines): what has its path, and no suite beside the release itself.
+fn debian_archive(sources: &str) -> Option<&str> {
+    let mut sources = sources.lines().filter_map(|line| line.split_once(' '));
+    sources
+        .find(|(uri, release)| uri.trim_end_matches('/').ends_with("/debian") && !release.contains(['-', '/']))
+        .map(|(uri, _)| uri)
+}
+
 /// Whether a package is installed.
 #[must_use]
 pub fn installed(package: &str) -> bool {
@@ -142,6 +177,13 @@ pub fn run(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debians_archive_is_told_from_other_sources() {
+        let sources = "http://a/debian-security/ bookworm-security\nhttps://b/apt x\nhttp://a/debian/ bookworm-updates\nhttp://c/debian/ bookworm\n";
+        assert_eq!(debian_archive(sources), Some("http://c/debian/"));
+        assert_eq!(debian_archive("https://b/apt bookworm\n"), None);
+    }
 
     #[test]
     fn alternatives_stay_together_and_virtual_names_are_left_out() {
