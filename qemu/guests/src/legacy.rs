@@ -124,7 +124,7 @@ fn tables(paging: Paging) -> u64 {
     set(paging, address(&LEAVES), 1, address(&RAM) | PRESENT | WRITABLE);
     if paging == Paging::Pae {
         for directory in 0..4 {
-            set(paging, address(&ROOT), directory, address(&DIRECTORIES) + directory * 4096 | PRESENT);
+            set(paging, address(&ROOT), directory, (address(&DIRECTORIES) + directory * 4096) | PRESENT);
         }
     }
     address(&ROOT)
