@@ -29,9 +29,11 @@ pub trait Pages {
     fn message(&mut self, server: ServerId) -> &mut [u8];
     /// The first `length` bytes of the answer page (fewer if the page is shorter).
     fn answer(&self, server: ServerId, length: usize) -> &[u8];
-    /// The answer page, to put a fault into it.
+    /// The answer page, to put a fault into it; none where no faults are injected.
     #[cfg(feature = "fault-injection")]
-    fn answer_mut(&mut self, server: ServerId) -> &mut [u8];
+    fn answer_mut(&mut self, _server: ServerId) -> &mut [u8] {
+        &mut []
+    }
 }
 
 /// The machine. Nothing here may fail once the matching check has passed.
@@ -136,7 +138,8 @@ pub trait Machine {
     /// Passes the point at which the host stops the machine.
     #[cfg(feature = "fault-injection")]
     fn pause(&mut self) {}
-    /// Runs one activation in which the server does this before, or instead of, its own work.
+    /// Runs one activation in which the server does this before, or instead of, its own work. A machine that cannot have it done says how
+    /// it would have ended.
     #[cfg(feature = "fault-injection")]
     fn sabotage(
         &mut self,
@@ -145,8 +148,18 @@ pub trait Machine {
         length: usize,
         deadline: Ticks,
         act: crate::inject::Act,
-    ) -> Outcome;
+    ) -> Outcome {
+        use crate::inject::Act;
+        match act {
+            Act::Crash => Outcome::Fault(Reason::Exception { vector: 6, error: 0, address: 0 }),
+            Act::Write(_) => Outcome::Fault(Reason::Exception { vector: 14, error: 7, address: 0 }),
+            Act::Hang => Outcome::Fault(Reason::Hang),
+            Act::Delay(_) => self.activate(pages, server, length, deadline),
+        }
+    }
     /// Flips a bit of a server's memory, counted modulo the area's size; false if the server has nothing there.
     #[cfg(feature = "fault-injection")]
-    fn flip(&mut self, server: ServerId, area: crate::inject::Area, bit: u64) -> bool;
+    fn flip(&mut self, _server: ServerId, _area: crate::inject::Area, _bit: u64) -> bool {
+        false
+    }
 }

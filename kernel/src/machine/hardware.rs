@@ -165,6 +165,8 @@ impl Machine for Hardware {
     }
 
     fn port_out(&mut self, number: u16, size: u8, value: u32) {
+        #[cfg(feature = "fault-injection")]
+        super::keyboard::written(number, value);
         match size {
             1 => port::write(number, value as u8),
             2 => port::write(number, value as u16),

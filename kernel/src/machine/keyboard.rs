@@ -9,6 +9,7 @@ use crate::x86::{port, tsc};
 
 /// COM1's receive buffer and line status register (PC16550D data sheet, §8.0).
 const DATA: u16 = 0x3f8;
+const INTERRUPT_ENABLE: u16 = 0x3f9;
 const LINE_STATUS: u16 = 0x3fd;
 /// Line status: a byte is there.
 const DATA_READY: u32 = 1;
@@ -51,6 +52,13 @@ pub(super) fn arrived() -> Option<HostIrq> {
     let news = keyboard.key().is_some() && !keyboard.told;
     keyboard.told |= news;
     news.then_some(IRQ)
+}
+
+/// A port was written. Enabling the interrupt anew makes a new edge of a byte that is there.
+pub(super) fn written(number: u16, value: u32) {
+    if number == INTERRUPT_ENABLE && value & 1 != 0 {
+        KEYBOARD.lock().told = false;
+    }
 }
 
 /// What a port holds, if that is for the plan to say.
