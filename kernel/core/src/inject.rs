@@ -11,7 +11,6 @@ mod journal;
 mod models;
 mod schedule;
 
-use atoll_protocol::fault::Reason;
 use atoll_protocol::inject::{INJECTIONS, KINDS, Plan, kind_of};
 use atoll_protocol::units::{LineId, ServerId, Ticks};
 use atoll_protocol::{MAIL_BYTES, SERVERS};
@@ -24,9 +23,6 @@ pub use models::{Act, Area};
 
 /// Bytes of an answer that are kept to be replayed: longer ones are not.
 const KEPT: usize = MAIL_BYTES * 2;
-
-/// What a server is faulted with that another's activation kills.
-const KILLED: Reason = Reason::Killed;
 
 /// What there is to know about one server.
 #[derive(Clone, Copy)]
@@ -58,7 +54,6 @@ enum Sequel {
     Nothing,
     Reorder(ServerId),
     Spurious(u8),
-    Kill(ServerId),
 }
 
 /// The plan, and how far it has come.
@@ -125,10 +120,6 @@ impl<M: Machine> Kernel<M> {
     /// One activation, with whatever fault is due.
     pub(crate) fn activate_injected(&mut self, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
         self.look_at_the_plan();
-        if !self.state.server(to).is_some_and(crate::server::Server::is_running) {
-            // What was left to do has killed this very server.
-            return Outcome::Fault(KILLED);
-        }
         let message = self.pages.message(to).get(..length).unwrap_or(&[]);
         let Some(kind) = kind_of(message) else {
             return self.state.machine.activate(&mut self.pages, to, length, deadline);
@@ -175,7 +166,6 @@ impl<M: Machine> Kernel<M> {
                     self.state.post(irqchip, |mailbox| mailbox.line(line, level, true));
                 }
             }
-            Sequel::Kill(victim) => self.state.fault(victim, KILLED, 0),
         }
     }
 

@@ -109,7 +109,7 @@ numbered! {
         Spurious = 21, "spurious";
         /// The message says another time.
         ClockSkew = 22, "clock-skew";
-        /// Another server (the supervisor is 0) is faulted once this message's answer is committed.
+        /// Another server (the supervisor is 0) is faulted while this message is handled.
         Kill = 23, "kill";
     }
 }

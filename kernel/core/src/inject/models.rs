@@ -86,7 +86,15 @@ impl<M: Machine> Kernel<M> {
             },
             Model::Reorder => self.then(Sequel::Reorder(to), to, length, deadline),
             Model::Spurious => self.then(Sequel::Spurious(argument as u8), to, length, deadline),
-            Model::Kill => self.then(Sequel::Kill(ServerId(argument as u8)), to, length, deadline),
+            Model::Kill => {
+                let outcome = self.plainly(to, length, deadline);
+                let victim = ServerId(argument as u8);
+                if victim == to {
+                    return Outcome::Fault(Reason::Killed);
+                }
+                self.state.fault(victim, Reason::Killed, 0);
+                outcome
+            }
             Model::FlipText => self.flip(Area::Text, argument, to, length, deadline),
             Model::FlipData => self.flip(Area::Data, argument, to, length, deadline),
             Model::FlipStack => self.flip(Area::Stack, argument, to, length, deadline),
