@@ -3,4 +3,5 @@
 pub(crate) mod direct;
 pub(crate) mod frames;
 pub(crate) mod paging;
+pub(crate) mod physical;
 pub(crate) mod space;

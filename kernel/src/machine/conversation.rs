@@ -1,21 +1,15 @@
 //! The message and answer pages: two per server, in the kernel's image, mapped into the server as well.
 
-use core::cell::UnsafeCell;
-
 use atoll_core::machine::Pages;
 use atoll_protocol::units::{Hpa, ServerId};
 use atoll_protocol::{PAGE, SERVERS};
 
-use crate::svm::enable::physical;
+use crate::memory::physical::Physical;
 
-#[repr(C, align(4096))]
-struct Page(UnsafeCell<[u8; PAGE]>);
+type Page = Physical<[u8; PAGE]>;
 
-// SAFETY: a page is touched by the core that activates its server, and by nobody else at that time.
-unsafe impl Sync for Page {}
-
-static MESSAGES: [Page; SERVERS] = [const { Page(UnsafeCell::new([0; PAGE])) }; SERVERS];
-static ANSWERS: [Page; SERVERS] = [const { Page(UnsafeCell::new([0; PAGE])) }; SERVERS];
+static MESSAGES: [Page; SERVERS] = [const { Page::new([0; PAGE]) }; SERVERS];
+static ANSWERS: [Page; SERVERS] = [const { Page::new([0; PAGE]) }; SERVERS];
 
 /// The right to all pages of the conversation. There is one.
 pub(crate) struct Conversation;
@@ -23,12 +17,12 @@ pub(crate) struct Conversation;
 impl Conversation {
     /// Where a server's message page is.
     pub(super) fn message_page(server: ServerId) -> Hpa {
-        Hpa(physical(MESSAGES[usize::from(server.0) % SERVERS].0.get()))
+        MESSAGES[usize::from(server.0) % SERVERS].address()
     }
 
     /// Where a server's answer page is.
     pub(super) fn answer_page(server: ServerId) -> Hpa {
-        Hpa(physical(ANSWERS[usize::from(server.0) % SERVERS].0.get()))
+        ANSWERS[usize::from(server.0) % SERVERS].address()
     }
 }
 
@@ -36,18 +30,18 @@ impl Pages for Conversation {
     #[inline(always)]
     fn message(&mut self, server: ServerId) -> &mut [u8] {
         // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.
-        unsafe { &mut *MESSAGES[usize::from(server.0) % SERVERS].0.get() }
+        unsafe { &mut *MESSAGES[usize::from(server.0) % SERVERS].get() }
     }
 
     #[inline(always)]
     fn answer(&self, server: ServerId, length: usize) -> &[u8] {
         // SAFETY: the server does not run before this borrow ends: an activation takes the pages exclusively.
-        let page = unsafe { &*ANSWERS[usize::from(server.0) % SERVERS].0.get() };
+        let page = unsafe { &*ANSWERS[usize::from(server.0) % SERVERS].get() };
         page.get(..length).unwrap_or(page)
     }
     #[cfg(feature = "fault-injection")]
     fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
         // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.
-        unsafe { &mut *ANSWERS[usize::from(server.0) % SERVERS].0.get() }
+        unsafe { &mut *ANSWERS[usize::from(server.0) % SERVERS].get() }
     }
 }

@@ -1,7 +1,6 @@
 //! Fault injection below the portable kernel (feature `fault-injection`): the page in which the host leaves its plan, the code that a
 //! failing server executes in place of its own, and bits that flip in a server's memory.
 
-use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +15,7 @@ use super::server::Memory;
 use crate::boot::KERNEL_BASE;
 use crate::memory::direct;
 use crate::memory::paging::{NO_EXECUTE, PAGE_SIZE};
-use crate::svm::enable::physical;
+use crate::memory::physical::Physical;
 use crate::x86::tsc;
 
 /// Where no server has anything: as near to "another server" as it can name.
@@ -28,17 +27,12 @@ pub(super) const PAUSE: u8 = 1;
 const BITS_PER_PAGE: u64 = PAGE_SIZE * 8;
 
 /// The plan, in a page of its own that the host writes while the machine is stopped.
-#[repr(C, align(4096))]
-pub(super) struct PlanPage(UnsafeCell<Plan>);
-
-// SAFETY: the kernel only reads it, one volatile read after the other, and the host writes it while no core runs.
-unsafe impl Sync for PlanPage {}
-
+///
 /// In `.data`, so that it is in the image and nothing clears it after the host has written it before the first instruction.
 // SAFETY: no other symbol has this name; the host finds the page by it.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.plan")]
-static ATOLL_PLAN: PlanPage = PlanPage(UnsafeCell::new(Plan::NONE));
+static ATOLL_PLAN: Physical<Plan> = Physical::new(Plan::NONE);
 
 /// When the last activation began: for a host that has stopped the machine and asks what time it is there.
 // SAFETY: no other symbol has this name.
@@ -46,18 +40,12 @@ static ATOLL_PLAN: PlanPage = PlanPage(UnsafeCell::new(Plan::NONE));
 static ATOLL_CLOCK: AtomicU64 = AtomicU64::new(0);
 
 /// The code of a failing server, mapped into every server.
-#[repr(C, align(4096))]
-struct Code(UnsafeCell<[u8; PAGE]>);
-
-// SAFETY: the kernel writes it while no server runs.
-unsafe impl Sync for Code {}
-
-static CODE: Code = Code(UnsafeCell::new([0xcc; PAGE]));
+static CODE: Physical<[u8; PAGE]> = Physical::new([0xcc; PAGE]);
 
 /// The plan, if it is another than that with the number `known`.
 pub(super) fn plan(known: u64) -> Option<Plan> {
     ATOLL_CLOCK.store(tsc::now().0, Ordering::Relaxed);
-    let page = ATOLL_PLAN.0.get();
+    let page = ATOLL_PLAN.get();
     let sequence = page.wrapping_byte_add(offset_of!(Plan, sequence)).cast::<u64>();
     // SAFETY: the page is the plan's for good; nobody writes it while this core runs.
     let sequence = unsafe { sequence.read_volatile() };
@@ -72,7 +60,7 @@ pub(super) fn plan(known: u64) -> Option<Plan> {
 
 /// The frame of the failing server's code.
 pub(super) fn code_page() -> Hpa {
-    Hpa(physical(CODE.0.get()))
+    CODE.address()
 }
 
 /// Writes the code for an act, before `entry` (where the server's own work begins) for those that go on with it.
@@ -93,7 +81,7 @@ pub(super) fn write_code(act: Act, entry: u64, memory: &Memory) {
         }
     }
     // SAFETY: no server runs while the kernel does, and nothing else refers to the page.
-    let page = unsafe { &mut *CODE.0.get() };
+    let page = unsafe { &mut *CODE.get() };
     page.iter_mut().zip(code.bytes).for_each(|(to, from)| *to = from);
 }
 

@@ -1,7 +1,5 @@
 //! The first server, and the loop around everything.
 
-use core::cell::UnsafeCell;
-
 use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
@@ -18,6 +16,7 @@ use super::conversation::Conversation;
 use super::hardware::Hardware;
 use crate::boot::BootInfo;
 use crate::memory::frames::Frames;
+use crate::memory::physical::Physical;
 use crate::svm::{enable, world};
 use crate::x86::percore::Core;
 use crate::x86::{exit, interrupts};
@@ -32,20 +31,14 @@ const HEADER: usize = 512;
 const SEGMENTS: usize = 8;
 
 /// The kernel's state: a static, since it is far too large for a stack.
-#[repr(C, align(4096))]
-struct Whole(UnsafeCell<Kernel<Hardware>>);
-
-// SAFETY: `run` makes the only reference to the content, once, on the first core.
-unsafe impl Sync for Whole {}
-
-static KERNEL: Whole = Whole(UnsafeCell::new(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO)));
+static KERNEL: Physical<Kernel<Hardware>> = Physical::new(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO));
 
 /// Runs the machine that the bundle describes.
 pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
     enable::start();
     world::save_host();
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
-    let kernel = unsafe { &mut *KERNEL.0.get() };
+    let kernel = unsafe { &mut *KERNEL.get() };
     let nested = kernel.state.machine.start(frames, &boot.bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
     if let Err(what) = load_supervisor(kernel) {

@@ -1,11 +1,11 @@
 //! Four-level page tables: the walk that the kernel's and the servers' tables share.
 //!
-//! Tables are reached through the direct map and read one entry at a time; nothing recurses. AMD APM vol. 2 §5.3.
+//! Tables are reached through the direct map and read one entry at a time. AMD APM vol. 2 §5.3.
 
 use atoll_protocol::units::Hpa;
 
 use super::direct;
-use super::frames::{Frame, Frames};
+use super::frames::Frames;
 
 /// The smallest page.
 pub(crate) const PAGE_SIZE: u64 = 0x1000;
@@ -28,27 +28,19 @@ pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Entries of a table.
 pub(crate) const ENTRIES: u64 = 512;
 
-/// How much one entry maps.
+/// How much one entry maps, by the bits of an address within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageSize {
     /// 4 KiB.
-    Small,
+    Small = 12,
     /// 2 MiB.
-    Large,
+    Large = 21,
 }
 
 impl PageSize {
     /// In bytes.
     pub(crate) const fn bytes(self) -> u64 {
-        1 << self.shift()
-    }
-
-    /// Bits of an address within the page.
-    const fn shift(self) -> u32 {
-        match self {
-            PageSize::Small => 12,
-            PageSize::Large => 21,
-        }
+        1 << self as u64
     }
 }
 
@@ -79,64 +71,53 @@ pub(super) fn set_entry(table: Hpa, index: u64, entry: u64) {
     unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).write_volatile(entry) }
 }
 
+/// Goes down towards `address` to a page of `size`, or as far as there are tables: the last table, what one entry of it maps as bits of
+/// an address, and the entry.
+#[inline(always)]
+fn walk(root: Hpa, address: u64, size: PageSize) -> (Hpa, u32, u64) {
+    let (mut table, mut shift) = (root, 39);
+    loop {
+        let found = entry(table, address >> shift);
+        if shift == size as u32 || found & PRESENT == 0 || found & LARGE != 0 {
+            return (table, shift, found);
+        }
+        table = Hpa(found & ADDRESS);
+        shift -= 9;
+    }
+}
+
 /// Puts `leaf` where `address` is looked up, and makes the tables on the way; these allow what any leaf allows.
 pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
     if !(address | leaf & ADDRESS).is_multiple_of(size.bytes()) {
         return Err(MapError::Misaligned);
     }
-    let mut table = root;
-    let mut shift = 39;
-    while shift > size.shift() {
-        let found = entry(table, address >> shift);
-        table = if found & PRESENT == 0 {
-            let frame = frames.alloc().ok_or(MapError::NoFrames)?.into_hpa();
-            set_entry(table, address >> shift, frame.0 | PRESENT | WRITE | (leaf & USER));
-            frame
-        } else if found & LARGE != 0 {
+    loop {
+        let (table, shift, found) = walk(root, address, size);
+        if found & PRESENT != 0 {
             return Err(MapError::Occupied);
-        } else {
-            Hpa(found & ADDRESS)
-        };
-        shift -= 9;
+        }
+        if shift == size as u32 {
+            set_entry(table, address >> shift, leaf);
+            return Ok(());
+        }
+        let below = frames.alloc().ok_or(MapError::NoFrames)?.into_hpa();
+        set_entry(table, address >> shift, below.0 | PRESENT | WRITE | (leaf & USER));
     }
-    if entry(table, address >> shift) & PRESENT != 0 {
-        return Err(MapError::Occupied);
-    }
-    set_entry(table, address >> shift, leaf);
-    Ok(())
 }
 
-/// The leaf that maps `address` in 4 KiB, and the table and index that hold it.
-pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, u64, u64)> {
-    let mut table = root;
-    for shift in [39, 30, 21] {
-        let found = entry(table, address >> shift);
-        if found & PRESENT == 0 || found & LARGE != 0 {
-            return None;
-        }
-        table = Hpa(found & ADDRESS);
-    }
-    let found = entry(table, address >> 12);
-    (found & PRESENT != 0).then_some((table, address >> 12, found))
+/// The entry that maps `address` in 4 KiB.
+pub(super) fn leaf(root: Hpa, address: u64) -> Option<u64> {
+    let (_, shift, found) = walk(root, address, PageSize::Small);
+    (shift == PageSize::Small as u32 && found & PRESENT != 0).then_some(found)
 }
 
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
 pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frames) {
-    let mut table = root;
-    let mut shift = 39;
-    loop {
-        let found = entry(table, address >> shift);
-        if found & PRESENT == 0 {
-            return;
+    let (table, shift, found) = walk(root, address, size);
+    if found & PRESENT != 0 {
+        set_entry(table, address >> shift, 0);
+        if shift == PageSize::Large as u32 && found & LARGE == 0 {
+            frames.reclaim(Hpa(found & ADDRESS));
         }
-        if shift == size.shift() || found & LARGE != 0 {
-            set_entry(table, address >> shift, 0);
-            if shift > 12 && found & LARGE == 0 {
-                frames.free(Frame::from_hpa(Hpa(found & ADDRESS)));
-            }
-            return;
-        }
-        table = Hpa(found & ADDRESS);
-        shift -= 9;
     }
 }

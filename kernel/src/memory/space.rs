@@ -104,7 +104,7 @@ impl Space {
 
     /// The page at `address`, to write, if the space owns one there.
     pub(crate) fn page_mut(&mut self, address: u64) -> Option<&mut [u8; PAGE_SIZE as usize]> {
-        let (_, _, found) = paging::leaf(self.root, address).filter(|(.., found)| found & SHARED == 0)?;
+        let found = paging::leaf(self.root, address).filter(|found| found & SHARED == 0)?;
         // SAFETY: the frame is RAM in the direct map; the space owns it, is borrowed exclusively, and its server does not run now.
         Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
     }
@@ -137,24 +137,14 @@ impl Space {
             // SAFETY: the kernel's half is the same in both.
             unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
         }
-        for third in children(self.root, KERNEL_HALF) {
-            for second in children(third, ENTRIES) {
-                for first in children(second, ENTRIES) {
-                    for page in children(first, ENTRIES) {
-                        frames.free(Frame::from_hpa(page));
-                    }
-                    frames.free(Frame::from_hpa(first));
-                }
-                frames.free(Frame::from_hpa(second));
-            }
-            frames.free(Frame::from_hpa(third));
-        }
-        frames.free(Frame::from_hpa(self.root));
+        release(self.root, 4, KERNEL_HALF, frames);
     }
 }
 
-/// What the first `count` entries of a table own: tables below it, or pages; not what is shared.
-fn children(table: Hpa, count: u64) -> impl Iterator<Item = Hpa> {
-    let entries = (0..count).map(move |index| paging::entry(table, index));
-    entries.filter(|found| found & PRESENT != 0 && found & (SHARED | LARGE) == 0).map(|found| Hpa(found & ADDRESS))
+/// Gives back a table of a level, or a page (level 0), with what its first `count` entries own; that is not what is shared.
+fn release(at: Hpa, level: u32, count: u64, frames: &mut Frames) {
+    let entries = (0..if level > 0 { count } else { 0 }).map(|index| paging::entry(at, index));
+    let owned = entries.filter(|found| found & PRESENT != 0 && found & (SHARED | LARGE) == 0);
+    owned.for_each(|found| release(Hpa(found & ADDRESS), level - 1, ENTRIES, frames));
+    frames.reclaim(at);
 }

@@ -7,15 +7,15 @@
 use atoll_core::vcpu::Vcpu;
 use core::arch::asm;
 
-use super::enable::{Area, physical};
+use crate::memory::physical::{self, Physical};
 
 /// The host's half of what VMLOAD switches.
-static HOST: Area = Area::new();
+static HOST: Physical<[u8; 4096]> = Physical::new([0; 4096]);
 
 /// Saves what VMLOAD is to restore after each exit; once, when segments and MSRs are final.
 pub(crate) fn save_host() {
     // SAFETY: SVM is on, and the page is for this alone.
-    unsafe { asm!("vmsave rax", in("rax") HOST.physical(), options(nostack)) };
+    unsafe { asm!("vmsave rax", in("rax") HOST.address().0, options(nostack)) };
 }
 
 /// Runs the guest until it exits: loads its registers, and saves them again. RAX and RSP are in the VMCB.
@@ -23,7 +23,7 @@ pub(crate) fn save_host() {
 /// Not a function of its own, so that the compiler saves what it needs and no more; it cannot be told that RBX and RBP change.
 #[inline(always)]
 pub(crate) fn enter(vcpu: &mut Vcpu) {
-    let vmcb = physical(&raw const vcpu.vmcb);
+    let vmcb = physical::address(&raw const vcpu.vmcb).0;
     // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`; all registers are named or saved.
     unsafe {
         asm!(
@@ -74,7 +74,7 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
             "pop rbx",
             inout("rdi") &raw mut vcpu.general => _,
             inout("rax") vmcb => _,
-            inout("rdx") HOST.physical() => _,
+            inout("rdx") HOST.address().0 => _,
             out("rcx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
