@@ -1,4 +1,4 @@
-//! From the loader to [`crate::main`]: what the machine has, the kernel's own tables, this core's registers, interrupts, the clock.
+//! From the loader to [`crate::machine::run`]: what the machine has, the kernel's own tables, this core's registers, interrupts, the clock.
 
 mod entry;
 mod start_info;
@@ -28,28 +28,26 @@ extern "sysv64" fn start(start_info: u32) -> ! {
 
     // The first tables reach 4 GiB; what lies above is added once the kernel's own tables map it.
     let mut frames = Frames::new();
-    for region in boot.memory().iter().filter(|region| region.usable) {
-        frames.add(region.start..region.end.min(EARLY_END), &reserved);
+    for ram in boot.ram() {
+        frames.add(ram.start..ram.end.min(EARLY_END), &reserved);
     }
-    space::set_kernel_root(tables::build(boot.memory(), &mut frames));
-    for region in boot.memory().iter().filter(|region| region.usable) {
-        frames.add(region.start.max(EARLY_END)..region.end.min(Hpa(direct::DIRECT_MAP_SIZE)), &reserved);
+    space::set_kernel_root(tables::build(boot.ram(), &mut frames));
+    for ram in boot.ram() {
+        frames.add(ram.start.max(EARLY_END)..ram.end.min(Hpa(direct::DIRECT_MAP_SIZE)), &reserved);
     }
 
     let core = Core::start(0);
     control::start();
     pic::start();
     lapic::start();
-    tsc::calibrate();
-    if tsc::counts_instructions() {
+    if tsc::calibrate() {
         core.set_hang_ticks(1);
     }
     log!(
-        "boot: {} MiB free, bundle {} KiB, TSC {} kHz, core {}",
+        "boot: {} MiB free, bundle {} KiB, TSC {} kHz",
         frames.free_count() / 256,
         (boot.bundle.end.0 - boot.bundle.start.0) / 1024,
         tsc::khz(),
-        core.index(),
     );
-    crate::main(boot, frames)
+    crate::machine::run(&boot, frames)
 }

@@ -14,11 +14,3 @@ mod memory;
 mod panic;
 mod svm;
 mod x86;
-
-use boot::BootInfo;
-use memory::frames::Frames;
-
-/// What boot hands over to.
-fn main(boot: BootInfo, frames: Frames) -> ! {
-    machine::run(&boot, frames)
-}

@@ -1,6 +1,6 @@
 //! The first instructions: from the PVH entry (32-bit protected mode, paging off, EBX = `hvm_start_info`) to Rust in the high half.
 //!
-//! Builds the smallest page tables that work: the low 4 GiB in 2 MiB pages, seen at 0 (to survive the switch), at the direct map and,
+//! With the smallest page tables that work: the low 4 GiB in 2 MiB pages, seen at 0 (to survive the switch), at the direct map and,
 //! its first GiB, where the kernel is linked. [`super::tables`] replaces them. The loader has zeroed `.bss`.
 //! Xen's `docs/misc/pvh.pandoc`; AMD APM vol. 2 §14.6.1 (activating long mode).
 
@@ -19,27 +19,6 @@ global_asm!(
     .global pvh_start
 pvh_start:
     cld
-    movl $(early_pages - {base}), %edi  // 2048 large pages: present, writable
-    movl $0x83, %eax
-1:  movl %eax, (%edi)
-    addl $8, %edi
-    addl $0x200000, %eax
-    jnc 1b
-
-    movl $(early_pages - {base} + 3), %eax
-    movl $(early_low - {base}), %edi
-    movl $4, %ecx
-2:  movl %eax, (%edi)
-    addl $8, %edi
-    addl $0x1000, %eax
-    loop 2b
-
-    movl $(early_pages - {base} + 3), early_high - {base} + 510 * 8
-    movl $(early_low - {base} + 3), early_root - {base}
-    movl $(early_low - {base} + 3), early_root - {base} + 256 * 8
-    movl $0x80000000, early_root - {base} + 256 * 8 + 4     // no-execute
-    movl $(early_high - {base} + 3), early_root - {base} + 511 * 8
-
     movl $(early_root - {base}), %eax
     movl %eax, %cr3
     movl $0x20, %eax                    // CR4.PAE
@@ -76,12 +55,26 @@ early_gdt_pointer:
     .word 15
     .long early_gdt - {base}
 
-    .section .bss.boot, "aw", @nobits
+    .section .data.boot, "aw"           // Entries: 3 is present, writable; 0x83 the same for a large page.
     .balign 4096
-early_root: .skip 4096
-early_low:  .skip 4096
-early_high: .skip 4096
-early_pages: .skip 4096 * 4
+early_root:
+    .quad early_low - {base} + 3
+    .skip 255 * 8
+    .quad early_low - {base} + 3 + (1 << 63)                // no-execute
+    .skip 254 * 8
+    .quad early_high - {base} + 3
+early_low:
+    .quad early_pages - {base} + 3, early_pages - {base} + 0x1003, early_pages - {base} + 0x2003, early_pages - {base} + 0x3003
+    .skip 508 * 8
+early_high:
+    .skip 510 * 8
+    .quad early_pages - {base} + 3, 0
+early_pages:
+    .set page, 0
+    .rept 2048
+    .quad page + 0x83
+    .set page, page + 0x200000
+    .endr
 "#,
     base = const super::KERNEL_BASE,
     stack = sym crate::x86::stacks::STACKS,

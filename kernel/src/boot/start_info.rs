@@ -10,8 +10,8 @@ use zerocopy::FromBytes;
 
 use crate::memory::direct;
 
-/// Most entries of a memory map that are kept.
-const REGIONS: usize = 64;
+/// Most stretches of RAM in a memory map.
+const RANGES: usize = 64;
 /// `hvm_start_info.magic`.
 const MAGIC: u32 = 0x336e_c578;
 /// Usable memory in the map.
@@ -50,20 +50,9 @@ struct MapEntry {
     reserved: u32,
 }
 
-/// A stretch of physical memory.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Region {
-    /// First byte.
-    pub(crate) start: Hpa,
-    /// First byte after it.
-    pub(crate) end: Hpa,
-    /// Usable RAM, as opposed to reserved.
-    pub(crate) usable: bool,
-}
-
 /// What is known of the machine at boot.
 pub(crate) struct BootInfo {
-    regions: [Region; REGIONS],
+    ram: [Range<Hpa>; RANGES],
     count: usize,
     /// The bundle: module 0; empty without one.
     pub(crate) bundle: Range<Hpa>,
@@ -74,13 +63,14 @@ impl BootInfo {
     pub(crate) fn read(start_info: Hpa) -> Self {
         let info: StartInfo = direct::copy_in(start_info);
         assert!(info.magic == MAGIC && info.version >= 1, "not entered by PVH version 1 or later");
-        let mut boot = BootInfo { regions: [Region::default(); REGIONS], count: 0, bundle: Hpa(0)..Hpa(0) };
+        let mut boot = BootInfo { ram: [const { Hpa(0)..Hpa(0) }; RANGES], count: 0, bundle: Hpa(0)..Hpa(0) };
         for index in 0..u64::from(info.memory_map_entries) {
             let entry: MapEntry = direct::copy_in(Hpa(info.memory_map + index * size_of::<MapEntry>() as u64));
-            let region = Region { start: Hpa(entry.address), end: Hpa(entry.address + entry.size), usable: entry.kind == RAM };
-            assert!(boot.count < REGIONS, "memory map of more than {REGIONS} entries");
-            boot.regions[boot.count] = region;
-            boot.count += 1;
+            if entry.kind == RAM {
+                assert!(boot.count < RANGES, "memory map of more than {RANGES} stretches of RAM");
+                boot.ram[boot.count] = Hpa(entry.address)..Hpa(entry.address + entry.size);
+                boot.count += 1;
+            }
         }
         if info.modules > 0 {
             let module: Module = direct::copy_in(Hpa(info.module_list));
@@ -89,8 +79,8 @@ impl BootInfo {
         boot
     }
 
-    /// The memory map.
-    pub(crate) fn memory(&self) -> &[Region] {
-        &self.regions[..self.count]
+    /// Usable memory.
+    pub(crate) fn ram(&self) -> &[Range<Hpa>] {
+        &self.ram[..self.count]
     }
 }

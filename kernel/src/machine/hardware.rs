@@ -7,7 +7,6 @@ use core::ops::Range;
 use atoll_core::machine::{Machine, Outcome, Place};
 use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
-use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, Hpa, ServerId, Ticks};
@@ -21,7 +20,7 @@ use crate::memory::frames::Frames;
 use crate::memory::space::MapError;
 use crate::svm::nested::{Nested, TABLES};
 use crate::x86::percore::Core;
-use crate::x86::{activation, lapic, pic, port, rtc, tsc};
+use crate::x86::{lapic, pic, port, rtc, tsc};
 
 /// How much later than an activation's deadline the watchdog may look, in milliseconds: it is armed once in such a time, not once per
 /// activation.
@@ -111,14 +110,7 @@ impl Machine for Hardware {
             self.arm_at(latest);
         }
         let memory = &self.memories[usize::from(server.0) % SERVERS];
-        match core.activate(&memory.target, length as u64, memory.guest, memory.bundle, memory.vault) {
-            activation::Outcome::Answer(length) => Outcome::Answer(length),
-            activation::Outcome::Exception { vector, error, cr2 } => {
-                let address = if vector == 14 { cr2 } else { 0 };
-                Outcome::Fault(Reason::Exception { vector, error: error as u32, address })
-            }
-            activation::Outcome::Hang => Outcome::Fault(Reason::Hang),
-        }
+        core.activate(&memory.target, length as u64, memory.guest, memory.bundle, memory.vault)
     }
 
     #[inline(always)]
@@ -307,8 +299,9 @@ impl Machine for Hardware {
     }
 
     fn log_registers(&mut self) {
-        let stopped = Core::current().last_stopped();
-        crate::log!("{:#x?}, cr2 {:#x}", stopped.registers, stopped.cr2);
+        if let Some(stopped) = Core::current().last_stopped() {
+            crate::log!("{stopped:#x?}");
+        }
     }
 
     #[cfg(feature = "digest")]

@@ -8,36 +8,14 @@ use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
-use atoll_protocol::PAGE;
+use atoll_core::machine::Outcome;
+use atoll_protocol::fault::Reason;
 
-use super::percore::Core;
+use super::percore::{Core, Stopped};
+use super::{idt, lapic};
 use crate::memory::space::Space;
 
-/// How an activation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// With the system call: what was in RDI.
-    Answer(u64),
-    /// With an exception; the registers are in [`Core::last_stopped`].
-    Exception {
-        /// Which.
-        vector: u8,
-        /// Its error code, or 0.
-        error: u64,
-        /// The address, for a page fault.
-        cr2: u64,
-    },
-    /// Not at all: stopped by the watchdog; the registers are in [`Core::last_stopped`].
-    Hang,
-}
-
-/// [`Core::left`]: by SYSCALL.
-const BY_ANSWER: u64 = 0;
-/// [`Core::left`]: by an exception.
-pub(super) const BY_EXCEPTION: u64 = 1;
-/// [`Core::left`]: by the watchdog.
-pub(super) const BY_WATCHDOG: u64 = 2;
-/// What [`leave`] gives in the place of an answer; a server that answers with it is told apart by [`Core::left`].
+/// What [`leave`] gives in the place of an answer; a server that answers with it is told apart by [`Core::stopped`].
 const NO_ANSWER: u64 = u64::MAX;
 
 /// Where an activation begins.
@@ -73,19 +51,21 @@ impl Core {
     #[inline(always)]
     pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
         match enter(target, message, guest, bundle, vault) {
-            answer if answer <= PAGE as u64 => Outcome::Answer(answer),
-            other => self.ended(other),
+            NO_ANSWER => self.without_answer(),
+            answer => Outcome::Answer(answer),
         }
     }
 
-    /// No length of an answer: the server was stopped, or wants something else, or has left this by itself.
     #[cold]
-    fn ended(&self, left: u64) -> Outcome {
-        let stopped = self.last_stopped();
-        match self.left.swap(BY_ANSWER, Ordering::Relaxed) {
-            BY_ANSWER => Outcome::Answer(left),
-            BY_WATCHDOG => Outcome::Hang,
-            _ => Outcome::Exception { vector: stopped.registers.vector as u8, error: stopped.registers.error, cr2: stopped.cr2 },
+    fn without_answer(&self) -> Outcome {
+        let stopped = self.stopped.swap(false, Ordering::Relaxed);
+        match self.last_stopped().filter(|_| stopped) {
+            None => Outcome::Answer(NO_ANSWER),
+            Some(Stopped { registers, cr2 }) => Outcome::Fault(match registers.vector as u8 {
+                lapic::TIMER_VECTOR => Reason::Hang,
+                vector @ idt::PAGE_FAULT => Reason::Exception { vector, error: registers.error as u32, address: cr2 },
+                vector => Reason::Exception { vector, error: registers.error as u32, address: 0 },
+            }),
         }
     }
 }
@@ -153,8 +133,8 @@ extern "sysv64" fn leave(answer: u64) -> ! {
 }
 
 /// Ends the activation without an answer.
-pub(super) fn stop(core: &Core, how: u64) -> ! {
-    core.left.store(how, Ordering::Relaxed);
+pub(super) fn stop(core: &Core) -> ! {
+    core.stopped.store(true, Ordering::Relaxed);
     leave(NO_ANSWER)
 }
 

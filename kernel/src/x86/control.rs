@@ -47,13 +47,6 @@ pub(crate) fn start() {
 
     Star::write(gdt::USER_CODE, gdt::USER_DATA, gdt::KERNEL_CODE, gdt::KERNEL_DATA).expect("order of the GDT");
     LStar::write(VirtAddr::new(activation::answer_entry()));
-    SFMask::write(
-        RFlags::INTERRUPT_FLAG
-            | RFlags::TRAP_FLAG
-            | RFlags::DIRECTION_FLAG
-            | RFlags::ALIGNMENT_CHECK
-            | RFlags::NESTED_TASK
-            | RFlags::IOPL_LOW
-            | RFlags::IOPL_HIGH,
-    );
+    // The flags are ring 3's: none of them comes in with SYSCALL.
+    SFMask::write(RFlags::all());
 }

@@ -6,6 +6,9 @@
 
 use core::arch::global_asm;
 
+use x86_64::PrivilegeLevel::Ring3;
+use x86_64::structures::idt::InterruptStackFrameValue;
+
 /// All that was in the registers, as the entry pushes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -30,41 +33,14 @@ pub(crate) struct Registers {
     pub(crate) vector: u64,
     /// Error code; 0 where there is none.
     pub(crate) error: u64,
-    /// Where it happened.
-    pub(crate) rip: u64,
-    /// Code segment; its low bits are the ring.
-    pub(crate) cs: u64,
-    /// Flags.
-    pub(crate) rflags: u64,
-    /// Stack pointer.
-    pub(crate) rsp: u64,
-    /// Stack segment.
-    pub(crate) ss: u64,
+    /// Where it happened, pushed by the processor.
+    pub(crate) frame: InterruptStackFrameValue,
 }
 
 impl Registers {
-    /// Nothing, yet.
-    pub(crate) const NONE: Self = Registers {
-        r15_to_r8: [0; 8],
-        rbp: 0,
-        rdi: 0,
-        rsi: 0,
-        rdx: 0,
-        rcx: 0,
-        rbx: 0,
-        rax: 0,
-        vector: 0,
-        error: 0,
-        rip: 0,
-        cs: 0,
-        rflags: 0,
-        rsp: 0,
-        ss: 0,
-    };
-
     /// It happened in a server.
     pub(crate) fn in_ring3(&self) -> bool {
-        self.cs & 3 == 3
+        self.frame.code_segment.rpl() == Ring3
     }
 }
 

@@ -11,6 +11,7 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::percore::Core;
+use super::stacks::{Stack, Stacks};
 
 /// Ring 0's code.
 pub(crate) const KERNEL_CODE: SegmentSelector = SegmentSelector::new(1, Ring0);
@@ -24,12 +25,12 @@ pub(crate) const USER_CODE: SegmentSelector = SegmentSelector::new(4, Ring3);
 const TASK: SegmentSelector = SegmentSelector::new(5, Ring0);
 
 /// Builds and loads a core's tables.
-pub(super) fn start(core: &'static Core) {
+pub(super) fn start(core: &'static Core, stacks: &'static Stacks) {
     let tss = core.tss.call_once(|| {
         let mut tss = TaskStateSegment::new();
-        let stacks = core.stacks();
-        tss.privilege_stack_table[0] = VirtAddr::from_ptr(stacks.interrupt.top());
-        tss.interrupt_stack_table = stacks.interrupt_stack_table();
+        let [_, interrupt, special @ ..] = stacks;
+        tss.privilege_stack_table[0] = interrupt.top();
+        tss.interrupt_stack_table = core::array::from_fn(|slot| special.get(slot).map_or(VirtAddr::zero(), Stack::top));
         tss
     });
     let gdt = core.gdt.call_once(|| {

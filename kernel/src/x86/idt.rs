@@ -18,9 +18,11 @@ pub(crate) const DEBUG: u8 = 1;
 pub(crate) const NMI: u8 = 2;
 /// #DF.
 pub(crate) const DOUBLE_FAULT: u8 = 8;
+/// #PF.
+pub(crate) const PAGE_FAULT: u8 = 14;
 /// #MC.
 pub(crate) const MACHINE_CHECK: u8 = 18;
-/// The vectors with a stack of their own, in the order of [`Stacks`](super::stacks::Stacks)' special ones.
+/// The vectors with a stack of their own, in the order of [`Stacks`](super::stacks::Stacks).
 const SPECIAL: [u8; 4] = [DEBUG, NMI, DOUBLE_FAULT, MACHINE_CHECK];
 /// Present, 64-bit interrupt gate, not for ring 3.
 const INTERRUPT_GATE: u64 = 0x8e << 40;

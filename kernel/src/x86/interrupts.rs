@@ -9,7 +9,7 @@ use core::arch::asm;
 use x86_64::registers::control::Cr2;
 
 use super::entry::Registers;
-use super::percore::{Core, Stopped};
+use super::percore::{Core, HostEvents, Stopped};
 use super::{activation, fault, idt, lapic, pic, tsc};
 
 /// How long after a late tick the watchdog looks again, in microseconds.
@@ -21,12 +21,13 @@ const EXCEPTIONS: u8 = 32;
 pub(super) extern "sysv64" fn dispatch(registers: &Registers) {
     let core = Core::current();
     match registers.vector as u8 {
-        idt::NMI => core.note_nmi(),
+        // It has brought the core back from the guest or from waiting, and that is all that it is for.
+        idt::NMI => {}
         vector @ 0..EXCEPTIONS => exception(core, registers, vector),
         vector if (pic::FIRST_VECTOR..pic::FIRST_VECTOR + pic::LINES).contains(&vector) => {
             let irq = vector - pic::FIRST_VECTOR;
             if pic::acknowledge(irq) {
-                core.note_irq(irq);
+                core.note(1 << irq);
             }
         }
         lapic::TIMER_VECTOR => timer(core, registers),
@@ -40,21 +41,21 @@ fn exception(core: &Core, registers: &Registers, vector: u8) {
     if !registers.in_ring3() || !blamed_on_server {
         fault::report(registers);
     }
-    stop(core, registers, activation::BY_EXCEPTION)
+    stop(core, registers)
 }
 
 fn timer(core: &Core, registers: &Registers) {
     lapic::end_of_interrupt();
-    core.note_timer();
+    core.note(HostEvents::TIMER);
     if registers.in_ring3() && core.watchdog_tick(tsc::now(), tsc::span_of_micros(WATCHDOG_AGAIN)) {
-        stop(core, registers, activation::BY_WATCHDOG);
+        stop(core, registers);
     }
 }
 
 /// Keeps what the server was doing, and goes back to whoever activated it.
-fn stop(core: &Core, registers: &Registers, how: u64) -> ! {
-    *core.last.lock() = Stopped { registers: *registers, cr2: Cr2::read_raw() };
-    activation::stop(core, how)
+fn stop(core: &Core, registers: &Registers) -> ! {
+    *core.last.lock() = Some(Stopped { registers: *registers, cr2: Cr2::read_raw() });
+    activation::stop(core)
 }
 
 /// Lets interrupts in that have been waiting.

@@ -61,17 +61,12 @@ pub(crate) fn arm(span: Ticks) {
     write(INITIAL_COUNT, u32::try_from(count).unwrap_or(u32::MAX).max(1));
 }
 
-/// Stops the timer.
-pub(crate) fn disarm() {
-    write(INITIAL_COUNT, 0);
-}
-
 /// Ends the interrupt being served.
 pub(super) fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-/// For calibration: starts the count down from the top. [`arm`] ends it.
+/// For calibration: starts the count down from the top.
 pub(super) fn start_counting() {
     write(INITIAL_COUNT, u32::MAX);
 }
@@ -82,7 +77,8 @@ pub(super) fn counted() -> u64 {
     u64::from(u32::MAX - read(CURRENT_COUNT))
 }
 
-/// Sets the timer's rate against the TSC's.
+/// Ends the calibration with the timer's rate against the TSC's.
 pub(super) fn set_ratio(timer_ticks: u64, tsc_ticks: u64) {
+    write(INITIAL_COUNT, 0);
     RATIO.store((timer_ticks << 32) / tsc_ticks.max(1), Ordering::Relaxed);
 }

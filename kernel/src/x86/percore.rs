@@ -4,7 +4,7 @@
 //! two instructions, not because cores share them.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use atoll_protocol::units::Ticks;
 use crossbeam_utils::CachePadded;
@@ -15,7 +15,7 @@ use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::entry::Registers;
-use super::stacks::{STACKS, Stacks};
+use super::stacks::STACKS;
 use super::{gdt, idt, lapic};
 
 /// Most cores.
@@ -28,8 +28,8 @@ const HANG_TICKS: u32 = 3;
 pub(crate) struct HostEvents(u32);
 
 impl HostEvents {
-    const TIMER: u32 = 1 << 16;
-    const NMI: u32 = 1 << 17;
+    /// The bit of the timer.
+    pub(super) const TIMER: u32 = 1 << 16;
 
     /// The IRQs that fired (and are masked now), one bit each.
     pub(crate) const fn irqs(self) -> u16 {
@@ -59,15 +59,15 @@ pub(crate) struct Core {
     /// The kernel's stack pointer while a server runs.
     pub(super) kernel_rsp: AtomicU64,
     events: AtomicU32,
-    index: AtomicU32,
     deadline: AtomicU64,
     hang_ticks: AtomicU32,
     late_ticks: AtomicU32,
     /// The deadline that they were late for.
     late_for: AtomicU64,
-    /// How the last activation ended that did not answer.
-    pub(super) left: AtomicU64,
-    pub(super) last: Mutex<Stopped>,
+    /// Whether the last activation was stopped, and did not answer.
+    pub(super) stopped: AtomicBool,
+    /// The server that was stopped last.
+    pub(super) last: Mutex<Option<Stopped>>,
     pub(super) tss: Once<TaskStateSegment>,
     pub(super) gdt: Once<GlobalDescriptorTable>,
 }
@@ -78,13 +78,12 @@ static CORE: [CachePadded<Core>; CORES] = [const {
         address: AtomicUsize::new(0),
         kernel_rsp: AtomicU64::new(0),
         events: AtomicU32::new(0),
-        index: AtomicU32::new(0),
         deadline: AtomicU64::new(u64::MAX),
         hang_ticks: AtomicU32::new(HANG_TICKS),
         late_ticks: AtomicU32::new(0),
         late_for: AtomicU64::new(0),
-        left: AtomicU64::new(0),
-        last: Mutex::new(Stopped { registers: Registers::NONE, cr2: 0 }),
+        stopped: AtomicBool::new(false),
+        last: Mutex::new(None),
         tss: Once::new(),
         gdt: Once::new(),
     })
@@ -95,8 +94,7 @@ impl Core {
     pub(crate) fn start(index: usize) -> &'static Core {
         let core: &Core = &CORE[index];
         core.address.store((&raw const *core).addr(), Ordering::Relaxed);
-        core.index.store(index as u32, Ordering::Relaxed);
-        gdt::start(core);
+        gdt::start(core, &STACKS[index]);
         idt::start();
         GsBase::write(VirtAddr::from_ptr(core));
         KernelGsBase::write(VirtAddr::zero());
@@ -113,15 +111,6 @@ impl Core {
         unsafe { &*address }
     }
 
-    /// Its number, from 0.
-    pub(crate) fn index(&self) -> usize {
-        self.index.load(Ordering::Relaxed) as usize
-    }
-
-    pub(super) fn stacks(&self) -> &'static Stacks {
-        &STACKS[self.index()]
-    }
-
     /// Something happened on the host's side.
     #[inline(always)]
     pub(crate) fn has_events(&self) -> bool {
@@ -133,16 +122,9 @@ impl Core {
         HostEvents(self.events.swap(0, Ordering::Relaxed))
     }
 
-    pub(super) fn note_irq(&self, irq: u8) {
-        self.events.fetch_or(1 << irq, Ordering::Relaxed);
-    }
-
-    pub(super) fn note_timer(&self) {
-        self.events.fetch_or(HostEvents::TIMER, Ordering::Relaxed);
-    }
-
-    pub(super) fn note_nmi(&self) {
-        self.events.fetch_or(HostEvents::NMI, Ordering::Relaxed);
+    /// An IRQ (bits 0 to 15) or the timer: something happened.
+    pub(super) fn note(&self, event: u32) {
+        self.events.fetch_or(event, Ordering::Relaxed);
     }
 
     /// When the next activation is to be over; holds until it is set again. The caller arms the timer, unless something earlier does.
@@ -172,7 +154,7 @@ impl Core {
     }
 
     /// The server that the last activation stopped by an exception or as hung.
-    pub(crate) fn last_stopped(&self) -> Stopped {
+    pub(crate) fn last_stopped(&self) -> Option<Stopped> {
         *self.last.lock()
     }
 }

@@ -14,10 +14,8 @@ const COMMAND: [u16; 2] = [0x20, 0xa0];
 const DATA: [u16; 2] = [0x21, 0xa1];
 /// The line of the first that the second hangs on.
 const CASCADE: u8 = 2;
-/// OCW2: specific end of interrupt.
-const END_OF_INTERRUPT: u8 = 0x60;
-/// OCW3: the next read gives the lines in service.
-const READ_IN_SERVICE: u8 = 0x0b;
+/// ICW4: 8086 mode, and an interrupt ends when the processor takes it: its line is masked then. (A second chip from before 1985 cannot.)
+const ENDS_ITSELF: u8 = 0x03;
 
 /// Puts the lines at [`FIRST_VECTOR`] and masks them.
 pub(crate) fn start() {
@@ -26,7 +24,7 @@ pub(crate) fn start() {
         port::write::<u8>(COMMAND[chip], 0x11); // ICW1: edge, cascade, ICW4 follows
         port::write::<u8>(DATA[chip], vector);
         port::write::<u8>(DATA[chip], cascade);
-        port::write::<u8>(DATA[chip], 0x01); // ICW4: 8086 mode
+        port::write::<u8>(DATA[chip], ENDS_ITSELF);
         port::write::<u8>(DATA[chip], if chip == 0 { !(1 << CASCADE) } else { 0xff });
     }
 }
@@ -42,23 +40,10 @@ pub(crate) fn unmask(irq: u8) {
     port::write::<u8>(DATA[chip], port::read::<u8>(DATA[chip]) & !bit);
 }
 
-/// Keeps a line from interrupting.
-pub(crate) fn mask(irq: u8) {
-    let (chip, bit) = place(irq);
-    port::write::<u8>(DATA[chip], port::read::<u8>(DATA[chip]) | bit);
-}
-
-/// Takes an interrupt: masks the line and ends it at the controller. False if it was spurious.
+/// Takes an interrupt: masks the line. False if it was spurious: nothing interrupts on a line that is masked.
 pub(super) fn acknowledge(irq: u8) -> bool {
     let (chip, bit) = place(irq);
-    port::write::<u8>(COMMAND[chip], READ_IN_SERVICE);
-    let real = port::read::<u8>(COMMAND[chip]) & bit != 0;
-    if real {
-        mask(irq);
-        port::write::<u8>(COMMAND[chip], END_OF_INTERRUPT | irq & 7);
-    }
-    if chip == 1 {
-        port::write::<u8>(COMMAND[0], END_OF_INTERRUPT | CASCADE);
-    }
-    real
+    let masked = port::read::<u8>(DATA[chip]);
+    port::write::<u8>(DATA[chip], masked | bit);
+    masked & bit == 0
 }
