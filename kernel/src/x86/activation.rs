@@ -51,22 +51,21 @@ impl Core {
     #[inline(always)]
     pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
         match enter(target, message, guest, bundle, vault) {
-            NO_ANSWER => self.without_answer(),
+            NO_ANSWER if let Some(reason) = self.stopped_by() => Outcome::Fault(reason),
             answer => Outcome::Answer(answer),
         }
     }
 
+    /// What stopped the activation, if it did not end by itself; forgets it.
     #[cold]
-    fn without_answer(&self) -> Outcome {
+    fn stopped_by(&self) -> Option<Reason> {
         let stopped = self.stopped.swap(false, Ordering::Relaxed);
-        match self.last_stopped().filter(|_| stopped) {
-            None => Outcome::Answer(NO_ANSWER),
-            Some(Stopped { registers, cr2 }) => Outcome::Fault(match registers.vector as u8 {
-                lapic::TIMER_VECTOR => Reason::Hang,
-                vector @ idt::PAGE_FAULT => Reason::Exception { vector, error: registers.error as u32, address: cr2 },
-                vector => Reason::Exception { vector, error: registers.error as u32, address: 0 },
-            }),
-        }
+        let Stopped { registers, cr2 } = self.last_stopped().filter(|_| stopped)?;
+        Some(match registers.vector as u8 {
+            lapic::TIMER_VECTOR => Reason::Hang,
+            vector @ idt::PAGE_FAULT => Reason::Exception { vector, error: registers.error as u32, address: cr2 },
+            vector => Reason::Exception { vector, error: registers.error as u32, address: 0 },
+        })
     }
 }
 
