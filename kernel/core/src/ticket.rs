@@ -75,6 +75,11 @@ pub struct Tickets {
 /// One generation, in names.
 const GENERATION: u32 = 0x100;
 
+/// A free slot; the name says which.
+const fn free(slot: u32) -> Ticket {
+    Ticket { name: TicketId(slot), ..FREE }
+}
+
 const FREE: Ticket = Ticket {
     name: TicketId(0),
     operation: Operation::None,
@@ -103,15 +108,7 @@ const FREE: Ticket = Ticket {
 
 impl Tickets {
     /// No tickets.
-    pub const NONE: Tickets = {
-        let mut slots = [FREE; SLOTS];
-        let mut slot = 0;
-        while slot < SLOTS {
-            slots[slot].name = TicketId(slot as u32);
-            slot += 1;
-        }
-        Tickets { slots }
-    };
+    pub const NONE: Tickets = Tickets { slots: [free(0), free(1), free(2), free(3), free(4), free(5), free(6), free(7)] };
 
     /// Opens the ticket of a slot; the slot is free.
     #[inline(always)]
