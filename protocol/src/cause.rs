@@ -74,6 +74,12 @@ pub enum What {
     Stopped,
     /// The first message after a restart: the generation.
     Restarted,
+    /// Its state is wanted: for which slot.
+    Export,
+    /// The first message to a successor: the slot whose state it gets.
+    Import,
+    /// A succession took too long: of which slot.
+    Released,
 }
 
 impl What {
@@ -114,6 +120,9 @@ impl What {
             What::Loaded => "loaded",
             What::Stopped => "stopped",
             What::Restarted => "restarted",
+            What::Export => "export",
+            What::Import => "import",
+            What::Released => "released",
         }
     }
 }

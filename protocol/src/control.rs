@@ -8,7 +8,7 @@ use crate::role::RoleKind;
 /// A question from the host tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(postcard_schema::Schema))]
-pub enum Ask {
+pub enum Ask<'a> {
     /// Are you there? The number comes back.
     Ping(u32),
     /// All servers.
@@ -19,6 +19,9 @@ pub enum Ask {
     Machine,
     /// Fault a server, by its slot.
     Kill(u8),
+    /// Put another server, by its image, into the place of the one in this slot; with `true` also if that takes something away from the
+    /// guest.
+    Swap(u8, bool, &'a str),
 }
 
 /// An answer; a list ends with `End`.
@@ -70,6 +73,8 @@ pub enum State {
     Faulted,
     /// Its role's fallbacks answer for it.
     Quarantined,
+    /// It has given its state to a successor that is about to take its place.
+    Held,
 }
 
 /// One exit kind's statistics.

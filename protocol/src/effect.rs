@@ -93,6 +93,8 @@ pub enum Effect<'a> {
     Stop(Stop),
     /// The supervisor's own effects.
     Supervise(Supervise<'a>),
+    /// To `Export`: the role's state, see [`crate::interchange`].
+    Exported(&'a [u8]),
 }
 
 /// What only the supervisor may do.
@@ -125,6 +127,13 @@ pub enum Supervise<'a> {
     Quarantine(ServerId),
     /// Fault a server as if it had broken a rule, between two messages.
     Kill(ServerId),
+    /// Prepare a server in the first slot to succeed the one in the second: set its entry point; ask the other for its state and keep all
+    /// messages for the successor; then deliver `Import` with the state, this configuration, and whether it may take something away from
+    /// the guest. One at a time; to destroy the successor is to call it off.
+    Succeed(ServerId, ServerId, Fixed<u64>, bool, &'a [u8]),
+    /// Put what is in the first slot into the second one's place, and the other way round: image, memory and limits. Rights, mail and
+    /// everything that waits stay with the slots.
+    Exchange(ServerId, ServerId),
 }
 
 /// A segment of a server's image.

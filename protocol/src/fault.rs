@@ -53,6 +53,10 @@ pub enum Reason {
     Panicked,
     /// It broke no rule: somebody asked for the fault, to see what comes of it.
     Killed,
+    /// It broke no rule: another server took its place.
+    Exchanged,
+    /// It broke no rule: another server was to take its place, and did not.
+    Released,
 }
 
 /// A fault, as told to the supervisor.

@@ -6,6 +6,7 @@
 //! 2. [`message`]: what the kernel says to a server (one [`message::Message`] per activation).
 //! 3. [`effect`]: what a server may answer (a list of [`effect::Effect`]s, all committed or none).
 //! 4. [`role`]: what each role may be asked and may answer; the typed surface that servers are written against.
+//!    [`interchange`]: the form in which a role's state moves from one server to another.
 //! 5. [`grant`]: the rights that the kernel checks each effect against.
 //! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
 //! 7. [`fault`]: why a server's activation was refused.
@@ -29,6 +30,7 @@ pub mod fault;
 pub mod fixed;
 pub mod grant;
 pub mod inject;
+pub mod interchange;
 pub mod layout;
 pub mod manifest;
 pub mod message;
@@ -40,7 +42,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.
@@ -49,6 +51,8 @@ pub const PAGE: usize = 4096;
 pub const EFFECTS: usize = 48;
 /// Most bytes of one mail.
 pub const MAIL_BYTES: usize = 256;
+/// Most bytes of a state on its way from one server to another.
+pub const INTERCHANGE_BYTES: usize = 2048;
 /// Most bytes of one chunk of a string I/O instruction.
 pub const STRING_BYTES: usize = 2048;
 /// Set in the length that a server answers with: it panicked, and the answer page holds that many bytes of text.

@@ -111,6 +111,12 @@ pub enum Body<'m> {
     MachineStopped(Stop),
     /// First message after a restart: the vault is as it was committed last, everything else is as in the image.
     Restarted(Reason, Fixed<Held>),
+    /// Say what a successor needs to know, with `Exported`: it gets everything that comes after this.
+    Export,
+    /// First message to a successor: what `Start` has, then the state, and whether the successor may take something away from the guest.
+    Import(Fixed<Machine>, &'m [u8], &'m [u8], bool),
+    /// To the supervisor: a server that was to be succeeded goes on itself, since that took too long.
+    Released(ServerId),
 }
 
 /// Why a virtual machine stopped.
@@ -155,6 +161,8 @@ pub struct Machine {
     pub vcpus: u32,
     /// Physical address bits of the host.
     pub physical_bits: u32,
+    /// What the host's CPU says of itself, in the order of [`CpuidState::features`](crate::interchange::CpuidState::features).
+    pub features: [u32; 8],
 }
 
 /// One CPUID leaf's result.

@@ -7,9 +7,11 @@ use crate::units::ServerId;
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(postcard_schema::Schema))]
-pub enum Order {
+pub enum Order<'m> {
     /// Fault this server.
     Kill(ServerId),
+    /// Put another server, by its image, into this one's place; with `true` also if that takes something away from the guest.
+    Swap(ServerId, bool, &'m str),
 }
 
 /// What came of an order.
@@ -24,6 +26,14 @@ pub enum Outcome {
     NoSuchServer,
     /// The server is not in a state for that.
     NotNow,
+    /// The bundle has no such image, or a bad one.
+    NoSuchImage,
+    /// The image is of another role, or was built against another protocol.
+    WrongImage,
+    /// The states of the two have no version in common, or cannot be moved.
+    NoCommonVersion,
+    /// It was tried and has failed; everything is as it was.
+    RolledBack,
     /// The supervisor did not answer.
     NoAnswer,
 }

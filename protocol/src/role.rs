@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
+use crate::interchange::Interchange;
 use crate::message::Message;
 
 pub mod console_mail;
@@ -119,6 +120,8 @@ pub trait Role: 'static {
     type Reply;
     /// All that a server of this role may do beside replying.
     type Effect<'a>: Into<Effect<'a>>;
+    /// What another server of this role must know to go on.
+    type State: Interchange;
 
     /// Types a message; `None` if it is not for this role.
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<Self::Request<'m>, Self::Event<'m>>>;

@@ -51,6 +51,14 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         }
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
     }
+    for name in
+        machine.spares.iter().map(|(name, _)| name).filter(|name| !machine.servers.iter().any(|server| server.image == **name))
+    {
+        let path = built.program(name);
+        let file = read(&path)?;
+        image::check(name, &path, &file)?;
+        archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
+    }
     archive.add("zeros", &ZEROS)?;
     archive.add("guest/kernel", guest.kernel)?;
     if let Some(initrd) = guest.initrd {

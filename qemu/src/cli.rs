@@ -91,6 +91,19 @@ pub enum Command {
     },
     /// List the servers of a running machine.
     Ps(Which),
+    /// Put another server into a server's place, while the guest runs.
+    Swap {
+        /// Which server, by its name or role.
+        server: String,
+        /// The image of the other: one of the manifest's spares, or any that the machine uses.
+        image: String,
+        /// Also if that takes something away from the guest, such as a feature of its CPU.
+        #[arg(long)]
+        force: bool,
+        /// Of which machine.
+        #[command(flatten)]
+        which: Which,
+    },
     /// Fault a server of a running machine, by its name or role, to see it restarted.
     Kill {
         /// Which server.

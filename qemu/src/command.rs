@@ -10,6 +10,7 @@ mod fetch;
 mod kill;
 mod ping;
 mod ps;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Campaign { what }) => campaign::run(what, &cli.common),
         Some(Command::Ps(which)) => ps::run(which).map(done),
+        Some(Command::Swap { server, image, force, which }) => swap::run(server, image, *force, which).map(done),
         Some(Command::Kill { server, which }) => kill::run(server, which).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),

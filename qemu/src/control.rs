@@ -42,7 +42,7 @@ impl Line {
     }
 
     /// Asks. A leading zero ends whatever an earlier line left unfinished.
-    pub fn ask(&mut self, ask: Ask) -> Result<()> {
+    pub fn ask(&mut self, ask: Ask<'_>) -> Result<()> {
         let mut frame = vec![0];
         frame.extend(postcard::to_stdvec_cobs(&ask).map_err(|error| self.silent(error))?);
         self.stream.write_all(&frame).map_err(|error| self.silent(error))
@@ -74,7 +74,7 @@ impl Line {
     }
 
     /// All records of a list, up to its end, each made into what `take` wants.
-    pub fn list<T>(&mut self, ask: Ask, mut take: impl FnMut(&Tell<'_>) -> Option<T>) -> Result<Vec<T>> {
+    pub fn list<T>(&mut self, ask: Ask<'_>, mut take: impl FnMut(&Tell<'_>) -> Option<T>) -> Result<Vec<T>> {
         self.ask(ask)?;
         let mut all = Vec::new();
         loop {
@@ -102,7 +102,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut asked = [0; 64];
             let read = stream.read(&mut asked).unwrap();
-            let ask: Ask = postcard::from_bytes_cobs(&mut asked[1..read]).unwrap();
+            let ask: Ask<'_> = postcard::from_bytes_cobs(&mut asked[1..read]).unwrap();
             stream.write_all(b"\x05garbage\0").unwrap();
             let Ask::Ping(number) = ask else { panic!("{ask:?}") };
             stream.write_all(&postcard::to_stdvec_cobs(&Tell::Pong(number)).unwrap()).unwrap();

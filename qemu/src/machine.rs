@@ -30,6 +30,8 @@ pub struct Machine {
     pub vcpus: u8,
     /// Whether Atoll stays after a server's fault.
     pub keep: bool,
+    /// Images that servers may be swapped for, and where the manifest names them.
+    pub spares: Vec<(String, (String, usize))>,
     /// The servers: the n-th is server n + 1.
     pub servers: Vec<Server>,
 }
@@ -77,10 +79,11 @@ impl Machine {
 
     /// Makes sure that every server's image is among those that exist.
     pub fn check_images(&self, known: &[String]) -> Result<()> {
-        for server in &self.servers {
-            if !known.contains(&server.image) {
-                let (file, line) = server.image_at.clone();
-                let what = format!("unknown image '{}' (there are: {})", server.image, known.join(", "));
+        let used = self.servers.iter().map(|server| (&server.image, &server.image_at));
+        for (image, at) in used.chain(self.spares.iter().map(|(image, at)| (image, at))) {
+            if !known.contains(image) {
+                let (file, line) = at.clone();
+                let what = format!("unknown image '{image}' (there are: {})", known.join(", "));
                 return Err(Error::Manifest { file, line, what });
             }
         }

@@ -8,7 +8,7 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
 use atoll_protocol::wire::effects;
-use atoll_protocol::{EFFECTS, MAIL_BYTES};
+use atoll_protocol::{EFFECTS, INTERCHANGE_BYTES, MAIL_BYTES};
 
 use crate::State;
 use crate::machine::Machine;
@@ -242,6 +242,10 @@ impl<'k, M: Machine> Check<'k, M> {
                 (RoleKind::Loader, Stop::Refused) => self.complete(|operation| operation == Operation::Load),
                 _ => Err(Reason::WrongRole),
             },
+            Effect::Exported(bytes) => {
+                let again = self.earlier().any(|effect| matches!(effect, Effect::Exported(_)));
+                require(!again && self.state.may_export(self.me) && bytes.len() <= INTERCHANGE_BYTES, Reason::BadValue)
+            }
             Effect::Supervise(supervise) => {
                 require(role == RoleKind::Supervisor, Reason::WrongRole)?;
                 self.supervise(supervise)

@@ -102,6 +102,7 @@ impl<M: Machine> State<M> {
                 }
             }
             Effect::Supervise(supervise) => self.carry_out(supervise),
+            Effect::Exported(bytes) => self.exported(from, bytes),
             // It has kept the rest of the answer from being committed.
             Effect::NeedRegisters => {}
         }

@@ -37,6 +37,7 @@ pub mod run;
 pub mod server;
 pub mod statistics;
 pub mod supervise;
+pub mod swap;
 pub mod ticket;
 pub mod timers;
 pub mod usual;
@@ -52,6 +53,7 @@ use crate::restart::Relapse;
 use crate::routes::Routes;
 use crate::server::Server;
 use crate::statistics::Statistics;
+use crate::swap::Succession;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
 use crate::vcpu::events::Events;
@@ -93,6 +95,10 @@ pub struct State<M> {
     pub(crate) armed: Ticks,
     /// Whether the vCPUs may run: the supervisor lets them, and no server is absent.
     pub running: bool,
+    /// The succession that is under way.
+    pub(crate) succession: Option<Succession>,
+    /// The state that goes from one server to the other.
+    pub(crate) interchange: [u8; atoll_protocol::INTERCHANGE_BYTES],
     /// Whether the supervisor lets the vCPUs run.
     pub(crate) wanted: bool,
     /// Servers that cannot answer now but will, or somebody for them, by bit: the guest must not notice, so it does not run meanwhile.
@@ -142,6 +148,8 @@ impl<M: Machine> Kernel<M> {
                 turn: 0,
                 armed: Ticks(u64::MAX),
                 running: false,
+                succession: None,
+                interchange: [0; atoll_protocol::INTERCHANGE_BYTES],
                 wanted: false,
                 absent: 0,
                 relapse: Relapse::NONE,

@@ -105,6 +105,8 @@ pub trait Machine {
     fn refill_segment(&mut self, server: ServerId, segment: &Segment);
     /// Makes the vault's working copy what the committed one is.
     fn restore_vault(&mut self, server: ServerId);
+    /// Exchanges the address spaces and vaults of two servers; each has its own pages of the conversation afterwards.
+    fn exchange(&mut self, one: ServerId, other: ServerId);
     /// Maps guest memory read-only.
     fn show_guest(&mut self, server: ServerId);
     /// Maps the bundle read-only.

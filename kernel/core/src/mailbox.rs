@@ -63,6 +63,9 @@ pub(crate) enum Next {
     Killed,
     Start,
     Restarted,
+    Export,
+    Import,
+    Released(ServerId),
     Load,
     Accepted,
     Line(LineChange),
@@ -83,13 +86,15 @@ fn lowest(set: u32) -> Option<u8> {
 const KILLED: u8 = 1;
 const START: u8 = 2;
 const RESTARTED: u8 = 4;
+const EXPORT: u8 = 8;
+const IMPORT: u8 = 16;
 
 /// A server's mailbox.
 pub(crate) struct Mailbox {
     letters: [Letter; LETTERS],
     head: usize,
     count: usize,
-    /// What comes ahead of everything: [`KILLED`], [`START`], [`RESTARTED`].
+    /// What comes ahead of everything: [`KILLED`], [`START`], [`IMPORT`], [`RESTARTED`], [`EXPORT`].
     first: u8,
     pub(crate) load: bool,
     /// The loader wants to be asked again.
@@ -102,6 +107,7 @@ pub(crate) struct Mailbox {
     levels: u32,
     rose: u32,
     /// To the supervisor.
+    released: Option<ServerId>,
     started: u32,
     faulted: u32,
     reports: [Option<FaultReport>; atoll_protocol::SERVERS],
@@ -123,6 +129,7 @@ impl Mailbox {
         changed: 0,
         levels: 0,
         rose: 0,
+        released: None,
         started: 0,
         faulted: 0,
         reports: [None; atoll_protocol::SERVERS],
@@ -187,6 +194,21 @@ impl Mailbox {
         *self = Mailbox { first: self.first & START, ..Mailbox::EMPTY };
     }
 
+    /// The server is to say what its successor must know, or (false) need not any more.
+    pub(crate) fn export(&mut self, wanted: bool) {
+        self.first = if wanted { self.first | EXPORT } else { self.first & !EXPORT };
+    }
+
+    /// The server is to begin with another's state.
+    pub(crate) fn import(&mut self) {
+        self.first |= IMPORT;
+    }
+
+    /// To the supervisor: a succession took too long.
+    pub(crate) fn server_released(&mut self, server: ServerId) {
+        self.released = Some(server);
+    }
+
     /// The server is to be faulted.
     pub(crate) fn kill(&mut self) {
         self.first |= KILLED;
@@ -197,7 +219,9 @@ impl Mailbox {
         match self.first {
             first if first & KILLED != 0 => Next::Killed,
             first if first & START != 0 => Next::Start,
-            _ => Next::Restarted,
+            first if first & IMPORT != 0 => Next::Import,
+            first if first & RESTARTED != 0 => Next::Restarted,
+            _ => Next::Export,
         }
     }
 
@@ -225,6 +249,9 @@ impl Mailbox {
         }
         if let Some(server) = lowest(self.faulted) {
             return self.reports.get(usize::from(server)).copied().flatten().map(Next::ServerFaulted);
+        }
+        if let Some(server) = self.released {
+            return Some(Next::Released(server));
         }
         if let Some(server) = lowest(self.started) {
             return Some(Next::ServerStarted(ServerId(server)));
@@ -264,6 +291,9 @@ impl Mailbox {
             Next::Killed => self.first &= !KILLED,
             Next::Start => self.first &= !START,
             Next::Restarted => self.first &= !RESTARTED,
+            Next::Export => self.first &= !EXPORT,
+            Next::Import => self.first &= !IMPORT,
+            Next::Released(_) => self.released = None,
             Next::Load => self.load = core::mem::take(&mut self.load_again),
             Next::Accepted => self.accepted = false,
             Next::Line(change) => {

@@ -116,6 +116,7 @@ impl<M: Machine> State<M> {
                             Standing::Running => control::State::Running,
                             Standing::Faulted => control::State::Faulted,
                             Standing::Quarantined => control::State::Quarantined,
+                            Standing::Held => control::State::Held,
                         },
                         generation: server.generation,
                         time: reported(&server.time),

@@ -149,7 +149,7 @@ impl<M: Machine> State<M> {
     }
 
     /// The guest need not wait for this server any more.
-    fn return_of(&mut self, id: ServerId) {
+    pub(crate) fn return_of(&mut self, id: ServerId) {
         self.absent &= !(1 << id.0);
         self.decide();
         self.ready |= 1 << id.0;
@@ -157,7 +157,7 @@ impl<M: Machine> State<M> {
 
     /// Whether a server takes messages, or will again.
     pub(crate) fn is_served(&self, id: ServerId) -> bool {
-        self.server(id).is_some_and(|server| matches!(server.standing, Standing::Running | Standing::Faulted))
+        self.server(id).is_some_and(|server| matches!(server.standing, Standing::Running | Standing::Faulted | Standing::Held))
     }
 
     /// Whether mail to a server that does not run is kept for it: it will run again, and the sender's credit is not used up.

@@ -54,7 +54,7 @@ impl<M: Machine> Kernel<M> {
                     state.answer_request(ticket, None);
                 }
                 state.armed = Ticks(u64::MAX);
-                let next = state.timers.earliest().min(state.tickets.earliest());
+                let next = state.timers.earliest().min(state.tickets.earliest()).min(state.succession_ends(now));
                 if next.0 != u64::MAX {
                     state.arm(next);
                 }
@@ -108,6 +108,9 @@ impl<M: Machine> Kernel<M> {
             Next::Start => self.deliver_start(to),
             Next::Killed => return self.state.kill(to),
             Next::Restarted => return self.deliver_restarted(to),
+            Next::Export => self.deliver(to, none, Cause(What::Export, 0), Body::Export),
+            Next::Import => self.deliver_import(to),
+            Next::Released(server) => self.deliver(to, none, Cause(What::Released, u64::from(server.0)), Body::Released(server)),
             Next::Load => {
                 let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
                 self.deliver(to, ticket, Cause(What::Place, 0), Body::Load)
@@ -146,15 +149,7 @@ impl<M: Machine> Kernel<M> {
 
     fn deliver_start(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let facts = Facts {
-            schema: atoll_protocol::SCHEMA_HASH,
-            tsc_khz: state.machine.tsc_khz(),
-            memory: state.machine.guest_size(),
-            bundle: state.machine.bundle_size(),
-            wall_seconds: state.machine.wall_seconds(),
-            vcpus: 1,
-            physical_bits: state.machine.physical_bits(),
-        };
+        let facts = state.facts();
         let Some(server) = state.server(to) else { return Step::Faulted };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
@@ -165,6 +160,24 @@ impl<M: Machine> Kernel<M> {
 }
 
 impl<M: Machine> State<M> {
+    /// The machine's facts, as every server learns them.
+    pub(crate) fn facts(&self) -> Facts {
+        let machine = &self.machine;
+        let (basic, structured, extended) = (machine.cpuid(1, 0), machine.cpuid(7, 0), machine.cpuid(0x8000_0001, 0));
+        let states = machine.cpuid(0xd, 0).eax;
+        let (ecx, edx) = (extended.ecx, extended.edx);
+        Facts {
+            schema: atoll_protocol::SCHEMA_HASH,
+            tsc_khz: machine.tsc_khz(),
+            memory: machine.guest_size(),
+            bundle: machine.bundle_size(),
+            wall_seconds: machine.wall_seconds(),
+            vcpus: 1,
+            physical_bits: machine.physical_bits(),
+            features: [basic.ecx, basic.edx, structured.ebx, structured.ecx, structured.edx, ecx, edx, states],
+        }
+    }
+
     #[inline(always)]
     fn enter(&mut self) -> Turn {
         if self.vcpu.prepare_entry(&self.machine) {
@@ -239,7 +252,7 @@ impl<M: Machine> State<M> {
                 }
             }
             (Next::HostIrq(irq), _) => self.machine.unmask(irq),
-            (Next::Start, _) if to.0 != 0 => self.post(ServerId(0), |mailbox| mailbox.server_started(to)),
+            (Next::Start | Next::Import, _) if to.0 != 0 => self.post(ServerId(0), |mailbox| mailbox.server_started(to)),
             _ => {}
         }
     }

@@ -31,6 +31,8 @@ pub enum Standing {
     Faulted,
     /// It was given up; its role's fallbacks answer for it.
     Quarantined,
+    /// It has exported its state; nothing is delivered to it until a successor has taken its place, or failed to.
+    Held,
 }
 
 /// A server's rights.
@@ -230,12 +232,24 @@ impl Server {
         self.time.count.saturating_sub(self.wasted)
     }
 
-    /// Lets messages in; the first will be `Start` with this configuration.
+    /// Lets messages in, the first with this configuration.
     pub(crate) fn begin(&mut self, config: &[u8]) {
         self.standing = Standing::Running;
         self.generation = self.generation.wrapping_add(1);
         self.config.iter_mut().zip(config).for_each(|(to, from)| *to = *from);
         self.config_length = config.len().min(Self::CONFIG);
+    }
+
+    /// Exchanges all that goes with a memory with the server in another slot.
+    pub(crate) fn take_over(&mut self, other: &mut Server) {
+        core::mem::swap(&mut self.limits, &mut other.limits);
+        core::mem::swap(&mut self.budget, &mut other.budget);
+        core::mem::swap(&mut self.allowance, &mut other.allowance);
+        core::mem::swap(&mut self.segments, &mut other.segments);
+        core::mem::swap(&mut self.segment_count, &mut other.segment_count);
+        core::mem::swap(&mut self.filled, &mut other.filled);
+        self.generation = self.generation.max(other.generation).wrapping_add(1);
+        (self.period_end, self.run_until) = (Ticks(0), 0);
     }
 
     /// Frees the slot; its generation goes on counting, and mail that it has on the way still counts.

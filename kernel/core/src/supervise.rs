@@ -120,6 +120,18 @@ impl<M: Machine> Check<'_, M> {
                 require(id.0 != 0 && up, Reason::BadValue)
             }
             Supervise::Kill(id) => require(id.0 == 0 || exists(*id), Reason::BadValue),
+            Supervise::Succeed(id, of, entry, _, config) => {
+                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
+                require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)?;
+                let again = before().any(|effect| matches!(effect, Supervise::Succeed(..)));
+                let running = of.0 != 0 && standing(*of) == Some(Standing::Running);
+                require(!again && self.state.succession.is_none() && running, Reason::BadValue)
+            }
+            Supervise::Exchange(id, of) => {
+                let again = before().any(|effect| matches!(effect, Supervise::Exchange(..)));
+                let ready = standing(*id) == Some(Standing::Running) && standing(*of) == Some(Standing::Held);
+                require(!again && ready && self.state.is_succession(*id, *of), Reason::BadValue)
+            }
         }
     }
 
@@ -179,6 +191,8 @@ impl<M: Machine> State<M> {
             Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, Mailbox::kill),
             // It is away already.
             Supervise::Kill(_) => {}
+            Supervise::Succeed(id, of, entry, force, config) => self.succeed(*id, *of, entry.0, *force, config),
+            Supervise::Exchange(id, of) => self.exchange(*id, *of),
         }
     }
 
@@ -235,6 +249,7 @@ impl<M: Machine> State<M> {
     }
 
     fn destroy(&mut self, id: ServerId) {
+        self.call_off(id);
         self.forsake(id);
         self.routes.remove(id);
         if let Some(server) = self.server_mut(id) {

@@ -265,6 +265,13 @@ impl Machine for Hardware {
         self.memories[usize::from(server.0) % SERVERS].restore();
     }
 
+    fn exchange(&mut self, one: ServerId, other: ServerId) {
+        self.memories.swap(usize::from(one.0) % SERVERS, usize::from(other.0) % SERVERS);
+        for id in [one, other] {
+            self.memories[usize::from(id.0) % SERVERS].move_to(id);
+        }
+    }
+
     fn show_guest(&mut self, server: ServerId) {
         let Guest { base, size } = self.guest;
         self.with(server, |memory, frames| memory.show_guest(base, size, frames));

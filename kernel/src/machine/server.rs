@@ -107,6 +107,14 @@ impl Memory {
         }
     }
 
+    /// The memory is another slot's from now on.
+    pub(super) fn move_to(&mut self, id: ServerId) {
+        if let Some(space) = &mut self.space {
+            space.redirect(MESSAGE, Conversation::message_page(id));
+            space.redirect(ANSWER, Conversation::answer_page(id));
+        }
+    }
+
     /// Sets the entry point.
     pub(super) fn set_entry(&mut self, entry: u64) {
         if let Some(space) = &self.space {

@@ -2,7 +2,8 @@
 //! answer not at all.
 //!
 //! Frames mapped with [`Space::map`] belong to the space and go with it; windows ([`Space::map_shared`], [`Space::map_window`]) do not.
-//! No page is both writable and executable. Mappings are only ever added, so that no flush is needed before the space goes.
+//! No page is both writable and executable. Mappings are only ever added, or changed while
+//! their server does not run: entering a space flushes.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -121,6 +122,13 @@ impl Space {
                 below(first).filter(there).map(move |(low, page)| (high << 30 | middle << 21 | low << 12, page))
             })
         })
+    }
+
+    /// Lets a page that belongs to someone else be another one of theirs.
+    pub(crate) fn redirect(&mut self, address: u64, to: Hpa) {
+        if let Some((table, index, found)) = paging::leaf(self.root, address).filter(|(.., found)| found & SHARED != 0) {
+            paging::set_entry(table, index, found & !ADDRESS | to.0);
+        }
     }
 
     fn insert(&mut self, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {

@@ -18,6 +18,7 @@ impl Role for Cpuid {
     type Event<'m> = Never;
     type Reply = Leaf;
     type Effect<'a> = Never;
+    type State = crate::interchange::CpuidState;
 
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<Self::Request<'m>, Never>> {

@@ -145,6 +145,7 @@ macro_rules! driver_role {
             type Event<'m> = DriverEvent<'m>;
             type Reply = DriverReply;
             type Effect<'a> = DriverEffect<'a>;
+            type State = crate::interchange::Immovable;
 
             #[inline(always)]
             fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, DriverEvent<'m>>> {

@@ -25,6 +25,7 @@ impl Role for Hypercall {
     type Event<'m> = Never;
     type Reply = u64;
     type Effect<'a> = Never;
+    type State = crate::interchange::NoState;
 
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<Self::Request<'m>, Never>> {

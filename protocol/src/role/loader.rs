@@ -58,6 +58,7 @@ impl Role for Loader {
     type Event<'m> = Never;
     type Reply = LoadReply;
     type Effect<'a> = LoaderEffect<'a>;
+    type State = crate::interchange::Immovable;
 
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<LoadRequest, Never>> {
         matches!(message.body, Body::Load).then_some(Input::Request(LoadRequest))

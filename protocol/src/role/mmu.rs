@@ -82,6 +82,7 @@ impl Role for Mmu {
     type Event<'m> = Never;
     type Reply = MmuReply;
     type Effect<'a> = MmuEffect<'a>;
+    type State = crate::interchange::NoState;
 
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MmuRequest<'m>, Never>> {

@@ -59,6 +59,7 @@ impl Role for Msr {
     type Event<'m> = Never;
     type Reply = MsrReply;
     type Effect<'a> = MsrEffect<'a>;
+    type State = crate::interchange::MsrState;
 
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MsrRequest<'m>, Never>> {

@@ -147,6 +147,7 @@ macro_rules! port_role {
             type Event<'m> = $event;
             type Reply = u32;
             type Effect<'a> = $effect;
+            type State = crate::interchange::Immovable;
 
             #[inline(always)]
             fn input<'m>(message: &'m Message<'m>) -> Option<Input<PortRequest, Self::Event<'m>>> {

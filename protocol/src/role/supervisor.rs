@@ -26,6 +26,8 @@ pub enum SupervisorEvent<'m> {
     Answered(u32, Option<&'m [u8]>),
     /// A timer expired.
     Timer(TimerId),
+    /// A server that was to be succeeded goes on itself.
+    Released(ServerId),
 }
 
 /// What the supervisor may do.
@@ -64,6 +66,7 @@ impl Role for Supervisor {
     type Event<'m> = SupervisorEvent<'m>;
     type Reply = DriverReply;
     type Effect<'a> = SupervisorEffect<'a>;
+    type State = crate::interchange::Immovable;
 
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, SupervisorEvent<'m>>> {
         Some(Input::Event(match &message.body {
@@ -72,6 +75,7 @@ impl Role for Supervisor {
             Body::Loaded => SupervisorEvent::Loaded,
             Body::MachineStopped(stop) => SupervisorEvent::MachineStopped(*stop),
             Body::Answered(token, bytes) => SupervisorEvent::Answered(*token, *bytes),
+            Body::Released(server) => SupervisorEvent::Released(*server),
             Body::Timer(timer) => SupervisorEvent::Timer(*timer),
             Body::Request(..) => return MailRequest::of(message).map(Input::Request),
             _ => return None,

@@ -55,7 +55,7 @@ macro_rules! blocks {
 
 blocks! {
     message::Header { now, ticket, vcpu, tpr, accepted }
-    message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits }
+    message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits, features }
     message::Held { tickets }
     message::Leaf { eax, ebx, ecx, edx }
     message::CpuidExit { leaf, subleaf, host, cr4 }
@@ -85,5 +85,6 @@ blocks! {
         argument,
     }
     inject::Plan { magic, version, count, sequence, until, pause, typed_length, typed, injections }
+    interchange::Note { magic, schema, role, version, oldest }
     manifest::ImageHeader { magic, version, segments, entry, schema }
 }

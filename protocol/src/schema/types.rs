@@ -13,6 +13,7 @@ use crate::control::{Ask, Tell};
 use crate::effect::Effect;
 use crate::fixed::Fixed;
 use crate::grant::{Grant, Route};
+use crate::interchange::{CpuidState, MsrState};
 use crate::manifest::{Manifest, ServerSpec, Setup};
 use crate::message::Message;
 use crate::order::Order;
@@ -22,7 +23,7 @@ impl<T: Block> Schema for Fixed<T> {
 }
 
 /// What is said as a whole; the other types are parts of these.
-const SPOKEN: [&NamedType; 10] = [
+const SPOKEN: [&NamedType; 12] = [
     Message::SCHEMA,
     Effect::SCHEMA,
     Grant::SCHEMA,
@@ -33,6 +34,8 @@ const SPOKEN: [&NamedType; 10] = [
     Ask::SCHEMA,
     Tell::SCHEMA,
     Order::SCHEMA,
+    CpuidState::SCHEMA,
+    MsrState::SCHEMA,
 ];
 
 /// One section per type, by name.

@@ -23,11 +23,28 @@ fn find(line: &mut Line, server: &str) -> Result<u8> {
 pub fn kill(line: &mut Line, server: &str) -> Result<()> {
     let id = find(line, server)?;
     line.ask(Ask::Kill(id))?;
+    finish(line, server)
+}
+
+/// Puts the server of another image into a server's place; with `force` also if that takes something away from the guest.
+pub fn swap(line: &mut Line, server: &str, image: &str, force: bool) -> Result<()> {
+    let id = find(line, server)?;
+    line.ask(Ask::Swap(id, force, image))?;
+    finish(line, server)
+}
+
+fn finish(line: &mut Line, server: &str) -> Result<()> {
     let outcome = line.answer(|tell| if let Tell::Outcome(outcome) = tell { Some(*outcome) } else { None })?;
     match outcome {
         Outcome::Done => Ok(()),
-        Outcome::NoSuchServer => Err(Error::missing(format!("a server {id}"))),
-        Outcome::NotNow => Err(line.silent(format_args!("'{server}' is down already"))),
+        Outcome::NoSuchServer => Err(Error::missing(format!("a server '{server}' in this machine"))),
+        Outcome::NotNow => Err(line.silent(format_args!("'{server}' is down, or being swapped"))),
+        Outcome::NoSuchImage => {
+            Err(Error::missing("such an image in this machine's bundle (its manifest lists them as `spares`)"))
+        }
+        Outcome::WrongImage => Err(line.silent(format_args!("the image is not of the role of '{server}'"))),
+        Outcome::NoCommonVersion => Err(line.silent(format_args!("the state of '{server}' cannot be moved to that server"))),
+        Outcome::RolledBack => Err(line.silent("the successor failed or refused, everything is as it was (its log says why)")),
         Outcome::NotUnderstood | Outcome::NoAnswer => Err(line.silent("its supervisor takes no orders")),
     }
 }

@@ -23,6 +23,7 @@ pub fn servers(line: &mut Line) -> Result<String> {
             State::Running => "running",
             State::Faulted => "faulted",
             State::Quarantined => "given up",
+            State::Held => "held",
         };
         Some((
             record.id,

@@ -61,7 +61,9 @@ pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     if !resolved.iter().any(|server| server.role == RoleKind::Loader) {
         return Err(source.error(0..0, "no server has the role 'loader': nothing would place the guest in memory"));
     }
-    Ok(Machine { memory, vcpus, keep: text.vm.keep, servers: resolved })
+    let at = |spare: &Spanned<String>| (source.file.to_owned(), source.line(spare.span().start));
+    let spares = text.vm.spares.iter().map(|spare| (spare.get_ref().clone(), at(spare))).collect();
+    Ok(Machine { memory, vcpus, keep: text.vm.keep, spares, servers: resolved })
 }
 
 fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {

@@ -28,6 +28,9 @@ pub struct VmText {
     pub memory: Spanned<String>,
     /// Virtual CPUs.
     pub vcpus: Spanned<u8>,
+    /// Images that servers may be swapped for, beside those that are in use.
+    #[serde(default)]
+    pub spares: Vec<Spanned<String>>,
     /// Whether Atoll stays after a server's fault, so that it can be asked; only the guest is stopped then.
     #[serde(default)]
     pub keep: bool,

@@ -41,6 +41,8 @@ impl Server for ConsoleServer {
         Ok(ConsoleState { book, waiting: [Waiting::default(); WAITING], ring: [[0; 64]; RING / 64] })
     }
 
+    atoll_sdk::immovable!();
+
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Console>) {
         input::set_up(vault, effects);
     }

@@ -17,7 +17,7 @@ use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 
-use crate::state::{Book, ControlState, FRAME, INPUT, NOBODY};
+use crate::state::{Book, ControlState, FRAME, IMAGE, INPUT, NOBODY};
 
 mod line;
 mod questions;
@@ -39,8 +39,10 @@ impl Server for ControlServer {
         let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
         let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.0);
         let book = Book { millisecond: machine.tsc_khz, base, supervisor, ..Book::default() };
-        Ok(ControlState { book, input: [0; INPUT], frame: [0; FRAME] })
+        Ok(ControlState { book, image: [0; IMAGE], input: [0; INPUT], frame: [0; FRAME] })
     }
+
+    atoll_sdk::immovable!();
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Control>) {
         device::program(vault.book.base, effects);

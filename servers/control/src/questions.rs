@@ -8,7 +8,7 @@ use atoll_protocol::role::{Control, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::state::{EXITS, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS};
+use crate::state::{EXITS, IMAGE, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS, SWAP};
 use crate::{ControlServer, line};
 
 /// Goes on as far as it can: sends, asks the kernel, or takes up the next question, one thing at a time.
@@ -21,9 +21,9 @@ pub(crate) fn advance(vault: &mut Vault<'_, ControlServer>, effects: &mut Effect
             return;
         }
         if vault.book.answering != NOTHING {
-            if vault.book.answering == KILL {
+            if matches!(vault.book.answering, KILL | SWAP) {
                 vault.at(|s| &mut s.book).querying = 1;
-                return order(vault, &Order::Kill(ServerId(vault.book.target)), effects);
+                return order(vault, effects);
             }
             let query = match vault.book.answering {
                 SERVERS => Query::Server(ServerId(vault.book.next)),
@@ -67,7 +67,7 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
         return true;
     }
     let ask = match copy.get_mut(..after) {
-        Some(frame) if !skipped => postcard::from_bytes_cobs::<Ask>(frame).ok(),
+        Some(frame) if !skipped => postcard::from_bytes_cobs::<Ask<'_>>(frame).ok(),
         _ => None,
     };
     match ask {
@@ -79,6 +79,13 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
             vault.at(|s| &mut s.book).target = id;
             answer(vault, KILL);
         }
+        Some(Ask::Swap(id, force, name)) if name.len() <= IMAGE => {
+            vault.at(|s| &mut s.image).iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+            let book = vault.at(|s| &mut s.book);
+            (book.target, book.force, book.named) = (id, u8::from(force), name.len() as u8);
+            answer(vault, SWAP);
+        }
+        Some(Ask::Swap(..)) => tell(vault, &Tell::Outcome(Outcome::NoSuchImage)),
         None => tell(vault, &Tell::End),
     }
     true
@@ -90,9 +97,15 @@ fn answer(vault: &mut Vault<'_, ControlServer>, what: u8) {
 }
 
 /// Passes an order on to the supervisor.
-fn order(vault: &mut Vault<'_, ControlServer>, order: &Order, effects: &mut Effects<'_, Control>) {
+fn order(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control>) {
     let mut page = [0; MAIL_BYTES];
-    match postcard::to_slice(order, &mut page) {
+    let book = &vault.book;
+    let image = vault.image.get(..usize::from(book.named)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("");
+    let order = match book.answering {
+        KILL => Order::Kill(ServerId(book.target)),
+        _ => Order::Swap(ServerId(book.target), book.force != 0, image),
+    };
+    match postcard::to_slice(&order, &mut page) {
         Ok(bytes) if vault.book.supervisor != NOBODY => {
             effects.emit(DriverEffect::Request(ServerId(vault.book.supervisor), 0, bytes));
         }

@@ -4,6 +4,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of questions that can wait.
 pub(crate) const INPUT: usize = 256;
+/// Bytes of an image's name.
+pub(crate) const IMAGE: usize = 64;
 /// Bytes of one answer's frame.
 pub(crate) const FRAME: usize = 512;
 
@@ -12,6 +14,8 @@ pub(crate) const FRAME: usize = 512;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ControlState {
     pub(crate) book: Book,
+    /// The image that is ordered.
+    pub(crate) image: [u8; IMAGE],
     /// Bytes that have come and are not understood yet.
     pub(crate) input: [u8; INPUT],
     /// The frame that goes out.
@@ -34,7 +38,7 @@ pub(crate) struct Book {
     pub(crate) length: u16,
     /// Bytes given to the `Fill` that is under way; 0 if none is.
     pub(crate) filling: u16,
-    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`] or [`KILL`].
+    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`], [`KILL`] or [`SWAP`].
     pub(crate) answering: u8,
     /// Index of the next record.
     pub(crate) next: u8,
@@ -52,8 +56,12 @@ pub(crate) struct Book {
     pub(crate) supervisor: u8,
     /// Whom the order is about.
     pub(crate) target: u8,
+    /// 1: also if that takes something away from the guest.
+    pub(crate) force: u8,
+    /// Bytes of the image's name.
+    pub(crate) named: u8,
     /// Not used; zero.
-    pub(crate) reserved: [u8; 5],
+    pub(crate) reserved: [u8; 3],
     /// Not used; zero.
     pub(crate) rest: [u64; 4],
 }
@@ -71,3 +79,5 @@ pub(crate) const EXITS: u8 = 2;
 pub(crate) const MACHINE: u8 = 3;
 /// `Ask::Kill`.
 pub(crate) const KILL: u8 = 4;
+/// `Ask::Swap`.
+pub(crate) const SWAP: u8 = 5;

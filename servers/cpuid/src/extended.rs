@@ -22,6 +22,11 @@ const LINEAR_BITS: u32 = 48;
 /// Most physical address bits that four levels of nested tables can map.
 const PHYSICAL_BITS: u32 = 48;
 
+/// The features of leaf 0x80000001 that are shown.
+pub(crate) fn masked(host: Leaf) -> Leaf {
+    Leaf { ecx: host.ecx & ECX, edx: host.edx & EDX, ..host }
+}
+
 /// One leaf; what is not named reads as zero.
 pub(crate) fn leaf(facts: &Facts, leaf: u32, host: Leaf) -> Leaf {
     match leaf {

@@ -6,6 +6,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange::CpuidState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Leaf, Machine};
 use atoll_protocol::role::{Cpuid, CpuidRequest};
@@ -30,6 +31,8 @@ pub struct Facts {
     physical_bits: u32,
     /// Bits of an APIC id that number the CPUs of the package.
     apic_bits: u32,
+    /// What the guest is shown, in the order of [`CpuidState::features`].
+    features: [u32; 8],
 }
 
 /// The server.
@@ -48,7 +51,22 @@ impl Server for CpuidServer {
             vcpus,
             physical_bits: machine.physical_bits,
             apic_bits: vcpus.next_power_of_two().trailing_zeros(),
+            features: shown(&machine.features),
         })
+    }
+
+    fn export(facts: &Facts) -> Option<CpuidState> {
+        Some(CpuidState { features: facts.features })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: CpuidState, force: bool) -> Result<Facts, Refuse> {
+        let facts = Self::start(machine, setup)?;
+        let missing = before.missing_in(&CpuidState { features: facts.features });
+        if missing == 0 || force {
+            Ok(facts)
+        } else {
+            Err(Refuse::TakesAway("features of its CPU that this model does not have"))
+        }
     }
 
     #[inline(always)]
@@ -70,4 +88,28 @@ impl Server for CpuidServer {
             _ => Self::quick(vault, request, effects).unwrap_or_default(),
         }
     }
+}
+
+impl Facts {
+    /// The interfaces of a hypervisor: leaves from 0x40000000.
+    #[must_use]
+    pub fn hypervisor(&self, leaf: u32) -> Leaf {
+        hypervisor::leaf(self, leaf)
+    }
+
+    /// Leaf 0x80000008.
+    #[must_use]
+    pub fn address_sizes(&self, host: Leaf) -> Leaf {
+        extended::leaf(self, 0x8000_0008, host)
+    }
+}
+
+/// What the guest is shown of the host's features.
+fn shown(host: &[u32; 8]) -> [u32; 8] {
+    let [ecx, edx, structured_ebx, structured_ecx, structured_edx, extended_ecx, extended_edx, states] = *host;
+    let basic = standard::masked(Leaf { ecx, edx, ..Leaf::default() });
+    let structured = standard::structured(Leaf { ebx: structured_ebx, ecx: structured_ecx, edx: structured_edx, eax: 0 });
+    let extended = extended::masked(Leaf { ecx: extended_ecx, edx: extended_edx, ..Leaf::default() });
+    let states = states & standard::STATES;
+    [basic.ecx, basic.edx, structured.ebx, structured.ecx, structured.edx, extended.ecx, extended.edx, states]
 }

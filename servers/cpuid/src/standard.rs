@@ -37,13 +37,23 @@ const STRUCTURED_EDX: u32 = 1 << 4;
 const ARAT: u32 = 1 << 2;
 
 /// XCR0 bits the guest may set: x87, SSE, AVX.
-const STATES: u32 = 7;
+pub(crate) const STATES: u32 = 7;
 const AVX_STATE: u32 = 1 << 2;
 /// Bytes of an XSAVE area with x87, SSE and AVX (APM vol. 2 §11.5.2), and without AVX.
 const AREA_AVX: u32 = 832;
 const AREA_SSE: u32 = 576;
 /// Leaf 0xd.1 EAX: XSAVEOPT, XSAVEC, XGETBV with ECX=1. Without XSAVES, whose MSR the guest does not have.
 const XSAVE_FORMS: u32 = 7;
+
+/// The features of leaf 1 that are shown.
+pub(crate) fn masked(host: Leaf) -> Leaf {
+    Leaf { ecx: host.ecx & ECX | ECX_OURS, edx: host.edx & EDX, ..host }
+}
+
+/// Those of leaf 7.
+pub(crate) fn structured(host: Leaf) -> Leaf {
+    Leaf { ebx: host.ebx & STRUCTURED_EBX, ecx: host.ecx & STRUCTURED_ECX, edx: host.edx & STRUCTURED_EDX, ..host }
+}
 
 /// Leaf 1.
 #[inline(always)]

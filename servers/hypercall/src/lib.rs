@@ -4,6 +4,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange::NoState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
 use atoll_protocol::role::{Hypercall, HypercallRequest};
@@ -20,6 +21,14 @@ impl Server for HypercallServer {
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<[u8; 0], Refuse> {
         Ok([])
+    }
+
+    fn export(_: &Self::State) -> Option<NoState> {
+        Some(NoState)
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, _: NoState, _: bool) -> Result<Self::State, Refuse> {
+        Self::start(machine, setup)
     }
 
     #[inline(always)]

@@ -99,6 +99,8 @@ impl Server for IrqchipServer {
         })
     }
 
+    atoll_sdk::immovable!();
+
     #[inline(always)]
     fn quick(
         vault: &mut Vault<'_, Self>,

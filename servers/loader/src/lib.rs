@@ -75,6 +75,8 @@ impl Server for LoaderServer {
         Ok(State { memory: machine.memory, placed: 0, vcpus, protected_entry, reserved: 0 })
     }
 
+    atoll_sdk::immovable!();
+
     fn handle(vault: &mut Vault<'_, Self>, _: LoadRequest, effects: &mut Effects<'_, Loader>) -> LoadReply {
         let bundle = Bundle::new(effects.bundle());
         let loaded = Files::find(&bundle).and_then(|files| {

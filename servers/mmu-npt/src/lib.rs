@@ -21,6 +21,7 @@
 #[cfg(test)]
 extern crate std;
 
+use atoll_protocol::interchange::NoState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
 use atoll_protocol::role::{Mmu, MmuEffect, MmuReply, MmuRequest};
@@ -106,6 +107,14 @@ impl Server for MmuNpt {
         let cr4 = mask("cr4", CR4_DEFAULT)?;
         let physical_bits = u64::from(machine.physical_bits);
         Ok(State { small_start, small_end, xcr0, cr4, physical_bits, ..State::default() })
+    }
+
+    fn export(_: &State) -> Option<NoState> {
+        Some(NoState)
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, _: NoState, _: bool) -> Result<State, Refuse> {
+        Self::start(machine, setup)
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@
 //! `system_time + ((tsc - tsc_timestamp) << shift) * mul >> 32`. Every publication names the same origin (the machine's start, system
 //! time 0), so that two of them can never disagree by a rounding: time does not go backwards when a guest registers a second page.
 
+use atoll_protocol::interchange::MsrState;
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Machine;
 use atoll_protocol::role::{Msr, MsrEffect, MsrReply};
@@ -92,6 +93,20 @@ impl KvmClock {
     pub(crate) fn new(machine: &Machine) -> Option<KvmClock> {
         let (mul, shift) = scale(machine.tsc_khz)?;
         Some(KvmClock { wall_seconds: machine.wall_seconds, memory: machine.memory, mul, shift, ..KvmClock::default() })
+    }
+
+    /// What a successor must know.
+    pub(crate) fn export(&self, into: &mut MsrState) {
+        (into.system_time, into.wall_clock) = (self.system_time, self.wall_clock);
+        (into.origin, into.offset, into.wall_seconds) = (self.origin, self.offset, self.wall_seconds);
+        into.published = self.version;
+    }
+
+    /// Goes on where another was: what is in guest memory stays right.
+    pub(crate) fn import(&mut self, before: &MsrState) {
+        (self.system_time, self.wall_clock) = (before.system_time, before.wall_clock);
+        (self.origin, self.offset, self.wall_seconds) = (before.origin, before.offset, before.wall_seconds);
+        self.version = before.published;
     }
 
     /// System time 0 is now.

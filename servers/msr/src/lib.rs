@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange::MsrState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Machine, MsrExit};
 use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
@@ -63,6 +64,21 @@ impl Server for MsrServer {
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         let clock = KvmClock::new(machine).ok_or(Refuse::Machine("usable time-stamp counter"))?;
         Ok(State { plain: Plain::default(), clock, ranges: Ranges::new(machine.physical_bits) })
+    }
+
+    fn export(state: &State) -> Option<MsrState> {
+        let mut exported = MsrState { misc_enable: state.plain.misc_enable, ..MsrState::default() };
+        state.clock.export(&mut exported);
+        exported.memory_types = state.ranges.export();
+        Some(exported)
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: MsrState, _: bool) -> Result<State, Refuse> {
+        let mut state = Self::start(machine, setup)?;
+        state.plain.misc_enable = before.misc_enable;
+        state.clock.import(&before);
+        state.ranges.import(&before.memory_types);
+        Ok(state)
     }
 
     /// Guest time begins here.

@@ -85,6 +85,20 @@ fn are_types(value: u64) -> bool {
 }
 
 impl Ranges {
+    /// MTRR_DEFAULT, the fixed ranges, the variable ones.
+    pub(crate) fn export(&self) -> [u64; 1 + FIXED + 2 * VARIABLE] {
+        let mut registers = [self.default; 1 + FIXED + 2 * VARIABLE];
+        registers.iter_mut().skip(1).zip(self.fixed.iter().chain(&self.variable)).for_each(|(to, from)| *to = *from);
+        registers
+    }
+
+    /// The same, the other way round.
+    pub(crate) fn import(&mut self, registers: &[u64; 1 + FIXED + 2 * VARIABLE]) {
+        self.default = registers[0];
+        let places = self.fixed.iter_mut().chain(&mut self.variable);
+        places.zip(registers.iter().skip(1)).for_each(|(to, from)| *to = *from);
+    }
+
     /// As a firmware leaves them.
     pub(crate) fn new(physical_bits: u32) -> Ranges {
         let frame_bits = 1_u64.checked_shl(physical_bits).map_or(u64::MAX, |end| end - 1) & !0xfff;

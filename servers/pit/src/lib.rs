@@ -78,6 +78,8 @@ impl Server for PitServer {
         })
     }
 
+    atoll_sdk::immovable!();
+
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Timer>) -> u32 {
         let now = vault.cycles.at(effects.now().0);
         let ports = (0..u32::from(request.size.min(4))).map(|byte| (byte * 8, request.port.wrapping_add(byte as u16)));

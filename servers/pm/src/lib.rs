@@ -61,6 +61,8 @@ impl Server for PmServer {
         Ok(PmState { rate, tsc_khz: machine.tsc_khz, base, line: line.0, control, ..PmState::default() })
     }
 
+    atoll_sdk::immovable!();
+
     #[inline(always)]
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Power>) -> u32 {
         match request {

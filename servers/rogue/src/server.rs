@@ -46,6 +46,8 @@ impl Server for RogueServer {
         Ok(RogueState { console, line, misdeed, ..RogueState::default() })
     }
 
+    atoll_sdk::immovable!();
+
     fn started(vault: &mut Vault<'_, Self>, _: &mut Effects<'_, Serial>) {
         *vault.cache = core::mem::take(vault.at(|state| &mut state.misdeed));
     }

@@ -45,6 +45,8 @@ impl Server for RtcServer {
         Ok(RtcState { run, ram: [0; 128] })
     }
 
+    atoll_sdk::immovable!();
+
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, ClockRole>) {
         let run = vault.at(|s| &mut s.run);
         run.zero = effects.now().0;

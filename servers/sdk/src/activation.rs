@@ -2,15 +2,16 @@
 
 use atoll_protocol::effect::Effect;
 use atoll_protocol::fixed::Fixed;
+use atoll_protocol::interchange::{self, Interchange};
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Message, PortExit};
 use atoll_protocol::role::{Input, Role, RoleKind};
 use atoll_protocol::wire::{self, Receive};
-use atoll_protocol::{PAGE, SCHEMA_HASH, STRING_BYTES};
+use atoll_protocol::{INTERCHANGE_BYTES, PAGE, SCHEMA_HASH, STRING_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::effects::{Effects, Surroundings};
-use crate::server::Server;
+use crate::server::{Refuse, Server};
 use crate::vault::Vault;
 
 /// Runs one activation of `S`; returns the answer's length.
@@ -99,10 +100,15 @@ struct Serve<'e, S: Server> {
 #[inline(never)]
 fn serve_any<S: Server>(message: &[u8], serve: Serve<'_, S>) -> usize {
     let Ok(message) = Message::read(message) else { panic!("a message that does not decode") };
-    if let Body::Start(machine, config) = &message.body {
+    let first = match &message.body {
+        Body::Start(machine, config) => Some((&machine.0, *config, None)),
+        Body::Import(machine, config, state, force) => Some((&machine.0, *config, Some((*state, *force)))),
+        _ => None,
+    };
+    if let Some((machine, config, before)) = first {
         let Serve { answer, vault, cache, around } = serve;
         let mut effects = Effects::<S::Role>::new(message.header.0, answer, around);
-        first::<S>(&machine.0, config, vault, cache, &mut effects);
+        first_activation::<S>(machine, config, before, vault, cache, &mut effects);
         return effects.used();
     }
     serve.receive(&message)
@@ -145,9 +151,10 @@ fn save<S: Server>(vault: &Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
 /// The first activation: make the state and commit all of it.
 #[cold]
 #[inline(never)]
-fn first<S: Server>(
+fn first_activation<S: Server>(
     machine: &atoll_protocol::message::Machine,
     config: &[u8],
+    before: Option<(&[u8], bool)>,
     vault: &mut [u8],
     cache: &mut S::Cache,
     effects: &mut Effects<'_, S::Role>,
@@ -157,7 +164,11 @@ fn first<S: Server>(
     }
     let setup = if config.is_empty() { Ok(Setup::default()) } else { postcard::from_bytes::<Setup<'_>>(config) };
     let Ok(setup) = setup else { panic!("a configuration that does not decode") };
-    let state = match S::start(machine, &setup) {
+    let state = match before {
+        None => S::start(machine, &setup),
+        Some((bytes, force)) => import::<S>(machine, &setup, bytes, force),
+    };
+    let state = match state {
         Ok(state) => state,
         Err(refuse) => panic!("cannot start: {refuse}"),
     };
@@ -168,8 +179,30 @@ fn first<S: Server>(
     let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault that is not aligned") };
     let mut vault = Vault::<S>::new(state, cache);
     vault.all();
-    S::started(&mut vault, effects);
+    // A successor has not taken its place yet: it is told when it has.
+    if before.is_none() {
+        S::started(&mut vault, effects);
+    }
     save(&vault, effects);
+}
+
+fn import<S: Server>(
+    machine: &atoll_protocol::message::Machine,
+    setup: &Setup<'_>,
+    bytes: &[u8],
+    force: bool,
+) -> Result<S::State, Refuse> {
+    let (version, rest) = interchange::split(bytes).ok_or(Refuse::Immovable)?;
+    let state = <S::Role as Role>::State::read(version, rest).ok_or(Refuse::Version(version))?;
+    S::import(machine, setup, state, force)
+}
+
+/// Says what a successor must know. Without an answer to that the succession is called off.
+fn export<S: Server>(state: &S::State, effects: &mut Effects<'_, S::Role>) {
+    let mut page = [0; INTERCHANGE_BYTES];
+    if let Some(length) = S::export(state).and_then(|state| state.write(&mut page)) {
+        effects.put(&Effect::Exported(page.get(..length).unwrap_or(&[])));
+    }
 }
 
 /// What is not for the role: the message that says that the server was restarted, or a string access.
@@ -178,6 +211,7 @@ fn first<S: Server>(
 fn other<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
     match &message.body {
         Body::Restarted(_, held) => S::restarted(vault, &held.0, effects),
+        Body::Export => export::<S>(vault, effects),
         _ => string(message, vault, effects),
     }
 }

@@ -73,6 +73,7 @@ pub const MACHINE: Machine = Machine {
     wall_seconds: 1_577_836_800,
     vcpus: 1,
     physical_bits: 40,
+    features: [u32::MAX; 8],
 };
 
 impl<S: Server> Harness<S> {
@@ -95,6 +96,27 @@ impl<S: Server> Harness<S> {
         let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
         let answer = harness.deliver(Body::Start(Fixed(*machine), &config));
         (harness, answer)
+    }
+
+    /// A server that goes on where another of the role was, by what that one exported; `None` if it does not go on there.
+    ///
+    /// # Panics
+    /// It refuses: as in the machine, where the panic ends its first activation.
+    pub fn import(machine: &Machine, setup: &Setup<'_>, state: &[u8], force: bool) -> Self {
+        let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
+        let words = size_of::<S::State>().div_ceil(64) * 8;
+        let (guest, bundle) = (Vec::new(), Vec::new());
+        let mut harness = Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest, bundle };
+        let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
+        harness.deliver(Body::Import(Fixed(*machine), &config, state, force));
+        harness
+    }
+
+    /// What it exports; `None` if it does not.
+    pub fn export(&mut self) -> Option<Vec<u8>> {
+        let answer = self.deliver(Body::Export);
+        let effects = answer.effects();
+        effects.iter().find_map(|effect| if let Effect::Exported(bytes) = effect { Some(bytes.to_vec()) } else { None })
     }
 
     /// The committed state.

@@ -30,6 +30,20 @@ pub trait Server: Sized + 'static {
     /// Effects that go with the start, such as programming a host device. Committed together with the first state.
     fn started(_vault: &mut Vault<'_, Self>, _effects: &mut Effects<'_, Self::Role>) {}
 
+    /// What another server of the role must know to go on; `None`: not now.
+    fn export(state: &Self::State) -> Option<<Self::Role as Role>::State>;
+
+    /// The state with which to go on where another server of the role was. With `force` also if that takes something away from the guest.
+    ///
+    /// # Errors
+    /// This server cannot go on there.
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        state: <Self::Role as Role>::State,
+        force: bool,
+    ) -> Result<Self::State, Refuse>;
+
     /// Answers the few requests that come often, in a straight line. `None` leaves the request to [`Server::handle`], which answers all
     /// of them: then nothing may have been changed or emitted.
     ///
@@ -70,6 +84,25 @@ pub trait Server: Sized + 'static {
     fn event(_vault: &mut Vault<'_, Self>, _event: <Self::Role as Role>::Event<'_>, _effects: &mut Effects<'_, Self::Role>) {}
 }
 
+/// The part of [`Server`] about succession, for a role whose state does not move.
+#[macro_export]
+macro_rules! immovable {
+    () => {
+        fn export(_: &Self::State) -> Option<<Self::Role as $crate::protocol::role::Role>::State> {
+            None
+        }
+
+        fn import(
+            _: &$crate::protocol::message::Machine,
+            _: &$crate::protocol::manifest::Setup<'_>,
+            state: <Self::Role as $crate::protocol::role::Role>::State,
+            _: bool,
+        ) -> Result<Self::State, $crate::Refuse> {
+            match state {}
+        }
+    };
+}
+
 /// Why a server cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
@@ -81,6 +114,12 @@ pub enum Refuse {
     BadOption(&'static str),
     /// The machine lacks something.
     Machine(&'static str),
+    /// The state of the server before is of a version that this one does not read.
+    Version(u16),
+    /// The guest relies on something that this server does not have.
+    TakesAway(&'static str),
+    /// A role's state that does not move.
+    Immovable,
 }
 
 impl fmt::Display for Refuse {
@@ -90,6 +129,9 @@ impl fmt::Display for Refuse {
             Refuse::MissingPeer(name) => write!(f, "the manifest's `mail` does not name `{name}`"),
             Refuse::BadOption(name) => write!(f, "the option `{name}` is missing or has no such value"),
             Refuse::Machine(what) => write!(f, "the machine has no {what}"),
+            Refuse::Version(version) => write!(f, "the state to go on with is of version {version}"),
+            Refuse::TakesAway(what) => write!(f, "the guest relies on {what}"),
+            Refuse::Immovable => f.write_str("the state of this role does not move"),
         }
     }
 }

@@ -4,6 +4,7 @@
 use atoll_sdk::activation::activate;
 use atoll_sdk::effects::Surroundings;
 use atoll_sdk::protocol::fixed::Fixed;
+use atoll_sdk::protocol::interchange::CpuidState;
 use atoll_sdk::protocol::manifest::Setup;
 use atoll_sdk::protocol::message::{Body, Header, Leaf, Machine, Message};
 use atoll_sdk::protocol::role::{Cpuid, CpuidRequest};
@@ -20,6 +21,14 @@ impl Server for Silent {
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<[u8; 64], Refuse> {
         Ok([1; 64])
+    }
+
+    fn export(_: &[u8; 64]) -> Option<CpuidState> {
+        Some(CpuidState::default())
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, _: CpuidState, _: bool) -> Result<[u8; 64], Refuse> {
+        Self::start(machine, setup)
     }
 
     fn handle(_: &mut Vault<'_, Self>, _: &CpuidRequest, _: &mut Effects<'_, Cpuid>) -> Leaf {

@@ -4,12 +4,14 @@ use core::fmt;
 
 use atoll_protocol::PAGE;
 use atoll_protocol::effect::Segment;
+use atoll_protocol::interchange::Note;
 use atoll_protocol::layout::{IMAGE, IMAGE_END};
 use atoll_sdk::bundle::Entry;
 use elf::ElfBytes;
 use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
+use zerocopy::FromBytes;
 
 /// Most loadable segments: code, constants, data and one to spare for each.
 pub(crate) const SEGMENTS: usize = 6;
@@ -19,6 +21,8 @@ pub(crate) const SEGMENTS: usize = 6;
 pub(crate) struct Image {
     pub(crate) entry: u64,
     pub(crate) segments: heapless::Vec<Segment, SEGMENTS>,
+    /// What it says that it is; nothing that could be swapped, if it says nothing.
+    pub(crate) note: Note,
 }
 
 /// Why an image cannot be loaded.
@@ -91,7 +95,13 @@ impl Image {
         if !segments.iter().any(code) {
             return Err(BadImage::Entry(header.e_entry));
         }
-        Ok(Image { entry: header.e_entry, segments })
+        let constants = segments.iter().find(|segment| segment.access == Segment::READ);
+        let note = constants.and_then(|segment| {
+            let start = usize::try_from(segment.offset.saturating_sub(file.offset)).ok()?;
+            Note::read_from_prefix(file.bytes.get(start..)?).ok()
+        });
+        let note = note.map(|(note, _)| note).filter(|note| note.magic == Note::MAGIC).unwrap_or_default();
+        Ok(Image { entry: header.e_entry, segments, note })
     }
 }
 

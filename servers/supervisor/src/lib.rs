@@ -30,12 +30,14 @@ mod image;
 mod order;
 mod plan;
 mod report;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod watch;
 
 use plan::Plan;
+use swap::Swap;
 use watch::Watches;
 
 /// What survives.
@@ -44,6 +46,7 @@ use watch::Watches;
 pub struct State {
     progress: Progress,
     watches: Watches,
+    swap: Swap,
 }
 
 /// Where the supervisor is: one vault line.
@@ -95,8 +98,14 @@ impl Server for SupervisorServer {
     type Cache = ();
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
-        Ok(State { progress: Progress { millisecond: machine.tsc_khz, ..Progress::default() }, watches: Watches::default() })
+        Ok(State {
+            progress: Progress { millisecond: machine.tsc_khz, ..Progress::default() },
+            watches: Watches::default(),
+            swap: Swap::default(),
+        })
     }
+
+    atoll_sdk::immovable!();
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Supervisor>) {
         let begun = Plan::read(effects.bundle()).and_then(|plan| {
@@ -105,6 +114,7 @@ impl Server for SupervisorServer {
             effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(plan.memory(), plan.vcpus())));
             build::server(&plan, 1, effects)
         });
+        let begun = begun.map(|note| swap::note(vault, 1, &note));
         if let Err(trouble) = begun {
             exit::broken(vault, trouble, effects);
         }
@@ -123,6 +133,7 @@ impl Server for SupervisorServer {
             SupervisorEvent::Answered(exit::FLUSH, _) if vault.progress.phase == Progress::LEAVING => {
                 exit::now(vault.progress.code, effects);
             }
+            SupervisorEvent::Released(id) => swap::failed(vault, id, effects),
             SupervisorEvent::Timer(watch::PAUSE) => watch::pause_over(vault, effects),
             SupervisorEvent::Answered(..) | SupervisorEvent::Timer(_) => {}
         }
@@ -131,6 +142,9 @@ impl Server for SupervisorServer {
 
 /// The next server, or the guest after the last.
 fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
+    if swap::started(vault, id, effects) {
+        return;
+    }
     if vault.progress.phase != Progress::BUILDING || id.0 != vault.progress.server {
         return;
     }
@@ -141,8 +155,9 @@ fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects
     }
     let next = vault.progress.server + 1;
     *vault.at(|state| &mut state.progress.server) = next;
-    if let Err(trouble) = Plan::read(effects.bundle()).and_then(|plan| build::server(&plan, next, effects)) {
-        exit::broken(vault, trouble, effects);
+    match Plan::read(effects.bundle()).and_then(|plan| build::server(&plan, next, effects)) {
+        Ok(note) => swap::note(vault, next, &note),
+        Err(trouble) => exit::broken(vault, trouble, effects),
     }
 }
 
@@ -173,6 +188,10 @@ fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: 
 fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
     let id = report.server;
     effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
+    swap::failed(vault, id, effects);
+    if id == swap::SCRATCH {
+        return;
+    }
     let policy = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0)).map(|spec| spec.restart);
     let policy = policy.unwrap_or(Restart { attempts: 0, then: Then::Stop });
     if watch::restart(vault, report, policy, effects) {

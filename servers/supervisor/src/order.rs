@@ -7,7 +7,7 @@ use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffec
 use atoll_protocol::units::{ServerId, TicketId};
 use atoll_sdk::{Effects, Vault};
 
-use crate::{Progress, SupervisorServer, watch};
+use crate::{Progress, SupervisorServer, swap, watch};
 
 /// Takes an order.
 pub(crate) fn take(
@@ -17,13 +17,17 @@ pub(crate) fn take(
 ) -> DriverReply {
     let outcome = match postcard::from_bytes(request.bytes) {
         Ok(Order::Kill(id)) => kill(vault, id, effects),
+        Ok(Order::Swap(id, force, image)) => match swap::begin(vault, id, force, image, request.ticket, effects) {
+            Ok(until) => return DriverReply::Later(until),
+            Err(outcome) => outcome,
+        },
         Err(_) => Outcome::NotUnderstood,
     };
     answer(request.ticket, outcome, effects);
     DriverReply::Replied
 }
 
-fn answer(ticket: TicketId, outcome: Outcome, effects: &mut Effects<'_, Supervisor>) {
+pub(crate) fn answer(ticket: TicketId, outcome: Outcome, effects: &mut Effects<'_, Supervisor>) {
     let mut page = [0; MAIL_BYTES];
     let bytes = postcard::to_slice(&outcome, &mut page).map_or(&[][..], |bytes| bytes);
     effects.emit(SupervisorEffect::Reply(ticket, bytes));
@@ -33,7 +37,7 @@ fn kill(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Eff
     if !exists(vault, id) {
         return Outcome::NoSuchServer;
     }
-    if !watch::is_in_service(vault, id) {
+    if !watch::is_in_service(vault, id) || swap::concerns(vault, id) {
         return Outcome::NotNow;
     }
     effects.emit(SupervisorEffect::Supervise(Supervise::Kill(id)));
@@ -41,7 +45,7 @@ fn kill(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Eff
 }
 
 /// Whether there is a server with this number: it was made, and is no loader that has done its work.
-fn exists(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
+pub(crate) fn exists(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
     let progress = &vault.progress;
     let made = if progress.phase == Progress::BUILDING { progress.server } else { progress.servers };
     let gone = progress.placed != 0 && id.0 == progress.loader;

@@ -80,6 +80,8 @@ impl fmt::Display for InWords {
             Reason::Exhausted => "nothing was left of what it asked for",
             Reason::Panicked => "it panicked",
             Reason::Killed => "somebody asked for it; it has done nothing wrong",
+            Reason::Exchanged => "another server took its place",
+            Reason::Released => "another server was to take its place, and did not",
         })
     }
 }

@@ -46,6 +46,8 @@ impl Server for UartServer {
         Ok(UartState { set, out: Output::EMPTY, input: Input::default() })
     }
 
+    atoll_sdk::immovable!();
+
     #[inline(always)]
     fn quick(vault: &mut Vault<'_, Self>, request: PortRequest, _: &mut Effects<'_, Serial>) -> Option<u32> {
         quick::access(vault, request)

@@ -63,6 +63,7 @@ pub(crate) enum Act {
     Fill(ServerId, Segment),
     Refill(ServerId, Segment),
     Restore(ServerId),
+    Exchange(ServerId, ServerId),
     ShowGuest(ServerId),
     ShowBundle(ServerId),
     Entry(ServerId, u64),
@@ -315,6 +316,11 @@ impl Machine for Simulated {
         let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
         working.clone_from(committed);
         self.act(Act::Restore(server));
+    }
+
+    fn exchange(&mut self, one: ServerId, other: ServerId) {
+        self.vaults.swap(usize::from(one.0), usize::from(other.0));
+        self.act(Act::Exchange(one, other));
     }
 
     fn show_guest(&mut self, server: ServerId) {

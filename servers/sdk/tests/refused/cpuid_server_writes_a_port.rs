@@ -1,6 +1,7 @@
 //! A CPUID server cannot express a port write: its role has no effects at all.
 
 use atoll_sdk::protocol::effect::Effect;
+use atoll_sdk::protocol::interchange::CpuidState;
 use atoll_sdk::protocol::manifest::Setup;
 use atoll_sdk::protocol::message::{Leaf, Machine};
 use atoll_sdk::protocol::role::{Cpuid, CpuidRequest};
@@ -15,6 +16,14 @@ impl Server for Nosy {
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<(), Refuse> {
         Ok(())
+    }
+
+    fn export(_: &()) -> Option<CpuidState> {
+        Some(CpuidState::default())
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, _: CpuidState, _: bool) -> Result<(), Refuse> {
+        Self::start(machine, setup)
     }
 
     fn handle(_: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {

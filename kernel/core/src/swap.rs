@@ -1,0 +1,139 @@
+//! One server takes another's place while the guest runs.
+//!
+//! A *successor* is made in a free slot. The server that it is to succeed exports its state and is held: what is for it waits, and the
+//! guest with it. The successor begins with that state. Then the memories of the two slots are exchanged in one answer of the supervisor's;
+//! the role's slot, with all that belongs to it, stays. Whatever goes wrong before, the held server goes on as if nothing had been: also
+//! when nobody calls the succession off in time.
+
+use atoll_protocol::INTERCHANGE_BYTES;
+use atoll_protocol::cause::{Cause, What};
+use atoll_protocol::effect::Mapping;
+use atoll_protocol::fault::Reason;
+use atoll_protocol::fixed::Fixed;
+use atoll_protocol::message::Body;
+use atoll_protocol::role::RoleKind;
+use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
+
+use crate::delivery::{Due, Step, encode};
+use crate::machine::Machine;
+use crate::mailbox::Mailbox;
+use crate::server::{Server, Standing};
+use crate::{Kernel, State};
+
+/// How long a succession may take, in milliseconds: as long the guest may have to wait.
+const LONGEST_MS: u64 = 500;
+
+/// A succession under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Succession {
+    successor: ServerId,
+    of: ServerId,
+    force: bool,
+    /// When it is called off.
+    deadline: Ticks,
+    /// Bytes of the state, when it has been exported.
+    length: Option<usize>,
+}
+
+impl<M: Machine> State<M> {
+    /// Begins a succession.
+    pub(crate) fn succeed(&mut self, id: ServerId, of: ServerId, entry: u64, force: bool, config: &[u8]) {
+        self.machine.set_entry(id, entry);
+        if let Some(server) = self.server_mut(id) {
+            server.begin(config);
+        }
+        let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
+        self.succession = Some(Succession { successor: id, of, force, deadline, length: None });
+        self.arm(deadline);
+        self.post(of, |mailbox| mailbox.export(true));
+    }
+
+    /// Whether this server is to export its state, and has not.
+    pub(crate) fn may_export(&self, id: ServerId) -> bool {
+        self.succession.is_some_and(|succession| succession.of == id && succession.length.is_none())
+    }
+
+    /// Whether this succession is under way and the state has been exported.
+    pub(crate) fn is_succession(&self, id: ServerId, of: ServerId) -> bool {
+        self.succession.is_some_and(|it| it.successor == id && it.of == of && it.length.is_some())
+    }
+
+    /// A server's state is on its way: from here on all messages are its successor's.
+    pub(crate) fn exported(&mut self, from: ServerId, bytes: &[u8]) {
+        self.interchange.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let Some(succession) = &mut self.succession else { return };
+        succession.length = Some(bytes.len());
+        let successor = succession.successor;
+        if let Some(server) = self.server_mut(from) {
+            server.standing = Standing::Held;
+        }
+        self.absent |= 1 << from.0;
+        self.decide();
+        self.post(successor, Mailbox::import);
+    }
+
+    /// Carries a succession out. The state in the vault is that of the last export: nothing was delivered since.
+    pub(crate) fn exchange(&mut self, id: ServerId, of: ServerId) {
+        self.succession = None;
+        self.machine.exchange(id, of);
+        let (one, other) = (usize::from(id.0), usize::from(of.0));
+        if let Ok([successor, role]) = self.servers.get_disjoint_mut([one, other]) {
+            role.take_over(successor);
+            (role.standing, successor.standing) = (Standing::Running, Standing::Made);
+            role.fault = Reason::Exchanged;
+            role.mailbox.restart();
+        }
+        // Nested tables are the old server's decisions.
+        if self.server(of).is_some_and(|server| server.role == RoleKind::Mmu) {
+            for gpa in (0..self.machine.guest_size()).step_by(Mapping::LARGE as usize) {
+                self.machine.unmap(Mapping { gpa: Gpa(gpa), size: Mapping::LARGE, access: 0 });
+            }
+            self.vcpu.vmcb.control.tlb_control = 1;
+        }
+        self.return_of(of);
+    }
+
+    /// Calls a succession off, if there is one and this server has a part in it: the other goes on itself.
+    pub(crate) fn call_off(&mut self, id: ServerId) {
+        let Some(Succession { of, .. }) = self.succession.filter(|it| it.successor == id || it.of == id) else { return };
+        self.succession = None;
+        let Some(server) = self.server_mut(of) else { return };
+        server.mailbox.export(false);
+        if server.standing == Standing::Held {
+            server.standing = Standing::Running;
+            server.fault = Reason::Released;
+            server.mailbox.restart();
+            self.return_of(of);
+        }
+    }
+
+    /// When the succession is called off; one whose time is over is.
+    pub(crate) fn succession_ends(&mut self, now: Ticks) -> Ticks {
+        match self.succession {
+            Some(Succession { of, deadline, .. }) if deadline <= now => {
+                self.call_off(of);
+                self.post(ServerId(0), |mailbox| mailbox.server_released(of));
+                Ticks(u64::MAX)
+            }
+            Some(succession) => succession.deadline,
+            None => Ticks(u64::MAX),
+        }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The first message to a successor.
+    pub(crate) fn deliver_import(&mut self, to: ServerId) -> Step {
+        let state = &self.state;
+        let (Some(server), Some(succession)) = (state.server(to), state.succession) else { return Step::Committed };
+        let config = server.config.get(..server.config_length).unwrap_or(&[]);
+        let bytes = state.interchange.get(..succession.length.unwrap_or(0)).unwrap_or(&[]);
+        let header = state.header(to, TicketId(0), state.machine.now());
+        let body = Body::Import(Fixed(state.facts()), config, bytes, succession.force);
+        let length = encode(&mut self.pages, to, header, body);
+        let cause = Cause(What::Import, u64::from(succession.of.0));
+        self.activate(Due { to, ticket: TicketId(0), length, now: header.now, cause })
+    }
+}
+
+const _: () = assert!(INTERCHANGE_BYTES + Server::CONFIG + 512 <= atoll_protocol::PAGE, "an import fits its page");
