@@ -41,6 +41,10 @@ impl Line {
         Error::Silent { name: self.name.clone(), what: what.to_string() }
     }
 
+    fn refused(&self, what: impl ToString) -> Error {
+        Error::Refused { name: self.name.clone(), what: what.to_string() }
+    }
+
     /// Asks. A leading zero ends whatever an earlier line left unfinished.
     pub fn ask(&mut self, ask: Ask<'_>) -> Result<()> {
         let mut frame = vec![0];

@@ -111,6 +111,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The machine did not do what it was asked.
+    #[error("the machine '{name}' refuses: {what}")]
+    Refused {
+        /// The machine.
+        name: String,
+        /// Why.
+        what: String,
+    },
     /// The machine did not answer on its control line.
     #[error("the machine '{name}' does not answer on its control line: {what}")]
     Silent {

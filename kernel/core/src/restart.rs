@@ -180,7 +180,8 @@ impl<M: Machine> Kernel<M> {
         held.tickets.iter_mut().zip(requests).for_each(|(place, (name, _))| *place = name);
         let step = self.deliver(to, TicketId(0), cause, Body::Restarted(reason, Fixed(held)));
         self.state.delivered(to, Next::Restarted, step);
-        if step == Step::Committed {
+        // What a successor is about to take over waits for it.
+        if step == Step::Committed && !self.state.may_export(to) {
             self.carry_on(to);
         }
     }

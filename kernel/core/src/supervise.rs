@@ -124,7 +124,8 @@ impl<M: Machine> Check<'_, M> {
                 require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
                 require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)?;
                 let again = before().any(|effect| matches!(effect, Supervise::Succeed(..)));
-                let running = of.0 != 0 && standing(*of) == Some(Standing::Running);
+                let restarted = before().any(|effect| matches!(effect, Supervise::Restart(other) if other == *of));
+                let running = of.0 != 0 && (restarted || standing(*of) == Some(Standing::Running));
                 require(!again && self.state.succession.is_none() && running, Reason::BadValue)
             }
             Supervise::Exchange(id, of) => {

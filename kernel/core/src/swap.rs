@@ -99,7 +99,7 @@ impl<M: Machine> State<M> {
         self.succession = None;
         let Some(server) = self.server_mut(of) else { return };
         server.mailbox.export(false);
-        if server.standing == Standing::Held {
+        if matches!(server.standing, Standing::Held | Standing::Running) {
             server.standing = Standing::Running;
             server.fault = Reason::Released;
             server.mailbox.restart();

@@ -38,13 +38,13 @@ fn finish(line: &mut Line, server: &str) -> Result<()> {
     match outcome {
         Outcome::Done => Ok(()),
         Outcome::NoSuchServer => Err(Error::missing(format!("a server '{server}' in this machine"))),
-        Outcome::NotNow => Err(line.silent(format_args!("'{server}' is down, or being swapped"))),
+        Outcome::NotNow => Err(line.refused(format_args!("'{server}' is down, or being swapped"))),
         Outcome::NoSuchImage => {
             Err(Error::missing("such an image in this machine's bundle (its manifest lists them as `spares`)"))
         }
-        Outcome::WrongImage => Err(line.silent(format_args!("the image is not of the role of '{server}'"))),
-        Outcome::NoCommonVersion => Err(line.silent(format_args!("the state of '{server}' cannot be moved to that server"))),
-        Outcome::RolledBack => Err(line.silent("the successor failed or refused, everything is as it was (its log says why)")),
-        Outcome::NotUnderstood | Outcome::NoAnswer => Err(line.silent("its supervisor takes no orders")),
+        Outcome::WrongImage => Err(line.refused(format_args!("the image is not of the role of '{server}'"))),
+        Outcome::NoCommonVersion => Err(line.refused(format_args!("the state of '{server}' cannot be moved to that server"))),
+        Outcome::RolledBack => Err(line.refused("the successor failed or refused, everything is as it was (its log says why)")),
+        Outcome::NotUnderstood | Outcome::NoAnswer => Err(line.refused("its supervisor takes no orders")),
     }
 }

@@ -20,6 +20,7 @@ mod rights;
 mod steps;
 mod supervision;
 mod supervisor;
+mod swap;
 mod tickets;
 mod time;
 mod usual;

@@ -16,7 +16,7 @@ use crate::machine::BUNDLE;
 use crate::script::{initial, push};
 
 /// Kinds of effects, by their tag.
-pub(crate) const KINDS: [&str; 33] = [
+pub(crate) const KINDS: [&str; 34] = [
     "Save",
     "Leaf",
     "Value",
@@ -50,9 +50,10 @@ pub(crate) const KINDS: [&str; 33] = [
     "Query",
     "Stop",
     "Supervise",
+    "Exported",
 ];
 /// Kinds of the supervisor's own effects, by their tag.
-pub(crate) const SUPERVISES: [&str; 13] = [
+pub(crate) const SUPERVISES: [&str; 15] = [
     "Create",
     "Grant",
     "Route",
@@ -66,6 +67,8 @@ pub(crate) const SUPERVISES: [&str; 13] = [
     "Restart",
     "Quarantine",
     "Kill",
+    "Succeed",
+    "Exchange",
 ];
 
 /// What somebody who makes up an effect may know.
@@ -175,6 +178,7 @@ pub(crate) fn effect(answer: &mut Vec<u8>, kind: usize, sound: bool, scene: &Sce
             let any = [Stop::PowerOff, Stop::Reset, Stop::Crash, Stop::Refused, Stop::ServerFault];
             push(answer, &Effect::Stop(dice.pick(if sound { proper } else { &any })));
         }
+        "Exported" => push(answer, &Effect::Exported(&dice.bytes(if sound { 64 } else { 3000 }))),
         _ => supervise(answer, sound, dice),
     }
 }
@@ -316,6 +320,13 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         // Mostly of those that do something.
         "Restart" => Supervise::Restart(ServerId(dice.below(15) as u8)),
         "Quarantine" => Supervise::Quarantine(if dice.one_in(2) { id } else { ServerId(dice.below(15) as u8) }),
+        "Succeed" => {
+            let of = ServerId(dice.below(13) as u8);
+            push(answer, &Effect::Supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "next")));
+            push(answer, &Effect::Supervise(Supervise::Segment(id, Fixed(TEXT))));
+            Supervise::Succeed(id, of, Fixed(if sound { IMAGE } else { dice.edge() }), dice.one_in(2), b"configuration")
+        }
+        "Exchange" => Supervise::Exchange(id, ServerId(dice.below(13) as u8)),
         "Kill" => Supervise::Kill(ServerId(dice.below(15) as u8)),
         _ => Supervise::Exit(dice.byte()),
     };

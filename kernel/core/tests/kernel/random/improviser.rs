@@ -138,7 +138,7 @@ impl Servers for Improviser {
             self.silenced &= !(1 << to.0);
         }
         // One that had not begun is not told that it was restarted: it begins.
-        if let Body::Start(..) = message.body {
+        if let Body::Start(..) | Body::Import(..) = message.body {
             self.silenced &= !(1 << to.0);
         }
         assert_eq!(self.silenced & 1 << to.0, 0, "a faulted server got a message");
