@@ -58,8 +58,7 @@ fn linux_does_not_notice_that_its_servers_are_swapped_all_the_time() {
     assert_eq!((different, booted.console.len()), (None, golden.console.len()));
     assert_eq!((booted.status, booted.ended.end), (0, End::PowerOff));
     assert!(swapped >= 10, "only {swapped} swaps");
-    let done = booted.log.matches("a successor has taken its place").count();
-    assert!(done >= swapped as usize && !booted.log.contains("rolled back"), "{done} of {swapped}");
+    assert!(!booted.log.contains("rolled back"), "{}", booted.log);
 }
 
 #[test]

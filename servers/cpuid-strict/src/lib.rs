@@ -19,7 +19,7 @@ mod tests;
 /// Leaf 1 ECX: SSE3, CX16, x2APIC, TSC deadline, hypervisor.
 const ECX: u32 = 1 | 1 << 13 | 1 << 21 | 1 << 24 | 1 << 31;
 /// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, APIC, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
-const EDX: u32 = 0x078b_fb7f;
+const EDX: u32 = 0x078b_bb7f;
 /// Leaf 0x80000001 ECX: LAHF in long mode.
 const EXTENDED_ECX: u32 = 1;
 /// Leaf 0x80000001 EDX: SYSCALL, NX, long mode.

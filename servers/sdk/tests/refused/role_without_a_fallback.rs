@@ -12,6 +12,7 @@ impl Role for Careless {
     type Event<'m> = Never;
     type Reply = u64;
     type Effect<'a> = Never;
+    type State = atoll_sdk::protocol::interchange::NoState;
 
     fn input<'m>(_: &'m Message<'m>) -> Option<Input<u64, Never>> {
         None
