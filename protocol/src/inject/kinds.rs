@@ -6,7 +6,7 @@ use super::KIND_AT;
 pub const KINDS: usize = 64;
 
 /// The kinds' names, in the order of their tags.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 36] = [
     "cpuid",
     "msr-read",
     "msr-write",
@@ -40,6 +40,9 @@ const NAMES: [&str; 33] = [
     "loaded",
     "machine-stopped",
     "restarted",
+    "export",
+    "import",
+    "released",
 ];
 
 /// A kind's name.
