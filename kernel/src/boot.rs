@@ -9,8 +9,8 @@ use atoll_protocol::units::Hpa;
 pub(crate) use start_info::BootInfo;
 
 use crate::log;
+use crate::memory::direct;
 use crate::memory::frames::Frames;
-use crate::memory::{direct, space};
 use crate::x86::percore::Core;
 use crate::x86::{control, lapic, pic, tsc};
 
@@ -31,7 +31,7 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     for ram in boot.ram() {
         frames.add(ram.start..ram.end.min(EARLY_END), &reserved);
     }
-    space::set_kernel_root(tables::build(boot.ram(), &mut frames));
+    tables::build(boot.ram(), &mut frames);
     for ram in boot.ram() {
         frames.add(ram.start.max(EARLY_END)..ram.end.min(Hpa(direct::DIRECT_MAP_SIZE)), &reserved);
     }

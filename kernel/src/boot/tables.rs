@@ -7,13 +7,13 @@
 use core::ops::Range;
 
 use atoll_protocol::units::Hpa;
-use x86_64::registers::control::Cr3;
 
 use super::KERNEL_BASE;
 use crate::memory::direct::{DIRECT_MAP, DIRECT_MAP_SIZE};
 use crate::memory::frames::Frames;
 use crate::memory::paging::{self, LARGE, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE};
 use crate::memory::physical;
+use crate::memory::space::{self, KERNEL_ROOT};
 use crate::x86::stacks;
 
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
@@ -32,15 +32,11 @@ pub(crate) fn image() -> Range<Hpa> {
     physical::address(&raw const kernel_start)..physical::address(&raw const kernel_end)
 }
 
-/// Builds the kernel's tables and switches to them; gives back the root. `frames` must only hold memory below 4 GiB so far.
-pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) -> Hpa {
-    let root = frames.alloc().expect("no memory for the kernel's page tables").into_hpa();
-    map_direct(root, ram, frames);
-    map_image(root, frames);
-    let root_frame = x86_64::structures::paging::PhysFrame::containing_address(x86_64::PhysAddr::new(root.0));
-    // SAFETY: `root` maps the kernel's code, data and stacks where they are now, and the direct map.
-    unsafe { Cr3::write(root_frame, x86_64::registers::control::Cr3Flags::empty()) };
-    root
+/// Builds the kernel's tables and switches to them. `frames` must only hold memory below 4 GiB so far.
+pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
+    map_direct(KERNEL_ROOT.address(), ram, frames);
+    map_image(KERNEL_ROOT.address(), frames);
+    space::leave();
 }
 
 /// Every 2 MiB of the low 4 GiB and of RAM above.

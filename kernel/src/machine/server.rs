@@ -51,16 +51,13 @@ impl Memory {
         #[cfg(feature = "fault-injection")]
         space.map_shared(atoll_protocol::layout::SABOTAGE, super::sabotage::code_page(), Access::Execute, frames)?;
         for page in 1..=u64::from(limits.stack_pages) {
-            let frame = frames.alloc().ok_or(MapError::NoFrames)?;
-            space.map(STACK_TOP - page * PAGE_SIZE, frame, Access::Write, frames)?;
+            space.map(STACK_TOP - page * PAGE_SIZE, Access::Write, frames)?;
         }
         self.vault = u64::from(limits.vault_lines) * LINE as u64;
         let pages = self.working.iter_mut().zip(&mut self.committed).take(self.vault.div_ceil(PAGE_SIZE) as usize);
         for (page, (working, committed)) in (0..).zip(pages) {
-            let frame = frames.alloc().ok_or(MapError::NoFrames)?;
-            *working = frame.hpa();
-            space.map(VAULT + page * PAGE_SIZE, frame, Access::Write, frames)?;
-            *committed = frames.alloc().ok_or(MapError::NoFrames)?.into_hpa();
+            *working = space.map(VAULT + page * PAGE_SIZE, Access::Write, frames)?;
+            *committed = frames.alloc().ok_or(MapError::NoFrames)?;
         }
         self.space = Some(space);
         Ok(())
@@ -74,13 +71,10 @@ impl Memory {
             Segment::EXECUTE => Access::Execute,
             _ => Access::Read,
         };
-        let mut content = content.chunks(PAGE);
         for page in 0..segment.memory.div_ceil(PAGE_SIZE) {
-            let mut frame = frames.alloc().ok_or(MapError::NoFrames)?;
-            let bytes = content.next().unwrap_or(&[]);
-            frame.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-            space.map(segment.address + page * PAGE_SIZE, frame, access, frames)?;
+            space.map(segment.address + page * PAGE_SIZE, access, frames)?;
         }
+        self.refill(segment, content);
         Ok(())
     }
 
@@ -144,7 +138,7 @@ impl Memory {
             space.destroy(frames);
         }
         for committed in self.committed.iter().take(self.vault.div_ceil(PAGE_SIZE) as usize) {
-            frames.reclaim(*committed);
+            frames.free(*committed);
         }
         *self = Memory::NONE;
     }

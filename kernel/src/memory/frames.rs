@@ -1,7 +1,7 @@
 //! The frame allocator: who owns each 4 KiB of RAM.
 //!
 //! Never-used memory is kept as ranges, so that boot does not touch it; frames given back form a list through their own first words.
-//! A [`Frame`] is a right: it cannot be copied, and what holds it is the owner.
+//! A frame belongs to what holds its address, which is mostly an entry of a page table.
 
 use core::ops::Range;
 
@@ -13,53 +13,19 @@ use super::paging::PAGE_SIZE;
 /// Most ranges of never-used memory: the memory map's, split by what is reserved.
 const RANGES: usize = 32;
 
-/// 4 KiB of RAM that the holder owns.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame(Hpa);
-
-impl Frame {
-    /// Its physical address.
-    #[inline(always)]
-    pub(crate) fn hpa(&self) -> Hpa {
-        self.0
-    }
-
-    /// Gives up the right without giving the frame back: for page tables, which keep it in an entry, and for what lives forever.
-    pub(crate) fn into_hpa(self) -> Hpa {
-        self.0
-    }
-
-    /// Takes the right up again. Only for an address that [`Frame::into_hpa`] gave, once.
-    pub(super) fn from_hpa(address: Hpa) -> Self {
-        Frame(address)
-    }
-
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> &[u8; PAGE_SIZE as usize] {
-        // SAFETY: the frame is RAM in the direct map, and its only owner is borrowed.
-        unsafe { &*direct::pointer(self.0) }
-    }
-
-    /// Its bytes, to write.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; PAGE_SIZE as usize] {
-        // SAFETY: the frame is RAM in the direct map, and its only owner is borrowed exclusively.
-        unsafe { &mut *direct::pointer(self.0) }
-    }
-}
-
 /// The free memory of the machine.
 pub(crate) struct Frames {
     /// Never used, page-aligned; ascending except for what is added late.
     ranges: [Range<u64>; RANGES],
     /// First frame of the list of those given back; 0 is none.
-    list: u64,
+    list: Hpa,
     free: u64,
 }
 
 impl Frames {
     /// No memory yet.
     pub(crate) fn new() -> Self {
-        Frames { ranges: [const { 0..0 }; RANGES], list: 0, free: 0 }
+        Frames { ranges: [const { 0..0 }; RANGES], list: Hpa(0), free: 0 }
     }
 
     /// Adds RAM except for what is `reserved`. Memory that there is no slot for is lost, and so is a rest smaller than a frame.
@@ -86,29 +52,28 @@ impl Frames {
     }
 
     /// A frame of zeros.
-    pub(crate) fn alloc(&mut self) -> Option<Frame> {
-        let address = if self.list != 0 {
-            let address = self.list;
-            let first = Frame(Hpa(address));
-            self.list = first.bytes().first_chunk().map_or(0, |next| u64::from_le_bytes(*next));
-            address
+    pub(crate) fn alloc(&mut self) -> Option<Hpa> {
+        let frame = if self.list.0 != 0 {
+            let frame = self.list;
+            // SAFETY: the frame is RAM in the direct map, and was given back: it holds the next one's address, and nobody uses it.
+            self.list = Hpa(unsafe { direct::pointer::<u64>(frame).read() });
+            frame
         } else {
             let range = self.ranges.iter_mut().find(|range| !range.is_empty())?;
-            let address = range.start;
             range.start += PAGE_SIZE;
-            address
+            Hpa(range.start - PAGE_SIZE)
         };
         self.free -= 1;
-        let mut frame = Frame(Hpa(address));
-        frame.bytes_mut().fill(0);
+        // SAFETY: the frame is RAM in the direct map that nobody uses.
+        unsafe { direct::pointer::<[u8; PAGE_SIZE as usize]>(frame).write_bytes(0, 1) };
         Some(frame)
     }
 
-    /// Takes a frame back.
-    pub(crate) fn free(&mut self, mut frame: Frame) {
-        let (word, _) = frame.bytes_mut().split_at_mut(size_of::<u64>());
-        word.copy_from_slice(&self.list.to_le_bytes());
-        self.list = frame.hpa().0;
+    /// Takes a frame back from its owner, who no longer uses it.
+    pub(crate) fn free(&mut self, frame: Hpa) {
+        // SAFETY: the frame is RAM in the direct map, and whoever owned it has given it up.
+        unsafe { direct::pointer::<u64>(frame).write(self.list.0) };
+        self.list = frame;
         self.free += 1;
     }
 
@@ -133,11 +98,6 @@ impl Frames {
         let fits = |range: &Range<u64>| range.end.checked_sub(bytes).map(|at| at - at % align).filter(|at| *at >= range.start);
         let found = self.ranges.iter().enumerate().filter_map(|(place, range)| fits(range).map(|at| (place, at)));
         found.max_by_key(|(_, at)| *at)
-    }
-
-    /// Takes back a frame whose right was given up with [`Frame::into_hpa`], once.
-    pub(crate) fn reclaim(&mut self, address: Hpa) {
-        self.free(Frame::from_hpa(address));
     }
 
     /// How many frames are left.

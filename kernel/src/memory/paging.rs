@@ -100,7 +100,7 @@ pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames:
             set_entry(table, address >> shift, leaf);
             return Ok(());
         }
-        let below = frames.alloc().ok_or(MapError::NoFrames)?.into_hpa();
+        let below = frames.alloc().ok_or(MapError::NoFrames)?;
         set_entry(table, address >> shift, below.0 | PRESENT | WRITE | (leaf & USER));
     }
 }
@@ -117,7 +117,7 @@ pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frame
     if found & PRESENT != 0 {
         set_entry(table, address >> shift, 0);
         if shift == PageSize::Large as u32 && found & LARGE == 0 {
-            frames.reclaim(Hpa(found & ADDRESS));
+            frames.free(Hpa(found & ADDRESS));
         }
     }
 }

@@ -5,29 +5,30 @@
 //! No page is both writable and executable. Mappings are only ever added, or changed while
 //! their server does not run: entering a space flushes.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use atoll_protocol::units::Hpa;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 
 use super::direct;
-use super::frames::{Frame, Frames};
+use super::frames::Frames;
 use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PAGE_SIZE, PRESENT, SHARED, USER, WRITE};
 pub(crate) use super::paging::{MapError, PageSize};
+use super::physical::Physical;
 
 /// First index of the kernel's half in the top table.
 const KERNEL_HALF: u64 = ENTRIES / 2;
 /// End of the servers' half; the last page stays empty, so that no `SYSCALL` is followed by a non-canonical address.
 const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
-/// The kernel's own top table.
-static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+/// The kernel's own top table, whose upper half all spaces share. Its entries do not change any more once there is a space.
+pub(crate) static KERNEL_ROOT: Physical<[u64; ENTRIES as usize]> = Physical::new([0; ENTRIES as usize]);
 
-/// Names the table whose upper half all spaces share. Its top-level entries must not change any more.
-pub(crate) fn set_kernel_root(root: Hpa) {
-    KERNEL_ROOT.store(root.0, Ordering::Relaxed);
+/// Takes the core to the kernel's own tables, from those of boot or from any space.
+pub(crate) fn leave() {
+    let kernel = PhysFrame::containing_address(PhysAddr::new(KERNEL_ROOT.address().0));
+    // SAFETY: they map the kernel's code, data and stacks where they are now, and the direct map, as all tables do.
+    unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
 }
 
 /// What a server may do with a page.
@@ -60,10 +61,9 @@ pub(crate) struct Space {
 impl Space {
     /// An empty one.
     pub(crate) fn new(frames: &mut Frames) -> Option<Self> {
-        let root = frames.alloc()?.into_hpa();
-        let kernel = Hpa(KERNEL_ROOT.load(Ordering::Relaxed));
+        let root = frames.alloc()?;
         for index in KERNEL_HALF..ENTRIES {
-            paging::set_entry(root, index, paging::entry(kernel, index));
+            paging::set_entry(root, index, paging::entry(KERNEL_ROOT.address(), index));
         }
         Some(Space { root })
     }
@@ -74,14 +74,11 @@ impl Space {
         self.root.0
     }
 
-    /// Maps a frame that the space owns from now on; if that fails, it is given back to `frames`.
-    pub(crate) fn map(&mut self, address: u64, frame: Frame, access: Access, frames: &mut Frames) -> Result<(), MapError> {
-        let result = self.insert(address, frame.hpa().0 | access.bits(), PageSize::Small, frames);
-        match result {
-            Ok(()) => _ = frame.into_hpa(),
-            Err(_) => frames.free(frame),
-        }
-        result
+    /// Maps a new frame of zeros, which the space owns; gives its address.
+    pub(crate) fn map(&mut self, address: u64, access: Access, frames: &mut Frames) -> Result<Hpa, MapError> {
+        let frame = frames.alloc().ok_or(MapError::NoFrames)?;
+        let result = self.insert(address, frame.0 | access.bits(), PageSize::Small, frames);
+        result.inspect_err(|_| frames.free(frame)).map(|()| frame)
     }
 
     /// Maps 4 KiB that belong to someone else, who outlives the space.
@@ -138,13 +135,9 @@ impl Space {
         paging::insert(self.root, address, leaf | PRESENT | USER, size, frames)
     }
 
-    /// Gives back the tables and the frames that the space owns. The core leaves the space first, if it is still in it.
+    /// Gives back the tables and the frames that the space owns.
     pub(crate) fn destroy(self, frames: &mut Frames) {
-        let kernel = PhysFrame::containing_address(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)));
-        if Cr3::read().0.start_address().as_u64() == self.root.0 {
-            // SAFETY: the kernel's half is the same in both.
-            unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
-        }
+        leave();
         release(self.root, 4, KERNEL_HALF, frames);
     }
 }
@@ -154,5 +147,5 @@ fn release(at: Hpa, level: u32, count: u64, frames: &mut Frames) {
     let entries = (0..if level > 0 { count } else { 0 }).map(|index| paging::entry(at, index));
     let owned = entries.filter(|found| found & PRESENT != 0 && found & (SHARED | LARGE) == 0);
     owned.for_each(|found| release(Hpa(found & ADDRESS), level - 1, ENTRIES, frames));
-    frames.reclaim(at);
+    frames.free(at);
 }

@@ -19,7 +19,7 @@ pub(crate) struct Nested {
 impl Nested {
     /// Empty tables.
     pub(crate) fn new(frames: &mut Frames) -> Option<Self> {
-        Some(Nested { root: frames.alloc()?.into_hpa() })
+        Some(Nested { root: frames.alloc()? })
     }
 
     /// For the VMCB.
