@@ -1,7 +1,8 @@
 //! The time-stamp counter, the kernel's only clock, and how fast it is.
 //!
-//! The local APIC's timer is measured against channel 2 of the PIT, whose rate is fixed, and the TSC against the timer, which is finer.
-//! The window grows until what single readings leave open (another interrupt of the host's, under TCG) is small against it; under
+//! The PIT's channel 2, whose rate is fixed, tells the rate of the local APIC's timer, which is a round one as a rule; and the timer,
+//! which is finer, that of the TSC. Counters are compared in the quickest of some readings, so that it does not matter when the host
+//! takes the processor away. The window grows until what a reading leaves open is small against it; under
 //! icount that is at once. Intel 8254 data sheet; AMD APM vol. 2 §13.2.4.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,10 @@ use super::{lapic, port};
 
 /// What the PIT counts in a second.
 const PIT_HZ: u64 = 1_193_182;
-/// The shortest window in PIT counts: 4 ms, of which the count that a real PIT takes to begin is less than 1 in [`ROUND_WITHIN`].
-const SHORTEST: u16 = 4_773;
-/// The longest: 30 ms.
-const LONGEST: u16 = 35_795;
+/// The shortest window in PIT counts: 4 ms, of which one count is less than 1 in [`ROUND_WITHIN`].
+const SHORTEST: u64 = 4_773;
+/// The longest: 30 ms; the counter wraps at 55 ms.
+const LONGEST: u64 = 35_795;
 /// How many times shorter than the window a reading must be.
 const PRECISION: u64 = 10_000;
 /// Readings of which the quickest counts.
@@ -52,54 +53,47 @@ pub(crate) fn span_of_micros(micros: u64) -> Ticks {
     Ticks((u128::from(micros) * u128::from(khz()) / 1_000) as u64)
 }
 
-/// The ticks that it took to read both counters, the TSC and the timer's count at that moment: the quickest of some readings.
+/// How many ticks it took to read another counter, the TSC meanwhile, and that counter: the quickest of some readings.
 #[inline(never)]
-fn reading() -> (u64, u64, u64) {
+fn reading(counter: impl Fn() -> u64) -> (u64, u64, u64) {
     let read = |_| {
         let before = now().0;
-        let timer = lapic::counted();
+        let count = counter();
         let took = now().0 - before;
-        (took, before + took / 2, timer)
+        (took, before + took / 2, count)
     };
     (0..ATTEMPTS).map(read).min().unwrap_or_default()
 }
 
-/// Lets the PIT count down; the timer's ticks meanwhile, and how many of them are in doubt.
-#[inline(never)]
-fn count_down(counts: u16) -> (u64, u64) {
-    let [low, high] = counts.to_le_bytes();
-    port::write::<u8>(0x43, 0xb0); // channel 2, both bytes, counts down once
-    port::write::<u8>(0x42, low);
-    let before = lapic::counted();
-    port::write::<u8>(0x42, high);
-    let start = lapic::counted();
-    let mut last = start;
-    while port::read::<u8>(0x61) & 0x20 == 0 {
-        last = lapic::counted();
-    }
-    let in_doubt = (start - before) + (lapic::counted() - last);
-    (last - start + in_doubt / 2, in_doubt)
+/// How far the PIT has counted.
+fn pit() -> u64 {
+    port::write::<u8>(0x43, 0x80); // latch channel 2
+    let low = port::read::<u8>(0x42);
+    u64::from(u16::MAX - u16::from_le_bytes([low, port::read::<u8>(0x42)]))
 }
 
 /// Measures, some milliseconds. True if a tick is an instruction (icount), so that nothing the host does takes time.
 pub(crate) fn calibrate() -> bool {
     port::write::<u8>(0x61, port::read::<u8>(0x61) & !2 | 1); // channel 2 counts, the speaker is off
+    port::write::<u8>(0x43, 0xb0); // channel 2, both bytes, counts down once
+    port::write::<u8>(0x42, 0xff);
+    port::write::<u8>(0x42, 0xff);
     lapic::start_counting();
-    let mut counts = SHORTEST;
+    let (_, start_pit, pit_start) = reading(pit);
+    let (start_took, start, timer_start) = reading(lapic::counted);
     loop {
-        let (start_took, tsc_start, timer_start) = reading();
-        let (ticks, in_doubt) = count_down(counts);
-        let (end_took, tsc_end, timer_end) = reading();
-        let (tsc_ticks, timer_ticks) = (tsc_end - tsc_start, (timer_end - timer_start).max(1));
-        let precise = in_doubt * ROUND_WITHIN < ticks && (start_took + end_took) * PRECISION < tsc_ticks;
-        if precise || counts == LONGEST {
-            let timer_hz = round(ticks * PIT_HZ / u64::from(counts));
-            let khz = u128::from(tsc_ticks) * u128::from(timer_hz) / u128::from(timer_ticks) / 1_000;
+        let (_, end_pit, pit_end) = reading(pit);
+        let (took, end, timer_end) = reading(lapic::counted);
+        let (ticks, timer_ticks) = (end - start, (timer_end - timer_start).max(1));
+        let pit_counts = u64::from(pit_end.wrapping_sub(pit_start) as u16);
+        if pit_counts >= LONGEST || pit_counts >= SHORTEST && (start_took + took) * PRECISION < ticks {
+            let hz = (end_pit - start_pit) * PIT_HZ / pit_counts;
+            let timer_hz = round((u128::from(hz) * u128::from(timer_ticks) / u128::from(ticks)) as u64);
+            let khz = u128::from(ticks) * u128::from(timer_hz) / u128::from(timer_ticks) / 1_000;
             KHZ.store(khz as u64, Ordering::Relaxed);
-            lapic::set_ratio(timer_ticks, tsc_ticks);
-            return end_took < INSTRUCTIONS_OF_READING;
+            lapic::set_ratio(timer_ticks, ticks);
+            return took < INSTRUCTIONS_OF_READING;
         }
-        counts = counts.saturating_mul(2).min(LONGEST);
     }
 }
 
