@@ -105,10 +105,10 @@ pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames:
     }
 }
 
-/// The entry that maps `address` in 4 KiB.
-pub(super) fn leaf(root: Hpa, address: u64) -> Option<u64> {
-    let (_, shift, found) = walk(root, address, PageSize::Small);
-    (shift == PageSize::Small as u32 && found & PRESENT != 0).then_some(found)
+/// The entry that maps `address` in 4 KiB, and the table that it is in.
+pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, u64)> {
+    let (table, shift, found) = walk(root, address, PageSize::Small);
+    (shift == PageSize::Small as u32 && found & PRESENT != 0).then_some((table, found))
 }
 
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.

@@ -102,7 +102,7 @@ impl Space {
 
     /// The page at `address`, to write, if the space owns one there.
     pub(crate) fn page_mut(&mut self, address: u64) -> Option<&mut [u8; PAGE_SIZE as usize]> {
-        let found = paging::leaf(self.root, address).filter(|found| found & SHARED == 0)?;
+        let (_, found) = paging::leaf(self.root, address).filter(|(_, found)| found & SHARED == 0)?;
         // SAFETY: the frame is RAM in the direct map; the space owns it, is borrowed exclusively, and its server does not run now.
         Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
     }
@@ -123,8 +123,8 @@ impl Space {
 
     /// Lets a page that belongs to someone else be another one of theirs.
     pub(crate) fn redirect(&mut self, address: u64, to: Hpa) {
-        if let Some((table, index, found)) = paging::leaf(self.root, address).filter(|(.., found)| found & SHARED != 0) {
-            paging::set_entry(table, index, found & !ADDRESS | to.0);
+        if let Some((table, found)) = paging::leaf(self.root, address).filter(|(_, found)| found & SHARED != 0) {
+            paging::set_entry(table, address / PAGE_SIZE, found & !ADDRESS | to.0);
         }
     }
 
