@@ -24,7 +24,7 @@ impl<M: Machine> State<M> {
             Effect::Save(first, count) => self.machine.commit_vault(from, *first, *count),
             Effect::Leaf(leaf) => {
                 self.vcpu.set_leaf(&leaf.0);
-                self.finish_exit(ticket);
+                self.finish_own();
             }
             Effect::Value(value) => *step = self.finish_access(ticket, value.0),
             Effect::Done => *step = self.finish_access(ticket, 0),
@@ -33,7 +33,7 @@ impl<M: Machine> State<M> {
             Effect::Offer(offer) => self.vcpu.events.offer(offer.0),
             Effect::Forward(forward, bytes) => {
                 self.keep_string(bytes);
-                *step = self.pass_on(ticket, forward.0);
+                *step = self.pass_on(forward.0);
             }
             Effect::Data(bytes) => {
                 self.keep_string(bytes);
@@ -108,59 +108,36 @@ impl<M: Machine> State<M> {
         }
     }
 
-    /// The ticket becomes a device access.
-    fn pass_on(&mut self, ticket: TicketId, forward: Forward) -> Step {
+    /// The vCPU's ticket becomes a device access.
+    fn pass_on(&mut self, forward: Forward) -> Step {
         self.note_shape(&forward);
-        if let Some(open) = self.tickets.get_mut(ticket) {
-            open.forward = forward;
-        }
+        self.tickets.vcpu_slot().forward = forward;
         Step::Forward
-    }
-
-    /// The exit's own instruction is done.
-    fn finish_exit(&mut self, ticket: TicketId) {
-        if let Some(open) = self.tickets.get_mut(ticket) {
-            open.operation = Operation::None;
-            let next = open.next_rip;
-            self.vcpu.advance(next);
-            self.vcpu.stand = Stand::Runnable;
-        }
     }
 
     /// A device access is done: the exit's own, or a forwarded one.
     pub(crate) fn finish_access(&mut self, ticket: TicketId, value: u64) -> Step {
-        let Some(open) = self.tickets.get_mut(ticket) else { return Step::Committed };
-        let Ticket { operation, next_rip, forward, .. } = *open;
-        if operation == Operation::Load {
-            open.operation = Operation::None;
-            self.post(SUPERVISOR, |mailbox| mailbox.loaded = true);
-            return Step::Committed;
-        }
-        if forward.count != 0 {
-            return self.finish_forward(ticket, &forward, value);
-        }
-        open.operation = Operation::None;
+        let Some(Ticket { operation, forward, .. }) = self.tickets.get(ticket).copied() else { return Step::Committed };
         match operation {
+            Operation::Load => {
+                self.tickets.close(ticket);
+                self.post(SUPERVISOR, |mailbox| mailbox.loaded = true);
+                return Step::Committed;
+            }
+            _ if forward.count != 0 => {
+                match forward.finish {
+                    Forward::RETURN => return Step::Return(forward.cut(value)),
+                    Forward::LOAD => self.finish_load(value),
+                    _ => self.finish_at(forward.rip_or_token),
+                }
+                return Step::Committed;
+            }
             Operation::PortRead => self.vcpu.load_register(0, value, forward.size),
             Operation::MsrRead => self.vcpu.set_msr_value(value),
             Operation::Hypercall => self.vcpu.vmcb.save.rax = value,
             _ => {}
         }
-        self.vcpu.advance(next_rip);
-        self.vcpu.stand = Stand::Runnable;
-        Step::Committed
-    }
-
-    fn finish_forward(&mut self, ticket: TicketId, forward: &Forward, value: u64) -> Step {
-        if forward.finish == Forward::RETURN {
-            return Step::Return(forward.cut(value));
-        }
-        if forward.finish == Forward::LOAD {
-            self.vcpu.load_register(usize::from(forward.register), forward.extend(value), forward.width);
-        }
-        self.tickets.close(ticket);
-        self.vcpu.advance(forward.rip_or_token);
-        self.vcpu.stand = Stand::Runnable;
+        self.finish_own();
         Step::Committed
     }
 

@@ -157,7 +157,7 @@ impl<M: Machine> Kernel<M> {
             Outcome::Answer(used) => {
                 // Neither empty nor long.
                 if used.wrapping_sub(1) < LONGEST as u64
-                    && let Some(step) = state.usual(to, ticket, pages.answer(to, used as usize))
+                    && let Some(step) = state.usual::<true>(to, ticket, pages.answer(to, used as usize))
                 {
                     state.told(to);
                     state.account(to, now);

@@ -4,7 +4,6 @@ use atoll_protocol::units::{ServerId, Ticks, TimerId};
 
 use crate::mailbox::Letter;
 use crate::server::Server;
-use crate::ticket::Ticket;
 use crate::timers::Timers;
 
 impl Server {
@@ -25,19 +24,9 @@ impl Server {
     }
 }
 
-impl Ticket {
-    /// Who asked, if it is a request by mail.
-    pub fn asker(&self) -> ServerId {
-        self.asker
-    }
-}
-
 impl Timers {
     /// The timers that are armed.
     pub fn armed(&self) -> impl Iterator<Item = (ServerId, TimerId, Ticks)> + '_ {
-        self.each().map(|(place, deadline)| {
-            let (server, timer) = Timers::owner(place);
-            (server, timer, deadline)
-        })
+        self.each().map(|(place, deadline)| (Timers::owner(place).0, Timers::owner(place).1, deadline))
     }
 }

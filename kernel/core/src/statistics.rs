@@ -33,7 +33,7 @@ pub struct Statistics {
     current: Kind,
     since: Ticks,
     /// When the guest was first let run; 0 before.
-    first: Ticks,
+    pub(crate) first: Ticks,
     /// All exits.
     pub(crate) exits: u64,
 }
@@ -48,11 +48,6 @@ impl Statistics {
         if self.first.0 == 0 {
             (self.first, self.since) = (now, now);
         }
-    }
-
-    /// Whether time counts.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.first.0 != 0
     }
 
     /// From here on the time counts as `kind`; what was before is recorded.

@@ -48,7 +48,7 @@ pub struct Ticket {
     /// Who must answer.
     pub holder: ServerId,
     /// Mail: who asked, and its token.
-    pub(crate) asker: ServerId,
+    pub asker: ServerId,
     pub(crate) token: u32,
     /// When the fallback completes it; set for requests by mail only, and reset when they are closed.
     pub(crate) deadline: Ticks,

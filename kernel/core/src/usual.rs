@@ -24,15 +24,10 @@ pub(crate) const SHAPES: usize = 16;
 const _: () = assert!(LONGEST < atoll_protocol::EFFECTS);
 
 impl<M: Machine> State<M> {
-    /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened. It is not longer than [`LONGEST`].
+    /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened. It is not longer than [`LONGEST`]. What may
+    /// come ahead of the completion is looked for in the `WHOLE` answer only.
     #[inline(always)]
-    pub(crate) fn usual(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
-        self.completed::<true>(from, ticket, answer)
-    }
-
-    /// A completion, or nothing where nothing waits; then saved lines. Ahead of them an offer or a mapping, if this is the `WHOLE` answer.
-    #[inline(always)]
-    fn completed<const WHOLE: bool>(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
+    pub(crate) fn usual<const WHOLE: bool>(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let Some((tag, rest)) = answer.split_first() else { return (ticket.0 == 0).then_some(Step::Committed) };
         match *tag {
             tag::LEAF => {
@@ -111,7 +106,7 @@ impl<M: Machine> State<M> {
     fn offered(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (offer, rest) = take::<Offer>(answer)?;
         let may = self.server(from)?.role == RoleKind::Irqchip && offer.0.makes_sense();
-        let step = if may { self.completed::<false>(from, ticket, rest)? } else { return None };
+        let step = if may { self.usual::<false>(from, ticket, rest)? } else { return None };
         self.vcpu.events.offer(offer.0);
         Some(step)
     }
@@ -123,7 +118,7 @@ impl<M: Machine> State<M> {
         let (at, rest) = take::<Ticks>(rest)?;
         // A number from 128 on would take two bytes, and no server has as many.
         let step =
-            if *timer < self.server(from)?.limits.timers { self.completed::<false>(from, ticket, rest)? } else { return None };
+            if *timer < self.server(from)?.limits.timers { self.usual::<false>(from, ticket, rest)? } else { return None };
         self.arm_for(from, TimerId(*timer), at.0);
         Some(step)
     }
@@ -175,14 +170,14 @@ impl<M: Machine> State<M> {
 
     /// The exit's own instruction is done.
     #[inline(always)]
-    fn finish_own(&mut self) {
+    pub(crate) fn finish_own(&mut self) {
         let next = self.tickets.vcpu_slot().next_rip;
         self.finish_at(next);
     }
 
     /// A load from a device's memory is done.
     #[inline(always)]
-    fn finish_load(&mut self, value: u64) {
+    pub(crate) fn finish_load(&mut self, value: u64) {
         let forward = self.tickets.vcpu_slot().forward;
         self.vcpu.load_register(usize::from(forward.register), forward.extend(value), forward.width);
         self.finish_at(forward.rip_or_token);
@@ -190,7 +185,7 @@ impl<M: Machine> State<M> {
 
     /// The vCPU's ticket is closed, and the guest goes on at `rip`.
     #[inline(always)]
-    fn finish_at(&mut self, rip: u64) {
+    pub(crate) fn finish_at(&mut self, rip: u64) {
         self.tickets.vcpu_slot().operation = Operation::None;
         self.vcpu.advance(rip);
         self.vcpu.stand = Stand::Runnable;

@@ -77,7 +77,7 @@ impl Books {
                 assert!(outstanding <= *credit, "{sender} has more mail to {receiver} on the way than its credit");
             }
             let requests = kernel.state.tickets.named().map(|(_, ticket)| ticket);
-            let requests = requests.filter(|ticket| ticket.operation == Operation::Mail && ticket.asker() == to).count();
+            let requests = requests.filter(|ticket| ticket.operation == Operation::Mail && ticket.asker == to).count();
             let awaited = results + requests as u8;
             assert_eq!(server.results, awaited, "results that {receiver} waits for in vain, or that come unawaited");
             assert!(server.results <= RESULTS, "more results than places");
