@@ -70,7 +70,7 @@ pub fn play_until(faults: u64, seed: u64, told: impl Fn(u64)) -> Tally {
             break;
         }
         tally.add(&round(Model::ALL, number, seed));
-        if number % 100 == 0 {
+        if number % 20 == 0 {
             told(tally.faults);
         }
     }

@@ -27,7 +27,10 @@ pub type Kernel = atoll_core::Kernel<Host>;
 /// Passes until there is nothing more to deliver.
 const PASSES: usize = 400;
 /// How often a guest executes an instruction again whose server was restarted.
-const AGAIN: usize = 12;
+const AGAIN: usize = 1000;
+
+/// EVENTINJ's type of an exception (APM vol. 2 §15.20).
+const EXCEPTION: u64 = 3;
 
 const SUPERVISOR: ServerId = ServerId(0);
 
@@ -130,9 +133,13 @@ fn happen(kernel: &mut Kernel, what: &Happening) -> Option<usize> {
                     return None;
                 }
                 let state = &kernel.state;
-                // Where the server was faulted before it had begun, the guest executes the instruction again.
-                let untouched =
-                    state.machine.faults > 0 && state.vcpu.vmcb.save.rip == ENTRY && state.vcpu.stand == Stand::Runnable;
+                // Where the server was faulted before it had begun, the guest executes the instruction again; not where it has raised an
+                // exception, which is on its way into the guest.
+                let raised = state.vcpu.vmcb.control.event >> 8 & 7 == EXCEPTION;
+                let untouched = !raised
+                    && state.machine.faults > 0
+                    && state.vcpu.vmcb.save.rip == ENTRY
+                    && state.vcpu.stand == Stand::Runnable;
                 if !untouched {
                     return Some(again);
                 }
@@ -181,6 +188,7 @@ pub fn play(model: Model, injection: Injection, seed: u64, steps: usize) -> Box<
     let mut dice = Dice::new(seed);
     for step in 0..steps {
         let what = guest::next(&mut dice);
+        subject.state.machine.log = Some(Vec::new());
         let again = happen(&mut subject, &what);
         if let Some(reference) = &mut reference {
             // Each time that the guest is entered, what waits for it goes in: as often here as there.
@@ -190,9 +198,10 @@ pub fn play(model: Model, injection: Injection, seed: u64, steps: usize) -> Box<
             let (seen, wanted) = (sight(&subject), sight(reference));
             assert!(
                 seen.is_like(&wanted),
-                "{} seed {seed} step {step}: after {what:?} it sees {}",
+                "{} seed {seed} step {step}: after {what:?} it sees {}; the log of this step: {:#?}",
                 model.name(),
-                difference(&seen, &wanted)
+                difference(&seen, &wanted),
+                subject.state.machine.log
             );
             for kernel in [&mut subject, reference] {
                 kernel.state.machine.written.clear();

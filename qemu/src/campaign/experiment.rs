@@ -42,14 +42,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Takes the snapshot, at `at` if that is known already, and makes the golden run twice: what does not repeat cannot be compared.
-    pub fn new(lab: &Lab, plan: &Plan, phase: &Phase, at: Option<u64>, dir: &Path) -> Result<Self> {
-        let begin = match at {
-            Some(at) => Begin::Time(at),
+    /// Takes the snapshot, at the same instant as `before` if that is known already, and makes the golden run twice: what does not repeat cannot be compared.
+    pub fn new(lab: &Lab, plan: &Plan, phase: &Phase, before: Option<&Depends>, dir: &Path) -> Result<Self> {
+        let begin = match before {
+            Some(before) => Begin::Time(before.from),
             None => phase.begin().map_err(|what| Error::Usage { what })?,
         };
-        let snapshot = Snapshot::take(lab, &begin, &dir.join(&phase.name))?;
-        let depends = Depends::of(lab, snapshot.at, &snapshot.hash, &phase.input)?;
+        let snapshot = Snapshot::take(lab, &begin, before.map(|before| before.reached), &dir.join(&phase.name))?;
+        let depends = Depends::of(lab, &snapshot, &phase.input)?;
         let mut prepared = Self {
             name: phase.name.clone(),
             snapshot,

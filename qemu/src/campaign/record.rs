@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::grammar::Fault;
 use super::journal::Event;
-use super::lab::Lab;
 use super::lab::snapshot::hash_of;
+use super::lab::{Lab, Snapshot};
 use super::outcome::{Difference, Outcome};
 use crate::error::Result;
 
@@ -75,6 +75,8 @@ pub struct Depends {
     pub qemu: String,
     /// When the snapshot was taken that the run went on from, in ticks: its lineage is a boot without faults up to then.
     pub from: u64,
+    /// When the machine was stopped there, by the clock of its last activation.
+    pub reached: u64,
     /// SHA-256 of the snapshot's memory.
     pub snapshot: String,
     /// What was typed.
@@ -83,14 +85,15 @@ pub struct Depends {
 
 impl Depends {
     /// Those of a phase in a laboratory.
-    pub fn of(lab: &Lab, from: u64, snapshot: &str, input: &str) -> Result<Self> {
+    pub fn of(lab: &Lab, snapshot: &Snapshot, input: &str) -> Result<Self> {
         Ok(Self {
             protocol: format!("{VERSION}/{SCHEMA_HASH:016x}"),
             kernel: hash_of(&lab.kernel)?,
             bundle: hash_of(&lab.bundle)?,
             qemu: version(lab.emulator.version),
-            from,
-            snapshot: snapshot.to_owned(),
+            from: snapshot.at,
+            reached: snapshot.reached,
+            snapshot: snapshot.hash.clone(),
             input: input.to_owned(),
         })
     }
@@ -128,6 +131,7 @@ mod tests {
             bundle: "b".into(),
             qemu: "7.2.22".into(),
             from: 1,
+            reached: 2,
             snapshot: "c".into(),
             input: String::new(),
         };

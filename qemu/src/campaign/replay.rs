@@ -28,7 +28,7 @@ impl Replay {
         let campaign = Campaign::reopen(dir, permission)?;
         let place = campaign.plan.phase.iter().position(|phase| phase.name == record.phase);
         let place = place.ok_or_else(|| Error::Usage { what: format!("the plan has no phase '{}'", record.phase) })?;
-        let phase = campaign.prepare(place, Some(record.depends.from))?;
+        let phase = campaign.prepare(place, Some(&record.depends))?;
         let differences = record.depends.differences(phase.depends());
         if !differences.is_empty() {
             let what = format!("'{id}' was recorded on another machine:\n  {}", differences.join("\n  "));

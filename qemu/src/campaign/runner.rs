@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::experiment::Prepared;
 use super::lab::Lab;
 use super::plan::Plan;
-use super::record::{Record, sha256};
+use super::record::{Depends, Record, sha256};
 use super::store;
 use super::sweep::{Experiment, expand};
 use crate::bare::target::Permission;
@@ -74,9 +74,9 @@ impl Campaign {
         Ok(Self { plan, hash: sha256(text.as_bytes()), lab, dir: dir.to_owned() })
     }
 
-    /// Prepares a phase: its snapshot is taken at `at`, if that is known.
-    pub fn prepare(&self, phase: usize, at: Option<u64>) -> Result<Prepared> {
-        Prepared::new(&self.lab, &self.plan, &self.plan.phase[phase], at, &self.dir.join("snapshots"))
+    /// Prepares a phase: its snapshot is taken at the same instant as before, if that is known.
+    pub fn prepare(&self, phase: usize, before: Option<&Depends>) -> Result<Prepared> {
+        Prepared::new(&self.lab, &self.plan, &self.plan.phase[phase], before, &self.dir.join("snapshots"))
     }
 
     /// Runs what `options` say, and gives all records of the shard.
@@ -85,7 +85,7 @@ impl Campaign {
         let path = store::file(&self.dir, options.shard);
         let mut records = if options.resume && path.exists() { store::read(&path)? } else { Vec::new() };
         // Where a phase begins was found by the run that is resumed; found again it could be another instant.
-        let known = |name: &str| records.iter().find(|record| record.phase == name).map(|record| record.depends.from);
+        let known = |name: &str| records.iter().find(|record| record.phase == name).map(|record| &record.depends);
         let phases = self.plan.phase.iter().enumerate();
         let phases = phases.map(|(place, phase)| self.prepare(place, known(&phase.name))).collect::<Result<Vec<_>>>()?;
         for phase in &phases {

@@ -106,10 +106,11 @@ impl<'l> Running<'l> {
         self.debugger.number(self.lab.symbols.clock)
     }
 
-    /// Lets it run until the kernel passes its pause; it is stopped there.
-    pub fn run_to_pause(&mut self) -> Result<()> {
+    /// Lets it run until the kernel passes its pause; it is stopped there. Gives the time there, in ticks.
+    pub fn run_to_pause(&mut self) -> Result<u64> {
         self.monitor.resume()?;
-        self.monitor.wait_for_pause()
+        self.monitor.wait_for_pause()?;
+        self.debugger.number(self.lab.symbols.clock)
     }
 
     /// Lets it run to its end.

@@ -19,6 +19,8 @@ use crate::progress::Step;
 
 /// How long a boot to a milestone may take, by the host's clock.
 const WALL: Duration = Duration::from_secs(300);
+/// How often a boot is made again that did not come to the same instant as before.
+const ATTEMPTS: usize = 8;
 
 /// Where experiments begin.
 #[derive(Clone, Debug)]
@@ -38,15 +40,29 @@ pub struct Snapshot {
     pub memory: PathBuf,
     /// The rest of its state.
     pub state: PathBuf,
-    /// When it was taken, in ticks.
+    /// From when on the machine was to be stopped, in ticks.
     pub at: u64,
+    /// When it was, by the clock of its last activation.
+    pub reached: u64,
     /// SHA-256 of the memory.
     pub hash: String,
 }
 
 impl Snapshot {
-    /// Takes it, into `dir`.
-    pub fn take(lab: &Lab, begin: &Begin, dir: &Path) -> Result<Self> {
+    /// Takes it, into `dir`. `wanted` is when the machine was stopped before: QEMU, on a busy host, now and then takes some milliseconds of
+    /// virtual time more or less before the kernel's first instruction, and then the boot is made again.
+    pub fn take(lab: &Lab, begin: &Begin, wanted: Option<u64>, dir: &Path) -> Result<Self> {
+        let mut taken = Self::take_once(lab, begin, dir)?;
+        for _ in 1..ATTEMPTS {
+            if wanted.is_none_or(|wanted| wanted == taken.reached) {
+                break;
+            }
+            taken = Self::take_once(lab, &Begin::Time(taken.at), dir)?;
+        }
+        Ok(taken)
+    }
+
+    fn take_once(lab: &Lab, begin: &Begin, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::file(dir))?;
         let dir = &dir.canonicalize().map_err(Error::file(dir))?;
         let (memory, state) = (dir.join("memory"), dir.join("state"));
@@ -60,11 +76,11 @@ impl Snapshot {
         remove(&memory)?;
         let mut machine = Running::start(lab, run.path(), &memory, true, false)?;
         machine.leave(&Plan { sequence: 1, pause: at, ..Plan::NONE })?;
-        machine.run_to_pause()?;
+        let reached = machine.run_to_pause()?;
         machine.monitor().save(&state)?;
         drop(machine);
         let hash = hash_of(&memory)?;
-        Ok(Self { memory, state, at, hash })
+        Ok(Self { memory, state, at, reached, hash })
     }
 
     /// A machine that goes on from here, stopped.
