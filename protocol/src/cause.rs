@@ -1,11 +1,14 @@
 //! What an activation was about, for the report: a kind, and one number that tells it from others of its kind.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a server was activated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cause(pub What, pub u64);
 
 /// The kind of a message; the number that goes with it is named behind the colon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
 #[repr(u8)]
 pub enum What {
     /// Nothing yet.

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::What;
+use crate::fault::FaultReport;
 use crate::order::Outcome;
 use crate::role::RoleKind;
+use crate::units::Ticks;
 
 /// A question from the host tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,8 @@ pub enum Ask<'a> {
     /// Put another server, by its image, into the place of the one in this slot; with `true` also if that takes something away from the
     /// guest.
     Swap(u8, bool, &'a str),
+    /// What is kept of a server's last fault, by its slot.
+    Dump(u8),
 }
 
 /// An answer; a list ends with `End`.
@@ -41,6 +46,8 @@ pub enum Tell<'a> {
     Outcome(Outcome),
     /// The end of a list, or the answer to a question that was not understood.
     End,
+    /// One part of a dump.
+    Dump(DumpPart<'a>),
 }
 
 /// One server's state and statistics.
@@ -75,6 +82,31 @@ pub enum State {
     Quarantined,
     /// It has given its state to a successor that is about to take its place.
     Held,
+}
+
+/// How many registers a dump has.
+pub const REGISTERS: usize = 23;
+/// Their names, in order. The vector and the error code are those of the exception, or of the interrupt that found the server hanging.
+pub const REGISTER_NAMES: [&str; REGISTERS] = [
+    "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rbp", "rdi", "rsi", "rdx", "rcx", "rbx", "rax", "vector", "error",
+    "rip", "cs", "rflags", "rsp", "ss", "cr2",
+];
+/// Bytes of a message that a dump keeps.
+pub const DUMP_MESSAGE: usize = 512;
+
+/// A part of what is kept of a server's last fault. They come in this order: the fault, the registers, the message, the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub enum DumpPart<'a> {
+    /// What happened, and whether it was injected.
+    Fault(FaultReport, bool),
+    /// Registers where the server was stopped, see [`REGISTER_NAMES`]; all zero if it ended its activation itself.
+    Registers([u64; REGISTERS]),
+    /// A piece of the page with the message that it was handling, of which the first [`DUMP_MESSAGE`] bytes are kept; zeros if the fault was
+    /// between two messages.
+    Message(&'a [u8]),
+    /// One of the last messages, oldest first: when it was delivered, and what it was about.
+    Past(Ticks, What, u64),
 }
 
 /// One exit kind's statistics.

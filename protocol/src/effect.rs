@@ -364,4 +364,6 @@ pub enum Query {
     Server(ServerId),
     /// The [`control::MachineRecord`](crate::control::MachineRecord).
     Machine,
+    /// The part with this index of the [`control::DumpPart`](crate::control::DumpPart)s of this server.
+    Dump(ServerId, u8),
 }

@@ -89,8 +89,6 @@ pub enum Command {
         #[command(subcommand)]
         what: CampaignCommand,
     },
-    /// List the servers of a running machine.
-    Ps(Which),
     /// Put another server into a server's place, while the guest runs.
     Swap {
         /// Which server, by its name or role.
@@ -104,13 +102,44 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// List the servers of a running machine: role, generation, state, activations, restarts, instructions.
+    Ps(Asked),
+    /// Watch the servers of a running machine.
+    Top(TopArgs),
+    /// Tell of a server's last fault: the rule it broke, registers, the message, the 32 messages before it.
+    Dump {
+        /// Which server, by its name or role.
+        server: String,
+        /// Of which machine.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Print the log of a running machine's kernel.
+    Log {
+        /// Go on until the machine ends.
+        #[arg(short, long, conflicts_with = "json")]
+        follow: bool,
+        /// Of which machine.
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Make a crate with a server of one's own, which builds, has a test and boots with `atoll boot --swap ROLE=DIR`.
+    NewServer {
+        /// The role: cpuid, msr, mmu, irqchip, serial, timer or clock.
+        role: String,
+        /// The crate's name.
+        name: String,
+        /// Where it goes [default: a directory of its name, here].
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
     /// Fault a server of a running machine, by its name or role, to see it restarted.
     Kill {
         /// Which server.
         server: String,
         /// Of which machine.
         #[command(flatten)]
-        which: Which,
+        asked: Asked,
     },
     /// Ask whether a running machine's control server answers.
     Ping(Which),
@@ -216,12 +245,42 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
     parsed.filter(|(part, of)| (1..=*of).contains(part)).ok_or_else(|| "wanted is I/N, as in 2/4".into())
 }
 
+fn swap(text: &str) -> Result<(String, PathBuf), String> {
+    let parsed = text.split_once('=').filter(|(role, dir)| !role.is_empty() && !dir.is_empty());
+    parsed.map(|(role, dir)| (role.to_owned(), dir.into())).ok_or_else(|| "wanted is ROLE=DIR, as in cpuid=./my-cpuid".into())
+}
+
 /// A running machine.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
     /// The machine's name.
     #[arg(long, default_value = DEFAULT_NAME)]
     pub name: String,
+}
+
+/// A running machine, and the form of the answer.
+#[derive(Clone, Debug, Args)]
+pub struct Asked {
+    /// Which machine.
+    #[command(flatten)]
+    pub which: Which,
+    /// Answer with one JSON document; docs/control.md tells its keys.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to watch, and how.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// Of which machine.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// Print one frame, of what was since the machine started, and end. Implied by --json, and where there is no terminal.
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between two frames.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
 }
 
 /// Name of a machine that was given none.
@@ -267,6 +326,9 @@ pub struct BootArgs {
     /// Inject a fault, such as 'crash uart/port-write nth=3' (docs/campaigns.md); may be given several times.
     #[arg(long, value_name = "FAULT", conflicts_with = "direct")]
     pub inject: Vec<crate::campaign::grammar::Fault>,
+    /// Put the crate in DIR into the place of a server, by its name or role, before the machine starts; may be given several times.
+    #[arg(long, value_name = "ROLE=DIR", conflicts_with = "direct", value_parser = swap)]
+    pub swap: Vec<(String, PathBuf)>,
     /// Boot the guest in QEMU without Atoll, for comparison.
     #[arg(long, conflicts_with = "stats")]
     pub direct: bool,

@@ -6,17 +6,24 @@ mod campaign;
 mod check;
 mod completions;
 mod doctor;
+mod dump;
 mod fetch;
 mod kill;
+mod log;
+mod new_server;
 mod ping;
 mod ps;
 mod swap;
+mod top;
 
+use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
+
+use serde::Serialize;
 
 use crate::cli::{Cli, Command};
 use crate::emulator::leash;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Does what was asked for; the status is the program's.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
@@ -29,11 +36,30 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Fetch { debian_13 }) => fetch::run(*debian_13, &cli.common).map(done),
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Campaign { what }) => campaign::run(what, &cli.common),
-        Some(Command::Ps(which)) => ps::run(which).map(done),
+        Some(Command::Ps(asked)) => ps::run(asked).map(done),
+        Some(Command::Top(args)) => top::run(args).map(done),
+        Some(Command::Dump { server, asked }) => dump::run(server, asked).map(done),
+        Some(Command::Log { follow, asked }) => log::run(*follow, asked).map(done),
+        Some(Command::NewServer { role, name, path }) => new_server::run(role, name, path.as_deref()).map(done),
+        Some(Command::Kill { server, asked }) => kill::run(server, asked).map(done),
         Some(Command::Swap { server, image, force, which }) => swap::run(server, image, *force, which).map(done),
-        Some(Command::Kill { server, which }) => kill::run(server, which).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),
         Some(Command::Leashed { parent, program, arguments }) => leash::become_leashed(*parent, program, arguments).map(done),
+    }
+}
+
+/// Prints one JSON document.
+fn json(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| Error::program("writing JSON", error))?;
+    print(&(text + "\n"))
+}
+
+/// Prints; whoever reads may have enough before all is printed.
+fn print(text: &str) -> Result<()> {
+    let mut output = stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("standard output")(error)),
+        _ => Ok(()),
     }
 }

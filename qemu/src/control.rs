@@ -1,9 +1,12 @@
 //! The line into a running machine: questions and answers as postcard in COBS frames, over a Unix socket.
 
+pub mod dump;
+pub mod frame;
+pub mod listing;
 pub mod orders;
 pub mod tables;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +30,13 @@ pub struct Line {
 impl Line {
     /// To the machine with this name.
     pub fn open(name: &str) -> Result<Self> {
-        Self::at(name, &control_of(name)?)
+        let path = control_of(name)?;
+        Self::at(name, &path).map_err(|error| match error {
+            Error::File { error, .. } if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                Error::Silent { name: name.to_owned(), what: "it is still being built, or has just ended".into() }
+            }
+            error => error,
+        })
     }
 
     /// To the machine that listens on `path`.

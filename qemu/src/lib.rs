@@ -31,6 +31,7 @@ pub mod package;
 pub mod place;
 pub mod progress;
 pub mod run;
+pub mod template;
 pub mod testing;
 
 pub use error::{Error, Result};

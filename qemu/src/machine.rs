@@ -8,7 +8,7 @@ pub mod source;
 pub mod text;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::manifest::Restart;
@@ -47,6 +47,8 @@ pub struct Server {
     pub image: String,
     /// Whether the image may have instructions that no server should have.
     pub unchecked: bool,
+    /// The crate whose program is its image, instead of one of Atoll's own.
+    pub own: Option<PathBuf>,
     /// Where the manifest names the image: file and line.
     pub image_at: (String, usize),
     /// Its limits.
@@ -77,9 +79,27 @@ impl Machine {
         Self::parse(LINUX_NAME, LINUX)
     }
 
+    /// Puts the program of the crate in `dir` into the place of the server with this name, or else of the first with this role.
+    pub fn replace(&mut self, server: &str, dir: &Path) -> Result<()> {
+        let named = self.servers.iter().position(|found| found.name == server);
+        let place = named.or_else(|| self.servers.iter().position(|found| found.role.name() == server));
+        match place.and_then(|place| self.servers.get_mut(place)) {
+            Some(found) => {
+                found.image = format!("own-{}", found.name);
+                found.own = Some(dir.to_owned());
+                Ok(())
+            }
+            None => {
+                let names: Vec<&str> = self.servers.iter().map(|server| server.name.as_str()).collect();
+                let what = format!("--swap {server}: there is no such server or role (there are: {})", names.join(", "));
+                Err(Error::Usage { what })
+            }
+        }
+    }
+
     /// Makes sure that every server's image is among those that exist.
     pub fn check_images(&self, known: &[String]) -> Result<()> {
-        let used = self.servers.iter().map(|server| (&server.image, &server.image_at));
+        let used = self.servers.iter().filter(|server| server.own.is_none()).map(|server| (&server.image, &server.image_at));
         for (image, at) in used.chain(self.spares.iter().map(|(image, at)| (image, at))) {
             if !known.contains(image) {
                 let (file, line) = at.clone();

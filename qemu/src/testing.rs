@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Boot {
     choice: Choice,
     manifest: String,
+    swaps: Vec<(String, PathBuf)>,
     memory: Option<u64>,
     icount: bool,
     direct: bool,
@@ -52,6 +53,7 @@ impl Boot {
         Self {
             choice,
             manifest: LINUX.to_owned(),
+            swaps: Vec::new(),
             memory: None,
             icount: false,
             direct: false,
@@ -81,6 +83,12 @@ impl Boot {
     pub fn change(mut self, from: &str, to: &str) -> Self {
         assert!(self.manifest.contains(from), "the manifest has no '{from}'");
         self.manifest = self.manifest.replace(from, to);
+        self
+    }
+
+    /// Puts the crate in `dir` into the place of a server, by its name or role.
+    pub fn swap(mut self, server: &str, dir: &Path) -> Self {
+        self.swaps.push((server.to_owned(), dir.to_owned()));
         self
     }
 
@@ -171,6 +179,9 @@ impl Boot {
     /// Builds and packs everything.
     fn ready(&self) -> Result<Ready> {
         let mut machine = Machine::parse(LINUX_NAME, &self.manifest)?;
+        for (server, dir) in &self.swaps {
+            machine.replace(server, dir)?;
+        }
         machine.memory = self.memory.unwrap_or(machine.memory);
         let guest = self.choice.find()?;
         let instance = Instance::temporary()?;

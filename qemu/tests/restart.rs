@@ -31,7 +31,7 @@ fn kill_in_turn(control: &Path, servers: &[&'static str]) -> BTreeMap<&'static s
     let mut killed = BTreeMap::new();
     for server in servers.iter().cycle() {
         match orders::kill(&mut line, server) {
-            Ok(()) => *killed.entry(*server).or_default() += 1,
+            Ok(_) => *killed.entry(*server).or_default() += 1,
             // Before the machine is built there is nobody to answer yet, and at its end nobody any more.
             Err(_) if killed.is_empty() => sleep(Duration::from_millis(20)),
             Err(_) => return killed,

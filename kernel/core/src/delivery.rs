@@ -97,7 +97,7 @@ impl<M: Machine> State<M> {
             server.run_until = server.time.sum.wrapping_sub(charged).saturating_add(server.allowance.0);
         }
         if server.time.sum > server.run_until {
-            self.fault(to, Reason::Overrun, 0);
+            self.fault(to, Reason::Overrun, 0, &[]);
         }
     }
 }
@@ -167,7 +167,7 @@ impl<M: Machine> Kernel<M> {
                 self.unusual(to, ticket, due.length, now, due.cause, used)
             }
             Outcome::Fault(reason) => {
-                state.fault(to, reason, 0);
+                state.fault(to, reason, 0, pages.message(to));
                 Step::Faulted
             }
         }
@@ -217,7 +217,7 @@ impl<M: Machine> Kernel<M> {
                 step
             }
             Err((reason, effect)) => {
-                self.state.fault(to, reason, effect);
+                self.state.fault(to, reason, effect, self.pages.message(to));
                 Step::Faulted
             }
         }

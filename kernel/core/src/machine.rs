@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::Limits;
@@ -124,6 +125,8 @@ pub trait Machine {
     fn log(&mut self, line: fmt::Arguments<'_>);
     /// Writes what is known of the last fault: registers.
     fn log_registers(&mut self);
+    /// The registers of the last fault, in the order of [`REGISTER_NAMES`](atoll_protocol::control::REGISTER_NAMES).
+    fn registers(&self) -> [u64; REGISTERS];
     /// Writes digests of all that no server may touch, for tests of containment; other builds have nothing to write.
     fn log_digests(&mut self, _when: &str, _vcpu: &Vcpu) {}
 

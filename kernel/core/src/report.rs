@@ -1,7 +1,7 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{self, ExitRecord, MachineRecord, ServerRecord};
+use atoll_protocol::control::{self, ExitRecord, MachineRecord, REGISTERS, ServerRecord};
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
 use atoll_protocol::units::ServerId;
@@ -18,17 +18,20 @@ pub(crate) const LOG_LINES: u32 = 64;
 const LOG_MS: u64 = 100;
 
 impl<M: Machine> State<M> {
-    /// A server broke a rule: that is reported, and it gets no more messages until it is restarted.
+    /// A server broke a rule while it handled `message` (none if it was between two): that is reported, and it gets no more messages until
+    /// it is restarted.
     #[cold]
-    pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize) {
+    pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize, message: &[u8]) {
         let at = self.machine.now();
         let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|server| server.is_running()) else { return };
         self.machine.log_digests("at the fault", &self.vcpu);
         server.standing = Standing::Faulted;
         server.fault = reason;
         let generation = server.generation;
+        #[cfg(not(feature = "fault-injection"))]
+        let injected = false;
         #[cfg(feature = "fault-injection")]
-        self.inject.detected(&mut self.machine, id, reason);
+        let injected = self.inject.detected(&mut self.machine, id, reason);
         self.machine.log(format_args!(
             "fault: server {} `{}` (role {}, generation {}) broke a rule: {reason:?} (effect {effect})",
             id.0,
@@ -36,7 +39,8 @@ impl<M: Machine> State<M> {
             server.role.name(),
             generation
         ));
-        if matches!(reason, Reason::Exception { .. } | Reason::Hang) {
+        let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
+        if stopped {
             self.machine.log_registers();
         }
         self.machine.log(format_args!("its last messages, oldest first:"));
@@ -44,10 +48,14 @@ impl<M: Machine> State<M> {
             self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
         }
         let handled = self.fell(id);
+        let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
+        let registers = if stopped { self.machine.registers() } else { [0; REGISTERS] };
+        if let Some(server) = self.server_mut(id) {
+            server.keep((report, injected), registers, message);
+        }
         if id.0 == 0 {
             self.revive_supervisor(handled);
         } else {
-            let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
             self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
         }
     }
@@ -124,6 +132,9 @@ impl<M: Machine> State<M> {
                     postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
                 })
             }
+            Query::Dump(id, index) => self
+                .server(id)
+                .and_then(|server| postcard::to_slice(&server.dump.part(index)?, &mut page).ok().map(|bytes| bytes.len())),
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),

@@ -87,7 +87,7 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(id) {
             server.mailbox.done(Next::Killed);
         }
-        self.fault(id, Reason::Killed, 0);
+        self.fault(id, Reason::Killed, 0, &[]);
     }
 
     /// Lets a server begin anew, with its committed vault.

@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use atoll_core::machine::{Machine, Outcome, Place};
 use atoll_protocol::SERVERS;
+use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
@@ -309,6 +310,12 @@ impl Machine for Hardware {
         if let Some(stopped) = Core::current().last_stopped() {
             crate::log!("{stopped:#x?}");
         }
+    }
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        let stopped = Core::current().last_stopped();
+        let saved: [u64; REGISTERS - 1] = zerocopy::transmute!(stopped.registers);
+        core::array::from_fn(|index| saved.get(index).copied().unwrap_or(stopped.cr2))
     }
 
     #[cfg(feature = "digest")]

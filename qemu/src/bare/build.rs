@@ -1,6 +1,6 @@
 //! Building for the bare machine. Several processes may ask at once (tests do): a lock lets one build and the others find it done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use crate::progress::Step;
 #[derive(Clone, Debug)]
 pub struct Built {
     dir: PathBuf,
+    /// Programs of other crates, by the names of their images.
+    own: BTreeMap<String, PathBuf>,
 }
 
 impl Built {
@@ -24,10 +26,15 @@ impl Built {
         self.dir.join("atoll-kernel")
     }
 
+    /// Adds a program that is somewhere else.
+    pub fn add(&mut self, name: &str, program: PathBuf) {
+        self.own.insert(name.to_owned(), program);
+    }
+
     /// A program by its name.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+        self.own.get(name).cloned().unwrap_or_else(|| self.dir.join(name))
     }
 }
 
@@ -55,6 +62,20 @@ pub fn guest(workspace: &Path, toolchain: &Toolchain, name: &str) -> Result<Buil
     cargo(toolchain, &workspace.join("qemu/guests"), &workspace.join("target/guests"), &what, &["--bin", name])
 }
 
+/// Builds the server in the crate in `dir`, which may be anywhere; its program.
+pub fn own(workspace: &Path, toolchain: &Toolchain, dir: &Path) -> Result<PathBuf> {
+    let dir = dir.canonicalize().map_err(Error::file(dir))?;
+    let path = dir.join("Cargo.toml");
+    let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+    let crate_: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
+    let name = crate_.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
+    let name = name.ok_or_else(|| Error::guest(&path, "has no package with a name"))?;
+    // What the crates depend on is built once for all of them.
+    let target = workspace.join("target/own");
+    let what = format!("the server in {}", dir.display());
+    Ok(cargo(toolchain, &dir, &target, &what, &["--bin", name])?.program(name))
+}
+
 /// Names of the servers' images, as `servers/images` declares them; and of the one that brings its own program.
 pub fn images(workspace: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -73,7 +94,7 @@ pub fn images(workspace: &Path) -> Result<Vec<String>> {
 static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
-    let built = Built { dir: target.join(TARGET).join("bare") };
+    let built = Built { dir: target.join(TARGET).join("bare"), own: BTreeMap::new() };
     let mut done = DONE.lock().map_err(|_| Error::missing("another thread failed to build"))?;
     if done.iter().any(|done| done == what) {
         return Ok(built);

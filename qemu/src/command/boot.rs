@@ -76,6 +76,9 @@ fn machine(args: &BootArgs) -> Result<Machine> {
         Some(path) => Machine::load(path)?,
         None => Machine::linux()?,
     };
+    for (server, dir) in &args.swap {
+        machine.replace(server, dir)?;
+    }
     if let Some(text) = &args.memory {
         machine.memory = ranges::bytes(text)
             .filter(|memory| memory.is_multiple_of(crate::machine::resolve::MEMORY_UNIT))

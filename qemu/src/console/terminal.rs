@@ -1,7 +1,8 @@
 //! The user's terminal in raw mode, and its way back: on drop, on a panic, and when a signal ends the tool.
 
-use std::io::{IsTerminal, stdin};
+use std::io::{IsTerminal, Write, stdin, stdout};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
@@ -41,8 +42,34 @@ impl Drop for Raw {
     }
 }
 
+/// Whether the terminal shows its other screen.
+static ELSEWHERE: AtomicBool = AtomicBool::new(false);
+/// To the other screen, without a cursor (xterm's control sequences, DECSET 1049 and DECTCEM).
+const LEAVE: &str = "\x1b[?1049h\x1b[?25l";
+/// Back to the screen as it was.
+const RETURN: &str = "\x1b[?25h\x1b[?1049l";
+
+/// The whole terminal: raw mode, on the other screen. `None` unless both standard input and output are one.
+pub fn whole_screen() -> Result<Option<Raw>> {
+    if !stdout().is_terminal() {
+        return Ok(None);
+    }
+    let Some(raw) = Raw::enter()? else { return Ok(None) };
+    ELSEWHERE.store(true, Ordering::SeqCst);
+    show(LEAVE);
+    Ok(Some(raw))
+}
+
+fn show(text: &str) {
+    let mut terminal = stdout().lock();
+    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+}
+
 /// Brings the terminal back, if it is away.
 pub fn restore() {
+    if ELSEWHERE.swap(false, Ordering::SeqCst) {
+        show(RETURN);
+    }
     if let Some(before) = BEFORE.lock().ok().and_then(|mut saved| saved.take()) {
         let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
     }
@@ -62,7 +89,7 @@ fn restore_on_panic() {
 /// The terminal's name and its size (rows, columns), if standard input and output are one.
 #[must_use]
 pub fn description() -> Option<(String, u16, u16)> {
-    if !stdin().is_terminal() || !std::io::stdout().is_terminal() {
+    if !stdin().is_terminal() || !stdout().is_terminal() {
         return None;
     }
     let name = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());

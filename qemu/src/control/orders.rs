@@ -3,32 +3,45 @@
 use atoll_protocol::control::{Ask, Tell};
 use atoll_protocol::order::Outcome;
 
+use serde::Serialize;
+
 use super::Line;
 use crate::error::{Error, Result};
 
-/// The slot of the server with this name, or else of the first with this role.
-fn find(line: &mut Line, server: &str) -> Result<u8> {
+/// A server of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Its slot.
+    pub id: u8,
+    /// Its name from the manifest.
+    pub server: String,
+    /// Its role.
+    pub role: &'static str,
+}
+
+/// The server with this name, or else the first with this role.
+pub fn find(line: &mut Line, server: &str) -> Result<Found> {
     let all = line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        Some((record.id, record.name.to_owned(), record.role.name()))
+        Some(Found { id: record.id, server: record.name.to_owned(), role: record.role.name() })
     })?;
-    let named = all.iter().find(|(_, name, _)| name == server).or_else(|| all.iter().find(|(.., role)| *role == server));
-    named.map(|(id, ..)| *id).ok_or_else(|| {
-        let names: Vec<&str> = all.iter().map(|(_, name, _)| name.as_str()).collect();
+    let named = all.iter().find(|found| found.server == server).or_else(|| all.iter().find(|found| found.role == server));
+    named.cloned().ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|found| found.server.as_str()).collect();
         Error::missing(format!("a server or role '{server}' in this machine (there are: {})", names.join(", ")))
     })
 }
 
-/// Faults a server.
-pub fn kill(line: &mut Line, server: &str) -> Result<()> {
-    let id = find(line, server)?;
-    line.ask(Ask::Kill(id))?;
-    finish(line, server)
+/// Faults a server, and says which it was.
+pub fn kill(line: &mut Line, server: &str) -> Result<Found> {
+    let found = find(line, server)?;
+    line.ask(Ask::Kill(found.id))?;
+    finish(line, server).map(|()| found)
 }
 
 /// Puts the server of another image into a server's place; with `force` also if that takes something away from the guest.
 pub fn swap(line: &mut Line, server: &str, image: &str, force: bool) -> Result<()> {
-    let id = find(line, server)?;
+    let id = find(line, server)?.id;
     line.ask(Ask::Swap(id, force, image))?;
     finish(line, server)
 }

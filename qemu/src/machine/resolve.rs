@@ -107,6 +107,7 @@ impl Resolver<'_, '_> {
             name: owner.to_owned(),
             role,
             image: text.image.get_ref().clone(),
+            own: None,
             unchecked: text.unchecked,
             image_at: (source.file.to_owned(), source.line(text.image.span().start)),
             limits: limits(source, role, text)?,

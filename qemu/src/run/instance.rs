@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::place;
 
+/// The file with the kernel's log.
+const LOG: &str = "kernel.log";
+/// The file that says what the machine counts time in.
+const CLOCK: &str = "clock";
+/// What it says of a machine whose nanoseconds are instructions.
+const INSTRUCTIONS: &[u8] = b"instructions";
+
 /// A machine's directory, locked.
 #[derive(Debug)]
 pub struct Instance {
@@ -72,7 +79,7 @@ impl Instance {
     /// Where the kernel's log goes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.dir.join("kernel.log")
+        self.dir.join(LOG)
     }
 
     /// Writes a file of the machine.
@@ -80,6 +87,11 @@ impl Instance {
         let path = self.dir.join(name);
         fs::write(&path, bytes).map_err(Error::file(&path))?;
         Ok(path)
+    }
+
+    /// Notes whether the machine counts time in instructions, for those who ask it later.
+    pub fn note_clock(&self, icount: bool) -> Result<()> {
+        self.write(CLOCK, if icount { INSTRUCTIONS } else { b"time" }).map(drop)
     }
 
     /// The kernel's log so far.
@@ -104,6 +116,17 @@ pub fn control_of(name: &str) -> Result<PathBuf> {
     let running =
         fs::File::open(dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
     if running { Ok(dir.join("control.sock")) } else { Err(Error::NotRunning { name: name.to_owned() }) }
+}
+
+/// The kernel's log of the machine called `name`, if it runs.
+pub fn log_of(name: &str) -> Result<PathBuf> {
+    control_of(name)?;
+    Ok(directory(name)?.join(LOG))
+}
+
+/// Whether the machine called `name` counts time in instructions.
+pub fn counts_instructions(name: &str) -> Result<bool> {
+    Ok(fs::read(directory(name)?.join(CLOCK)).is_ok_and(|clock| clock == INSTRUCTIONS))
 }
 
 #[cfg(test)]

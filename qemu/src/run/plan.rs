@@ -37,12 +37,19 @@ impl Plan<'_> {
     fn with_atoll(&self, instance: &Instance) -> Result<Arguments> {
         let workspace = place::workspace()?;
         self.machine.check_images(&bare::build::images(&workspace)?)?;
-        let built = bare::system(&workspace, &Toolchain::find(self.permission)?)?;
+        let toolchain = Toolchain::find(self.permission)?;
+        let mut built = bare::system(&workspace, &toolchain)?;
+        for server in &self.machine.servers {
+            if let Some(dir) = &server.own {
+                built.add(&server.image, bare::build::own(&workspace, &toolchain, dir)?);
+            }
+        }
         let guest = GuestFiles {
             kernel: &self.guest.kernel,
             initrd: self.guest.initrd.as_deref(),
             command_line: &self.guest.command_line,
         };
+        instance.note_clock(self.icount)?;
         let packed = bundle::pack(self.machine, &built, &guest)?;
         let bundle = instance.write("bundle.tar", &packed)?;
         Ok(Arguments {

@@ -1,14 +1,14 @@
 //! Questions into queries, records into answers.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{Ask, ExitRecord, MachineRecord, ServerRecord, Tell};
+use atoll_protocol::control::{Ask, DumpPart, ExitRecord, MachineRecord, ServerRecord, Tell};
 use atoll_protocol::effect::Query;
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::{Control, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::state::{EXITS, IMAGE, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS, SWAP};
+use crate::state::{DUMP, EXITS, IMAGE, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS, SWAP};
 use crate::{ControlServer, line};
 
 /// Goes on as far as it can: sends, asks the kernel, or takes up the next question, one thing at a time.
@@ -28,6 +28,7 @@ pub(crate) fn advance(vault: &mut Vault<'_, ControlServer>, effects: &mut Effect
             let query = match vault.book.answering {
                 SERVERS => Query::Server(ServerId(vault.book.next)),
                 EXITS => Query::Exit(vault.book.next),
+                DUMP => Query::Dump(ServerId(vault.book.target), vault.book.next),
                 _ => Query::Machine,
             };
             vault.at(|s| &mut s.book).querying = 1;
@@ -86,6 +87,10 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
             answer(vault, SWAP);
         }
         Some(Ask::Swap(..)) => tell(vault, &Tell::Outcome(Outcome::NoSuchImage)),
+        Some(Ask::Dump(id)) => {
+            vault.at(|s| &mut s.book).target = id;
+            answer(vault, DUMP);
+        }
         None => tell(vault, &Tell::End),
     }
     true
@@ -131,6 +136,7 @@ pub(crate) fn record(vault: &mut Vault<'_, ControlServer>, bytes: &[u8]) {
     let (told, last) = match what {
         SERVERS => (postcard::from_bytes::<ServerRecord<'_>>(bytes).map(|record| (record.id, Tell::Server(record))), false),
         EXITS => (postcard::from_bytes::<ExitRecord<'_>>(bytes).map(|record| (record.index, Tell::Exit(record))), false),
+        DUMP => (postcard::from_bytes::<DumpPart<'_>>(bytes).map(|part| (next, Tell::Dump(part))), false),
         MACHINE => (postcard::from_bytes::<MachineRecord>(bytes).map(|record| (0, Tell::Machine(record))), true),
         _ => return,
     };

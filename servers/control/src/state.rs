@@ -38,7 +38,7 @@ pub(crate) struct Book {
     pub(crate) length: u16,
     /// Bytes given to the `Fill` that is under way; 0 if none is.
     pub(crate) filling: u16,
-    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`], [`KILL`] or [`SWAP`].
+    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`], [`KILL`], [`SWAP`] or [`DUMP`].
     pub(crate) answering: u8,
     /// Index of the next record.
     pub(crate) next: u8,
@@ -54,7 +54,7 @@ pub(crate) struct Book {
     pub(crate) stalled: u8,
     /// The supervisor's number, or [`NOBODY`].
     pub(crate) supervisor: u8,
-    /// Whom the order is about.
+    /// Whom the order or the dump is about.
     pub(crate) target: u8,
     /// 1: also if that takes something away from the guest.
     pub(crate) force: u8,
@@ -81,3 +81,5 @@ pub(crate) const MACHINE: u8 = 3;
 pub(crate) const KILL: u8 = 4;
 /// `Ask::Swap`.
 pub(crate) const SWAP: u8 = 5;
+/// `Ask::Dump`.
+pub(crate) const DUMP: u8 = 6;

@@ -2,12 +2,13 @@
 
 use std::vec::Vec;
 
-use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, State, Tell};
+use atoll_protocol::cause::What;
+use atoll_protocol::control::{Ask, DumpPart, MachineRecord, Moments, ServerRecord, State, Tell};
 use atoll_protocol::effect::{Effect, Query};
 use atoll_protocol::message::Body;
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{HostIrq, ServerId};
+use atoll_protocol::units::{HostIrq, ServerId, Ticks};
 use atoll_sdk::harness::{Harness, MACHINE};
 use proptest::prelude::*;
 
@@ -34,6 +35,7 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
         Effect::Query(Query::Server(ServerId(id))) => (b'S', Vec::new(), u64::from(*id)),
         Effect::Query(Query::Exit(index)) => (b'X', Vec::new(), u64::from(*index)),
         Effect::Query(Query::Machine) => (b'M', Vec::new(), 0),
+        Effect::Query(Query::Dump(ServerId(id), part)) => (b'U', Vec::from([*id]), u64::from(*part)),
         Effect::PortOut(..) => (b'P', Vec::new(), 0),
         Effect::Request(ServerId(0), _, order) => (b'O', order.to_vec(), 0),
         other => panic!("unexpected {other:?}"),
@@ -81,6 +83,11 @@ impl Line {
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))
                 }
+                b'U' if bytes == [4] && number < 3 => {
+                    let part = DumpPart::Past(Ticks(number), What::Cpuid, 7);
+                    let bytes = postcard::to_extend(&part, Vec::new()).unwrap();
+                    self.server.deliver(Body::Record(&bytes))
+                }
                 b'O' => {
                     let known = [Order::Kill(ServerId(4)), Order::Swap(ServerId(4), true, "another")];
                     let known = postcard::from_bytes(&bytes).is_ok_and(|order| known.contains(&order));
@@ -88,7 +95,7 @@ impl Line {
                     let bytes = postcard::to_extend(&outcome, Vec::new()).unwrap();
                     self.server.deliver(Body::Answered(0, Some(&bytes)))
                 }
-                b'S' | b'X' => self.server.deliver(Body::Record(&[])),
+                b'S' | b'X' | b'U' => self.server.deliver(Body::Record(&[])),
                 _ => continue,
             };
             todo.extend(owned(answer.effects()));
@@ -112,6 +119,8 @@ impl Line {
                 Tell::Machine(_) => "machine",
                 Tell::Outcome(Outcome::Done) => "done",
                 Tell::Outcome(_) => "not done",
+                Tell::Dump(DumpPart::Past(Ticks(0), ..)) => "first part",
+                Tell::Dump(_) => "part",
                 Tell::End => "end",
             });
         }
@@ -130,6 +139,16 @@ fn every_question_is_answered_in_the_order_of_asking() {
         line.run();
         assert_eq!(line.told(), ["pong", "server", "server", "server", "end", "machine", "end", "pong"]);
     }
+}
+
+#[test]
+fn a_dump_comes_part_by_part_and_a_server_without_one_has_an_empty_list() {
+    let mut line = Line::new(16);
+    for ask in [Ask::Dump(4), Ask::Dump(5), Ask::Ping(1)] {
+        line.ask(ask);
+    }
+    line.run();
+    assert_eq!(line.told(), ["first part", "part", "part", "end", "end", "pong"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use atoll_protocol::effect::Effect;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Machine, Message};
-use atoll_protocol::units::{TicketId, Ticks};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::activation::{activate, quick};
@@ -75,6 +75,15 @@ pub const MACHINE: Machine = Machine {
     physical_bits: 40,
     features: [u32::MAX; 8],
 };
+
+/// The servers that a set-up lets a server write to: names and numbers, for [`Setup::peers`].
+///
+/// # Panics
+/// Never: such a list always encodes.
+#[must_use]
+pub fn peers(list: &[(&str, ServerId)]) -> Vec<u8> {
+    list.iter().fold(Vec::new(), |bytes, peer| postcard::to_extend(peer, bytes).expect("a peer encodes"))
+}
 
 impl<S: Server> Harness<S> {
     /// Starts a server and returns it with its first answer.

@@ -26,15 +26,16 @@ impl Injector {
         machine.log(format_args!("inject: injected entry={place} server={} kind={kind} nth={nth} at={}", to.0, at.0));
     }
 
-    /// A server was faulted: by an injection, if its activation is under one.
-    pub(crate) fn detected<M: Machine>(&mut self, machine: &mut M, id: ServerId, reason: Reason) {
+    /// A server was faulted: by an injection, if its activation is under one. Then it is true.
+    pub(crate) fn detected<M: Machine>(&mut self, machine: &mut M, id: ServerId, reason: Reason) -> bool {
         let at = machine.now();
-        let Some(subject) = self.subject_mut(id) else { return };
+        let Some(subject) = self.subject_mut(id) else { return false };
         subject.retry |= subject.active;
         subject.active = false;
         subject.faulted = Some(at);
         let injected = subject.under.take().map_or(-1, i32::from);
         machine.log(format_args!("inject: detected server={} entry={injected} at={} reason={reason:?}", id.0, at.0));
+        injected >= 0
     }
 
     /// The last activation is over, and its answer was accepted if the server was not faulted for it.

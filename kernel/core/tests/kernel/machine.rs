@@ -9,6 +9,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use atoll_core::machine::{Machine, Outcome, Pages, Place};
+use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
@@ -353,4 +354,8 @@ impl Machine for Simulated {
     }
 
     fn log_registers(&mut self) {}
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        std::array::from_fn(|index| index as u64)
+    }
 }

@@ -9,6 +9,7 @@ mod script;
 mod simulation;
 mod world;
 
+mod dump;
 mod emulation;
 mod entry;
 mod mail;

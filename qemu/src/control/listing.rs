@@ -1,0 +1,164 @@
+//! The servers of a running machine: as `atoll ps` and `atoll top` print them, and as JSON (docs/control.md tells the keys).
+
+use std::fmt::Write as _;
+
+use atoll_protocol::control::{Ask, MachineRecord, ServerRecord, State, Tell};
+use serde::Serialize;
+
+use super::{Line, tables};
+use crate::error::Result;
+
+/// A machine and its servers at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listing {
+    /// The machine's name.
+    pub machine: String,
+    /// Nanoseconds of the machine's clock since the guest was entered first.
+    pub elapsed_ns: u64,
+    /// Exits of the guest so far.
+    pub exits: u64,
+    /// Whether the guest may run: not while a server is away.
+    pub running: bool,
+    /// The servers, by their slots.
+    pub servers: Vec<Row>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Its slot.
+    pub id: u8,
+    /// Its role.
+    pub role: &'static str,
+    /// Its name from the manifest.
+    pub server: String,
+    /// How often its slot was started.
+    pub generation: u32,
+    /// `made`, `running`, `faulted` or `quarantined`.
+    pub state: &'static str,
+    /// Messages that were delivered to it.
+    pub activations: u64,
+    /// How often it was started anew.
+    pub restarts: u32,
+    /// Time in its activations, by the machine's clock.
+    pub time_ns: u64,
+    /// Instructions in its activations: only a machine that counts time in instructions (`boot --icount`) knows them.
+    pub instructions: Option<u64>,
+}
+
+/// Asks the machine; `instructions`: whether it counts time in them.
+pub fn listing(line: &mut Line, instructions: bool) -> Result<Listing> {
+    let machine = tables::machine(line)?;
+    let mut servers = line.list(Ask::Servers, |tell| {
+        let Tell::Server(record) = tell else { return None };
+        Some(row(record, &machine, instructions))
+    })?;
+    servers.sort_by_key(|row| row.id);
+    Ok(Listing {
+        machine: line.name.clone(),
+        elapsed_ns: nanoseconds(machine.elapsed, &machine),
+        exits: machine.exits,
+        running: machine.running,
+        servers,
+    })
+}
+
+fn nanoseconds(ticks: u64, machine: &MachineRecord) -> u64 {
+    let nanoseconds = u128::from(ticks) * 1_000_000 / u128::from(machine.tsc_khz.max(1));
+    u64::try_from(nanoseconds).unwrap_or(u64::MAX)
+}
+
+fn row(record: &ServerRecord<'_>, machine: &MachineRecord, instructions: bool) -> Row {
+    let time_ns = nanoseconds(record.time.sum, machine);
+    Row {
+        id: record.id,
+        role: record.role.name(),
+        server: record.name.to_owned(),
+        generation: record.generation,
+        state: name(record.state),
+        activations: record.time.count,
+        restarts: record.generation.saturating_sub(1),
+        time_ns,
+        instructions: instructions.then_some(time_ns),
+    }
+}
+
+fn name(state: State) -> &'static str {
+    match state {
+        State::Made => "made",
+        State::Running => "running",
+        State::Faulted => "faulted",
+        State::Quarantined => "quarantined",
+    }
+}
+
+impl Listing {
+    /// A table, one line per server.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = format!(
+            "{:>2} {:<10} {:<16} {:>4} {:<11} {:>12} {:>8} {:>14} {:>11}\n",
+            "id", "role", "server", "gen", "state", "activations", "restarts", "instructions", "time ms"
+        );
+        for row in &self.servers {
+            let instructions = row.instructions.map_or_else(|| "-".into(), |count| count.to_string());
+            let _ = writeln!(
+                table,
+                "{:>2} {:<10} {:<16} {:>4} {:<11} {:>12} {:>8} {instructions:>14} {:>11.1}",
+                row.id,
+                row.role,
+                row.server,
+                row.generation,
+                row.state,
+                row.activations,
+                row.restarts,
+                row.time_ns as f64 / 1e6
+            );
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use atoll_protocol::control::Moments;
+    use atoll_protocol::role::RoleKind;
+
+    use super::*;
+
+    /// A machine that has run for a second, with a 2 GHz counter.
+    pub(crate) const MACHINE: MachineRecord = MachineRecord {
+        tsc_khz: 2_000_000,
+        elapsed: 2_000_000_000,
+        exits: 10,
+        running: true,
+        free_frames: 0,
+        stray_ports: 0,
+        stray_memory: 0,
+    };
+
+    pub(crate) fn record(id: u8, name: &str, count: u64, sum: u64) -> ServerRecord<'_> {
+        let time = Moments { count, sum, ..Moments::default() };
+        ServerRecord { id, name, role: RoleKind::Serial, state: State::Running, generation: 3, time }
+    }
+
+    #[test]
+    fn instructions_are_told_only_where_the_machine_counts_them() {
+        let server = record(9, "uart", 7, 3000);
+        let counted = row(&server, &MACHINE, true);
+        assert_eq!((counted.time_ns, counted.instructions, counted.restarts), (1500, Some(1500), 2));
+        assert_eq!(row(&server, &MACHINE, false).instructions, None);
+        let json = serde_json::to_value(row(&server, &MACHINE, false)).unwrap();
+        assert_eq!(json["instructions"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_server_with_what_was_asked_for() {
+        let servers = vec![row(&record(9, "uart", 7, 3000), &MACHINE, true)];
+        let listing = Listing { machine: "test".into(), elapsed_ns: 1, exits: 10, running: true, servers };
+        let table = listing.table();
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0][..8], ["id", "role", "server", "gen", "state", "activations", "restarts", "instructions"]);
+        assert_eq!(rows[1], ["9", "serial", "uart", "3", "running", "7", "2", "1500", "0.0"]);
+    }
+}
