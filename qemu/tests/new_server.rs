@@ -1,0 +1,115 @@
+//! Servers of one's own: what `atoll new-server` makes passes its test on this computer, builds as an image, and boots. And the document
+//! shows exactly what is made.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use atoll::place;
+use atoll::testing::{Boot, Booted};
+use tempfile::TempDir;
+
+const SHOWN: &str = include_str!("../../docs/writing-a-server.md");
+
+/// A crate that has passed its own test.
+struct Made {
+    dir: PathBuf,
+    _temporary: TempDir,
+}
+
+fn make(role: &str) -> Made {
+    let temporary = tempfile::tempdir().unwrap();
+    let (name, dir) = (format!("my-{role}"), temporary.path().join("made"));
+    let made = Command::new(env!("CARGO_BIN_EXE_atoll")).args(["new-server", role, &name, "--path"]).arg(&dir).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let target = place::workspace().unwrap().join("target/own-tests");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tested = Command::new(cargo)
+        .args(["test", "--offline", "--lib"])
+        .env("CARGO_TARGET_DIR", target)
+        .env("RUSTFLAGS", "-Dwarnings")
+        .current_dir(&dir)
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
+    assert!(tested.status.success(), "{said}");
+    assert!(said.contains("test result: ok") && !said.contains("running 0 tests"), "{said}");
+    Made { dir, _temporary: temporary }
+}
+
+fn hello(role: &str, dir: &Path) -> Booted {
+    Boot::guest("hello").swap(role, dir).run().unwrap()
+}
+
+/// A small guest runs on it to its end.
+fn boots(role: &str) {
+    let made = make(role);
+    let booted = hello(role, &made.dir);
+    assert_eq!(booted.status, 0, "{}\n{}", booted.console, booted.log);
+    assert!(booted.console.contains("Hello from inside Atoll"), "{}", booted.console);
+    assert!(!booted.log.contains("broke a rule"), "{}", booted.log);
+}
+
+#[test]
+fn a_cpuid_server_says_what_linux_is_told_of_its_cpu() {
+    let made = make("cpuid");
+    let booted = hello("cpuid", &made.dir);
+    assert!(booted.console.contains("signs as \"............\""), "it has no hypervisor's leaf: {}", booted.console);
+    let booted = Boot::guest("linux").swap("cpuid", &made.dir).exec("grep -m1 flags /proc/cpuinfo").run().unwrap();
+    assert_eq!(booted.status, 0, "{}\n{}", booted.console, booted.log);
+    let flags: Vec<&str> = booted.console.split_whitespace().collect();
+    assert!(["lm", "nx", "sse2", "cx16", "hypervisor"].iter().all(|flag| flags.contains(flag)), "{flags:?}");
+    assert!(!["avx", "popcnt", "xsave", "svm"].iter().any(|flag| flags.contains(flag)), "{flags:?}");
+}
+
+#[test]
+fn an_msr_server_boots() {
+    boots("msr");
+}
+
+#[test]
+fn an_mmu_server_maps_all_that_a_guest_touches() {
+    boots("mmu");
+}
+
+#[test]
+fn an_irqchip_server_boots() {
+    boots("irqchip");
+}
+
+#[test]
+fn a_serial_server_carries_what_the_guest_prints() {
+    boots("serial");
+}
+
+#[test]
+fn a_timer_server_boots() {
+    boots("timer");
+}
+
+#[test]
+fn a_clock_server_boots() {
+    boots("clock");
+}
+
+#[test]
+fn the_document_shows_the_cpuid_server_that_is_made_and_it_has_at_most_thirty_lines() {
+    let shown = SHOWN.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let made = atoll::template::make(&place::workspace().unwrap(), "cpuid", "my-cpuid", &dir.path().join("made")).unwrap();
+    assert_eq!(shown, std::fs::read_to_string(made.join("src/lib.rs")).unwrap());
+    assert!(shown.lines().count() <= 30, "{} lines", shown.lines().count());
+}
+
+#[test]
+fn a_role_that_the_machine_does_not_have_cannot_be_swapped() {
+    let error = Boot::guest("hello").swap("disk", Path::new(".")).run().unwrap_err().to_string();
+    assert!(error.starts_with("--swap disk: there is no such server or role (there are: cpuid, msr"), "{error}");
+}
+
+#[test]
+fn a_directory_without_a_crate_is_told_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Boot::guest("hello").swap("cpuid", dir.path()).run().unwrap_err().to_string();
+    assert!(error.contains("Cargo.toml: No such file") && !error.contains('\n'), "{error}");
+}
