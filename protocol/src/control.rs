@@ -82,6 +82,23 @@ pub enum State {
     Quarantined,
     /// It has given its state to a successor that is about to take its place.
     Held,
+    /// The slot is free.
+    Empty,
+}
+
+impl State {
+    /// Its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Made => "made",
+            State::Running => "running",
+            State::Faulted => "faulted",
+            State::Quarantined => "quarantined",
+            State::Held => "held",
+            State::Empty => "empty",
+        }
+    }
 }
 
 /// How many registers a dump has.

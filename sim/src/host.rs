@@ -5,6 +5,7 @@ use std::fmt;
 
 use atoll_core::inject::{Act, Area};
 use atoll_core::machine::{Machine, Outcome, Pages, Place};
+use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::Limits;
@@ -331,6 +332,18 @@ impl Machine for Host {
     fn restore_vault(&mut self, server: ServerId) {
         let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
         working.copy_from_slice(committed);
+    }
+
+    fn exchange(&mut self, one: ServerId, other: ServerId) {
+        let (one, other) = (usize::from(one.0), usize::from(other.0));
+        self.islands.swap(one, other);
+        self.vaults.swap(one, other);
+        self.reads_guest.swap(one, other);
+    }
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        // A server here is stopped by nothing that leaves registers.
+        [0; REGISTERS]
     }
 
     fn show_guest(&mut self, server: ServerId) {

@@ -40,7 +40,8 @@ pub struct Check<'k, M> {
     /// Whether an effect has completed the ticket, or passed it on.
     closed: bool,
     verdict: Verdict,
-    seen: usize,
+    /// How many effects were checked: the last one broke the rule, if one did.
+    pub seen: usize,
     results: u8,
     pub(crate) frames: u64,
     maps: usize,
@@ -256,11 +257,6 @@ impl<'k, M: Machine> Check<'k, M> {
     /// The effects before the one that is being checked.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = Effect<'k>> + Clone + use<'k, M> {
         effects(self.answer).take(self.seen)
-    }
-
-    /// How many effects were shown to the check: the last one broke the rule, if one did.
-    pub fn seen(&self) -> usize {
-        self.seen
     }
 
     fn complete(&mut self, fits: impl FnOnce(Operation) -> bool) -> Result<(), Reason> {

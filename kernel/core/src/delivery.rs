@@ -56,7 +56,7 @@ impl<M: Machine> State<M> {
     #[inline(always)]
     pub(crate) fn header(&self, to: ServerId, ticket: TicketId, now: Ticks) -> Header {
         if self.routes.irqchip == to.0 {
-            let (tpr, accepted) = (self.vcpu.vmcb.control.vintr as u8, self.vcpu.events.accepted());
+            let (tpr, accepted) = (self.vcpu.vmcb.control.vintr as u8, self.vcpu.events.accepted);
             return Header { now, ticket, vcpu: 0, tpr, accepted };
         }
         Header { now, ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED }
@@ -79,8 +79,8 @@ impl<M: Machine> State<M> {
     /// The answer was committed: what its message's header said is known.
     #[inline(always)]
     fn told(&mut self, to: ServerId) {
-        if self.vcpu.events.accepted() != Header::NOT_ACCEPTED && self.routes.lines == Some(to) {
-            self.vcpu.events.told();
+        if self.vcpu.events.accepted != Header::NOT_ACCEPTED && self.routes.lines == Some(to) {
+            self.vcpu.events.accepted = Header::NOT_ACCEPTED;
         }
     }
 
@@ -241,7 +241,7 @@ impl<M: Machine> Kernel<M> {
     fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
         let answer = self.pages.answer(from, length);
         let mut check = Check::new(&self.state, from, ticket, answer);
-        match check.run().map_err(|reason| (reason, check.seen()))? {
+        match check.run().map_err(|reason| (reason, check.seen))? {
             Verdict::Commit => {
                 let mut step = Step::Committed;
                 wire::effects(answer).for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));

@@ -99,7 +99,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     fn forward_memory(&mut self, ticket: TicketId) -> Step {
         let state = &mut self.state;
-        state.statistics.refine(Kind::Mmio);
+        state.statistics.current = Kind::Mmio;
         let forward = &state.tickets.vcpu_slot().forward;
         let (gpa, size, write) = (forward.address, forward.size, forward.write != 0);
         let Some(device) = state.routes.memory(gpa) else { return state.nobody_there(ticket) };

@@ -211,17 +211,17 @@ impl<M: Machine> Kernel<M> {
             exit::IRET => vcpu.events.at_iret(&mut vcpu.vmcb),
             exit::EXCEPTION..=exit::LAST_EXCEPTION => vcpu.excepted(&mut state.machine),
             exit::SHUTDOWN => {
-                state.statistics.refine(Kind::Crash);
+                state.statistics.current = Kind::Crash;
                 state.stop(Stop::Crash);
                 state.report_crash("triple fault");
             }
             exit::INVALID => {
-                state.statistics.refine(Kind::Crash);
+                state.statistics.current = Kind::Crash;
                 state.stop(Stop::Crash);
                 state.report_crash("a state that the CPU refuses to run");
             }
             _ => {
-                state.statistics.refine(Kind::Instruction);
+                state.statistics.current = Kind::Instruction;
                 self.emulate();
             }
         }

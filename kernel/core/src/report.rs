@@ -1,7 +1,7 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{self, ExitRecord, MachineRecord, REGISTERS, ServerRecord};
+use atoll_protocol::control::{ExitRecord, MachineRecord, REGISTERS, ServerRecord};
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
 use atoll_protocol::units::ServerId;
@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::mailbox::Kind;
 use crate::server::Standing;
 use crate::statistics::{Kind as ExitKind, reported};
+use crate::vcpu::vmcb::{Control, Save};
 
 /// Lines that a server may write to the log at once.
 pub(crate) const LOG_LINES: u32 = 64;
@@ -32,12 +33,9 @@ impl<M: Machine> State<M> {
         let injected = false;
         #[cfg(feature = "fault-injection")]
         let injected = self.inject.detected(&mut self.machine, id, reason);
+        let (number, name, role) = (id.0, server.name(), server.role.name());
         self.machine.log(format_args!(
-            "fault: server {} `{}` (role {}, generation {}) broke a rule: {reason:?} (effect {effect})",
-            id.0,
-            server.name(),
-            server.role.name(),
-            generation
+            "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
         ));
         let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
         if stopped {
@@ -63,21 +61,10 @@ impl<M: Machine> State<M> {
     /// The guest is gone: where it was.
     #[cold]
     pub(crate) fn report_crash(&mut self, what: &str) {
-        let (save, control) = (&self.vcpu.vmcb.save, &self.vcpu.vmcb.control);
+        let Save { rip, rsp, cr0, cr2, cr3, cr4, efer, rflags, .. } = self.vcpu.vmcb.save;
+        let Control { exit_code, exit_info1, exit_info2, exit_int_info, .. } = self.vcpu.vmcb.control;
         self.machine.log(format_args!(
-            "the guest crashed: {what}; rip {:#x} rsp {:#x} cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x} rflags {:#x} exit {:#x} {:#x} {:#x} event {:#x}",
-            save.rip,
-            save.rsp,
-            save.cr0,
-            save.cr2,
-            save.cr3,
-            save.cr4,
-            save.efer,
-            save.rflags,
-            control.exit_code,
-            control.exit_info1,
-            control.exit_info2,
-            control.exit_int_info
+            "the guest crashed: {what}; rip {rip:#x} rsp {rsp:#x} cr0 {cr0:#x} cr2 {cr2:#x} cr3 {cr3:#x} cr4 {cr4:#x} efer {efer:#x} rflags {rflags:#x} exit {exit_code:#x} {exit_info1:#x} {exit_info2:#x} event {exit_int_info:#x}"
         ));
     }
 
@@ -119,13 +106,7 @@ impl<M: Machine> State<M> {
                         id,
                         name: server.name(),
                         role: server.role,
-                        state: match server.standing {
-                            Standing::Empty | Standing::Made => control::State::Made,
-                            Standing::Running => control::State::Running,
-                            Standing::Faulted => control::State::Faulted,
-                            Standing::Quarantined => control::State::Quarantined,
-                            Standing::Held => control::State::Held,
-                        },
+                        state: server.standing,
                         generation: server.generation,
                         time: reported(&server.time),
                     };

@@ -1,6 +1,7 @@
 //! A server as the kernel knows it: rights, limits, mailbox, and what it did last.
 
 use atoll_protocol::SERVERS;
+pub use atoll_protocol::control::State as Standing;
 use atoll_protocol::control::{Moments, REGISTERS};
 use atoll_protocol::effect::Segment;
 use atoll_protocol::fault::{FaultReport, Reason};
@@ -18,23 +19,6 @@ const PORT_RANGES: usize = 4;
 pub(crate) const HISTORY: usize = 32;
 /// Most segments of an image.
 pub(crate) const SEGMENTS: usize = 8;
-
-/// Where a server stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The slot is free.
-    Empty,
-    /// It has an address space; nothing may be delivered yet.
-    Made,
-    /// It takes messages.
-    Running,
-    /// It broke a rule; nothing is delivered to it until it is restarted.
-    Faulted,
-    /// It was given up; its role's fallbacks answer for it.
-    Quarantined,
-    /// It has exported its state; nothing is delivered to it until a successor has taken its place, or failed to.
-    Held,
-}
 
 /// A server's rights.
 #[derive(Clone, Copy, Debug)]

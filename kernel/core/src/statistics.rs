@@ -30,7 +30,8 @@ pub(crate) fn reported(moments: &Moments) -> Moments {
 /// The exit statistics of a machine.
 pub struct Statistics {
     kinds: [Moments; KINDS],
-    current: Kind,
+    /// What the time counts as; an exit may turn out to be of another kind.
+    pub(crate) current: Kind,
     since: Ticks,
     /// When the guest was first let run; 0 before.
     pub(crate) first: Ticks,
@@ -57,12 +58,6 @@ impl Statistics {
             record(moments, now.0.wrapping_sub(self.since.0));
         }
         self.since = now;
-        self.current = kind;
-    }
-
-    /// The exit turns out to be of this kind.
-    #[inline(always)]
-    pub(crate) fn refine(&mut self, kind: Kind) {
         self.current = kind;
     }
 

@@ -10,7 +10,7 @@ use atoll_protocol::effect::Forward;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRegister};
 
-use self::events::Events;
+use self::events::{Events, NOWHERE};
 use self::skip::SkipCache;
 use self::step::RFLAGS_TF;
 use self::vmcb::{Save, Vmcb, vintr};
@@ -121,7 +121,7 @@ impl Vcpu {
     pub fn advance(&mut self, next_rip: u64) {
         self.vmcb.save.rip = next_rip;
         self.vmcb.control.shadow = 0;
-        self.events.moved();
+        self.events.shadowed = NOWHERE;
         if self.vmcb.save.rflags & RFLAGS_TF != 0 {
             self.trap();
         }

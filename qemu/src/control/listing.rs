@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atoll_protocol::control::{Ask, MachineRecord, ServerRecord, State, Tell};
+use atoll_protocol::control::{Ask, MachineRecord, ServerRecord, Tell};
 use serde::Serialize;
 
 use super::{Line, tables};
@@ -75,20 +75,11 @@ fn row(record: &ServerRecord<'_>, machine: &MachineRecord, instructions: bool) -
         role: record.role.name(),
         server: record.name.to_owned(),
         generation: record.generation,
-        state: name(record.state),
+        state: record.state.name(),
         activations: record.time.count,
         restarts: record.generation.saturating_sub(1),
         time_ns,
         instructions: instructions.then_some(time_ns),
-    }
-}
-
-fn name(state: State) -> &'static str {
-    match state {
-        State::Made => "made",
-        State::Running => "running",
-        State::Faulted => "faulted",
-        State::Quarantined => "quarantined",
     }
 }
 
@@ -121,7 +112,7 @@ impl Listing {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use atoll_protocol::control::Moments;
+    use atoll_protocol::control::{Moments, State};
     use atoll_protocol::role::RoleKind;
 
     use super::*;

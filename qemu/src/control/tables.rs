@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atoll_protocol::control::{Ask, MachineRecord, Moments, State, Tell};
+use atoll_protocol::control::{Ask, MachineRecord, Moments, Tell};
 
 use super::Line;
 use crate::error::Result;
@@ -18,13 +18,7 @@ pub fn servers(line: &mut Line) -> Result<String> {
     let machine = machine(line)?;
     let mut rows = line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        let state = match record.state {
-            State::Made => "made",
-            State::Running => "running",
-            State::Faulted => "faulted",
-            State::Quarantined => "given up",
-            State::Held => "held",
-        };
+        let state = record.state.name();
         Some((
             record.id,
             format!("{:<12} {:<10} {state:<8} {:>4}", record.name, record.role.name(), record.generation),

@@ -92,7 +92,7 @@ impl<M: Machine> Kernel<M> {
                 if victim == to {
                     return Outcome::Fault(Reason::Killed);
                 }
-                self.state.fault(victim, Reason::Killed, 0);
+                self.state.fault(victim, Reason::Killed, 0, &[]);
                 outcome
             }
             Model::FlipText => self.flip(Area::Text, argument, to, length, deadline),

@@ -14,7 +14,7 @@ use super::vmcb::{Vmcb, event, intercept, vintr};
 use crate::machine::Machine;
 
 const RFLAGS_IF: u64 = 1 << 9;
-const NOWHERE: u64 = u64::MAX;
+pub(super) const NOWHERE: u64 = u64::MAX;
 
 /// What the next VMRUN carries: something in EVENTINJ, or a hidden step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Events {
     first: u64,
     flight: Flight,
     /// The vector accepted and not yet told, or [`Header::NOT_ACCEPTED`].
-    accepted: u16,
+    pub(crate) accepted: u16,
     nmi_pending: bool,
     nmi_blocked: bool,
     window: bool,
@@ -43,7 +43,7 @@ pub struct Events {
     eventful: bool,
     /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
     /// keeps an interrupt from preceding it.
-    shadowed: u64,
+    pub(super) shadowed: u64,
     pub(super) step: Step,
 }
 
@@ -78,24 +78,6 @@ impl Events {
         let code = if exception.has_error != 0 { event::ERROR | u64::from(exception.error) << 32 } else { 0 };
         self.first = event::VALID | event::EXCEPTION | u64::from(exception.vector) | code;
         self.busy = true;
-    }
-
-    /// The instruction pointer was moved by emulation: no shadow any more.
-    #[inline(always)]
-    pub(super) fn moved(&mut self) {
-        self.shadowed = NOWHERE;
-    }
-
-    /// The vector that was accepted, for the next message to the irqchip.
-    #[inline(always)]
-    pub(crate) fn accepted(&self) -> u16 {
-        self.accepted
-    }
-
-    /// The irqchip knows of it.
-    #[inline(always)]
-    pub(crate) fn told(&mut self) {
-        self.accepted = Header::NOT_ACCEPTED;
     }
 
     /// An NMI of the guest's is at its IRET: unblocked once that has executed.

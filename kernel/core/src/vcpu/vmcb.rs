@@ -140,18 +140,6 @@ pub struct Save {
     reserved_270: [u8; 0x990],
 }
 
-const _: () = assert!(size_of::<Vmcb>() == 4096);
-const _: () = assert!(core::mem::offset_of!(Control, iopm) == 0x40);
-const _: () = assert!(core::mem::offset_of!(Control, exit_code) == 0x70);
-const _: () = assert!(core::mem::offset_of!(Control, event) == 0xa8);
-const _: () = assert!(core::mem::offset_of!(Save, cpl) == 0xcb);
-const _: () = assert!(core::mem::offset_of!(Save, efer) == 0xd0);
-const _: () = assert!(core::mem::offset_of!(Save, cr4) == 0x148);
-const _: () = assert!(core::mem::offset_of!(Save, rip) == 0x178);
-const _: () = assert!(core::mem::offset_of!(Save, rax) == 0x1f8);
-const _: () = assert!(core::mem::offset_of!(Save, cr2) == 0x240);
-const _: () = assert!(core::mem::offset_of!(Save, pat) == 0x268);
-
 /// Bits of `intercepts1` and `intercepts2` (APM vol. 2 §15.9).
 pub mod intercept {
     /// First word: physical interrupts.
@@ -262,4 +250,26 @@ pub mod exit {
     pub const NESTED_FAULT: u32 = 0x400;
     /// The CPU refused the VMCB.
     pub const INVALID: u32 = 0xffff_ffff;
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn fields_lie_where_the_manual_says() {
+        assert_eq!(size_of::<Vmcb>(), 4096);
+        assert_eq!(offset_of!(Control, iopm), 0x40);
+        assert_eq!(offset_of!(Control, exit_code), 0x70);
+        assert_eq!(offset_of!(Control, event), 0xa8);
+        assert_eq!(offset_of!(Save, cpl), 0xcb);
+        assert_eq!(offset_of!(Save, efer), 0xd0);
+        assert_eq!(offset_of!(Save, cr4), 0x148);
+        assert_eq!(offset_of!(Save, rip), 0x178);
+        assert_eq!(offset_of!(Save, rax), 0x1f8);
+        assert_eq!(offset_of!(Save, cr2), 0x240);
+        assert_eq!(offset_of!(Save, pat), 0x268);
+    }
 }
