@@ -377,6 +377,10 @@ impl Machine for Host {
 
     fn log_registers(&mut self) {}
 
+    fn registers(&self) -> [u64; REGISTERS] {
+        [0; REGISTERS]
+    }
+
     fn plan(&self, known: u64) -> Option<Plan> {
         (self.plan.sequence != known).then_some(self.plan)
     }

@@ -34,7 +34,7 @@ pub struct Row {
     pub server: String,
     /// How often its slot was started.
     pub generation: u32,
-    /// `made`, `running`, `faulted` or `quarantined`.
+    /// `made`, `running`, `faulted`, `quarantined` or `held` (about to be swapped).
     pub state: &'static str,
     /// Messages that were delivered to it.
     pub activations: u64,

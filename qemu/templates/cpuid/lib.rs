@@ -13,6 +13,7 @@ impl Server for MyServer {
     type Role = Cpuid;
     type State = ();
     type Cache = ();
+    atoll_sdk::forgetful!();
     fn start(_: &Machine, _: &Setup<'_>) -> Result<(), Refuse> {
         Ok(())
     }
@@ -21,9 +22,8 @@ impl Server for MyServer {
         match leaf {
             0 => Leaf { eax: 1, ..host },
             1 => Leaf { eax: host.eax, ebx: 0x1_0800, ecx: host.ecx & 0x2000 | 1 << 31, edx: host.edx & 0x078b_bb7f },
-            0x8000_0000 => Leaf { eax: 0x8000_0008, ..host },
+            0x8000_0000 => Leaf { eax: 0x8000_0001, ..host },
             0x8000_0001 => Leaf { ecx: host.ecx & 1, edx: host.edx & 0x2010_0800, ..Leaf::default() },
-            0x8000_0008 => Leaf { eax: host.eax & 0xffff, ..Leaf::default() },
             _ => Leaf::default(),
         }
     }

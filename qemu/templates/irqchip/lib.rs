@@ -87,6 +87,8 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
+    atoll_sdk::immovable!();
+
     fn start(_: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         Ok(State { mask: 0xff, base: 8, ..State::default() })
     }

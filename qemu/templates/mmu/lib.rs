@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use atoll_sdk::protocol::effect::Mapping;
+use atoll_sdk::protocol::interchange::NoState;
 use atoll_sdk::protocol::layout::ram_offset;
 use atoll_sdk::protocol::manifest::Setup;
 use atoll_sdk::protocol::message::Machine;
@@ -50,6 +51,14 @@ impl Server for MyServer {
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         Ok(State::default())
+    }
+
+    fn export(_: &State) -> Option<NoState> {
+        Some(NoState)
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, _: NoState, _: bool) -> Result<State, Refuse> {
+        Self::start(machine, setup)
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> MmuReply {

@@ -41,6 +41,8 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
+    atoll_sdk::forgetful!();
+
     fn start(_: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         Ok(State::default())
     }

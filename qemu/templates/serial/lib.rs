@@ -58,6 +58,8 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
+    atoll_sdk::immovable!();
+
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         let console = setup.peer("console").ok_or(Refuse::MissingPeer("console"))?.0;
         let base = setup.number("base").unwrap_or(Ok(0x3f8)).ok().and_then(|base| base.try_into().ok());

@@ -41,6 +41,8 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
+    atoll_sdk::immovable!();
+
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;
         Ok(State { clock: Clock::new(machine), line, ..State::default() })

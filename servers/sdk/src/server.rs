@@ -103,6 +103,25 @@ macro_rules! immovable {
     };
 }
 
+/// For a server that neither knows what the guest has been shown nor tells another: it takes another's place only by force, and begins anew.
+#[macro_export]
+macro_rules! forgetful {
+    () => {
+        fn export(_: &Self::State) -> Option<<Self::Role as $crate::protocol::role::Role>::State> {
+            Some(Default::default())
+        }
+
+        fn import(
+            machine: &$crate::protocol::message::Machine,
+            setup: &$crate::protocol::manifest::Setup<'_>,
+            _: <Self::Role as $crate::protocol::role::Role>::State,
+            force: bool,
+        ) -> Result<Self::State, $crate::Refuse> {
+            if force { Self::start(machine, setup) } else { Err($crate::Refuse::TakesAway("all that it has been shown")) }
+        }
+    };
+}
+
 /// Why a server cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
