@@ -25,6 +25,8 @@ use crate::tally::Tally;
 pub const TSC_KHZ: u64 = 1_000_000;
 /// Frames of the machine.
 const FRAMES: u64 = 1 << 16;
+/// Lines of the log that are kept.
+const LOG_LINES: usize = 40;
 /// Frames that a mapping can take for tables.
 const TABLES: u64 = 3;
 
@@ -96,8 +98,8 @@ pub struct Host {
     under: bool,
     /// Faults by effect.
     pub tally: Tally,
-    /// The log, if it is wanted.
-    pub log: Option<Vec<String>>,
+    /// The log's last lines: a server that fails again and again would fill any memory with it.
+    pub log: VecDeque<String>,
     /// Servers that were faulted since this was last cleared.
     pub faults: u32,
 }
@@ -122,7 +124,7 @@ impl Host {
             plan: Plan::NONE,
             under: false,
             tally: Tally::default(),
-            log: None,
+            log: VecDeque::new(),
             faults: 0,
         }
     }
@@ -370,9 +372,10 @@ impl Machine for Host {
         let text = line.to_string();
         self.under |= text.starts_with("inject: injected");
         self.faults += u32::from(text.starts_with("inject: detected"));
-        if let Some(log) = &mut self.log {
-            log.push(text);
+        if self.log.len() == LOG_LINES {
+            self.log.pop_front();
         }
+        self.log.push_back(text);
     }
 
     fn log_registers(&mut self) {}
