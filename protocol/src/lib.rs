@@ -10,7 +10,7 @@
 //! 5. [`grant`]: the rights that the kernel checks each effect against.
 //! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
 //! 7. [`fault`]: why a server's activation was refused.
-//! 8. [`control`]: what the host tool may ask of a running machine; [`order`]: what it may have changed there.
+//! 8. [`control`]: what the host tool may ask of a running machine, such as the [`dump`] of a fault; [`order`]: what it may have changed there.
 //!
 //! # Encoding
 //!
@@ -25,6 +25,7 @@ extern crate std;
 
 pub mod cause;
 pub mod control;
+pub mod dump;
 pub mod effect;
 pub mod fault;
 pub mod fixed;

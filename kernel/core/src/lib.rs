@@ -23,7 +23,6 @@ extern crate std;
 pub mod check;
 pub mod commit;
 pub mod delivery;
-mod dump;
 pub mod emulation;
 pub mod exit;
 #[cfg(feature = "fault-injection")]

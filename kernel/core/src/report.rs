@@ -1,7 +1,8 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{ExitRecord, MachineRecord, REGISTERS, ServerRecord};
+use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord};
+use atoll_protocol::dump::Dump;
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
 use atoll_protocol::units::ServerId;
@@ -47,9 +48,9 @@ impl<M: Machine> State<M> {
         }
         let handled = self.fell(id);
         let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
-        let registers = if stopped { self.machine.registers() } else { [0; REGISTERS] };
+        let registers = stopped.then(|| self.machine.registers());
         if let Some(server) = self.server_mut(id) {
-            server.keep((report, injected), registers, message);
+            server.dump = Dump::of((report, injected), registers, message, server.history());
         }
         if id.0 == 0 {
             self.revive_supervisor(handled);

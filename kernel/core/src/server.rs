@@ -1,22 +1,21 @@
 //! A server as the kernel knows it: rights, limits, mailbox, and what it did last.
 
 use atoll_protocol::SERVERS;
+use atoll_protocol::control::Moments;
 pub use atoll_protocol::control::State as Standing;
-use atoll_protocol::control::{Moments, REGISTERS};
+use atoll_protocol::dump::{Dump, HISTORY, Past};
 use atoll_protocol::effect::Segment;
-use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
 
-use crate::dump::Dump;
 use crate::mailbox::Mailbox;
 use crate::report::LOG_LINES;
 use crate::statistics::NO_MOMENTS;
 use atoll_protocol::cause::{Cause, What};
 
 const PORT_RANGES: usize = 4;
-pub(crate) const HISTORY: usize = 32;
 /// Most segments of an image.
 pub(crate) const SEGMENTS: usize = 8;
 
@@ -88,13 +87,6 @@ impl Grants {
             Grant::Bundle => self.bundle = true,
         }
     }
-}
-
-/// One activation that was delivered, for the report.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Past {
-    pub(crate) at: Ticks,
-    pub(crate) cause: Cause,
 }
 
 /// What a server may still write to the log.
@@ -171,7 +163,7 @@ impl Server {
         filled: 0,
         log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
         name: [0; 16],
-        history: [Past { at: Ticks(0), cause: Cause(What::Nothing, 0) }; HISTORY],
+        history: [Past::NONE; HISTORY],
         history_at: 0,
         dump: Dump::NONE,
         segments: [Segment { address: 0, offset: 0, file: 0, memory: 0, access: 0 }; SEGMENTS],
@@ -276,14 +268,6 @@ impl Server {
         let start = usize::from(self.history_at) % HISTORY;
         let (new, old) = self.history.split_at(start);
         old.iter().chain(new).filter(|past| past.cause.0 != What::Nothing)
-    }
-
-    /// Keeps what there is to know about a fault that has just happened while it handled this message.
-    pub(crate) fn keep(&mut self, fault: (FaultReport, bool), registers: [u64; REGISTERS], message: &[u8]) {
-        let mut dump = Dump { fault: Some(fault), registers, ..Dump::NONE };
-        dump.message.iter_mut().zip(message).for_each(|(to, from)| *to = *from);
-        dump.history.iter_mut().zip(self.history()).for_each(|(to, past)| *to = *past);
-        self.dump = dump;
     }
 
     /// Whether messages may be delivered to it.

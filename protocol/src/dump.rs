@@ -1,0 +1,65 @@
+//! What is kept of a server's last fault, for those who ask later: the server itself is restarted meanwhile.
+
+use crate::cause::{Cause, What};
+use crate::control::{DUMP_MESSAGE, DumpPart, REGISTERS};
+use crate::fault::FaultReport;
+use crate::units::Ticks;
+
+/// Bytes of the message that one part carries.
+const PIECE: usize = DUMP_MESSAGE / 4;
+/// Messages that are remembered.
+pub const HISTORY: usize = 32;
+
+/// One activation that was delivered, for the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// When.
+    pub at: Ticks,
+    /// What it was about.
+    pub cause: Cause,
+}
+
+impl Past {
+    /// Nothing yet.
+    pub const NONE: Past = Past { at: Ticks(0), cause: Cause(What::Nothing, 0) };
+}
+
+/// The last fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Dump {
+    fault: Option<(FaultReport, bool)>,
+    registers: [u64; REGISTERS],
+    message: [u8; DUMP_MESSAGE],
+    history: [Past; HISTORY],
+}
+
+impl Dump {
+    /// There was no fault yet.
+    pub const NONE: Dump =
+        Dump { fault: None, registers: [0; REGISTERS], message: [0; DUMP_MESSAGE], history: [Past::NONE; HISTORY] };
+
+    /// Of a fault, and whether it was injected; the registers if the server was stopped while it ran, the message that it was handling, and
+    /// the last ones, oldest first.
+    pub fn of<'p>(
+        fault: (FaultReport, bool),
+        registers: Option<[u64; REGISTERS]>,
+        message: &[u8],
+        history: impl Iterator<Item = &'p Past>,
+    ) -> Dump {
+        let mut dump = Dump { fault: Some(fault), registers: registers.unwrap_or([0; REGISTERS]), ..Dump::NONE };
+        dump.message.iter_mut().zip(message).for_each(|(to, from)| *to = *from);
+        dump.history.iter_mut().zip(history).for_each(|(to, past)| *to = *past);
+        dump
+    }
+
+    /// Its parts, in the order in which they are asked for.
+    #[must_use]
+    pub fn part(&self, index: u8) -> Option<DumpPart<'_>> {
+        let (fault, injected) = self.fault?;
+        let message = self.message.chunks(PIECE).map(DumpPart::Message);
+        let past = self.history.iter().filter(|past| past.cause.0 != What::Nothing);
+        let past = past.map(|past| DumpPart::Past(past.at, past.cause.0, past.cause.1));
+        let first = [DumpPart::Fault(fault, injected), DumpPart::Registers(self.registers)];
+        first.into_iter().chain(message).chain(past).nth(usize::from(index))
+    }
+}
