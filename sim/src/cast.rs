@@ -46,17 +46,17 @@ fn put(answer: &mut [u8], used: &mut usize, effect: &Effect<'_>) {
 
 fn island(image: &str) -> Option<Box<dyn Island>> {
     Some(match image {
-        "cpuid" => Box::new(Of::<CpuidServer>(Default::default())),
-        "msr" => Box::new(Of::<MsrServer>(Default::default())),
-        "hypercall" => Box::new(Of::<HypercallServer>(Default::default())),
-        "mmu-npt" => Box::new(Of::<MmuNpt>(Default::default())),
-        "irqchip" => Box::new(Of::<IrqchipServer>(Default::default())),
-        "pit" => Box::new(Of::<PitServer>(Default::default())),
-        "rtc" => Box::new(Of::<RtcServer>(Default::default())),
-        "pm" => Box::new(Of::<PmServer>(Default::default())),
-        "uart" => Box::new(Of::<UartServer>(Default::default())),
-        "console" => Box::new(Of::<ConsoleServer>(Default::default())),
-        "control" => Box::new(Of::<ControlServer>(Default::default())),
+        "cpuid" => Of::<CpuidServer>::boxed(),
+        "msr" => Of::<MsrServer>::boxed(),
+        "hypercall" => Of::<HypercallServer>::boxed(),
+        "mmu-npt" => Of::<MmuNpt>::boxed(),
+        "irqchip" => Of::<IrqchipServer>::boxed(),
+        "pit" => Of::<PitServer>::boxed(),
+        "rtc" => Of::<RtcServer>::boxed(),
+        "pm" => Of::<PmServer>::boxed(),
+        "uart" => Of::<UartServer>::boxed(),
+        "console" => Of::<ConsoleServer>::boxed(),
+        "control" => Of::<ControlServer>::boxed(),
         _ => return None,
     })
 }

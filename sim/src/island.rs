@@ -40,6 +40,15 @@ fn keep_quiet_about_servers() {
     });
 }
 
+impl<S: Server> Of<S> {
+    /// With a fresh cache.
+    #[must_use]
+    pub fn boxed() -> Box<dyn Island> {
+        let cache = S::Cache::default();
+        Box::new(Self(cache))
+    }
+}
+
 impl<S: Server> Island for Of<S> {
     fn activate(&mut self, message: &[u8], answer: &mut [u8], vault: &mut [u8], around: Surroundings<'_>) -> u64 {
         keep_quiet_about_servers();
@@ -55,6 +64,6 @@ impl<S: Server> Island for Of<S> {
     }
 
     fn twin(&self) -> Box<dyn Island> {
-        Box::new(Self(S::Cache::default()))
+        Self::boxed()
     }
 }

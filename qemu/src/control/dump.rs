@@ -55,7 +55,11 @@ pub struct Past {
 pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
     let found = find(line, server)?;
     let mut parts = Parts::default();
-    line.list(Ask::Dump(found.id), |tell| if let Tell::Dump(part) = tell { Some(parts.take(part)) } else { None })?;
+    line.list(Ask::Dump(found.id), |tell| {
+        let Tell::Dump(part) = tell else { return None };
+        parts.take(part);
+        Some(())
+    })?;
     let none = || Error::missing(format_args!("the server '{}' has not been faulted: there is no dump of it", found.server));
     let (fault, injected) = parts.fault.ok_or_else(none)?;
     let origin = match fault.reason {
