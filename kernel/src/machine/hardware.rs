@@ -20,7 +20,8 @@ use crate::memory::direct;
 use crate::memory::frames::Frames;
 use crate::memory::space::MapError;
 use crate::svm::nested::{Nested, TABLES};
-use crate::x86::percore::Core;
+use crate::x86::entry::Registers;
+use crate::x86::percore::{Core, Stopped};
 use crate::x86::{lapic, pic, port, rtc, tsc};
 
 /// How much later than an activation's deadline the watchdog may look, in milliseconds: it is armed once in such a time, not once per
@@ -313,9 +314,12 @@ impl Machine for Hardware {
     }
 
     fn registers(&self) -> [u64; REGISTERS] {
-        let stopped = Core::current().last_stopped();
-        let saved: [u64; REGISTERS - 1] = zerocopy::transmute!(stopped.registers);
-        core::array::from_fn(|index| saved.get(index).copied().unwrap_or(stopped.cr2))
+        let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else { return [0; REGISTERS] };
+        let Registers { r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8], frame, .. } = registers;
+        let Registers { rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error, .. } = registers;
+        let (rip, rsp) = (frame.instruction_pointer.as_u64(), frame.stack_pointer.as_u64());
+        let (cs, flags, ss) = (frame.code_segment.0.into(), frame.cpu_flags.bits(), frame.stack_segment.0.into());
+        [r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error, rip, cs, flags, rsp, ss, cr2]
     }
 
     #[cfg(feature = "digest")]

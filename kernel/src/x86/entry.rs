@@ -11,7 +11,7 @@ use x86_64::structures::idt::InterruptStackFrameValue;
 
 /// All that was in the registers, as the entry pushes it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, zerocopy::IntoBytes, zerocopy::Immutable)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {
     /// R15 down to R8.
     pub(crate) r15_to_r8: [u64; 8],
