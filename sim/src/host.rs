@@ -172,7 +172,7 @@ impl Host {
 
     fn place(&self, gpa: Gpa, length: usize) -> Option<std::ops::Range<usize>> {
         let end = gpa.0.checked_add(length as u64)?;
-        (end <= self.memory.len() as u64).then(|| gpa.0 as usize..end as usize)
+        (end <= self.memory.len() as u64).then_some(gpa.0 as usize..end as usize)
     }
 
     fn uart(&mut self, port: u16) -> Option<(&mut Uart, u16)> {
