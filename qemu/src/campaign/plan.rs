@@ -200,7 +200,8 @@ servers = ["cpuid"]
         assert!(wrong.contains("p:9") && wrong.contains("no model 'crahs'"), "{wrong}");
         assert!(refusal("servers", "phases").contains("no phase 'cpuid'"));
         assert!(refusal("campaign = 1", "campaign = 2").contains("version 1"));
-        assert!(refusal("[[sweep]]", "input = \"a line\"\n[[sweep]]").contains("20 bytes"));
+        let long = format!("input = \"{}\"\n[[sweep]]", "x".repeat(300));
+        assert!(refusal("[[sweep]]", &long).contains("300 bytes"));
         assert!(refusal("\"start\"", "\"(\"").contains("regex"));
     }
 }
