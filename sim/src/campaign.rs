@@ -8,6 +8,8 @@ use crate::tally::Tally;
 
 /// How often each effect must be hit by each model.
 pub const OFTEN: u64 = 1000;
+/// Most faults on one machine: two servers that a damaged one keeps busy would count a million times.
+const LIMIT: u32 = 400;
 /// Steps on one machine.
 pub const STEPS: usize = 400;
 /// Servers of the machine, the supervisor and the loader (the last) aside.
