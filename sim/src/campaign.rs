@@ -40,6 +40,7 @@ fn injection(model: Model, dice: &mut Dice) -> Injection {
         chance,
         every,
         first: 4,
+        limit: LIMIT,
         seed,
         argument,
         ..Injection::default()
