@@ -1,6 +1,7 @@
 //! Booting guests in tests: an ordinary test names a guest, boots it, and looks at how it ended and at what it printed. Each boot has a
 //! directory of its own, so tests run in parallel; the system is built once.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -15,7 +16,12 @@ use crate::guest::initramfs::Job;
 use crate::guest::{Choice, Guest};
 use crate::machine::{LINUX, LINUX_NAME, Machine};
 use crate::place;
-use crate::run::{Ended, Instance, Plan, Session};
+use crate::run::{End, Ended, Instance, Plan, Session};
+
+mod visit;
+
+use visit::Screen;
+pub use visit::Visit;
 
 /// A guest must have ended by then, unless a test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -143,11 +149,11 @@ impl Boot {
 
     /// Boots, and waits for the end.
     pub fn run(&self) -> Result<Booted> {
-        self.ready()?.run(self, &mpsc::channel())
+        self.ready()?.run(self, &mpsc::channel(), &Screen::default())
     }
 
-    /// Boots, lets `visit` ask the machine over the control line whose socket it is given, and ends the machine when `visit` is done.
-    pub fn visit<T: Send>(&self, visit: impl FnOnce(&Path) -> T + Send) -> Result<(Booted, T)> {
+    /// Boots, lets `visit` look at the machine and talk to it over its control line, and ends the machine when `visit` is done.
+    pub fn visit<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
         let events = mpsc::channel();
         let end = EndOfVisit(events.0.clone());
         self.beside(&events, move |control| {
@@ -156,22 +162,23 @@ impl Boot {
         })
     }
 
-    /// Boots and waits for the end, while `visit` does something to the machine over the control line whose socket it is given. It must
-    /// come to an end of its own when the machine is gone.
-    pub fn meanwhile<T: Send>(&self, visit: impl FnOnce(&Path) -> T + Send) -> Result<(Booted, T)> {
+    /// Boots and waits for the end, while `visit` does something to the machine over its control line. It must come to an end of its own
+    /// when the machine is gone.
+    pub fn meanwhile<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
         self.beside(&mpsc::channel(), visit)
     }
 
     fn beside<T: Send>(
         &self,
         events: &(Sender<Event>, Receiver<Event>),
-        visit: impl FnOnce(&Path) -> T + Send,
+        visit: impl FnOnce(&Visit<'_>) -> T + Send,
     ) -> Result<(Booted, T)> {
         let ready = self.ready()?;
-        let control = ready.instance.control();
+        let screen = Screen::default();
+        let visited = Visit::new(ready.instance.control(), &screen);
         thread::scope(|scope| {
-            let visitor = scope.spawn(move || visit(&control));
-            let booted = ready.run(self, events)?;
+            let visitor = scope.spawn(move || visit(&visited));
+            let booted = ready.run(self, events, &screen)?;
             Ok((booted, visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
         })
     }
@@ -195,6 +202,33 @@ impl Boot {
     }
 }
 
+/// Lines of the kernel's log, and of the console, that a failed comparison shows.
+const TAIL: usize = 30;
+
+impl Booted {
+    /// That the guest powered off and has printed what it has printed in another run.
+    ///
+    /// # Panics
+    /// It has not; the message tells how it ended, where it differs, and the end of the kernel's log.
+    pub fn assert_like(&self, golden: &Booted) {
+        let (mine, its) = (self.console.as_bytes(), golden.console.as_bytes());
+        if mine == its && (self.status, &self.ended.end) == (golden.status, &End::PowerOff) {
+            return;
+        }
+        let mut report = format!("ended by {:?} with status {}\n", self.ended.end, self.status);
+        let mut lines = self.console.lines().zip(golden.console.lines()).enumerate();
+        let _ = match lines.find(|(_, (mine, its))| mine != its) {
+            Some((line, (mine, its))) => writeln!(report, "line {} is {mine:?}, not {its:?}", line + 1),
+            None => writeln!(report, "{} bytes of console, not {}", mine.len(), its.len()),
+        };
+        let tail = |text: &str| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(TAIL)..].join("\n  ")
+        };
+        panic!("{report}console, its end:\n  {}\nlog, its end:\n  {}", tail(&self.ended.last_lines), tail(&self.log));
+    }
+}
+
 /// Ends the machine when the visit is over, also by a panic.
 struct EndOfVisit(Sender<Event>);
 
@@ -213,7 +247,8 @@ struct Ready {
 }
 
 impl Ready {
-    fn run(&self, boot: &Boot, events: &(Sender<Event>, Receiver<Event>)) -> Result<Booted> {
+    fn run(&self, boot: &Boot, events: &(Sender<Event>, Receiver<Event>), screen: &Screen) -> Result<Booted> {
+        let _open = screen.open();
         let session = Session {
             emulator: &self.emulator,
             arguments: &self.arguments,
@@ -225,11 +260,10 @@ impl Ready {
             deadline: Some(Instant::now() + boot.patience),
             faults: None,
         };
-        let mut console = Vec::new();
-        let ended = session.run(events, &mut console)?;
+        let ended = session.run(events, &mut &*screen)?;
         Ok(Booted {
             status: ended.end.status(ended.panicked, ended.command),
-            console: String::from_utf8_lossy(&console).into_owned(),
+            console: screen.text(),
             log: ended.log.clone(),
             ended,
         })

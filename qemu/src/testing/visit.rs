@@ -1,0 +1,104 @@
+//! What a test that looks at a running machine has of it: its control line's socket, and what it prints.
+
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A visit to a running machine. As a path it is the control line's socket.
+#[derive(Debug)]
+pub struct Visit<'s> {
+    control: PathBuf,
+    screen: &'s Screen,
+}
+
+impl<'s> Visit<'s> {
+    pub(super) fn new(control: PathBuf, screen: &'s Screen) -> Self {
+        Self { control, screen }
+    }
+
+    /// Waits until the guest (or its command, if it runs one) has printed `text`; false if it has ended without.
+    #[must_use]
+    pub fn wait_for(&self, text: &str) -> bool {
+        let mut shown = self.screen.shown();
+        loop {
+            if shown.contains(text) {
+                return true;
+            }
+            if shown.ended {
+                return false;
+            }
+            shown = self.screen.news.wait(shown).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether it has printed `text` by now.
+    #[must_use]
+    pub fn has_printed(&self, text: &str) -> bool {
+        self.screen.shown().contains(text)
+    }
+}
+
+impl Deref for Visit<'_> {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.control
+    }
+}
+
+/// What the guest has printed so far.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    shown: Mutex<Shown>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    text: Vec<u8>,
+    ended: bool,
+}
+
+impl Shown {
+    fn contains(&self, text: &str) -> bool {
+        self.text.windows(text.len().max(1)).any(|window| window == text.as_bytes())
+    }
+}
+
+impl Screen {
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more will be printed, when what this gives is dropped: nobody waits for ever.
+    pub(super) fn open(&self) -> Open<'_> {
+        Open(self)
+    }
+
+    /// Everything that was printed.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.shown().text).into_owned()
+    }
+}
+
+impl Write for &Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.shown().text.extend_from_slice(bytes);
+        self.news.notify_all();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The guest may print.
+pub(super) struct Open<'s>(&'s Screen);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.shown().ended = true;
+        self.0.news.notify_all();
+    }
+}
