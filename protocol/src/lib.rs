@@ -43,7 +43,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.
@@ -53,7 +53,7 @@ pub const EFFECTS: usize = 48;
 /// Most bytes of one mail.
 pub const MAIL_BYTES: usize = 256;
 /// Most bytes of a state on its way from one server to another.
-pub const INTERCHANGE_BYTES: usize = 2048;
+pub const INTERCHANGE_BYTES: usize = 2560;
 /// Most bytes of one chunk of a string I/O instruction.
 pub const STRING_BYTES: usize = 2048;
 /// Set in the length that a server answers with: it panicked, and the answer page holds that many bytes of text.

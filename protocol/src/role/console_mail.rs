@@ -15,11 +15,11 @@ pub const INPUT: u8 = 3;
 /// Console to port: so many bytes of output have been written (little-endian, two bytes).
 pub const TAKEN: u8 = 4;
 
-/// Most bytes of output that the console holds; also the capacity of its buffer.
-pub const OUTPUT_WINDOW: u16 = 4096;
+/// Most bytes of output that the console holds; also the capacity of its buffer. All of it fits into a state that moves.
+pub const OUTPUT_WINDOW: u16 = 2048;
 /// Most bytes of one `OUTPUT`.
 pub const OUTPUT_BYTES: usize = 47;
 /// Most bytes of input that a port grants: the depth of a 16550A's receive FIFO.
 pub const INPUT_WINDOW: u8 = 16;
 /// The console sends `TAKEN` when so many bytes were written since the last one: seldom enough to cost nothing.
-pub const TAKEN_EVERY: u16 = 1024;
+pub const TAKEN_EVERY: u16 = 512;

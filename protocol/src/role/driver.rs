@@ -3,6 +3,7 @@
 use super::{Input, Role, RoleKind};
 use crate::effect::{Effect, Fifo, Query};
 use crate::fixed::Fixed;
+use crate::interchange::{ConsoleState, ControlState};
 use crate::message::{Body, Message};
 use crate::units::{HostIrq, ServerId, TicketId, Ticks, TimerId};
 
@@ -138,14 +139,14 @@ fn driver_input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, D
 }
 
 macro_rules! driver_role {
-    ($name:ident) => {
+    ($name:ident, $state:ty) => {
         impl Role for $name {
             const KIND: RoleKind = RoleKind::$name;
             type Request<'m> = MailRequest<'m>;
             type Event<'m> = DriverEvent<'m>;
             type Reply = DriverReply;
             type Effect<'a> = DriverEffect<'a>;
-            type State = crate::interchange::Immovable;
+            type State = $state;
 
             #[inline(always)]
             fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, DriverEvent<'m>>> {
@@ -165,5 +166,5 @@ macro_rules! driver_role {
     };
 }
 
-driver_role!(Console);
-driver_role!(Control);
+driver_role!(Console, ConsoleState);
+driver_role!(Control, ControlState);

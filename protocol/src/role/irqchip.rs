@@ -84,7 +84,7 @@ impl Role for Irqchip {
     type Event<'m> = IrqchipEvent;
     type Reply = IrqchipReply;
     type Effect<'a> = IrqchipEffect<'a>;
-    type State = crate::interchange::Immovable;
+    type State = crate::interchange::IrqchipState;
 
     #[inline(always)]
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<IrqchipRequest<'m>, IrqchipEvent>> {

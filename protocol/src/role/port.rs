@@ -3,6 +3,7 @@
 use super::{Input, Role, RoleKind};
 use crate::effect::{Effect, Signal};
 use crate::fixed::Fixed;
+use crate::interchange::{ClockState, PowerState, SerialState, TimerState};
 use crate::message::{Body, Message, Stop};
 use crate::units::{LineId, ServerId, Ticks, TimerId};
 
@@ -136,7 +137,7 @@ fn device_input(message: &Message<'_>) -> Option<Input<PortRequest, DeviceEvent>
 
 /// Declares a role of devices behind ports: the reply is the value read (ignored for a write), the fallback all ones.
 macro_rules! port_role {
-    ($(#[$doc:meta])* $name:ident, $event:ty, $effect:ty, $input:expr) => {
+    ($(#[$doc:meta])* $name:ident, $state:ty, $event:ty, $effect:ty, $input:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
@@ -147,7 +148,7 @@ macro_rules! port_role {
             type Event<'m> = $event;
             type Reply = u32;
             type Effect<'a> = $effect;
-            type State = crate::interchange::Immovable;
+            type State = $state;
 
             #[inline(always)]
             fn input<'m>(message: &'m Message<'m>) -> Option<Input<PortRequest, Self::Event<'m>>> {
@@ -168,7 +169,7 @@ macro_rules! port_role {
 
 port_role! {
     /// Serial ports.
-    Serial, SerialEvent<'m>, SerialEffect<'a>, |message: &'m Message<'m>| match &message.body {
+    Serial, SerialState, SerialEvent<'m>, SerialEffect<'a>, |message: &'m Message<'m>| match &message.body {
         Body::Timer(timer) => Some(Input::Event(SerialEvent::Timer(*timer))),
         Body::Mail(from, bytes) => Some(Input::Event(SerialEvent::Mail(*from, bytes))),
         _ => PortRequest::of(message).map(Input::Request),
@@ -176,13 +177,13 @@ port_role! {
 }
 port_role! {
     /// Interval timers.
-    Timer, DeviceEvent, DeviceEffect, device_input
+    Timer, TimerState, DeviceEvent, DeviceEffect, device_input
 }
 port_role! {
     /// Real-time clocks.
-    Clock, DeviceEvent, DeviceEffect, device_input
+    Clock, ClockState, DeviceEvent, DeviceEffect, device_input
 }
 port_role! {
     /// Power management: timer, reset, power off.
-    Power, DeviceEvent, PowerEffect, device_input
+    Power, PowerState, DeviceEvent, PowerEffect, device_input
 }

@@ -5,7 +5,8 @@ use std::string::String;
 
 use crate::role::console_mail;
 use crate::{
-    EFFECTS, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES, TIMERS, effect, inject, layout, manifest, message,
+    EFFECTS, INTERCHANGE_BYTES, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES, TIMERS, effect, inject, layout,
+    manifest, message,
 };
 
 macro_rules! constants {
@@ -25,6 +26,7 @@ constants![
     EFFECTS,
     MAIL_BYTES,
     STRING_BYTES,
+    INTERCHANGE_BYTES,
     PANICKED,
     LINE,
     SERVERS,

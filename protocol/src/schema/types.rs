@@ -13,7 +13,9 @@ use crate::control::{Ask, Tell};
 use crate::effect::Effect;
 use crate::fixed::Fixed;
 use crate::grant::{Grant, Route};
-use crate::interchange::{CpuidState, MsrState};
+use crate::interchange::{
+    ClockState, ConsoleState, ControlState, CpuidState, IrqchipState, MsrState, PowerState, SerialState, TimerState,
+};
 use crate::manifest::{Manifest, ServerSpec, Setup};
 use crate::message::Message;
 use crate::order::Order;
@@ -23,7 +25,7 @@ impl<T: Block> Schema for Fixed<T> {
 }
 
 /// What is said as a whole; the other types are parts of these.
-const SPOKEN: [&NamedType; 12] = [
+const SPOKEN: [&NamedType; 19] = [
     Message::SCHEMA,
     Effect::SCHEMA,
     Grant::SCHEMA,
@@ -36,6 +38,13 @@ const SPOKEN: [&NamedType; 12] = [
     Order::SCHEMA,
     CpuidState::SCHEMA,
     MsrState::SCHEMA,
+    IrqchipState::SCHEMA,
+    TimerState::SCHEMA,
+    ClockState::SCHEMA,
+    PowerState::SCHEMA,
+    SerialState::SCHEMA,
+    ConsoleState::SCHEMA,
+    ControlState::SCHEMA,
 ];
 
 /// One section per type, by name.

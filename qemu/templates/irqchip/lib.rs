@@ -87,7 +87,7 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
-    atoll_sdk::immovable!();
+    atoll_sdk::forgetful!();
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         Ok(State { mask: 0xff, base: 8, ..State::default() })

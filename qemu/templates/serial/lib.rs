@@ -5,8 +5,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_sdk::protocol::interchange::{Bytes, SerialState};
 use atoll_sdk::protocol::manifest::Setup;
-use atoll_sdk::protocol::message::Machine;
+use atoll_sdk::protocol::message::{Held, Machine};
 use atoll_sdk::protocol::role::console_mail::{OUTPUT, OUTPUT_BYTES, OUTPUT_WINDOW, TAKEN};
 use atoll_sdk::protocol::role::{PortRequest, Serial, SerialEffect, SerialEvent};
 use atoll_sdk::protocol::units::{ServerId, Ticks, TimerId};
@@ -58,7 +59,26 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
-    atoll_sdk::immovable!();
+    fn export(state: &State) -> Option<SerialState> {
+        let output = Bytes::of(state.mail.iter().skip(1).take(state.used.into()));
+        Some(SerialState { line_control: state.line_control, output, in_flight: state.in_flight, ..SerialState::default() })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: SerialState, force: bool) -> Result<State, Refuse> {
+        if before.interrupt_enable != 0 && !force {
+            return Err(Refuse::TakesAway("interrupts of its serial port"));
+        }
+        let mut state = Self::start(machine, setup)?;
+        state.mail.iter_mut().skip(1).zip(before.output.iter()).for_each(|(to, from)| *to = *from);
+        (state.used, state.in_flight) = (before.output.len() as u8, before.in_flight);
+        state.line_control = before.line_control;
+        Ok(state)
+    }
+
+    /// Timers are numbered as a server likes: those that are armed may be those of the server before.
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Serial>) {
+        flush(vault, effects);
+    }
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         let console = setup.peer("console").ok_or(Refuse::MissingPeer("console"))?.0;

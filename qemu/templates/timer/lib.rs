@@ -41,7 +41,7 @@ impl Server for MyServer {
     type State = State;
     type Cache = ();
 
-    atoll_sdk::immovable!();
+    atoll_sdk::forgetful!();
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;

@@ -35,6 +35,14 @@ pub(crate) fn ask(
     DriverReply::Later(deadline)
 }
 
+/// Goes on where this driver, or another, was: who waits is looked at when the last of them may have waited long enough.
+pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
+    if let Some(since) = vault.waiting.iter().filter(|waiting| waiting.ticket != 0).map(|waiting| waiting.since).max() {
+        let settle = vault.book.millisecond.saturating_mul(SETTLE_MILLISECONDS);
+        effects.emit(DriverEffect::Arm(SETTLE, Ticks(since.saturating_add(settle))));
+    }
+}
+
 /// Answers who has waited long enough, if everything has been written.
 pub(crate) fn look(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
     if vault.waiting.iter().all(|waiting| waiting.ticket == 0) {

@@ -3,11 +3,13 @@
 //! - [`device`]: how the 16550 is programmed.
 //! - [`output`] and [`input`]: the two directions; what is mailed is in [`atoll_protocol::role::console_mail`].
 //! - [`flush`]: requests to say when all output has been written.
+//! - [`succession`]: the state for another server of the role, and from one.
 //!
 //! The option `base` is the device's first port (default 0x3f8), `peer` the name of the serial port's server (default `uart`).
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::console_mail::{OUTPUT, ROOM};
@@ -21,6 +23,7 @@ mod flush;
 mod input;
 mod output;
 pub mod state;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +44,13 @@ impl Server for ConsoleServer {
         Ok(ConsoleState { book, waiting: [Waiting::default(); WAITING], ring: [[0; 64]; RING / 64] })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &ConsoleState) -> Option<interchange::ConsoleState> {
+        Some(succession::export(state))
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: interchange::ConsoleState, _: bool) -> Result<ConsoleState, Refuse> {
+        succession::import(Self::start(machine, setup)?, &before)
+    }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Console>) {
         input::set_up(vault, effects);
@@ -49,6 +58,8 @@ impl Server for ConsoleServer {
 
     fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Console>) {
         input::take_over(vault, effects);
+        output::take_over(vault, effects);
+        flush::take_over(vault, effects);
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Console>) -> DriverReply {

@@ -72,6 +72,13 @@ pub(crate) fn filled(vault: &mut Vault<'_, ConsoleServer>, count: u16, effects: 
     }
 }
 
+/// Goes on where this driver, or another, was. A device that was waited for may have had time to send meanwhile; if not, it is waited
+/// for again.
+pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
+    vault.at(|s| &mut s.book).retrying = 0;
+    fill(vault, effects);
+}
+
 /// The device has had time to send.
 pub(crate) fn retry(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
     vault.at(|s| &mut s.book).retrying = 0;

@@ -1,5 +1,7 @@
 //! The driver between a serial port that keeps the rules and a device that takes its time.
 
+mod succession;
+
 use std::vec::Vec;
 
 use atoll_protocol::effect::Effect;

@@ -6,12 +6,14 @@
 //!
 //! - [`mod@line`]: bytes to and from the device.
 //! - [`questions`]: questions into queries, records into answers.
+//! - [`succession`]: the state for another server of the role, and from one.
 //!
 //! The option `base` is the device's first port (default 0x2f8).
 #![no_std]
 #![forbid(unsafe_code)]
 
 use atoll_console::device;
+use atoll_protocol::interchange;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
@@ -22,6 +24,7 @@ use crate::state::{Book, ControlState, FRAME, IMAGE, INPUT, NOBODY};
 mod line;
 mod questions;
 pub mod state;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +45,13 @@ impl Server for ControlServer {
         Ok(ControlState { book, image: [0; IMAGE], input: [0; INPUT], frame: [0; FRAME] })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &ControlState) -> Option<interchange::ControlState> {
+        Some(succession::export(state))
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: interchange::ControlState, _: bool) -> Result<ControlState, Refuse> {
+        succession::import(Self::start(machine, setup)?, &before)
+    }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Control>) {
         device::program(vault.book.base, effects);
@@ -54,6 +63,9 @@ impl Server for ControlServer {
         if vault.book.draining == 0 {
             device::listen(vault.book.base, effects);
         }
+        // A device that was waited for may have had time to send meanwhile; if not, it is waited for again.
+        vault.at(|s| &mut s.book).retrying = 0;
+        questions::advance(vault, effects);
     }
 
     /// Nobody mails requests to this server.

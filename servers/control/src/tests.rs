@@ -1,5 +1,7 @@
 //! The control line from question to answer, with a kernel that has three servers.
 
+mod succession;
+
 use std::vec::Vec;
 
 use atoll_protocol::cause::What;

@@ -38,6 +38,12 @@ pub struct Model {
     facts: atoll_cpuid::Facts,
 }
 
+impl Model {
+    fn shown(&self) -> CpuidState {
+        CpuidState { features: self.features, ..self.facts.shown() }
+    }
+}
+
 /// The server.
 #[derive(Debug)]
 pub struct StrictServer;
@@ -50,19 +56,19 @@ impl Server for StrictServer {
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<Model, Refuse> {
         let facts = CpuidServer::start(machine, setup)?;
         let model = [ECX, EDX, 0, 0, 0, EXTENDED_ECX, EXTENDED_EDX, 0];
-        let shown = CpuidServer::export(&facts).unwrap_or_default().features;
+        let shown = facts.shown().features;
         let mut features = model;
         features.iter_mut().zip(shown).for_each(|(mine, its)| *mine &= its);
         Ok(Model { features, facts })
     }
 
     fn export(model: &Model) -> Option<CpuidState> {
-        Some(CpuidState { features: model.features })
+        Some(model.shown())
     }
 
     fn import(machine: &Machine, setup: &Setup<'_>, before: CpuidState, force: bool) -> Result<Model, Refuse> {
         let model = Self::start(machine, setup)?;
-        let missing = before.missing_in(&CpuidState { features: model.features });
+        let missing = before.missing_in(&model.shown());
         if missing == 0 || force {
             Ok(model)
         } else {

@@ -56,12 +56,12 @@ impl Server for CpuidServer {
     }
 
     fn export(facts: &Facts) -> Option<CpuidState> {
-        Some(CpuidState { features: facts.features })
+        Some(facts.shown())
     }
 
     fn import(machine: &Machine, setup: &Setup<'_>, before: CpuidState, force: bool) -> Result<Facts, Refuse> {
         let facts = Self::start(machine, setup)?;
-        let missing = before.missing_in(&CpuidState { features: facts.features });
+        let missing = before.missing_in(&facts.shown());
         if missing == 0 || force {
             Ok(facts)
         } else {
@@ -95,6 +95,12 @@ impl Facts {
     #[must_use]
     pub fn hypervisor(&self, leaf: u32) -> Leaf {
         hypervisor::leaf(self, leaf)
+    }
+
+    /// What the guest may rely on.
+    #[must_use]
+    pub fn shown(&self) -> CpuidState {
+        CpuidState { features: self.features, physical_bits: self.physical_bits }
     }
 
     /// Leaf 0x80000008.

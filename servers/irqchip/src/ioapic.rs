@@ -3,6 +3,7 @@
 //! A pin's level is "asserted or not": the polarity bit is kept for the guest but turns nothing around, because a line of the machine has
 //! no voltage.
 
+use atoll_protocol::interchange::IoapicState;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::interrupt::{Interrupt, Mode};
@@ -56,6 +57,23 @@ impl Ioapic {
     #[must_use]
     pub fn new() -> Ioapic {
         Ioapic { entries: [MASKED; PINS], lines: 0, select: 0, id: 0, reserved: [0; 13] }
+    }
+
+    /// What another must know of it to go on.
+    pub(crate) fn export(&self) -> IoapicState {
+        IoapicState { entries: self.entries, lines: self.lines, select: self.select as u8, id: self.id }
+    }
+
+    /// The I/O APIC that goes on from there.
+    pub(crate) fn import(before: &IoapicState) -> Ioapic {
+        let IoapicState { entries, lines, select, id } = *before;
+        Ioapic {
+            entries: entries.map(|entry| entry & (WRITABLE | REMOTE_IRR)),
+            lines,
+            select: select.into(),
+            id,
+            ..Ioapic::new()
+        }
     }
 
     fn entry(&self, pin: u8) -> u64 {

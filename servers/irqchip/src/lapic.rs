@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod registers;
+mod succession;
 pub mod timer;
 pub mod x2apic;
 

@@ -27,8 +27,9 @@ mod tests;
 pub mod vectors;
 pub mod wires;
 
+use atoll_protocol::interchange::IrqchipState;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Irqchip, IrqchipEvent, IrqchipReply, IrqchipRequest};
 use atoll_protocol::units::TimerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
@@ -99,7 +100,26 @@ impl Server for IrqchipServer {
         })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &State) -> Option<IrqchipState> {
+        let lapics = state.lapics.map(|lapic| lapic.export());
+        Some(IrqchipState { lapics, pics: state.pics.export(), ioapic: state.ioapic.export() })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: IrqchipState, _: bool) -> Result<State, Refuse> {
+        let mut state = Self::start(machine, setup)?;
+        for (id, (lapic, before)) in (0..).zip(state.lapics.iter_mut().zip(&before.lapics)) {
+            *lapic = Lapic::import(id, before);
+        }
+        (state.pics, state.ioapic) = (Pics::import(&before.pics), Ioapic::import(&before.ioapic));
+        Ok(state)
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Irqchip>) {
+        let mut wires = Wires { vault, effects };
+        wires.rewire();
+        wires.rearm();
+        wires.offer_all();
+    }
 
     #[inline(always)]
     fn quick(

@@ -2,6 +2,7 @@
 
 mod chip;
 
+use atoll_protocol::interchange::PicState;
 use chip::Chip;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -24,6 +25,19 @@ impl Pics {
     #[must_use]
     pub fn new() -> Pics {
         Pics { master: Chip::new(0x08, 1 << CASCADE), slave: Chip::new(0x70, 0), ..Pics::default() }
+    }
+
+    /// What another must know of them to go on: master, slave.
+    pub(crate) fn export(&self) -> [PicState; 2] {
+        [self.master.export(), self.slave.export()]
+    }
+
+    /// The chips that go on from there.
+    pub(crate) fn import([master, slave]: &[PicState; 2]) -> Pics {
+        let (master, slave) = (Chip::import(master, 1 << CASCADE), Chip::import(slave, 0));
+        let mut pics = Pics { master, slave, ..Pics::default() };
+        pics.settle();
+        pics
     }
 
     /// IRQ 0 to 15 changes. IRQ 2 is no input: the slave is there.

@@ -4,6 +4,7 @@ mod apic;
 mod legacy;
 mod model;
 mod priority;
+mod succession;
 mod ticks;
 
 use std::vec::Vec;

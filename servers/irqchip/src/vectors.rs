@@ -11,6 +11,17 @@ impl Vectors {
     /// The empty set.
     pub const EMPTY: Vectors = Vectors([0; 4]);
 
+    /// The set as 256 bits.
+    pub(crate) fn words(self) -> [u64; 4] {
+        self.0
+    }
+
+    /// The set of these 256 bits, of which the lowest 16 do not count.
+    pub(crate) fn of_words([low, rest @ ..]: [u64; 4]) -> Vectors {
+        let [b, c, d] = rest;
+        Vectors([low & !0xffff, b, c, d])
+    }
+
     /// Puts a vector in.
     #[inline(always)]
     pub fn insert(&mut self, vector: u8) {

@@ -173,12 +173,23 @@ impl Wires<'_, '_, '_> {
     }
 
     /// Works out again which vCPUs the 8259s reach through the I/O APIC.
-    fn rewire(&mut self) {
+    pub(crate) fn rewire(&mut self) {
         let external = self.vault.ioapic.external();
         for vcpu in 0..self.vcpus() {
             let reached = external.is_some_and(|interrupt| self.vault.lapics[place(vcpu)].takes(&interrupt));
             let live = offer::live(self.vault, vcpu);
             live.wired = live.wired & !BY_IOAPIC | if reached { BY_IOAPIC } else { 0 };
+        }
+    }
+
+    /// Arms every timer again: it may have been another server's, which has armed others.
+    pub(crate) fn rearm(&mut self) {
+        for vcpu in 0..self.vcpus() {
+            let deadline = self.vault.lapics[place(vcpu)].live.deadline;
+            self.effects.emit(match deadline {
+                0 => IrqchipEffect::Disarm(TimerId(vcpu)),
+                _ => IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)),
+            });
         }
     }
 

@@ -1,9 +1,10 @@
 //! One of the 8254's counters: what counts, and when its output changes (Intel 8254 data sheet, order number 231164, "mode definitions").
 //!
 //! Nothing is stepped: a counter remembers the cycle at which its count was loaded, and everything else is a function of the cycle asked
-//! about. How the CPU reads and writes it is in [`port`].
+//! about. How the CPU reads and writes it is in [`port`], how a counter moves to another server in [`succession`].
 
 pub mod port;
+mod succession;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -17,8 +17,9 @@ pub mod cycles;
 mod tests;
 
 use atoll_protocol::effect::Signal;
+use atoll_protocol::interchange::TimerState;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{DeviceEffect, DeviceEvent, PortRequest, Timer};
 use atoll_protocol::units::{LineId, Ticks, TimerId};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
@@ -78,7 +79,27 @@ impl Server for PitServer {
         })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &State) -> Option<TimerState> {
+        let counters = state.channels.map(|channel| channel.export());
+        Some(TimerState { counters, rises: (state.rise != 0).then_some(state.rise), port_b: state.control })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: TimerState, _: bool) -> Result<State, Refuse> {
+        let mut state = Self::start(machine, setup)?;
+        for (channel, before) in state.channels.iter_mut().zip(&before.counters) {
+            *channel = Channel::import(before).ok_or(Refuse::BadState)?;
+        }
+        state.rise = before.rises.unwrap_or(0);
+        state.control = before.port_b & 0x0f;
+        Ok(state)
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Timer>) {
+        effects.emit(match vault.rise {
+            0 => DeviceEffect::Disarm(TIMER),
+            rise => DeviceEffect::Arm(TIMER, Ticks(vault.cycles.tick(rise))),
+        });
+    }
 
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Timer>) -> u32 {
         let now = vault.cycles.at(effects.now().0);

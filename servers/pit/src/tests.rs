@@ -1,5 +1,7 @@
 //! The server as a whole, message by message.
 
+mod succession;
+
 use std::vec::Vec;
 
 use atoll_protocol::effect::{Effect, Signal};

@@ -13,8 +13,9 @@
 #![forbid(unsafe_code)]
 
 use atoll_protocol::effect::Signal;
+use atoll_protocol::interchange::PowerState;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::{Machine, Stop};
+use atoll_protocol::message::{Held, Machine, Stop};
 use atoll_protocol::role::{DeviceEvent, PortRequest, Power, PowerEffect};
 use atoll_protocol::units::{LineId, TimerId};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
@@ -61,7 +62,23 @@ impl Server for PmServer {
         Ok(PmState { rate, tsc_khz: machine.tsc_khz, base, line: line.0, control, ..PmState::default() })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &PmState) -> Option<PowerState> {
+        let PmState { enable, control, reset_control, seen, raised, .. } = *state;
+        Some(PowerState { enable, control, reset_control, changes_seen: seen, raised: raised != 0 })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: PowerState, _: bool) -> Result<PmState, Refuse> {
+        let fresh = Self::start(machine, setup)?;
+        let PowerState { enable, control, reset_control, changes_seen, raised } = before;
+        let (enable, control) = (enable & ENABLE_MASK, control & CONTROL_MASK);
+        Ok(PmState { enable, control, reset_control, seen: changes_seen, raised: raised.into(), ..fresh })
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Power>) {
+        // A timer that another server has armed may be armed still; it finds nothing to do.
+        *vault.at(|s| &mut s.armed) = 0;
+        update(vault, effects);
+    }
 
     #[inline(always)]
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Power>) -> u32 {

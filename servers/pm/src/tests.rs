@@ -1,5 +1,7 @@
 //! Power management as a guest sees it.
 
+mod succession;
+
 use std::vec::Vec;
 
 use atoll_protocol::effect::Effect;

@@ -9,13 +9,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange::{Bytes, ClockState};
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Clock as ClockRole, DeviceEvent, PortRequest};
+use atoll_protocol::units::Ticks;
 use atoll_sdk::{Clock, Effects, Refuse, Server, Vault};
 
 use crate::calendar::Date;
-use crate::state::{DIVIDER_RESET, HOURS_24, PENDING, RtcState, Run, SET, UPDATE, UPDATING, VALID};
+use crate::state::{ALARM, DIVIDER_RESET, HOURS_24, PENDING, PERIODIC, RtcState, Run, SET, UPDATE, UPDATING, VALID};
 
 mod calendar;
 mod format;
@@ -45,7 +47,43 @@ impl Server for RtcServer {
         Ok(RtcState { run, ram: [0; 128] })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &RtcState) -> Option<ClockState> {
+        let run = &state.run;
+        Some(ClockState {
+            index: run.index,
+            a: run.a,
+            b: run.b,
+            flags: run.flags,
+            seen: Ticks(run.seen),
+            raised: run.raised != 0,
+            seconds: run.zero_seconds,
+            began: Ticks(run.zero),
+            locations: Bytes::of(&state.ram),
+        })
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: ClockState, _: bool) -> Result<RtcState, Refuse> {
+        let RtcState { run, .. } = Self::start(machine, setup)?;
+        let run = Run {
+            index: before.index & 0x7f,
+            a: before.a & !UPDATING,
+            b: before.b,
+            flags: before.flags & (PERIODIC | ALARM | UPDATE),
+            seen: before.seen.0,
+            raised: before.raised.into(),
+            zero_seconds: before.seconds,
+            zero: before.began.0,
+            ..run
+        };
+        Ok(RtcState { run, ram: before.locations[..].try_into().map_err(|_| Refuse::BadState)? })
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, ClockRole>) {
+        // Timers that another server has armed may be armed still; they find nothing to do.
+        let run = vault.at(|s| &mut s.run);
+        (run.armed, run.late) = ([0; 2], 0);
+        interrupts::update(vault, effects);
+    }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, ClockRole>) {
         let run = vault.at(|s| &mut s.run);

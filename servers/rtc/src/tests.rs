@@ -1,5 +1,7 @@
 //! The clock as Linux's drivers use it.
 
+mod succession;
+
 use atoll_protocol::effect::{Effect, Signal};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, PortExit};

@@ -193,14 +193,15 @@ fn import<S: Server>(
     force: bool,
 ) -> Result<S::State, Refuse> {
     let (version, rest) = interchange::split(bytes).ok_or(Refuse::Immovable)?;
-    let state = <S::Role as Role>::State::read(version, rest).ok_or(Refuse::Version(version))?;
+    let state = if version <= S::STATE_VERSION { <S::Role as Role>::State::read(version, rest) } else { None };
+    let state = state.ok_or(Refuse::Version(version))?;
     S::import(machine, setup, state, force)
 }
 
 /// Says what a successor must know. Without an answer to that the succession is called off.
 fn export<S: Server>(state: &S::State, effects: &mut Effects<'_, S::Role>) {
     let mut page = [0; INTERCHANGE_BYTES];
-    if let Some(length) = S::export(state).and_then(|state| state.write(&mut page)) {
+    if let Some(length) = S::export(state).and_then(|state| state.write(S::STATE_VERSION, &mut page)) {
         effects.put(&Effect::Exported(page.get(..length).unwrap_or(&[])));
     }
 }

@@ -19,6 +19,11 @@ use crate::effects::Surroundings;
 use crate::guest::GuestMemory;
 use crate::server::Server;
 
+mod succession;
+pub mod traffic;
+
+pub use succession::{World, goes_unnoticed};
+
 /// One server under test.
 pub struct Harness<S: Server> {
     /// Committed state, as the kernel would keep it.

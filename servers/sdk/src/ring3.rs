@@ -139,8 +139,9 @@ macro_rules! image {
         /// What this image is: the first bytes of its constants.
         #[unsafe(link_section = ".rodata.note")]
         #[used]
-        static NOTE: $crate::protocol::interchange::Note =
-            $crate::protocol::interchange::Note::of::<<$server as $crate::Server>::Role>();
+        static NOTE: $crate::protocol::interchange::Note = $crate::protocol::interchange::Note::of::<
+            <$server as $crate::Server>::Role,
+        >(<$server as $crate::Server>::STATE_VERSION);
 
         /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers; the fourth,
         /// RCX, is SYSRET's.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use atoll_protocol::interchange::Interchange;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::Role;
@@ -21,6 +22,9 @@ pub trait Server: Sized + 'static {
     /// What may be lost at any time and must never change an answer.
     type Cache: Default;
 
+    /// The version of the role's state that it writes, and the newest that it reads. An older server's is not the newest that there is.
+    const STATE_VERSION: u16 = <<Self::Role as Role>::State as Interchange>::VERSION;
+
     /// The state to begin with.
     ///
     /// # Errors
@@ -34,6 +38,9 @@ pub trait Server: Sized + 'static {
     fn export(state: &Self::State) -> Option<<Self::Role as Role>::State>;
 
     /// The state with which to go on where another server of the role was. With `force` also if that takes something away from the guest.
+    ///
+    /// It has not taken the other's place yet. When it has, [`Server::restarted`] is called, and that is where it arms its timers: those of
+    /// the server before it may be armed still, or may have expired, and mean nothing to it.
     ///
     /// # Errors
     /// This server cannot go on there.
@@ -68,9 +75,9 @@ pub trait Server: Sized + 'static {
         false
     }
 
-    /// The server was restarted: the vault holds what was committed last, the cache is fresh, and nothing of what was being handled has
-    /// happened. What was not handled is delivered again after this, so most servers have nothing to do here; a driver may look whether
-    /// its device still is as it should be. The tickets are those of requests that the server has put off and still has to answer.
+    /// The server was restarted, or has taken the place of another: the vault holds what was committed last, the cache is fresh, and nothing
+    /// of what was being handled has happened. What was not handled is delivered again after this, so a server without timers has nothing
+    /// to do here. One with timers arms those that it needs; a driver may look whether its device still is as it should be. The tickets are those of requests that the server has put off and still has to answer.
     fn restarted(_vault: &mut Vault<'_, Self>, _held: &Held, _effects: &mut Effects<'_, Self::Role>) {}
 
     /// Answers a request.
@@ -84,10 +91,12 @@ pub trait Server: Sized + 'static {
     fn event(_vault: &mut Vault<'_, Self>, _event: <Self::Role as Role>::Event<'_>, _effects: &mut Effects<'_, Self::Role>) {}
 }
 
-/// The part of [`Server`] about succession, for a role whose state does not move.
+/// The part of [`Server`] about succession, for a server whose state does not move.
 #[macro_export]
 macro_rules! immovable {
     () => {
+        const STATE_VERSION: u16 = 0;
+
         fn export(_: &Self::State) -> Option<<Self::Role as $crate::protocol::role::Role>::State> {
             None
         }
@@ -95,10 +104,10 @@ macro_rules! immovable {
         fn import(
             _: &$crate::protocol::message::Machine,
             _: &$crate::protocol::manifest::Setup<'_>,
-            state: <Self::Role as $crate::protocol::role::Role>::State,
+            _: <Self::Role as $crate::protocol::role::Role>::State,
             _: bool,
         ) -> Result<Self::State, $crate::Refuse> {
-            match state {}
+            Err($crate::Refuse::Immovable)
         }
     };
 }
@@ -137,8 +146,10 @@ pub enum Refuse {
     Version(u16),
     /// The guest relies on something that this server does not have.
     TakesAway(&'static str),
-    /// A role's state that does not move.
+    /// A state that does not move.
     Immovable,
+    /// The state to go on with is none that a server of the role can be in.
+    BadState,
 }
 
 impl fmt::Display for Refuse {
@@ -150,7 +161,8 @@ impl fmt::Display for Refuse {
             Refuse::Machine(what) => write!(f, "the machine has no {what}"),
             Refuse::Version(version) => write!(f, "the state to go on with is of version {version}"),
             Refuse::TakesAway(what) => write!(f, "the guest relies on {what}"),
-            Refuse::Immovable => f.write_str("the state of this role does not move"),
+            Refuse::Immovable => f.write_str("the state of this server does not move"),
+            Refuse::BadState => f.write_str("the state to go on with makes no sense"),
         }
     }
 }

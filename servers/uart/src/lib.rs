@@ -4,14 +4,16 @@
 //! - [`transmit`] and [`receive`]: the two directions. What is mailed is in [`atoll_protocol::role::console_mail`].
 //! - [`mod@line`]: the interrupt line.
 //! - [`quick`]: what most accesses are.
+//! - [`succession`]: the state for another server of the role, and from one.
 //!
 //! Characters take no time on their way; only what a driver can rely on is timed (the character time-out). Baud rate and frame format
 //! are kept and otherwise ignored. There are no framing or parity errors and no breaks.
 #![no_std]
 #![forbid(unsafe_code)]
 
+use atoll_protocol::interchange::SerialState;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::Machine;
+use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::console_mail::{INPUT, TAKEN};
 use atoll_protocol::role::{PortRequest, Serial, SerialEvent};
 use atoll_sdk::{Clock, Effects, Refuse, Server, Vault};
@@ -24,6 +26,7 @@ mod quick;
 mod receive;
 mod registers;
 pub mod state;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -46,7 +49,19 @@ impl Server for UartServer {
         Ok(UartState { set, out: Output::EMPTY, input: Input::default() })
     }
 
-    atoll_sdk::immovable!();
+    fn export(state: &UartState) -> Option<SerialState> {
+        Some(succession::export(state))
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: SerialState, _: bool) -> Result<UartState, Refuse> {
+        succession::import(Self::start(machine, setup)?, &before)
+    }
+
+    fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Serial>) {
+        transmit::rearm(vault, effects);
+        receive::rearm(vault, effects);
+        line::update(vault, effects);
+    }
 
     #[inline(always)]
     fn quick(vault: &mut Vault<'_, Self>, request: PortRequest, _: &mut Effects<'_, Serial>) -> Option<u32> {
@@ -155,7 +170,7 @@ fn fifo_control(vault: &mut Vault<'_, UartServer>, value: u8, effects: &mut Effe
     // Without the enable bit in the same write, the others are not programmed (data sheet §8.5).
     let enabled = value & FCR_ENABLE != 0;
     if switched || (enabled && value & FCR_CLEAR_RECEIVE != 0) {
-        receive::clear(vault);
+        receive::clear(vault, effects);
     }
     vault.at(|s| &mut s.set).fcr = if enabled { value & FCR_KEPT } else { 0 };
     receive::open(vault, effects);

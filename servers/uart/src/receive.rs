@@ -73,20 +73,20 @@ pub(crate) fn loopback(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mu
 }
 
 /// The guest empties the FIFO: what it can see of it.
-pub(crate) fn clear(vault: &mut Vault<'_, UartServer>) {
+pub(crate) fn clear(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     let visible = vault.visible();
     let input = vault.at(|s| &mut s.input);
     for _ in 0..visible {
         let _ = input.pop();
     }
     input.timeout = 0;
+    wait_for_more(vault, effects);
 }
 
-/// Arms the time-out if characters wait below the trigger level. An armed timer stays as it is: it looks at `touched` when it expires,
+/// Arms the time-out if characters wait (at the trigger level it does not show). An armed timer stays as it is: it looks at `touched` when it expires,
 /// which is cheaper than to arm it again with every character.
 fn wait_for_more(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
-    let visible = vault.visible();
-    if vault.input.armed == 0 && vault.input.timeout == 0 && visible != 0 && visible < vault.set.trigger() {
+    if vault.input.armed == 0 && vault.input.timeout == 0 && vault.input.used != 0 {
         let at = vault.input.touched.saturating_add(vault.set.four_characters());
         vault.at(|s| &mut s.input).armed = 1;
         effects.emit(SerialEffect::Arm(TIMEOUT, Ticks(at)));
@@ -111,14 +111,34 @@ pub(crate) fn open(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, 
     if vault.input.opening == 0 && vault.set.listens() && vault.input.room() >= WORTHWHILE {
         vault.at(|s| &mut s.input).opening = 1;
         let at = effects.now().after(vault.set.clock.from_nanoseconds(OPEN_NANOSECONDS));
+        vault.at(|s| &mut s.set).open_at = at.0;
         effects.emit(SerialEffect::Arm(OPEN, at));
     }
 }
 
 /// The guest has listened for a while, if it still does.
 pub(crate) fn opened(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
-    vault.at(|s| &mut s.input).opening = 0;
-    grant(vault, effects);
+    if vault.input.opening != 0 && effects.now().0 < vault.set.open_at {
+        // Not what was armed for: another server's, that was here before.
+        return effects.emit(SerialEffect::Arm(OPEN, Ticks(vault.set.open_at)));
+    }
+    if vault.input.opening != 0 {
+        vault.at(|s| &mut s.input).opening = 0;
+        grant(vault, effects);
+    }
+}
+
+/// Arms the timers again: they may have been another server's, which has armed others.
+pub(crate) fn rearm(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
+    vault.at(|s| &mut s.input).armed = 0;
+    wait_for_more(vault, effects);
+    if vault.input.armed == 0 {
+        effects.emit(SerialEffect::Disarm(TIMEOUT));
+    }
+    effects.emit(match vault.input.opening {
+        0 => SerialEffect::Disarm(OPEN),
+        _ => SerialEffect::Arm(OPEN, Ticks(vault.set.open_at)),
+    });
 }
 
 /// Lets the console send as much as there is room for, if that is worth a mail.

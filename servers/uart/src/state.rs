@@ -52,8 +52,12 @@ pub struct Settings {
     pub(crate) clock: Clock,
     /// From the first byte of output until it is sent.
     pub(crate) linger: u64,
+    /// When the flush timer was last to expire.
+    pub(crate) flush_at: u64,
+    /// When the guest has listened for long enough.
+    pub(crate) open_at: u64,
     /// Not used; zero.
-    pub(crate) rest: [u64; 4],
+    pub(crate) rest: [u64; 2],
 }
 
 /// What a transmitted character changes.

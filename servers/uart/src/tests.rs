@@ -1,5 +1,7 @@
 //! The port as its data sheet, Linux's 8250 driver and the console see it.
 
+mod succession;
+
 use std::vec::Vec;
 
 use atoll_protocol::effect::{Effect, Signal};

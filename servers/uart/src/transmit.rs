@@ -23,7 +23,7 @@ pub(crate) fn write(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mut E
     if vault.set.mcr & MCR_LOOP != 0 {
         return loopback(vault, byte, effects);
     }
-    let (console, linger) = (ServerId(vault.set.console), vault.set.linger);
+    let console = ServerId(vault.set.console);
     let out = vault.at(|s| &mut s.out);
     // No room means that the guest has not waited for an empty transmitter: the character is overwritten, as in hardware.
     if usize::from(out.used) < OUTPUT_BYTES {
@@ -35,11 +35,10 @@ pub(crate) fn write(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mut E
     if byte == b'\n' || usize::from(out.used) == OUTPUT_BYTES {
         send(out, console, effects);
     }
-    if out.armed == 0 && out.used != 0 {
-        out.armed = 1;
-        effects.emit(SerialEffect::Arm(FLUSH, Ticks(effects.now().0.wrapping_add(linger))));
-    }
     out.pending = u8::from(out.ready());
+    if out.used != 0 {
+        flush_later(vault, effects);
+    }
     if vault.set.ier & IER_TRANSMIT != 0 {
         line::update(vault, effects);
     }
@@ -62,14 +61,27 @@ fn send(out: &mut Output, console: ServerId, effects: &mut Effects<'_, Serial>) 
 /// Arms the flush timer for something that was put off.
 pub(crate) fn flush_later(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     if vault.out.armed == 0 {
-        let at = Ticks(effects.now().0.wrapping_add(vault.set.linger));
+        let at = effects.now().0.wrapping_add(vault.set.linger);
         vault.at(|s| &mut s.out).armed = 1;
-        effects.emit(SerialEffect::Arm(FLUSH, at));
+        vault.at(|s| &mut s.set).flush_at = at;
+        effects.emit(SerialEffect::Arm(FLUSH, Ticks(at)));
     }
+}
+
+/// Arms the flush timer again: it may have been another server's, which has armed others.
+pub(crate) fn rearm(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
+    effects.emit(match vault.out.armed {
+        0 => SerialEffect::Disarm(FLUSH),
+        _ => SerialEffect::Arm(FLUSH, Ticks(vault.set.flush_at)),
+    });
 }
 
 /// The oldest character has waited long enough.
 pub(crate) fn flush(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
+    if vault.out.armed != 0 && effects.now().0 < vault.set.flush_at {
+        // Not what was armed for: another server's, that was here before.
+        return effects.emit(SerialEffect::Arm(FLUSH, Ticks(vault.set.flush_at)));
+    }
     vault.at(|s| &mut s.out).armed = 0;
     advance(vault, effects);
     line::update(vault, effects);

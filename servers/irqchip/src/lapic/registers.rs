@@ -87,7 +87,7 @@ pub struct Registers {
     pub divide: u8,
     /// The APIC's identification: the vCPU's number.
     pub id: u8,
-    reserved: u32,
+    pub(super) reserved: u32,
 }
 
 /// What a register write asks of the rest of the machine.

@@ -1,5 +1,7 @@
 //! One 8259A programmable interrupt controller, after Intel's data sheet (order number 231468).
 
+mod succession;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One 8259A. Flags are 0 or 1.
