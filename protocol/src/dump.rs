@@ -1,7 +1,9 @@
 //! What is kept of a server's last fault, for those who ask later: the server itself is restarted meanwhile.
 
+use core::fmt;
+
 use crate::cause::{Cause, What};
-use crate::control::{DUMP_MESSAGE, DumpPart, REGISTERS};
+use crate::control::{DUMP_MESSAGE, DumpPart, REGISTER_NAMES, REGISTERS};
 use crate::fault::FaultReport;
 use crate::units::Ticks;
 
@@ -24,10 +26,20 @@ impl Past {
     pub const NONE: Past = Past { at: Ticks(0), cause: Cause(What::Nothing, 0) };
 }
 
+/// Registers with their names.
+struct Named<'r>(&'r [u64; REGISTERS]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        REGISTER_NAMES.iter().zip(self.0).try_for_each(|(name, value)| write!(f, "{name} {value:#x} "))
+    }
+}
+
 /// The last fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Dump {
     fault: Option<(FaultReport, bool)>,
+    told: bool,
     registers: [u64; REGISTERS],
     message: [u8; DUMP_MESSAGE],
     history: [Past; HISTORY],
@@ -36,7 +48,7 @@ pub struct Dump {
 impl Dump {
     /// There was no fault yet.
     pub const NONE: Dump =
-        Dump { fault: None, registers: [0; REGISTERS], message: [0; DUMP_MESSAGE], history: [Past::NONE; HISTORY] };
+        Dump { fault: None, told: false, registers: [0; REGISTERS], message: [0; DUMP_MESSAGE], history: [Past::NONE; HISTORY] };
 
     /// Of a fault, and whether it was injected; the registers if the server was stopped while it ran, the message that it was handling, and
     /// the last ones, oldest first.
@@ -50,6 +62,20 @@ impl Dump {
         dump.message.iter_mut().zip(message).for_each(|(to, from)| *to = *from);
         dump.history.iter_mut().zip(history).for_each(|(to, past)| *to = *past);
         dump
+    }
+
+    /// Says it in lines, for a log: once.
+    pub fn tell(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
+        let Some((fault, _)) = self.fault.filter(|_| !self.told) else { return };
+        self.told = true;
+        line(format_args!("what is known of the fault of server {}, generation {}:", fault.server.0, fault.generation));
+        if self.registers.iter().any(|value| *value != 0) {
+            line(format_args!("its registers: {}", Named(&self.registers)));
+        }
+        line(format_args!("its last messages, oldest first:"));
+        for past in self.history.iter().filter(|past| past.cause.0 != What::Nothing) {
+            line(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
+        }
     }
 
     /// Its parts, in the order in which they are asked for.

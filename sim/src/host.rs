@@ -373,8 +373,6 @@ impl Machine for Host {
         self.log.push_back(text);
     }
 
-    fn log_registers(&mut self) {}
-
     fn registers(&self) -> [u64; REGISTERS] {
         [0; REGISTERS]
     }

@@ -93,6 +93,7 @@ impl<M: Machine> State<M> {
                 if from == SUPERVISOR {
                     self.wanted = false;
                     self.decide();
+                    self.tell_faults();
                 } else {
                     // An exit needs no end any more; whoever asks by mail still waits for its reply.
                     if self.tickets.get(ticket).is_some_and(|open| open.operation != Operation::Mail) {

@@ -123,8 +123,6 @@ pub trait Machine {
 
     /// Writes a line to the kernel's log.
     fn log(&mut self, line: fmt::Arguments<'_>);
-    /// Writes what is known of the last fault: registers.
-    fn log_registers(&mut self);
     /// The registers of the last fault, in the order of [`REGISTER_NAMES`](atoll_protocol::control::REGISTER_NAMES).
     fn registers(&self) -> [u64; REGISTERS];
     /// Writes digests of all that no server may touch, for tests of containment; other builds have nothing to write.

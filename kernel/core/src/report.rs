@@ -38,16 +38,9 @@ impl<M: Machine> State<M> {
         self.machine.log(format_args!(
             "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
         ));
-        let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
-        if stopped {
-            self.machine.log_registers();
-        }
-        self.machine.log(format_args!("its last messages, oldest first:"));
-        for past in server.history() {
-            self.machine.log(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
-        }
         let handled = self.fell(id);
         let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
+        let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
         let registers = stopped.then(|| self.machine.registers());
         if let Some(server) = self.server_mut(id) {
             server.dump = Dump::of((report, injected), registers, message, server.history());
@@ -56,6 +49,14 @@ impl<M: Machine> State<M> {
             self.revive_supervisor(handled);
         } else {
             self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
+        }
+    }
+
+    /// All that is known of servers that nobody will restart: nobody may be there any more to ask for their dumps.
+    #[cold]
+    pub(crate) fn tell_faults(&mut self) {
+        for server in self.servers.iter_mut().filter(|server| server.standing == Standing::Faulted) {
+            server.dump.tell(|line| self.machine.log(line));
         }
     }
 

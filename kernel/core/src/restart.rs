@@ -117,6 +117,7 @@ impl<M: Machine> State<M> {
 
     /// Gives a server up: what waits for it, now and later, is completed as its role declares.
     pub(crate) fn quarantine(&mut self, id: ServerId) {
+        self.tell_faults();
         self.forsake(id);
         let Some(server) = self.server_mut(id) else { return };
         server.standing = Standing::Quarantined;

@@ -201,6 +201,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn leave_with(&mut self, code: u8) {
         self.leave = Some(code);
         self.running = false;
+        self.tell_faults();
     }
 
     /// Takes a free slot into use.

@@ -307,12 +307,6 @@ impl Machine for Hardware {
         crate::log!("{line}");
     }
 
-    fn log_registers(&mut self) {
-        if let Some(stopped) = Core::current().last_stopped() {
-            crate::log!("{stopped:#x?}");
-        }
-    }
-
     fn registers(&self) -> [u64; REGISTERS] {
         let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else { return [0; REGISTERS] };
         let Registers { r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8], frame, .. } = registers;

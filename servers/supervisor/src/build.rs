@@ -3,7 +3,7 @@
 use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::interchange::Note;
-use atoll_protocol::manifest::ServerSpec;
+use atoll_protocol::manifest::{Restart, ServerSpec};
 use atoll_protocol::role::{Supervisor, SupervisorEffect};
 use atoll_protocol::units::ServerId;
 use atoll_protocol::{EFFECTS, PAGE};
@@ -18,8 +18,12 @@ const OTHERS: usize = 4;
 /// Bytes that those may take.
 const OTHER_BYTES: usize = 320;
 
-/// Creates and starts a server, by its number.
-pub(crate) fn server<'b>(plan: &Plan<'b>, number: u8, effects: &mut Effects<'_, Supervisor>) -> Result<Note, Trouble<'b>> {
+/// Creates and starts a server, by its number: what its image is, and how it is restarted.
+pub(crate) fn server<'b>(
+    plan: &Plan<'b>,
+    number: u8,
+    effects: &mut Effects<'_, Supervisor>,
+) -> Result<(Note, Restart), Trouble<'b>> {
     let spec = plan.server(number)?;
     let file = plan.bundle.find_in("image", spec.image)?.ok_or(Trouble::NoImage(spec.name, spec.image))?;
     let image = Image::read(&file).map_err(|bad| Trouble::Image(spec.name, bad))?;
@@ -27,7 +31,7 @@ pub(crate) fn server<'b>(plan: &Plan<'b>, number: u8, effects: &mut Effects<'_, 
         return Err(Trouble::TooMuch(spec.name));
     }
     steps(number, &spec, &image).for_each(|step| effects.emit(SupervisorEffect::Supervise(step)));
-    Ok(image.note)
+    Ok((image.note, spec.restart))
 }
 
 /// All that is done for one server, in order.

@@ -17,7 +17,7 @@
 
 use atoll_protocol::effect::Supervise;
 use atoll_protocol::fault::FaultReport;
-use atoll_protocol::manifest::{Restart, Setup, Then};
+use atoll_protocol::manifest::{Setup, Then};
 use atoll_protocol::message::{Machine, Stop};
 use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffect, SupervisorEvent};
 use atoll_protocol::units::ServerId;
@@ -38,6 +38,7 @@ mod watch;
 
 use plan::Plan;
 use swap::Swap;
+use trouble::Trouble;
 use watch::Watches;
 
 /// What survives.
@@ -112,9 +113,8 @@ impl Server for SupervisorServer {
             let millisecond = vault.progress.millisecond;
             *vault.at(|state| &mut state.progress) = Progress { millisecond, ..plan.progress() };
             effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(plan.memory(), plan.vcpus())));
-            build::server(&plan, 1, effects)
+            build(vault, &plan, 1, effects)
         });
-        let begun = begun.map(|note| swap::note(vault, 1, &note));
         if let Err(trouble) = begun {
             exit::broken(vault, trouble, effects);
         }
@@ -155,10 +155,22 @@ fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects
     }
     let next = vault.progress.server + 1;
     *vault.at(|state| &mut state.progress.server) = next;
-    match Plan::read(effects.bundle()).and_then(|plan| build::server(&plan, next, effects)) {
-        Ok(note) => swap::note(vault, next, &note),
-        Err(trouble) => exit::broken(vault, trouble, effects),
+    if let Err(trouble) = Plan::read(effects.bundle()).and_then(|plan| build(vault, &plan, next, effects)) {
+        exit::broken(vault, trouble, effects);
     }
+}
+
+/// Makes and starts a server, and remembers of it what is wanted later.
+fn build<'b>(
+    vault: &mut Vault<'_, SupervisorServer>,
+    plan: &Plan<'b>,
+    number: u8,
+    effects: &mut Effects<'_, Supervisor>,
+) -> Result<(), Trouble<'b>> {
+    let (note, policy) = build::server(plan, number, effects)?;
+    swap::note(vault, number, &note);
+    watch::allow(vault, number, policy);
+    Ok(())
 }
 
 /// The loader goes, with its rights to the guest's memory and the bundle, before the guest runs.
@@ -187,16 +199,12 @@ fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: 
 /// A server that can be restarted is; one that cannot is given up, or stops the guest.
 fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
     let id = report.server;
-    effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
     swap::failed(vault, id, effects);
-    if id == swap::SCRATCH {
+    // The guest waits: no more is done than must be. Which rule it broke stands in the kernel's log.
+    if id == swap::SCRATCH || watch::restart(vault, report, effects) {
         return;
     }
-    let policy = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0)).map(|spec| spec.restart);
-    let policy = policy.unwrap_or(Restart { attempts: 0, then: Then::Stop });
-    if watch::restart(vault, report, policy, effects) {
-        return;
-    }
+    effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
     if id.0 != 0 && id.0 == vault.progress.console {
         *vault.at(|state| &mut state.progress.console) = 0;
         // Nobody is left to answer the flush.
@@ -209,7 +217,8 @@ fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport,
         return;
     }
     if vault.progress.phase == Progress::RUNNING {
-        if policy.then == Then::Quarantine {
+        let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0));
+        if spec.is_ok_and(|spec| spec.restart.then == Then::Quarantine) {
             watch::quarantine(vault, id, effects);
             return;
         }

@@ -31,8 +31,10 @@ pub struct Watch {
     attempts: u8,
     /// 1 if it was given up.
     given_up: u8,
+    /// Restarts over one message that the manifest allows.
+    allowed: u8,
     /// Not used; zero.
-    reserved: [u8; 6],
+    reserved: [u8; 5],
     /// Restarts in all.
     restarts: u64,
 }
@@ -40,24 +42,30 @@ pub struct Watch {
 /// All servers' faults, by number.
 pub(crate) type Watches = [Watch; SERVERS];
 
+/// Remembers how often the manifest lets a server be restarted: a restart then costs no look into the bundle.
+pub(crate) fn allow(vault: &mut Vault<'_, SupervisorServer>, slot: u8, policy: Restart) {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(slot)) {
+        watch.allowed = policy.attempts;
+    }
+}
+
 /// Restarts a faulted server, now or after a pause; false if its policy has come to its end.
 pub(crate) fn restart(
     vault: &mut Vault<'_, SupervisorServer>,
     report: &FaultReport,
-    policy: Restart,
     effects: &mut Effects<'_, Supervisor>,
 ) -> bool {
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
     let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
     if report.reason != Reason::Killed {
-        if policy.attempts == 0 {
+        if watch.allowed == 0 {
             return false;
         }
         // The message that says that it was restarted counts as handled, too.
         let same = watch.attempts > 0 && report.handled <= watch.handled.saturating_add(1);
         watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
         watch.handled = report.handled;
-        if watch.attempts > policy.attempts {
+        if watch.attempts > watch.allowed {
             return false;
         }
     }

@@ -353,8 +353,6 @@ impl Machine for Simulated {
         self.servers.log(line, self.journal.len() == self.activated);
     }
 
-    fn log_registers(&mut self) {}
-
     fn registers(&self) -> [u64; REGISTERS] {
         std::array::from_fn(|index| index as u64)
     }

@@ -2,10 +2,11 @@
 
 use atoll_core::machine::Outcome;
 use atoll_core::server::Standing;
-use atoll_protocol::effect::{Effect, GuestCas, Mapping};
+use atoll_protocol::effect::{Effect, GuestCas, Mapping, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::Body;
+use atoll_protocol::layout::IMAGE;
+use atoll_protocol::message::{Body, Stop};
 use atoll_protocol::units::{Gpa, Ticks, TimerId};
 use atoll_protocol::vcpu::SystemRegister;
 use atoll_protocol::{EFFECTS, PAGE, PANICKED};
@@ -151,7 +152,29 @@ fn the_report_names_the_server_its_generation_and_the_effect() {
     assert_eq!((report.generation, report.reason, report.effect), (1, Reason::OutsideVault, 1));
     let log = world.servers().log.join("\n");
     assert!(log.contains("fault: server 2 `cpuid`") && log.contains("OutsideVault (effect 1)"), "{log}");
-    assert!(log.contains(" start 0x1") && log.contains(" cpuid 0x7"), "the last messages are told: {log}");
+}
+
+#[test]
+fn what_is_known_of_a_fault_is_told_when_nobody_restarts_the_server() {
+    for given_up in
+        [Effect::Supervise(Supervise::Quarantine(CPUID)), Effect::Stop(Stop::ServerFault), Effect::Supervise(Supervise::Exit(19))]
+    {
+        let mut world = World::booted();
+        world.ends(CPUID, Outcome::Fault(Reason::Hang));
+        world.exit(Exit::Cpuid(7));
+        world.on(SUPERVISOR, &[given_up]);
+        assert!(!world.servers().log.iter().any(|line| line.contains("its last messages")), "it may yet be restarted");
+        // It was told of the fault already, and left it at that.
+        world.kernel.state.start_first(SUPERVISOR, IMAGE);
+        world.pass();
+        let log = world.servers().log.join("\n");
+        assert!(
+            log.contains("what is known of the fault of server 2, generation 1:") && log.contains("its registers: r15 "),
+            "{log}"
+        );
+        assert!(log.contains(" start 0x1") && log.contains(" cpuid 0x7"), "the last messages are told: {log}");
+        assert_eq!(log.matches("its last messages").count(), 1, "once");
+    }
 }
 
 #[test]
