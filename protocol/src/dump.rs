@@ -59,7 +59,10 @@ impl Dump {
         history: impl Iterator<Item = &'p Past>,
     ) -> Dump {
         let mut dump = Dump { fault: Some(fault), registers: registers.unwrap_or([0; REGISTERS]), ..Dump::NONE };
-        dump.message.iter_mut().zip(message).for_each(|(to, from)| *to = *from);
+        let kept = message.len().min(DUMP_MESSAGE);
+        if let (Some(to), Some(from)) = (dump.message.get_mut(..kept), message.get(..kept)) {
+            to.copy_from_slice(from);
+        }
         dump.history.iter_mut().zip(history).for_each(|(to, past)| *to = *past);
         dump
     }

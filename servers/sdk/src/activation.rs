@@ -222,7 +222,7 @@ fn string<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &
     let (exit, written) = match &message.body {
         Body::PortReadString(exit) => (exit.0, None),
         Body::PortWriteString(exit, bytes) => (exit.0, Some(*bytes)),
-        other => panic!("not for this role: {other:?}"),
+        _ => panic!("a message that is not for this role"),
     };
     let size = usize::from(exit.size);
     let mut data = [0; STRING_BYTES];
