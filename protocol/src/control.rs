@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::What;
 use crate::fault::FaultReport;
-use crate::order::Outcome;
+use crate::order::{Order, Outcome};
 use crate::role::RoleKind;
 use crate::units::Ticks;
 
@@ -20,11 +20,9 @@ pub enum Ask<'a> {
     Exits,
     /// The machine.
     Machine,
-    /// Fault a server, by its slot.
-    Kill(u8),
-    /// Put another server, by its image, into the place of the one in this slot; with `true` also if that takes something away from the
-    /// guest.
-    Swap(u8, bool, &'a str),
+    /// Pass this on to the supervisor.
+    #[serde(borrow)]
+    Order(Order<'a>),
     /// What is kept of a server's last fault, by its slot.
     Dump(u8),
 }
@@ -42,7 +40,7 @@ pub enum Tell<'a> {
     Exit(ExitRecord<'a>),
     /// The machine.
     Machine(MachineRecord),
-    /// To `Kill`: what came of it.
+    /// To `Order`: what came of it.
     Outcome(Outcome),
     /// The end of a list, or the answer to a question that was not understood.
     End,

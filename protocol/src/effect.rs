@@ -113,8 +113,8 @@ pub enum Supervise<'a> {
     Start(ServerId, Fixed<u64>, &'a [u8]),
     /// Take away its address space, rights and mail.
     Destroy(ServerId),
-    /// Set up guest memory (bytes) and vCPUs.
-    CreateMachine(Fixed<u64>, u8),
+    /// Set up guest memory (bytes) and vCPUs; from this offset on the bundle may be written.
+    CreateMachine(Fixed<u64>, u8, Fixed<u64>),
     /// Deliver `Load` to the loader.
     Load(ServerId),
     /// Let the vCPUs run.
@@ -134,6 +134,8 @@ pub enum Supervise<'a> {
     /// Put what is in the first slot into the second one's place, and the other way round: image, memory and limits. Rights, mail and
     /// everything that waits stay with the slots.
     Exchange(ServerId, ServerId),
+    /// Write into the bundle, where that may be: an image that came while the machine runs.
+    Write(Fixed<u64>, &'a [u8]),
 }
 
 /// A segment of a server's image.

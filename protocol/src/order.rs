@@ -1,8 +1,12 @@
 //! What the control server may ask of the supervisor, as the bytes of a request by mail, and what it gets.
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
 use crate::units::ServerId;
+
+/// Most bytes of an image in one [`Order::Piece`]: with all that is around them they fit a letter and the control server's input.
+pub const PIECE_BYTES: usize = 192;
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,8 +14,14 @@ use crate::units::ServerId;
 pub enum Order<'m> {
     /// Fault this server.
     Kill(ServerId),
-    /// Put another server, by its image, into this one's place; with `true` also if that takes something away from the guest.
-    Swap(ServerId, bool, &'m str),
+    /// Put another server into this one's place: the image with this name in the bundle, or the one that was uploaded. With `true` also if
+    /// that takes something away from the guest.
+    Swap(ServerId, bool, Option<&'m str>),
+    /// An image of this length and with this [`checksum`] is going to come, in pieces. One that is coming already, or has come and was not
+    /// used, is forgotten.
+    Upload(u32, u64),
+    /// The next piece of the image that is coming: where it begins, its checksum, its bytes.
+    Piece(u32, u64, &'m [u8]),
 }
 
 /// What came of an order.
@@ -36,4 +46,16 @@ pub enum Outcome {
     RolledBack,
     /// The supervisor did not answer.
     NoAnswer,
+    /// The swap was carried out: for so many ticks, at most, the guest was held.
+    Swapped(u64),
+    /// What came is not what was sent, or not what was to come next.
+    Broken,
+    /// The bundle has no room left for an image of that length.
+    NoRoom,
+}
+
+/// What tells whether bytes came as they were sent: XXH64.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
+    XxHash64::oneshot(0, bytes)
 }

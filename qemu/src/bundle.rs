@@ -3,6 +3,7 @@
 
 pub mod image;
 pub mod instructions;
+pub mod role;
 #[cfg(test)]
 mod sample;
 
@@ -49,6 +50,7 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         if let Some(server) = servers.iter().find(|server| !server.unchecked) {
             image::check(&server.name, &path, &file)?;
         }
+        servers.iter().try_for_each(|server| check_role(server, &path, &file))?;
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
     }
     for name in
@@ -65,7 +67,23 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         archive.add("guest/initrd", initrd)?;
     }
     archive.add("guest/cmdline", guest.command_line.as_bytes())?;
+    // The last: from here on the bundle may be written.
+    archive.add("reserve", &vec![0; machine.reserve])?;
     archive.0.into_inner().map_err(Error::file("the bundle"))
+}
+
+/// Makes sure that this program is of the server's role.
+fn check_role(server: &Server, program: &Path, file: &[u8]) -> Result<()> {
+    if let Some(dir) = &server.own {
+        return role::check_own(dir, program, file, server.role);
+    }
+    match role::objection(program, file, server.role, true)? {
+        Some(what) => {
+            let (file, line) = server.image_at.clone();
+            Err(Error::Manifest { file, line, what: format!("server '{}': image '{}' {what}", server.name, server.image) })
+        }
+        None => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -93,14 +93,15 @@ pub enum Command {
     Swap {
         /// Which server, by its name or role.
         server: String,
-        /// The image of the other: one of the manifest's spares, or any that the machine uses.
+        /// The other: an image of the manifest's spares, or any that the machine uses; or the directory of a crate, like ./my-server,
+        /// which is built and uploaded.
         image: String,
         /// Also if that takes something away from the guest, such as a feature of its CPU.
         #[arg(long)]
         force: bool,
         /// Of which machine.
         #[command(flatten)]
-        which: Which,
+        asked: Asked,
     },
     /// List the servers of a running machine: role, generation, state, activations, restarts, instructions.
     Ps(Asked),

@@ -42,7 +42,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Log { follow, asked }) => log::run(*follow, asked).map(done),
         Some(Command::NewServer { role, name, path }) => new_server::run(role, name, path.as_deref()).map(done),
         Some(Command::Kill { server, asked }) => kill::run(server, asked).map(done),
-        Some(Command::Swap { server, image, force, which }) => swap::run(server, image, *force, which).map(done),
+        Some(Command::Swap { server, image, force, asked }) => swap::run(server, image, *force, asked, &cli.common).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),
         Some(Command::Leashed { parent, program, arguments }) => leash::become_leashed(*parent, program, arguments).map(done),

@@ -5,11 +5,12 @@ pub mod frame;
 pub mod listing;
 pub mod orders;
 pub mod tables;
+pub mod upload;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use atoll_protocol::control::{Ask, Tell};
 
@@ -31,12 +32,22 @@ impl Line {
     /// To the machine with this name.
     pub fn open(name: &str) -> Result<Self> {
         let path = control_of(name)?;
-        Self::at(name, &path).map_err(|error| match error {
+        let mut line = Self::at(name, &path).map_err(|error| match error {
             Error::File { error, .. } if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 Error::Silent { name: name.to_owned(), what: "it is still being built, or has just ended".into() }
             }
             error => error,
-        })
+        })?;
+        line.settle()?;
+        Ok(line)
+    }
+
+    /// Passes over what an earlier line asked and did not wait for.
+    fn settle(&mut self) -> Result<()> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let number = std::process::id() ^ since.subsec_nanos();
+        self.ask(Ask::Ping(number))?;
+        self.answer(|tell| (*tell == Tell::Pong(number)).then_some(()))
     }
 
     /// To the machine that listens on `path`.

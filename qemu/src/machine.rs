@@ -30,6 +30,8 @@ pub struct Machine {
     pub vcpus: u8,
     /// Whether Atoll stays after a server's fault.
     pub keep: bool,
+    /// Bytes of the bundle for images that come while the machine runs.
+    pub reserve: usize,
     /// Images that servers may be swapped for, and where the manifest names them.
     pub spares: Vec<(String, (String, usize))>,
     /// The servers: the n-th is server n + 1.

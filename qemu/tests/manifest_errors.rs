@@ -41,6 +41,14 @@ fn what_is_no_toml_is_refused() {
 }
 
 #[test]
+fn a_reserve_that_is_no_size_or_too_large_is_refused() {
+    for text in ["much", "65M", "1T"] {
+        let what = error_of("vcpus = 1\n", &format!("vcpus = 1\n→reserve = \"{text}\"\n"));
+        assert_eq!(what, format!("reserve \"{text}\" is no size up to 64M (like \"2M\")"));
+    }
+}
+
+#[test]
 fn another_form_of_manifest_is_refused() {
     assert!(error_of("manifest = 1", "manifest = 2").contains("form 2"));
 }

@@ -108,6 +108,14 @@ fn a_role_that_the_machine_does_not_have_cannot_be_swapped() {
 }
 
 #[test]
+fn a_crate_of_another_role_is_refused_by_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = atoll::template::make(&place::workspace().unwrap(), "msr", "my-msr", &dir.path().join("made")).unwrap();
+    let error = Boot::guest("hello").swap("cpuid", &made).run().unwrap_err().to_string();
+    assert_eq!(error, format!("{}: is a server of the role 'msr', not 'cpuid'", made.display()));
+}
+
+#[test]
 fn a_directory_without_a_crate_is_told_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let error = Boot::guest("hello").swap("cpuid", dir.path()).run().unwrap_err().to_string();

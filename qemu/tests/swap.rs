@@ -66,7 +66,7 @@ fn swap_in_turn(line: &mut Line, swaps: &[Swap], mut more: impl FnMut() -> bool)
     let mut swapped = 0;
     for (server, image, force) in swaps.iter().cycle().take_while(|_| more()) {
         match orders::swap(line, server, image, *force) {
-            Ok(()) => swapped += 1,
+            Ok(_) => swapped += 1,
             // It was called off; `assert_only_late` looks why.
             Err(Error::Refused { .. }) => {}
             Err(_) => break,

@@ -82,7 +82,7 @@ impl Cast {
             islands.push(image);
             let mut effects = Vec::new();
             if number == 1 {
-                effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1));
+                effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(u64::MAX)));
             }
             effects.push(Supervise::Create(id, spec.role, spec.limits, spec.name));
             effects.push(Supervise::Segment(id, Fixed(TEXT)));

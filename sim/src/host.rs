@@ -302,6 +302,8 @@ impl Machine for Host {
         0x4000
     }
 
+    fn bundle_write(&mut self, _: u64, _: &[u8]) {}
+
     fn free_frames(&self) -> u64 {
         self.frames
     }

@@ -99,6 +99,8 @@ pub struct State<M> {
     pub(crate) succession: Option<Succession>,
     /// The state that goes from one server to the other.
     pub(crate) interchange: [u8; atoll_protocol::INTERCHANGE_BYTES],
+    /// From where on the bundle may be written.
+    pub(crate) reserve: u64,
     /// Whether the supervisor lets the vCPUs run.
     pub(crate) wanted: bool,
     /// Servers that cannot answer now but will, or somebody for them, by bit: the guest must not notice, so it does not run meanwhile.
@@ -150,6 +152,7 @@ impl<M: Machine> Kernel<M> {
                 running: false,
                 succession: None,
                 interchange: [0; atoll_protocol::INTERCHANGE_BYTES],
+                reserve: u64::MAX,
                 wanted: false,
                 absent: 0,
                 relapse: Relapse::NONE,

@@ -92,6 +92,8 @@ pub trait Machine {
 
     /// Bytes of the bundle.
     fn bundle_size(&self) -> u64;
+    /// Writes into the bundle; the range has been checked.
+    fn bundle_write(&mut self, offset: u64, bytes: &[u8]);
     /// Free frames of 4 KiB.
     fn free_frames(&self) -> u64;
     /// Whether guest memory of `bytes` can be had.

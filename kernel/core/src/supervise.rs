@@ -97,7 +97,7 @@ impl<M: Machine> Check<'_, M> {
                 require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)
             }
             Supervise::Destroy(id) => require(exists(*id) && !made(*id), Reason::BadValue),
-            Supervise::CreateMachine(bytes, vcpus) => {
+            Supervise::CreateMachine(bytes, vcpus, _) => {
                 let again = before().any(|effect| matches!(effect, Supervise::CreateMachine(..)));
                 require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
                 require(bytes.0.is_multiple_of(RAM_UNIT) && bytes.0 > 0, Reason::BadValue)?;
@@ -132,6 +132,10 @@ impl<M: Machine> Check<'_, M> {
                 let again = before().any(|effect| matches!(effect, Supervise::Exchange(..)));
                 let ready = standing(*id) == Some(Standing::Running) && standing(*of) == Some(Standing::Held);
                 require(!again && ready && self.state.is_succession(*id, *of), Reason::BadValue)
+            }
+            Supervise::Write(Fixed(offset), bytes) => {
+                let end = offset.saturating_add(bytes.len() as u64);
+                require(*offset >= self.state.reserve && end <= self.state.machine.bundle_size(), Reason::BadValue)
             }
         }
     }
@@ -179,7 +183,10 @@ impl<M: Machine> State<M> {
                 self.post(*id, Mailbox::start);
             }
             Supervise::Destroy(id) => self.destroy(*id),
-            Supervise::CreateMachine(bytes, _) => self.machine.create_machine(bytes.0),
+            Supervise::CreateMachine(bytes, _, reserve) => {
+                self.machine.create_machine(bytes.0);
+                self.reserve = reserve.0;
+            }
             Supervise::Load(id) => self.post(*id, |mailbox| mailbox.load = true),
             Supervise::Run => {
                 self.wanted = self.stopped.is_none();
@@ -194,6 +201,7 @@ impl<M: Machine> State<M> {
             Supervise::Kill(_) => {}
             Supervise::Succeed(id, of, entry, force, config) => self.succeed(*id, *of, entry.0, *force, config),
             Supervise::Exchange(id, of) => self.exchange(*id, *of),
+            Supervise::Write(offset, bytes) => self.machine.bundle_write(offset.0, bytes),
         }
     }
 

@@ -66,7 +66,7 @@ impl Hardware {
     /// The bundle's bytes.
     pub(super) fn bundle(&self) -> &'static [u8] {
         let length = (self.bundle.end - self.bundle.start) as usize;
-        // SAFETY: boot keeps the bundle's memory out of the frames, so that it is never written.
+        // SAFETY: boot keeps the bundle's memory out of the frames, so that only `bundle_write` writes it: by then no such slice is kept.
         unsafe { core::slice::from_raw_parts(direct::pointer(Hpa(self.bundle.start)), length) }
     }
 
@@ -230,6 +230,12 @@ impl Machine for Hardware {
 
     fn bundle_size(&self) -> u64 {
         self.bundle.end - self.bundle.start
+    }
+
+    fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
+        let to = direct::pointer::<u8>(Hpa(self.bundle.start + offset));
+        // SAFETY: the range lies in the bundle, of which nothing has a slice now, and an answer page is no part of it.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     fn free_frames(&self) -> u64 {

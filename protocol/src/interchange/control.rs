@@ -14,10 +14,8 @@ pub enum Question {
     Exits,
     /// [`Ask::Machine`](crate::control::Ask::Machine).
     Machine,
-    /// [`Ask::Kill`](crate::control::Ask::Kill).
-    Kill,
-    /// [`Ask::Swap`](crate::control::Ask::Swap).
-    Swap,
+    /// [`Ask::Order`](crate::control::Ask::Order).
+    Order,
     /// [`Ask::Dump`](crate::control::Ask::Dump).
     Dump,
 }
@@ -32,12 +30,10 @@ pub struct ControlState {
     pub next: u8,
     /// A query or an order is under way, and its result still to come.
     pub asked: bool,
-    /// Whom the order or the dump is about.
+    /// Whom the dump is about.
     pub target: u8,
-    /// The order is to be carried out even if that takes something away from the guest.
-    pub force: bool,
-    /// The name of the image that is ordered.
-    pub image: Bytes<64>,
+    /// The order, as the supervisor gets it.
+    pub order: Bytes<256>,
     /// What has come and is not understood yet.
     pub input: Bytes<256>,
     /// The rest of a frame that was too long is being skipped.

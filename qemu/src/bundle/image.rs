@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 
 /// A segment and its bytes.
 #[derive(Clone, Debug)]
-struct Loaded<'f> {
-    segment: Segment,
-    bytes: &'f [u8],
+pub(super) struct Loaded<'f> {
+    pub(super) segment: Segment,
+    pub(super) bytes: &'f [u8],
 }
 
 /// A flat image: header, table of segments, their bytes at page-aligned offsets.
@@ -88,7 +88,8 @@ fn next_page(at: usize) -> usize {
     at.next_multiple_of(PAGE)
 }
 
-fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Loaded<'f>>)> {
+/// What is loaded of a program, and where it begins.
+pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Loaded<'f>>)> {
     let wrong = |error: object::Error| Error::guest(path, error);
     let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
     let mut loaded = Vec::new();

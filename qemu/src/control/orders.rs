@@ -1,7 +1,8 @@
 //! Orders to a running machine's supervisor.
 
 use atoll_protocol::control::{Ask, Tell};
-use atoll_protocol::order::Outcome;
+use atoll_protocol::order::{Order, Outcome};
+use atoll_protocol::units::{ServerId, Ticks};
 
 use serde::Serialize;
 
@@ -35,29 +36,51 @@ pub fn find(line: &mut Line, server: &str) -> Result<Found> {
 /// Faults a server, and says which it was.
 pub fn kill(line: &mut Line, server: &str) -> Result<Found> {
     let found = find(line, server)?;
-    line.ask(Ask::Kill(found.id))?;
-    finish(line, server).map(|()| found)
+    line.ask(Ask::Order(Order::Kill(ServerId(found.id))))?;
+    match outcome(line)? {
+        Outcome::Done => Ok(found),
+        other => Err(refusal(line, server, other)),
+    }
 }
 
-/// Puts the server of another image into a server's place; with `force` also if that takes something away from the guest.
-pub fn swap(line: &mut Line, server: &str, image: &str, force: bool) -> Result<()> {
-    let id = find(line, server)?.id;
-    line.ask(Ask::Swap(id, force, image))?;
-    finish(line, server)
+/// Puts the server of an image in the bundle into a server's place; with `force` also if that takes something away from the guest. For how
+/// many ticks the guest was held, at most.
+pub fn swap(line: &mut Line, server: &str, image: &str, force: bool) -> Result<Ticks> {
+    swap_for(line, server, Some(image), force)
 }
 
-fn finish(line: &mut Line, server: &str) -> Result<()> {
-    let outcome = line.answer(|tell| if let Tell::Outcome(outcome) = tell { Some(*outcome) } else { None })?;
+/// The same with the image that was uploaded.
+pub fn swap_uploaded(line: &mut Line, server: &str, force: bool) -> Result<Ticks> {
+    swap_for(line, server, None, force)
+}
+
+fn swap_for(line: &mut Line, server: &str, image: Option<&str>, force: bool) -> Result<Ticks> {
+    let id = ServerId(find(line, server)?.id);
+    line.ask(Ask::Order(Order::Swap(id, force, image)))?;
+    match outcome(line)? {
+        Outcome::Swapped(held) => Ok(Ticks(held)),
+        other => Err(refusal(line, server, other)),
+    }
+}
+
+/// What came of an order.
+pub fn outcome(line: &mut Line) -> Result<Outcome> {
+    line.answer(|tell| if let Tell::Outcome(outcome) = tell { Some(*outcome) } else { None })
+}
+
+fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
     match outcome {
-        Outcome::Done => Ok(()),
-        Outcome::NoSuchServer => Err(Error::missing(format!("a server '{server}' in this machine"))),
-        Outcome::NotNow => Err(line.refused(format_args!("'{server}' is down, or being swapped"))),
-        Outcome::NoSuchImage => {
-            Err(Error::missing("such an image in this machine's bundle (its manifest lists them as `spares`)"))
+        Outcome::NoSuchServer => Error::missing(format!("a server '{server}' in this machine")),
+        Outcome::NotNow => line.refused(format_args!("'{server}' is down, or being swapped")),
+        Outcome::NoSuchImage => Error::missing(
+            "such an image in this machine's bundle (its manifest lists them as `spares`; a crate's directory is written with a '/': ./my-server)",
+        ),
+        Outcome::WrongImage => line.refused(format_args!("the image is not of the role of '{server}'")),
+        Outcome::NoCommonVersion => line.refused(format_args!("the state of '{server}' cannot be moved to that server")),
+        Outcome::RolledBack => line.refused("the successor failed or refused, everything is as it was (its log says why)"),
+        Outcome::Broken | Outcome::NoRoom => line.refused("the image did not arrive as it was sent; nothing has changed"),
+        Outcome::Done | Outcome::Swapped(_) | Outcome::NotUnderstood | Outcome::NoAnswer => {
+            line.refused("its supervisor takes no orders")
         }
-        Outcome::WrongImage => Err(line.refused(format_args!("the image is not of the role of '{server}'"))),
-        Outcome::NoCommonVersion => Err(line.refused(format_args!("the state of '{server}' cannot be moved to that server"))),
-        Outcome::RolledBack => Err(line.refused("the successor failed or refused, everything is as it was (its log says why)")),
-        Outcome::NotUnderstood | Outcome::NoAnswer => Err(line.refused("its supervisor takes no orders")),
     }
 }

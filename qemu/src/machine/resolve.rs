@@ -26,6 +26,11 @@ pub const MEMORY_LEAST: u64 = 32 << 20;
 /// Hardware threads that the kernel runs.
 const VCPUS: u8 = 1;
 
+/// Room for images that come while the machine runs: three of the largest.
+const RESERVE: usize = 2 << 20;
+/// Most such room.
+const RESERVE_MOST: usize = 64 << 20;
+
 /// A vault that holds any device's registers.
 const VAULT: u64 = 4 << 10;
 /// A stack for handlers that do not recurse.
@@ -63,7 +68,8 @@ pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     }
     let at = |spare: &Spanned<String>| (source.file.to_owned(), source.line(spare.span().start));
     let spares = text.vm.spares.iter().map(|spare| (spare.get_ref().clone(), at(spare))).collect();
-    Ok(Machine { memory, vcpus, keep: text.vm.keep, spares, servers: resolved })
+    let reserve = reserve(source, text.vm.reserve.as_ref())?;
+    Ok(Machine { memory, vcpus, keep: text.vm.keep, reserve, spares, servers: resolved })
 }
 
 fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {
@@ -75,6 +81,15 @@ fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {
         Some(_) => Err(source.error(text.span(), format!("memory of {}: it must be a multiple of 2M", text.get_ref()))),
         None => Err(source.error(text.span(), format!("memory \"{}\" is no size (like \"256M\")", text.get_ref()))),
     }
+}
+
+fn reserve(source: &Source<'_>, text: Option<&Spanned<String>>) -> Result<usize> {
+    let Some(text) = text else { return Ok(RESERVE) };
+    let size = bytes(text.get_ref()).and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= RESERVE_MOST);
+    size.ok_or_else(|| {
+        let what = format!("reserve \"{}\" is no size up to {}M (like \"2M\")", text.get_ref(), RESERVE_MOST >> 20);
+        source.error(text.span(), what)
+    })
 }
 
 #[derive(Default)]

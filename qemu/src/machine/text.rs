@@ -31,6 +31,8 @@ pub struct VmText {
     /// Images that servers may be swapped for, beside those that are in use.
     #[serde(default)]
     pub spares: Vec<Spanned<String>>,
+    /// Room for images that come while the machine runs.
+    pub reserve: Option<Spanned<String>>,
     /// Whether Atoll stays after a server's fault, so that it can be asked; only the guest is stopped then.
     #[serde(default)]
     pub keep: bool,

@@ -27,11 +27,30 @@ pub fn transmit(base: u16) -> Fifo {
     Fifo { status: base.wrapping_add(LINE_STATUS), mask: 0x20, data: base, burst: FIFO as u8 }
 }
 
+/// With how many bytes in its FIFO the device interrupts. It does, too, when fewer have waited for the time of four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// With every byte: for keys.
+    One,
+    /// With almost as many as there is room for: for frames, which come as fast as they are taken.
+    Fourteen,
+}
+
+impl Trigger {
+    /// Its bits of the FIFO control register, with the FIFOs on.
+    fn bits(self) -> u32 {
+        match self {
+            Trigger::One => 0x01,
+            Trigger::Fourteen => 0xc1,
+        }
+    }
+}
+
 /// Programs the device, with its interrupt off.
-pub fn program<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
-    // Interrupts off, divisor latch, divisor 1, 8n1, FIFOs on with a trigger at one byte, then DTR, RTS and OUT2 (connects the interrupt).
+pub fn program<R: Driver>(base: u16, trigger: Trigger, effects: &mut Effects<'_, R>) {
+    // FIFOs on and empty, interrupts off, divisor latch, divisor 1, 8n1, then DTR, RTS and OUT2 (connects the interrupt).
     let writes = [
-        (FIFO_CONTROL, 0x07),
+        (FIFO_CONTROL, trigger.bits() | 0x06),
         (INTERRUPT_ENABLE, 0x00),
         (LINE_CONTROL, 0x80),
         (0, 0x01),
@@ -45,8 +64,8 @@ pub fn program<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
 }
 
 /// Makes sure that the device is as [`program`] has left it, but for its interrupt and what it holds.
-pub fn confirm<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
-    for (register, value) in [(LINE_CONTROL, 0x03), (MODEM_CONTROL, 0x0b), (FIFO_CONTROL, 0x01)] {
+pub fn confirm<R: Driver>(base: u16, trigger: Trigger, effects: &mut Effects<'_, R>) {
+    for (register, value) in [(LINE_CONTROL, 0x03), (MODEM_CONTROL, 0x0b), (FIFO_CONTROL, trigger.bits())] {
         effects.emit(DriverEffect::PortOut(base.wrapping_add(register), 1, value));
     }
 }

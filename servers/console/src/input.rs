@@ -5,7 +5,7 @@ use atoll_protocol::role::{Console, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::device::FIFO;
+use crate::device::{FIFO, Trigger};
 use crate::{ConsoleServer, device};
 
 /// Sets the device up. What it holds already is read first, because switching its FIFOs on empties them.
@@ -13,13 +13,13 @@ pub(crate) fn set_up(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects
     let base = vault.book.base;
     effects.emit(DriverEffect::Drain(device::receive(base), FIFO as u16));
     vault.at(|s| &mut s.book).draining = FIFO as u8;
-    device::program(base, effects);
+    device::program(base, Trigger::One, effects);
 }
 
 /// Takes the device over from a driver that was restarted. What it holds stays where it is.
 pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
     let base = vault.book.base;
-    device::confirm(base, effects);
+    device::confirm(base, Trigger::One, effects);
     match (vault.book.room, vault.book.draining) {
         (0, _) => device::deafen(base, effects),
         // What it drains decides about the interrupt.

@@ -12,14 +12,14 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use atoll_console::device;
-use atoll_protocol::interchange;
+use atoll_console::device::{self, Trigger};
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Control, DriverEffect, DriverEvent, DriverReply, MailRequest};
+use atoll_protocol::{MAIL_BYTES, interchange};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 
-use crate::state::{Book, ControlState, FRAME, IMAGE, INPUT, NOBODY};
+use crate::state::{Book, ControlState, FRAME, INPUT, NOBODY};
 
 mod line;
 mod questions;
@@ -42,7 +42,7 @@ impl Server for ControlServer {
         let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
         let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.0);
         let book = Book { millisecond: machine.tsc_khz, base, supervisor, ..Book::default() };
-        Ok(ControlState { book, image: [0; IMAGE], input: [0; INPUT], frame: [0; FRAME] })
+        Ok(ControlState { book, order: [0; MAIL_BYTES], input: [0; INPUT], frame: [0; FRAME] })
     }
 
     fn export(state: &ControlState) -> Option<interchange::ControlState> {
@@ -54,12 +54,12 @@ impl Server for ControlServer {
     }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Control>) {
-        device::program(vault.book.base, effects);
+        device::program(vault.book.base, Trigger::Fourteen, effects);
         device::listen(vault.book.base, effects);
     }
 
     fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Control>) {
-        device::confirm(vault.book.base, effects);
+        device::confirm(vault.book.base, Trigger::Fourteen, effects);
         if vault.book.draining == 0 {
             device::listen(vault.book.base, effects);
         }

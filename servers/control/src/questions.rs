@@ -1,14 +1,13 @@
 //! Questions into queries, records into answers.
 
-use atoll_protocol::MAIL_BYTES;
 use atoll_protocol::control::{Ask, DumpPart, ExitRecord, MachineRecord, ServerRecord, Tell};
 use atoll_protocol::effect::Query;
-use atoll_protocol::order::{Order, Outcome};
+use atoll_protocol::order::Outcome;
 use atoll_protocol::role::{Control, DriverEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
-use crate::state::{DUMP, EXITS, IMAGE, INPUT, KILL, MACHINE, NOBODY, NOTHING, SERVERS, SWAP};
+use crate::state::{DUMP, EXITS, INPUT, MACHINE, NOBODY, NOTHING, ORDER, SERVERS};
 use crate::{ControlServer, line};
 
 /// Goes on as far as it can: sends, asks the kernel, or takes up the next question, one thing at a time.
@@ -21,7 +20,7 @@ pub(crate) fn advance(vault: &mut Vault<'_, ControlServer>, effects: &mut Effect
             return;
         }
         if vault.book.answering != NOTHING {
-            if matches!(vault.book.answering, KILL | SWAP) {
+            if vault.book.answering == ORDER {
                 vault.at(|s| &mut s.book).querying = 1;
                 return order(vault, effects);
             }
@@ -76,17 +75,13 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
         Some(Ask::Servers) => answer(vault, SERVERS),
         Some(Ask::Exits) => answer(vault, EXITS),
         Some(Ask::Machine) => answer(vault, MACHINE),
-        Some(Ask::Kill(id)) => {
-            vault.at(|s| &mut s.book).target = id;
-            answer(vault, KILL);
-        }
-        Some(Ask::Swap(id, force, name)) if name.len() <= IMAGE => {
-            vault.at(|s| &mut s.image).iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-            let book = vault.at(|s| &mut s.book);
-            (book.target, book.force, book.named) = (id, u8::from(force), name.len() as u8);
-            answer(vault, SWAP);
-        }
-        Some(Ask::Swap(..)) => tell(vault, &Tell::Outcome(Outcome::NoSuchImage)),
+        Some(Ask::Order(order)) => match postcard::to_slice(&order, vault.at(|s| &mut s.order)).map(|bytes| bytes.len()) {
+            Ok(length) => {
+                vault.at(|s| &mut s.book).ordered = length as u16;
+                answer(vault, ORDER);
+            }
+            Err(_) => tell(vault, &Tell::Outcome(Outcome::NotUnderstood)),
+        },
         Some(Ask::Dump(id)) => {
             vault.at(|s| &mut s.book).target = id;
             answer(vault, DUMP);
@@ -103,22 +98,12 @@ fn answer(vault: &mut Vault<'_, ControlServer>, what: u8) {
 
 /// Passes an order on to the supervisor.
 fn order(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control>) {
-    let mut page = [0; MAIL_BYTES];
-    let book = &vault.book;
-    let image = vault.image.get(..usize::from(book.named)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("");
-    let order = match book.answering {
-        KILL => Order::Kill(ServerId(book.target)),
-        _ => Order::Swap(ServerId(book.target), book.force != 0, image),
-    };
-    match postcard::to_slice(&order, &mut page) {
-        Ok(bytes) if vault.book.supervisor != NOBODY => {
-            effects.emit(DriverEffect::Request(ServerId(vault.book.supervisor), 0, bytes));
-        }
-        _ => {
-            outcome(vault, None);
-            line::fill(vault, effects);
-        }
+    if vault.book.supervisor == NOBODY {
+        outcome(vault, None);
+        return line::fill(vault, effects);
     }
+    let order = vault.order.get(..usize::from(vault.book.ordered)).unwrap_or(&[]);
+    effects.emit(DriverEffect::Request(ServerId(vault.book.supervisor), 0, order));
 }
 
 /// The supervisor has answered.

@@ -1,11 +1,10 @@
 //! The driver's state: bookkeeping in one line of the vault, then what has come and what goes out.
 
+use atoll_protocol::MAIL_BYTES;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of questions that can wait.
 pub(crate) const INPUT: usize = 256;
-/// Bytes of an image's name.
-pub(crate) const IMAGE: usize = 64;
 /// Bytes of one answer's frame.
 pub(crate) const FRAME: usize = 512;
 
@@ -14,8 +13,8 @@ pub(crate) const FRAME: usize = 512;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ControlState {
     pub(crate) book: Book,
-    /// The image that is ordered.
-    pub(crate) image: [u8; IMAGE],
+    /// The order that is under way, as the supervisor gets it.
+    pub(crate) order: [u8; MAIL_BYTES],
     /// Bytes that have come and are not understood yet.
     pub(crate) input: [u8; INPUT],
     /// The frame that goes out.
@@ -38,7 +37,9 @@ pub(crate) struct Book {
     pub(crate) length: u16,
     /// Bytes given to the `Fill` that is under way; 0 if none is.
     pub(crate) filling: u16,
-    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`], [`KILL`], [`SWAP`] or [`DUMP`].
+    /// Bytes of the order.
+    pub(crate) ordered: u16,
+    /// What is being answered: [`NOTHING`], [`SERVERS`], [`EXITS`], [`MACHINE`], [`ORDER`] or [`DUMP`].
     pub(crate) answering: u8,
     /// Index of the next record.
     pub(crate) next: u8,
@@ -54,12 +55,8 @@ pub(crate) struct Book {
     pub(crate) stalled: u8,
     /// The supervisor's number, or [`NOBODY`].
     pub(crate) supervisor: u8,
-    /// Whom the order or the dump is about.
+    /// Whom the dump is about.
     pub(crate) target: u8,
-    /// 1: also if that takes something away from the guest.
-    pub(crate) force: u8,
-    /// Bytes of the image's name.
-    pub(crate) named: u8,
     /// Not used; zero.
     pub(crate) reserved: [u8; 3],
     /// Not used; zero.
@@ -77,9 +74,7 @@ pub(crate) const SERVERS: u8 = 1;
 pub(crate) const EXITS: u8 = 2;
 /// `Ask::Machine`.
 pub(crate) const MACHINE: u8 = 3;
-/// `Ask::Kill`.
-pub(crate) const KILL: u8 = 4;
-/// `Ask::Swap`.
-pub(crate) const SWAP: u8 = 5;
+/// `Ask::Order`.
+pub(crate) const ORDER: u8 = 4;
 /// `Ask::Dump`.
-pub(crate) const DUMP: u8 = 6;
+pub(crate) const DUMP: u8 = 5;

@@ -4,15 +4,14 @@ use atoll_console::device::FIFO;
 use atoll_protocol::interchange::{Bytes, ControlState as Exchanged, Question};
 use atoll_sdk::Refuse;
 
-use crate::state::{ControlState, DUMP, EXITS, KILL, MACHINE, NOTHING, SERVERS, SWAP};
+use crate::state::{ControlState, DUMP, EXITS, MACHINE, NOTHING, ORDER, SERVERS};
 
 /// The questions by their numbers here.
-const QUESTIONS: [(u8, Question); 6] = [
+const QUESTIONS: [(u8, Question); 5] = [
     (SERVERS, Question::Servers),
     (EXITS, Question::Exits),
     (MACHINE, Question::Machine),
-    (KILL, Question::Kill),
-    (SWAP, Question::Swap),
+    (ORDER, Question::Order),
     (DUMP, Question::Dump),
 ];
 
@@ -25,8 +24,7 @@ pub(crate) fn export(state: &ControlState) -> Exchanged {
         next: book.next,
         asked: book.querying != 0,
         target: book.target,
-        force: book.force != 0,
-        image: Bytes::of(state.image.iter().take(usize::from(book.named))),
+        order: Bytes::of(state.order.iter().take(usize::from(book.ordered))),
         input: Bytes::of(state.input.iter().take(usize::from(book.came))),
         skipping: book.skipping != 0,
         stalled: book.stalled != 0,
@@ -43,13 +41,13 @@ pub(crate) fn import(mut fresh: ControlState, before: &Exchanged) -> Result<Cont
     }
     let number = |question| QUESTIONS.iter().find(|(_, it)| *it == question).map(|(number, _)| *number);
     let copy = |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    copy(&mut fresh.image, &before.image);
+    copy(&mut fresh.order, &before.order);
     copy(&mut fresh.input, &before.input);
     copy(&mut fresh.frame, &before.frame);
     let book = &mut fresh.book;
     book.answering = before.question.and_then(number).unwrap_or(NOTHING);
     (book.next, book.querying) = (before.next, before.asked.into());
-    (book.target, book.force, book.named) = (before.target, before.force.into(), before.image.len() as u8);
+    (book.target, book.ordered) = (before.target, before.order.len() as u16);
     (book.came, book.skipping, book.stalled) = (before.input.len() as u16, before.skipping.into(), before.stalled.into());
     (book.length, book.filling, book.draining) = (before.frame.len() as u16, before.filling, before.draining);
     Ok(fresh)

@@ -8,7 +8,7 @@ use atoll_protocol::cause::What;
 use atoll_protocol::control::{Ask, DumpPart, MachineRecord, Moments, ServerRecord, State, Tell};
 use atoll_protocol::effect::{Effect, Query};
 use atoll_protocol::message::Body;
-use atoll_protocol::order::{Order, Outcome};
+use atoll_protocol::order::{Order, Outcome, PIECE_BYTES};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, ServerId, Ticks};
 use atoll_sdk::harness::{Harness, MACHINE};
@@ -91,7 +91,7 @@ impl Line {
                     self.server.deliver(Body::Record(&bytes))
                 }
                 b'O' => {
-                    let known = [Order::Kill(ServerId(4)), Order::Swap(ServerId(4), true, "another")];
+                    let known = [Order::Kill(ServerId(4)), Order::Swap(ServerId(4), true, Some("another"))];
                     let known = postcard::from_bytes(&bytes).is_ok_and(|order| known.contains(&order));
                     let outcome = if known { Outcome::Done } else { Outcome::NoSuchServer };
                     let bytes = postcard::to_extend(&outcome, Vec::new()).unwrap();
@@ -106,7 +106,7 @@ impl Line {
     }
 
     fn ask(&mut self, ask: Ask<'_>) {
-        let mut frame = [0; 64];
+        let mut frame = [0; state::INPUT];
         self.incoming.extend_from_slice(postcard::to_slice_cobs(&ask, &mut frame).unwrap());
     }
 
@@ -156,7 +156,8 @@ fn a_dump_comes_part_by_part_and_a_server_without_one_has_an_empty_list() {
 #[test]
 fn orders_go_to_the_supervisor_and_its_answer_comes_back() {
     let mut line = Line::new(16);
-    for ask in [Ask::Kill(4), Ask::Ping(1), Ask::Swap(4, true, "another"), Ask::Swap(4, false, "another")] {
+    let swap = |force| Ask::Order(Order::Swap(ServerId(4), force, Some("another")));
+    for ask in [Ask::Order(Order::Kill(ServerId(4))), Ask::Ping(1), swap(true), swap(false)] {
         line.ask(ask);
     }
     line.run();
@@ -164,10 +165,22 @@ fn orders_go_to_the_supervisor_and_its_answer_comes_back() {
 }
 
 #[test]
+fn the_largest_piece_of_an_image_fits_the_line_and_a_letter() {
+    let mut line = Line::new(16);
+    // No two bytes alike beside each other, and no zero: what COBS and varints make the most of.
+    let bytes = [0xff; PIECE_BYTES];
+    line.ask(Ask::Ping(1));
+    line.incoming.push(0);
+    line.ask(Ask::Order(Order::Piece(u32::MAX, u64::MAX, &bytes)));
+    line.run();
+    assert_eq!(line.told(), ["pong", "not done"], "it is passed on, and the supervisor of this test does not know it");
+}
+
+#[test]
 fn without_the_right_to_ask_the_supervisor_an_order_is_answered_nevertheless() {
     let mut line = Line::new(16);
     line.server = Harness::start(&MACHINE, &Setup::default()).0;
-    line.ask(Ask::Kill(4));
+    line.ask(Ask::Order(Order::Kill(ServerId(4))));
     line.run();
     assert_eq!(line.told(), ["not done"]);
 }

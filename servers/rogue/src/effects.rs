@@ -183,7 +183,7 @@ impl Effects {
             Effects::Segment => Supervise::Segment(SOMEBODY, Fixed(segment)),
             Effects::Start => Supervise::Start(SOMEBODY, Fixed(0x40_0000), &[]),
             Effects::Destroy => Supervise::Destroy(SOMEBODY),
-            Effects::CreateMachine => Supervise::CreateMachine(Fixed(2 << 20), 1),
+            Effects::CreateMachine => Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)),
             Effects::Load => Supervise::Load(SOMEBODY),
             Effects::Run => Supervise::Run,
             _ => Supervise::Exit(16),

@@ -34,11 +34,13 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod upload;
 mod watch;
 
 use plan::Plan;
 use swap::Swap;
 use trouble::Trouble;
+use upload::Uploads;
 use watch::Watches;
 
 /// What survives.
@@ -48,6 +50,7 @@ pub struct State {
     progress: Progress,
     watches: Watches,
     swap: Swap,
+    uploads: Uploads,
 }
 
 /// Where the supervisor is: one vault line.
@@ -103,6 +106,7 @@ impl Server for SupervisorServer {
             progress: Progress { millisecond: machine.tsc_khz, ..Progress::default() },
             watches: Watches::default(),
             swap: Swap::default(),
+            uploads: Uploads::default(),
         })
     }
 
@@ -112,7 +116,11 @@ impl Server for SupervisorServer {
         let begun = Plan::read(effects.bundle()).and_then(|plan| {
             let millisecond = vault.progress.millisecond;
             *vault.at(|state| &mut state.progress) = Progress { millisecond, ..plan.progress() };
-            effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(plan.memory(), plan.vcpus())));
+            effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(
+                plan.memory(),
+                plan.vcpus(),
+                upload::from(effects.bundle()),
+            )));
             build(vault, &plan, 1, effects)
         });
         if let Err(trouble) = begun {

@@ -7,7 +7,7 @@ use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffec
 use atoll_protocol::units::{ServerId, TicketId};
 use atoll_sdk::{Effects, Vault};
 
-use crate::{Progress, SupervisorServer, swap, watch};
+use crate::{Progress, SupervisorServer, swap, upload, watch};
 
 /// Takes an order.
 pub(crate) fn take(
@@ -17,6 +17,8 @@ pub(crate) fn take(
 ) -> DriverReply {
     let outcome = match postcard::from_bytes(request.bytes) {
         Ok(Order::Kill(id)) => kill(vault, id, effects),
+        Ok(Order::Upload(length, sum)) => upload::begin(vault, length, sum, effects),
+        Ok(Order::Piece(offset, sum, bytes)) => upload::piece(vault, offset, sum, bytes, effects),
         Ok(Order::Swap(id, force, image)) => match swap::begin(vault, id, force, image, request.ticket, effects) {
             Ok(until) => return DriverReply::Later(until),
             Err(outcome) => outcome,

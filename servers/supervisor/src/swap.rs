@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::image::Image;
 use crate::plan::Plan;
-use crate::{Progress, SupervisorServer, order, watch};
+use crate::{Progress, SupervisorServer, order, upload, watch};
 
 /// Where successors are made.
 pub(crate) const SCRATCH: ServerId = ServerId(SERVERS as u8 - 1);
@@ -42,7 +42,11 @@ pub struct Swap {
     /// The successor's versions.
     next: Versions,
     /// Not used; zero.
-    rest: [u32; 11],
+    filler: u32,
+    /// When it began.
+    begun: u64,
+    /// Not used; zero.
+    rest: [u32; 8],
     /// By server.
     versions: [Versions; SERVERS],
 }
@@ -72,7 +76,7 @@ pub(crate) fn begin(
     vault: &mut Vault<'_, SupervisorServer>,
     id: ServerId,
     force: bool,
-    name: &str,
+    name: Option<&str>,
     ticket: TicketId,
     effects: &mut Effects<'_, Supervisor>,
 ) -> Result<Ticks, Outcome> {
@@ -84,7 +88,10 @@ pub(crate) fn begin(
     }
     let plan = Plan::read(effects.bundle()).map_err(|_| Outcome::NoSuchImage)?;
     let spec = plan.server(id.0).map_err(|_| Outcome::NoSuchServer)?;
-    let file = plan.bundle.find_in("image", name).ok().flatten().ok_or(Outcome::NoSuchImage)?;
+    let file = match name {
+        Some(name) => plan.bundle.find_in("image", name).ok().flatten().ok_or(Outcome::NoSuchImage)?,
+        None => upload::image(vault, effects.bundle())?,
+    };
     let image = Image::read(&file).map_err(|_| Outcome::NoSuchImage)?;
     if image.note.schema != SCHEMA_HASH || image.note.role != spec.role as u32 {
         return Err(Outcome::WrongImage);
@@ -101,9 +108,10 @@ pub(crate) fn begin(
     mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));
     image.segments.iter().for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
     supervise(Supervise::Succeed(SCRATCH, id, Fixed(image.entry), force, spec.config));
+    upload::take(vault, name.is_none());
     let until = effects.now().after(Ticks(vault.progress.millisecond.saturating_mul(PATIENCE)));
     let swap = vault.at(|state| &mut state.swap);
-    (swap.of, swap.ticket, swap.until) = (id.0, ticket.0, until.0);
+    (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, ticket.0, until.0, effects.now().0);
     swap.next = Versions { writes: image.note.version, oldest: image.note.oldest };
     Ok(until)
 }
@@ -121,7 +129,9 @@ pub(crate) fn started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, eff
         if let Some(versions) = vault.at(|state| &mut state.swap.versions).get_mut(usize::from(of.0)) {
             *versions = next;
         }
-        end(vault, Outcome::Done, effects);
+        upload::moved(vault, of);
+        let held = effects.now().since(Ticks(vault.swap.begun));
+        end(vault, Outcome::Swapped(held.0), effects);
     }
     true
 }
@@ -142,4 +152,5 @@ fn end(vault: &mut Vault<'_, SupervisorServer>, outcome: Outcome, effects: &mut 
         order::answer(TicketId(vault.swap.ticket), outcome, effects);
     }
     vault.at(|state| &mut state.swap).of = 0;
+    upload::leave(vault);
 }

@@ -24,6 +24,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod uploads;
+
 const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
 
 /// A server that is not restarted.
@@ -122,9 +124,11 @@ fn logged<'a>(effects: &[Effect<'a>]) -> (String, Vec<Effect<'a>>) {
 fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     let bytes = bundle(&[]);
     let image = atoll_sdk::bundle::Bundle::new(&bytes).find("image/cpuid").unwrap().unwrap().offset;
+    let length = bytes.len() as u64;
     let (mut supervisor, answer) = start(bytes);
     let effects = answer.effects();
-    assert_eq!(effects[0], supervise(Supervise::CreateMachine(atoll_protocol::fixed::Fixed(64 << 20), 1)));
+    let (memory, no_reserve) = (atoll_protocol::fixed::Fixed(64 << 20), atoll_protocol::fixed::Fixed(length));
+    assert_eq!(effects[0], supervise(Supervise::CreateMachine(memory, 1, no_reserve)));
     assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console")));
 
     let answer = supervisor.deliver(Body::ServerStarted(ServerId(1)));
@@ -333,7 +337,7 @@ fn swappable() -> Harness<SupervisorServer> {
 
 /// An order for a swap of the cpuid server.
 fn swap_for(image: &str) -> Vec<u8> {
-    postcard::to_extend(&Order::Swap(ServerId(2), true, image), Vec::new()).unwrap()
+    postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap()
 }
 
 /// Begins a swap; what is done for it.
@@ -369,8 +373,9 @@ fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
     assert_eq!((&steps[0], &steps[1], &steps[4]), (&create, &mapped, &succeed));
     assert!(steps.len() == 6 && steps[5].starts_with("Defer"), "{steps:?}");
     let exchange = format!("{:?}", supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2))));
+    supervisor.advance(Ticks(7));
     let done = outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH));
-    assert_eq!(done, (Some(Outcome::Done), vec![exchange, destroy_scratch()]));
+    assert_eq!(done, (Some(Outcome::Swapped(7)), vec![exchange, destroy_scratch()]));
     // Now it is of version 3, which reads 2: what only knows 1 cannot follow, what it came from can.
     assert_eq!(ordered(&mut supervisor, &swap_for("ancient")).0, Outcome::NoCommonVersion);
 }
@@ -387,7 +392,7 @@ fn a_swap_that_cannot_be_is_refused_before_anything_is_stopped() {
         assert_eq!(ordered(&mut supervisor, &swap_for(image)), (why, vec![]), "{image}");
     }
     for id in [0, 3, 31] {
-        let order = postcard::to_extend(&Order::Swap(ServerId(id), true, "next"), Vec::new()).unwrap();
+        let order = postcard::to_extend(&Order::Swap(ServerId(id), true, Some("next")), Vec::new()).unwrap();
         assert_eq!(ordered(&mut supervisor, &order), (Outcome::NoSuchServer, vec![]), "{id}");
     }
     begun(&mut supervisor);

@@ -60,6 +60,7 @@ pub(crate) enum Act {
     Map(Mapping),
     Unmap(Mapping),
     CreateMachine(u64),
+    Upload(u64, usize),
     CreateServer(ServerId),
     Fill(ServerId, Segment),
     Refill(ServerId, Segment),
@@ -276,6 +277,11 @@ impl Machine for Simulated {
 
     fn bundle_size(&self) -> u64 {
         BUNDLE
+    }
+
+    fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
+        assert!(offset + bytes.len() as u64 <= BUNDLE, "a write beside the bundle");
+        self.act(Act::Upload(offset, bytes.len()));
     }
 
     fn free_frames(&self) -> u64 {

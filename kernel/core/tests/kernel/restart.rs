@@ -227,7 +227,7 @@ fn a_server_that_fails_at_its_start_starts_again_and_one_that_fails_at_its_resta
     assert_eq!(told(&mut world, CPUID), ["Restarted", "Restarted"]);
     let mut world = World::with_frames(8192);
     let made = crate::cast::making(&crate::cast::CAST[1]);
-    world.on(SUPERVISOR, &[&[Effect::Supervise(Supervise::CreateMachine(Fixed(2 << 20), 1))], &made[..]].concat());
+    world.on(SUPERVISOR, &[&[Effect::Supervise(Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)))], &made[..]].concat());
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
     world.pass();
     restart(&mut world, CPUID);

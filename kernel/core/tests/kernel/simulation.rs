@@ -14,7 +14,7 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::ServerId;
 
 use crate::cast::{self, LOADER, MEMORY, SUPERVISOR};
-use crate::machine::{Conversation, Servers, Simulated};
+use crate::machine::{BUNDLE, Conversation, Servers, Simulated};
 use crate::script::encode;
 
 /// Frames of a machine that has enough of them.
@@ -72,7 +72,7 @@ impl DerefMut for Simulation {
 /// The supervisor's answers that make the cast, the guest's memory, and let the guest run.
 pub(crate) fn boot() -> Vec<Vec<u8>> {
     let mut answers: Vec<Vec<u8>> = cast::CAST.iter().map(|member| encode(&cast::making(member))).collect();
-    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(Fixed(MEMORY), 1))]);
+    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(BUNDLE / 2)))]);
     first.append(&mut answers[0]);
     answers[0] = first;
     answers.push(encode(&[Effect::Supervise(Supervise::Load(LOADER))]));

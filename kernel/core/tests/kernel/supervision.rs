@@ -229,7 +229,7 @@ fn rights_that_do_not_exist_are_refused() {
 #[test]
 fn more_memory_than_there_is_cannot_be_promised() {
     let mut world = World::with_frames(1000);
-    let machine = Supervise::CreateMachine(Fixed(2 << 20), 1);
+    let machine = Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0));
     // Each fits alone; together they do not.
     let stack = Limits { stack_pages: 64, ..LIMITS };
     let servers = (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large"));
@@ -240,11 +240,11 @@ fn more_memory_than_there_is_cannot_be_promised() {
 
 #[test]
 fn guest_memory_is_made_once_and_in_large_pages() {
-    refused(&[Supervise::CreateMachine(Fixed(2 << 20), 1)], "BadValue");
+    refused(&[Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0))], "BadValue");
     for (bytes, vcpus, rule) in [(0, 1, "BadValue"), (0x1000, 1, "BadValue"), (2 << 20, 2, "BadValue"), (1 << 40, 1, "Exhausted")]
     {
         let mut world = World::with_frames(1000);
-        faulty(&mut world, &[Supervise::CreateMachine(Fixed(bytes), vcpus)]);
+        faulty(&mut world, &[Supervise::CreateMachine(Fixed(bytes), vcpus, Fixed(0))]);
         assert!(world.servers().log.iter().any(|line| line.contains(rule)));
     }
 }
@@ -327,4 +327,18 @@ fn the_supervisor_leaves_with_its_own_code() {
     assert_eq!(supervisor(&mut world, &[Supervise::Exit(7)]), Turn::Leave(7));
     let kernel: &Kernel<_> = &world.kernel;
     assert_eq!(kernel.state.servers[0].standing, Standing::Running);
+}
+
+#[test]
+fn only_the_bundles_reserve_can_be_written() {
+    let reserve = BUNDLE / 2;
+    let write = |offset: u64, bytes: &'static [u8]| Supervise::Write(Fixed(offset), bytes);
+    let mut world = World::booted();
+    supervisor(&mut world, &[write(reserve, b"an"), write(BUNDLE - 5, b"image")]);
+    assert_eq!(world.kernel.state.machine.journal, [Act::Upload(reserve, 2), Act::Upload(BUNDLE - 5, 5)]);
+    for (offset, bytes) in [(reserve - 1, &b"an"[..]), (0, b"an"), (BUNDLE - 4, b"image"), (BUNDLE, b"an"), (u64::MAX, b"an")] {
+        refused(&[write(offset, bytes)], "BadValue");
+    }
+    let mut world = World::with_frames(1000);
+    faulty(&mut world, &[Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)), write(0, b"in the same answer: not yet")]);
 }

@@ -53,7 +53,7 @@ pub(crate) const KINDS: [&str; 34] = [
     "Exported",
 ];
 /// Kinds of the supervisor's own effects, by their tag.
-pub(crate) const SUPERVISES: [&str; 15] = [
+pub(crate) const SUPERVISES: [&str; 16] = [
     "Create",
     "Grant",
     "Route",
@@ -69,6 +69,7 @@ pub(crate) const SUPERVISES: [&str; 15] = [
     "Kill",
     "Succeed",
     "Exchange",
+    "Write",
 ];
 
 /// What somebody who makes up an effect may know.
@@ -314,7 +315,7 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         }
         "Start" => Supervise::Start(id, Fixed(if sound { IMAGE } else { dice.edge() }), b""),
         "Destroy" => Supervise::Destroy(id),
-        "CreateMachine" => Supervise::CreateMachine(Fixed(if sound { MEMORY } else { dice.edge() }), 1),
+        "CreateMachine" => Supervise::CreateMachine(Fixed(if sound { MEMORY } else { dice.edge() }), 1, Fixed(0)),
         "Load" => Supervise::Load(LOADER),
         "Run" => Supervise::Run,
         // Mostly of those that do something.
@@ -327,6 +328,10 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
             Supervise::Succeed(id, of, Fixed(if sound { IMAGE } else { dice.edge() }), dice.one_in(2), b"configuration")
         }
         "Exchange" => Supervise::Exchange(id, ServerId(dice.below(13) as u8)),
+        "Write" => {
+            let offset = if sound { BUNDLE - 16 } else { dice.edge() };
+            return push(answer, &Effect::Supervise(Supervise::Write(Fixed(offset), &dice.bytes(16))));
+        }
         "Kill" => Supervise::Kill(ServerId(dice.below(15) as u8)),
         _ => Supervise::Exit(dice.byte()),
     };
