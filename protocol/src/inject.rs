@@ -20,8 +20,8 @@ pub use models::{Model, Needs, Place, Surplus};
 /// Most injections of one plan: what fits a page.
 pub const INJECTIONS: usize = 32;
 
-/// Most bytes that a plan types.
-pub const TYPED: usize = 256;
+/// Most bytes of a plan's text: what it waits for and types, and images' names.
+pub const TEXT: usize = 512;
 
 /// One fault: a model, the messages that it may hit, and which of those it hits.
 #[repr(C)]
@@ -33,13 +33,14 @@ pub struct Injection {
     pub server: u8,
     /// The kind of message (see [`kind_name`]), or [`Injection::ANY`].
     pub kind: u8,
-    /// [`Injection::WHILE_RECOVERING`], [`Injection::REDELIVERIES`] and [`Injection::AT_ADDRESS`].
+    /// [`Injection::WHILE_RECOVERING`], [`Injection::REDELIVERIES`], [`Injection::AT_ADDRESS`] and [`Injection::ONE_OF`].
     pub flags: u8,
     /// Most times that it happens; 0 for any number.
     pub limit: u32,
     /// It happens first at this match, counted from 1; 0 is 1.
     pub first: u64,
-    /// And again after each so many matches; 0 for not again. With a `chance`, both are not used.
+    /// And again after each so many matches; 0 for not again. With a `chance`, both are not used; with [`Injection::ONE_OF`] this is how
+    /// many matches a part has.
     pub every: u64,
     /// If not 0: it happens at each match with this probability, in units of 2^-32.
     pub chance: u32,
@@ -66,12 +67,15 @@ pub struct Injection {
 impl Injection {
     /// Any server, or any kind of message.
     pub const ANY: u8 = 0xff;
-    /// Flag: only while a server recovers from a fault; redeliveries are counted, too.
+    /// Flag: only while a server recovers from a fault; redeliveries and messages about the restart are counted, too.
     pub const WHILE_RECOVERING: u8 = 1;
-    /// Flag: a message that is delivered again after a fault counts again.
+    /// Flag: a message that is delivered again after a fault counts again, and one about a restart counts as any other. (Else it does not,
+    /// unless its kind is asked for: so the n-th message is the same one with and without faults before it.)
     pub const REDELIVERIES: u8 = 2;
     /// Flag: only messages about an address of the range.
     pub const AT_ADDRESS: u8 = 4;
+    /// Flag: the matches from `first` on are cut into parts of `every`, and one of each part, drawn from the seed, is hit.
+    pub const ONE_OF: u8 = 8;
     /// Argument: to be drawn from the seed.
     pub const RANDOM: u64 = u64::MAX;
 }
@@ -92,11 +96,12 @@ pub struct Plan {
     pub until: u64,
     /// When the kernel passes the point at which the host stops the machine to take a snapshot, by the same counter. 0 is never.
     pub pause: u64,
-    /// Bytes of `typed` that there are.
-    pub typed_length: u64,
-    /// What arrives at the host's console port from the plan's beginning on, at the pace of [`Plan::PACE`]: QEMU's own console would
-    /// bring it at the pace of the host's clock.
-    pub typed: [u8; TYPED],
+    /// Bytes of `text` that are the dialogue.
+    pub dialogue: u64,
+    /// The dialogue: strings that end with a zero, in turn what the host's console port must have been told to print (nothing: at once) and
+    /// what arrives there then, at the pace of [`Plan::PACE`]. QEMU's own console would bring it at the pace of the host's clock. Behind it,
+    /// images' names that arguments refer to; they end with a zero, too.
+    pub text: [u8; TEXT],
     /// The injections, in order: where several hit one message, the first does.
     pub injections: [Injection; INJECTIONS],
 }
@@ -116,8 +121,8 @@ impl Plan {
         sequence: 0,
         until: 0,
         pause: 0,
-        typed_length: 0,
-        typed: [0; TYPED],
+        dialogue: 0,
+        text: [0; TEXT],
         injections: [Injection {
             model: 0,
             server: 0,
@@ -143,6 +148,13 @@ impl Plan {
     #[must_use]
     pub fn injections(&self) -> &[Injection] {
         self.injections.get(..self.count as usize).unwrap_or(&self.injections)
+    }
+
+    /// The string that begins at this place of the text; empty if there is none.
+    #[must_use]
+    pub fn string(&self, at: usize) -> &[u8] {
+        let rest = self.text.get(at..).unwrap_or(&[]);
+        rest.split(|byte| *byte == 0).next().unwrap_or(&[])
     }
 }
 

@@ -211,11 +211,18 @@ pub enum CampaignCommand {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Do a recorded experiment again. Ends with status 1 if it has another outcome; is refused, with the difference, if anything that it
+    /// Do recorded experiments again. Ends with status 1 if one goes otherwise; is refused, with the difference, if anything that it
     /// depends on is not as it was.
     Replay {
-        /// The record's name.
-        id: String,
+        /// The records' names.
+        #[arg(value_name = "ID", required_unless_present = "sample")]
+        ids: Vec<String>,
+        /// So many records, drawn at random.
+        #[arg(long, value_name = "N", conflicts_with = "ids", default_value_t = 0, hide_default_value = true)]
+        sample: usize,
+        /// Draw the same ones as with this seed [default: the time].
+        #[arg(long, requires = "sample")]
+        seed: Option<u64>,
         /// Where the records are.
         #[command(flatten)]
         records: Records,

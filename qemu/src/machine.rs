@@ -70,6 +70,12 @@ pub struct Server {
 }
 
 impl Machine {
+    /// Gives the servers whose manifest names no budget another one, in microseconds.
+    pub fn set_default_budget(&mut self, budget_us: u32) {
+        let servers = self.servers.iter_mut().filter(|server| u64::from(server.limits.budget_us) == resolve::BUDGET);
+        servers.for_each(|server| server.limits.budget_us = budget_us);
+    }
+
     /// Reads and checks a manifest from a file.
     pub fn load(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(Error::file(path))?;

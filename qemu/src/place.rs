@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::{Error, Result};
 
@@ -18,6 +19,18 @@ pub fn workspace() -> Result<PathBuf> {
         .find(is_root)
         .map(Path::to_owned)
         .ok_or_else(|| Error::missing("Atoll's source is not here: run this in a clone of its repository"))
+}
+
+/// The source's commit, with `+` behind it if there are changes beyond it; `unknown` where that is not kept by Git.
+pub fn revision() -> Result<String> {
+    let workspace = workspace()?;
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(&workspace).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return Ok("unknown".into()) };
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+    Ok(if clean { commit } else { commit + "+" })
 }
 
 /// The cache: `$ATOLL_CACHE`, else `atoll` in the user's cache directory. Made if it does not exist.

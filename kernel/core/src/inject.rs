@@ -11,13 +11,14 @@ mod journal;
 mod models;
 mod schedule;
 
+use atoll_protocol::fault::Reason;
 use atoll_protocol::inject::{INJECTIONS, KINDS, Plan, kind_of};
 use atoll_protocol::units::{LineId, ServerId, Ticks};
 use atoll_protocol::{MAIL_BYTES, SERVERS};
 
-use crate::Kernel;
 use crate::machine::{Machine, Outcome, Pages};
 use crate::run::HostEvent;
+use crate::{Kernel, State};
 
 pub use models::{Act, Area};
 
@@ -31,14 +32,16 @@ struct Subject {
     counts: [u32; KINDS],
     /// The kind of the present message.
     current: u8,
-    /// The kind of the message that was faulted, or else of the last one.
+    /// The kind of the message that was faulted last.
     kind: u8,
     /// It is being activated.
     active: bool,
-    /// Its last message was faulted, and will be delivered again.
+    /// That message has not been handled since: it will be delivered again, though others may come before.
     retry: bool,
     /// It was faulted at this time, and has handled nothing since.
     faulted: Option<Ticks>,
+    /// Its state was exported, and it, or its successor, has handled nothing since.
+    held: bool,
     /// The injection that its present activation is under.
     under: Option<u8>,
     /// When its last activation ended.
@@ -46,6 +49,13 @@ struct Subject {
     /// Its last answer.
     kept: [u8; KEPT],
     kept_length: usize,
+}
+
+impl Subject {
+    /// Whether the present message is the one that was faulted.
+    fn is_redelivered(&self) -> bool {
+        self.retry && self.current == self.kind
+    }
 }
 
 /// What a fault leaves to be done after the commit.
@@ -85,6 +95,7 @@ impl Injector {
             active: false,
             retry: false,
             faulted: None,
+            held: false,
             under: None,
             ended: Ticks(0),
             kept: [0; KEPT],
@@ -150,8 +161,9 @@ impl<M: Machine> Kernel<M> {
 
     /// What the last activation has left to be done, now that its answer was judged.
     fn settle_injected(&mut self) {
-        let inject = &mut self.state.inject;
-        inject.handled(&mut self.state.machine);
+        let State { inject, machine, servers, .. } = &mut self.state;
+        let fault = |server: u8| servers.get(usize::from(server)).map(|server| server.fault);
+        inject.handled(machine, |server| fault(server) == Some(Reason::Exchanged));
         match core::mem::replace(&mut inject.sequel, Sequel::Nothing) {
             Sequel::Nothing => {}
             Sequel::Reorder(server) => {
@@ -169,24 +181,26 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Does what was left to do; takes notice of what the plan types; takes over a new plan; passes the point of the snapshot; gives the run up when its time has come.
+    /// Does what was left to do; takes notice of what the plan types; passes the point of the snapshot; takes over a new plan; gives the run up when
+    /// its time has come.
     pub fn look_at_the_plan(&mut self) {
         self.settle_injected();
         if let Some(irq) = self.state.machine.key_arrived() {
             self.host_event(HostEvent::Irq(irq));
         }
         let state = &mut self.state;
+        // The host leaves the next plan while the machine is stopped there, and it is about this very activation.
+        let pause = state.inject.plan.pause;
+        if pause != 0 && !state.inject.paused && state.machine.now().0 >= pause {
+            state.inject.paused = true;
+            state.machine.pause();
+        }
         if let Some(plan) = state.machine.plan(state.inject.plan.sequence)
             && plan.magic == Plan::MAGIC
             && plan.version == atoll_protocol::VERSION
         {
             state.inject.take_over(plan);
             state.inject.tell_plan(&mut state.machine);
-        }
-        let pause = state.inject.plan.pause;
-        if pause != 0 && !state.inject.paused && state.machine.now().0 >= pause {
-            state.inject.paused = true;
-            state.machine.pause();
         }
         let until = state.inject.plan.until;
         if until != 0 && !state.inject.over && state.machine.now().0 >= until {

@@ -1,13 +1,14 @@
 //! What a plan types (feature `fault-injection`): bytes that the host's console port (COM1) is found to hold, one after the other at the
-//! pace of a serial line in virtual time. What comes from QEMU's console comes by the host's clock, and no two runs would be equal.
+//! pace of a serial line in virtual time, once the port has been told to print what the plan waits for. What comes from QEMU's console
+//! comes by the host's clock, and no two runs would be equal.
 
-use atoll_protocol::inject::{Plan, TYPED};
+use atoll_protocol::inject::{Plan, TEXT};
 use atoll_protocol::units::HostIrq;
 use spin::Mutex;
 
 use crate::x86::{port, tsc};
 
-/// COM1's receive buffer and line status register (PC16550D data sheet, §8.0).
+/// COM1's data and line status registers (PC16550D data sheet, §8.0).
 const DATA: u16 = 0x3f8;
 const INTERRUPT_ENABLE: u16 = 0x3f9;
 const LINE_STATUS: u16 = 0x3fd;
@@ -17,29 +18,71 @@ const DATA_READY: u32 = 1;
 const IRQ: HostIrq = HostIrq(4);
 
 struct Keyboard {
-    bytes: [u8; TYPED],
+    /// The dialogue.
+    text: [u8; TEXT],
     length: usize,
-    next: usize,
-    /// When the next byte is there, in ticks.
+    /// Where what is waited for begins, and how much of it was printed last.
+    awaited: usize,
+    printed: usize,
+    /// The next byte to type; none while something is waited for.
+    next: Option<usize>,
+    /// When it is there, in ticks.
     at: u64,
     /// Whether its interrupt was raised.
     told: bool,
 }
 
-static KEYBOARD: Mutex<Keyboard> = Mutex::new(Keyboard { bytes: [0; TYPED], length: 0, next: 0, at: 0, told: false });
+static KEYBOARD: Mutex<Keyboard> =
+    Mutex::new(Keyboard { text: [0; TEXT], length: 0, awaited: 0, printed: 0, next: None, at: 0, told: false });
 
 impl Keyboard {
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied().filter(|_| at < self.length)
+    }
+
     /// The byte that is there.
     fn key(&self) -> Option<u8> {
-        let here = self.next < self.length && tsc::now().0 >= self.at;
-        self.bytes.get(self.next).copied().filter(|_| here)
+        self.byte(self.next?).filter(|_| tsc::now().0 >= self.at)
+    }
+
+    /// Waits for the string that begins here, or not at all if it is empty.
+    fn wait(&mut self, from: usize) {
+        (self.awaited, self.printed, self.next) = (from, 0, None);
+        if self.byte(from) == Some(0) {
+            self.begin(from + 1);
+        }
+    }
+
+    /// Types the string that begins here; the next is waited for after that.
+    fn begin(&mut self, from: usize) {
+        (self.next, self.told, self.at) = (Some(from), false, tsc::now().0 + pace());
+        if self.byte(from) == Some(0) {
+            self.wait(from + 1);
+        }
+    }
+
+    /// A byte goes to the console.
+    fn prints(&mut self, byte: u8) {
+        if self.next.is_some() || self.awaited >= self.length {
+            return;
+        }
+        if self.byte(self.awaited + self.printed) != Some(byte) {
+            self.printed = 0;
+        }
+        if self.byte(self.awaited + self.printed) == Some(byte) {
+            self.printed += 1;
+        }
+        if self.byte(self.awaited + self.printed) == Some(0) {
+            self.begin(self.awaited + self.printed + 1);
+        }
     }
 }
 
-/// Begins to type what a plan says.
+/// Begins a plan's dialogue.
 pub(super) fn begin(plan: &Plan) {
-    let length = (plan.typed_length as usize).min(TYPED);
-    *KEYBOARD.lock() = Keyboard { bytes: plan.typed, length, next: 0, at: tsc::now().0 + pace(), told: false };
+    let mut keyboard = KEYBOARD.lock();
+    (keyboard.text, keyboard.length) = (plan.text, (plan.dialogue as usize).min(TEXT));
+    keyboard.wait(0);
 }
 
 fn pace() -> u64 {
@@ -56,8 +99,10 @@ pub(super) fn arrived() -> Option<HostIrq> {
 
 /// A port was written. Enabling the interrupt anew makes a new edge of a byte that is there.
 pub(super) fn written(number: u16, value: u32) {
-    if number == INTERRUPT_ENABLE && value & 1 != 0 {
-        KEYBOARD.lock().told = false;
+    match number {
+        DATA => KEYBOARD.lock().prints(value as u8),
+        INTERRUPT_ENABLE if value & 1 != 0 => KEYBOARD.lock().told = false,
+        _ => {}
     }
 }
 
@@ -68,9 +113,8 @@ pub(super) fn read(number: u16) -> Option<u32> {
     match number {
         LINE_STATUS => Some(u32::from(port::read::<u8>(LINE_STATUS)) | DATA_READY),
         DATA => {
-            keyboard.next += 1;
-            keyboard.told = false;
-            keyboard.at = tsc::now().0 + pace();
+            let after = keyboard.next.map_or(0, |next| next + 1);
+            keyboard.begin(after);
             Some(u32::from(key))
         }
         _ => None,

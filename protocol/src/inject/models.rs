@@ -21,6 +21,8 @@ pub enum Needs {
     Line,
     /// A server's number.
     Server,
+    /// The place of an image's name in the plan's text.
+    Image,
 }
 
 macro_rules! numbered {
@@ -77,7 +79,7 @@ numbered! {
         DropAnswer = 5, "drop-answer";
         /// The message never arrives, and nobody notices: a lost interrupt, timer or mail; an exit gets an empty answer.
         Lose = 6, "lose";
-        /// The message is delivered once more after its answer was committed.
+        /// The message is delivered twice: the first answer is late, and is dropped with all that the server did to its state.
         Duplicate = 7, "duplicate";
         /// After this message, the next two pieces of mail change places.
         Reorder = 8, "reorder";
@@ -111,6 +113,8 @@ numbered! {
         ClockSkew = 22, "clock-skew";
         /// Another server (the supervisor is 0) is faulted while this message is handled.
         Kill = 23, "kill";
+        /// While the message is handled, the supervisor is ordered to put another image into the server's place.
+        Swap = 24, "swap";
     }
 }
 
@@ -163,6 +167,7 @@ impl Model {
             Model::Exhaust => Needs::Surplus,
             Model::Spurious => Needs::Line,
             Model::Kill => Needs::Server,
+            Model::Swap => Needs::Image,
             _ => Needs::Nothing,
         }
     }
@@ -183,6 +188,7 @@ impl Model {
                 | Model::Exhaust
                 | Model::Ungranted
                 | Model::Kill
+                | Model::Swap
         )
     }
 }

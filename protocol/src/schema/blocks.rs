@@ -84,7 +84,7 @@ blocks! {
         model, server, kind, flags, limit, first, every, chance, place, seed, address_first, address_last, exits, time, mask, value,
         argument,
     }
-    inject::Plan { magic, version, count, sequence, until, pause, typed_length, typed, injections }
+    inject::Plan { magic, version, count, sequence, until, pause, dialogue, text, injections }
     interchange::Note { magic, schema, role, version, oldest }
     manifest::ImageHeader { magic, version, segments, entry, schema }
 }

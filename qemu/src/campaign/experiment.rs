@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use atoll_protocol::inject::Plan as Page;
 
+use super::depends::Depends;
 use super::grammar::Fault;
 use super::journal::Journal;
 use super::lab::{Begin, Collected, Lab, Snapshot};
-use super::outcome::{Outcome, Seen, classify};
+use super::outcome::{Console, Outcome, Seen, classify};
 use super::plan::{Phase, Plan};
-use super::record::{Depends, Record, sha256};
+use super::record::{Record, sha256};
 use super::sweep::Experiment;
 use crate::error::{Error, Result};
 use crate::progress::Step;
@@ -18,6 +19,8 @@ use crate::run::End;
 
 /// Virtual time that a guest gets beyond the golden run's end: three times what that took, and this much, in ticks.
 const MORE: u64 = 10_000_000_000;
+/// Virtual time that the golden run gets, in ticks.
+const ENDLESS: u64 = 3_600_000_000_000;
 /// The plan's number: any but the one under which the snapshot was taken.
 const SEQUENCE: u64 = 2;
 /// Lines of the console and of the log that a record keeps.
@@ -25,15 +28,29 @@ const TAIL: usize = 25;
 /// Lines of the log from the first fault on that a record keeps.
 const DUMP: usize = 120;
 
+/// Where a record comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The campaign's name.
+    pub campaign: String,
+    /// SHA-256 of its plan.
+    pub plan: String,
+    /// Atoll's source: its commit, and whether there were changes beyond it.
+    pub revision: String,
+    /// The directory of its records.
+    pub dir: String,
+}
+
 /// A phase, ready for experiments.
 #[derive(Debug)]
 pub struct Prepared {
     /// Its name.
     pub name: String,
     snapshot: Snapshot,
-    input: String,
+    dialogue: String,
     /// The golden run's console.
-    golden: Vec<u8>,
+    golden: Console,
+    times: Vec<regex::Regex>,
     /// The golden run's journal.
     pub journal: Journal,
     until: u64,
@@ -49,14 +66,17 @@ impl Prepared {
             None => phase.begin().map_err(|what| Error::Usage { what })?,
         };
         let snapshot = Snapshot::take(lab, &begin, before.map(|before| before.reached), &dir.join(&phase.name))?;
-        let depends = Depends::of(lab, &snapshot, &phase.input)?;
+        let (dialogue, snapshot_at) = (phase.dialogue(), snapshot.at);
+        let depends = Depends::of(lab, &snapshot, &dialogue)?;
         let mut prepared = Self {
             name: phase.name.clone(),
             snapshot,
-            input: phase.input.clone(),
-            golden: Vec::new(),
+            dialogue,
+            golden: Console::default(),
+            times: phase.times().map_err(|what| Error::Usage { what })?,
             journal: Journal::default(),
-            until: 0,
+            // A run that has a limit takes other instructions than one that has none: all of them have one.
+            until: snapshot_at.saturating_add(ENDLESS),
             wall: Duration::from_secs(plan.timeout),
             depends,
         };
@@ -68,7 +88,9 @@ impl Prepared {
         }
         let (_, end) = journal.end.unwrap_or_default();
         prepared.until = end.saturating_add(3 * end.saturating_sub(prepared.snapshot.at)).saturating_add(MORE);
-        (prepared.golden, prepared.journal) = (first.console, journal);
+        let path = dir.join(&phase.name).join("console");
+        std::fs::write(&path, &first.console).map_err(Error::file(&path))?;
+        (prepared.golden, prepared.journal) = (Console::of(&first.console, &prepared.times), journal);
         Ok(prepared)
     }
 
@@ -90,8 +112,8 @@ impl Prepared {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
         let mut machine = self.snapshot.restore(lab, dir.path())?;
         let page = Fault::plan(faults, &lab.names).map_err(|what| Error::Usage { what })?;
-        let mut page = Page { sequence: SEQUENCE, until: self.until, typed_length: self.input.len() as u64, ..page };
-        page.typed.iter_mut().zip(self.input.bytes()).for_each(|(to, from)| *to = from);
+        let mut page = Page { sequence: SEQUENCE, until: self.until, dialogue: self.dialogue.len() as u64, ..page };
+        page.text.iter_mut().zip(self.dialogue.bytes()).for_each(|(to, from)| *to = from);
         machine.leave(&page)?;
         machine.finish(self.wall)
     }
@@ -108,11 +130,12 @@ impl Prepared {
 
     /// Runs an experiment. What goes wrong with it is its outcome.
     #[must_use]
-    pub fn experiment(&self, lab: &Lab, campaign: &str, plan: &str, experiment: &Experiment) -> Record {
+    pub fn experiment(&self, lab: &Lab, of: &Origin, experiment: &Experiment) -> Record {
         let mut record = Record {
             id: experiment.id.clone(),
-            campaign: campaign.to_owned(),
-            plan: plan.to_owned(),
+            campaign: of.campaign.clone(),
+            plan: of.plan.clone(),
+            revision: of.revision.clone(),
             phase: self.name.clone(),
             faults: experiment.faults.clone(),
             outcome: Outcome::HarnessError,
@@ -123,6 +146,7 @@ impl Prepared {
             detect_ticks: Vec::new(),
             restart_ticks: Vec::new(),
             recover_ticks: Vec::new(),
+            blackout_ticks: Vec::new(),
             events: Vec::new(),
             exits: None,
             ticks: None,
@@ -132,7 +156,7 @@ impl Prepared {
             dump: Vec::new(),
             wall_ms: 0,
             depends: self.depends.clone(),
-            replay: format!("atoll campaign replay {}", experiment.id),
+            replay: format!("atoll campaign replay {} --out {}", experiment.id, of.dir),
         };
         match self.run(lab, &experiment.faults) {
             Ok(collected) => self.fill(&mut record, &collected),
@@ -144,7 +168,8 @@ impl Prepared {
     fn fill(&self, record: &mut Record, collected: &Collected) {
         let journal = Journal::read(&collected.log);
         let end = self.end_of(collected);
-        let seen = Seen { end: end.as_ref(), console: &collected.console, journal: &journal };
+        let console = Console::of(&collected.console, &self.times);
+        let seen = Seen { end: end.as_ref(), console: &console, journal: &journal };
         (record.outcome, record.difference) = classify(&seen, &self.golden);
         record.end = match &end {
             Some(end) if collected.complaints.is_empty() => format!("{end:?}"),
@@ -155,6 +180,7 @@ impl Prepared {
         record.detect_ticks = journal.detection_latencies();
         record.restart_ticks = journal.restart_latencies();
         record.recover_ticks = journal.recovery_latencies();
+        record.blackout_ticks = journal.blackouts();
         record.exits = journal.end.map(|(exits, _)| exits);
         record.ticks = journal.end.map(|(_, at)| at.saturating_sub(self.snapshot.at));
         record.console = sha256(&collected.console);

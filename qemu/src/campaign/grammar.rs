@@ -9,22 +9,24 @@
 //! wild-write:kernel msr/msr-read address=0x1b
 //! clock-skew:-1000 pit/timer nth=1
 //! kill:supervisor cpuid during=recovery
+//! swap:uart uart one-of=100 seed=3     one message of each hundred
 //! ```
 //!
 //! Parts are separated by blanks or commas. `SERVER` is a name or a role from the machine's manifest, `*` any; `MESSAGE` is a kind of
-//! message. Keys: `nth`, `every` with `from`, or `p` (with `seed`) say which of the matching messages are hit; `limit` how often at
-//! most; `address` (a port, MSR or guest-physical address, or a range `A..=B`), `exits`, `time` (ticks), `match=PLACE:MASK:VALUE` (eight
+//! message. Keys: `nth`, `every` with `from`, `one-of` with `from` (and `seed`), or `p` (with `seed`) say which of the matching messages are
+//! hit; `limit` how often at most; `address` (a port, MSR or guest-physical address, or a range `A..=B`), `exits`, `time` (ticks), `match=PLACE:MASK:VALUE` (eight
 //! bytes of the message) and `during=recovery` narrow them down; `again=yes` counts redeliveries, too. Counts are logical: nothing
 //! depends on the host's clock.
 
 mod parse;
 mod resolve;
+mod split;
 
 use std::fmt;
 
 use atoll_protocol::inject::{Injection, Model, Needs, Place, Surplus, kind_name};
 
-pub use resolve::Names;
+pub use resolve::{IMAGES_AT, Names};
 
 /// A fault, as a person writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub enum Argument {
     Random,
     /// A server's name.
     Server(String),
+    /// An image's name.
+    Image(String),
 }
 
 /// Which of the matching messages.
@@ -82,11 +86,24 @@ pub enum Schedule {
         /// The first.
         from: u64,
     },
+    /// From the match `from` on: one of each `of`, drawn from the seed.
+    OneOf {
+        /// Matches in one part.
+        of: u64,
+        /// The first match of the first part.
+        from: u64,
+    },
     /// Each with this probability, in units of 2^-32.
     Chance(u32),
 }
 
 impl Fault {
+    /// What goes wrong, without where and when: `wild-write:kernel`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+    }
+
     /// The model, at the first message of all: to be narrowed down.
     #[must_use]
     pub fn of(model: Model) -> Self {
@@ -94,6 +111,7 @@ impl Fault {
             Needs::Nothing => Argument::Nothing,
             Needs::Bit => Argument::Random,
             Needs::Server => Argument::Server("supervisor".into()),
+            Needs::Image => Argument::Image(String::new()),
             _ => Argument::Number(0),
         };
         Self {
@@ -121,7 +139,7 @@ impl fmt::Display for Fault {
         match (&self.argument, self.model.needs()) {
             (Argument::Nothing, _) => {}
             (Argument::Random, _) => f.write_str(":random")?,
-            (Argument::Server(name), _) => write!(f, ":{name}")?,
+            (Argument::Server(name) | Argument::Image(name), _) => write!(f, ":{name}")?,
             (Argument::Number(number), Needs::Place) => {
                 write!(f, ":{}", Place::with_number(*number).map_or("?", Place::name))?;
             }
@@ -138,6 +156,7 @@ impl fmt::Display for Fault {
         match self.schedule {
             Schedule::Nth(nth) => write!(f, " nth={nth}")?,
             Schedule::Every { every, from } => write!(f, " every={every} from={from}")?,
+            Schedule::OneOf { of, from } => write!(f, " one-of={of} from={from}")?,
             Schedule::Chance(chance) => write!(f, " p={}", f64::from(chance) / CERTAIN)?,
         }
         let numbers = [("limit", u64::from(self.limit)), ("seed", self.seed), ("exits", self.exits), ("time", self.time)];
@@ -192,6 +211,7 @@ mod tests {
             Needs::Place => (0..Place::ALL.len() as u64).prop_map(Argument::Number).boxed(),
             Needs::Surplus => (0..Surplus::ALL.len() as u64).prop_map(Argument::Number).boxed(),
             Needs::Server => "[a-z][a-z0-9-]{0,12}".prop_map(Argument::Server).boxed(),
+            Needs::Image => "[a-z][a-z0-9-]{0,12}".prop_map(Argument::Image).boxed(),
             Needs::Line => (0..24_u64).prop_map(Argument::Number).boxed(),
             Needs::Ticks | Needs::Skew | Needs::Value => (0..RESERVED).prop_map(Argument::Number).boxed(),
         }
@@ -201,6 +221,7 @@ mod tests {
         prop_oneof![
             (1..u64::MAX).prop_map(Schedule::Nth),
             (1..u64::MAX, 1..u64::MAX).prop_map(|(every, from)| Schedule::Every { every, from }),
+            (1..u64::MAX, 1..u64::MAX).prop_map(|(of, from)| Schedule::OneOf { of, from }),
             (1..u32::MAX).prop_map(Schedule::Chance),
         ]
     }

@@ -44,6 +44,27 @@ pub enum Event {
         /// When, in ticks.
         at: u64,
     },
+    /// A server is held: its state was exported, for another to take its place.
+    Held {
+        /// Which.
+        server: u8,
+        /// When, in ticks.
+        at: u64,
+    },
+    /// The other has answered.
+    Exchanged {
+        /// In whose place.
+        server: u8,
+        /// When, in ticks.
+        at: u64,
+    },
+    /// The same server has answered again: nothing has come of the exchange.
+    RolledBack {
+        /// Which.
+        server: u8,
+        /// When, in ticks.
+        at: u64,
+    },
 }
 
 /// What a log tells.
@@ -95,6 +116,9 @@ impl Journal {
             })(),
             Some("restarted") => (|| Some(Event::Restarted { server: small("server")?, at: number("at")? }))(),
             Some("recovered") => (|| Some(Event::Recovered { server: small("server")?, at: number("at")? }))(),
+            Some("held") => (|| Some(Event::Held { server: small("server")?, at: number("at")? }))(),
+            Some("exchanged") => (|| Some(Event::Exchanged { server: small("server")?, at: number("at")? }))(),
+            Some("rolled-back") => (|| Some(Event::RolledBack { server: small("server")?, at: number("at")? }))(),
             Some("count") => {
                 if let (Some(server), Some(kind), Some(count)) = (small("server"), small("kind"), number("count")) {
                     self.counts.push((server, kind, count as u32));
@@ -145,59 +169,92 @@ impl Journal {
     /// From each injection to its detection, in ticks.
     #[must_use]
     pub fn detection_latencies(&self) -> Vec<u64> {
-        self.spans(
-            |event| match event {
-                Event::Injected { server, at, .. } => Some((*server, *at)),
-                _ => None,
-            },
-            |event| match event {
-                Event::Detected { server, at, .. } => Some((*server, *at)),
-                _ => None,
-            },
-        )
+        ticks(spans(&self.events, Event::injection, Event::detection))
     }
 
     /// From each detection to the server's start, in ticks.
     #[must_use]
     pub fn restart_latencies(&self) -> Vec<u64> {
-        self.spans(detection, |event| match event {
-            Event::Restarted { server, at } => Some((*server, *at)),
-            _ => None,
-        })
+        ticks(spans(&self.events, Event::detection, Event::restart))
     }
 
     /// From each detection to the first answer after it, in ticks.
     #[must_use]
     pub fn recovery_latencies(&self) -> Vec<u64> {
-        self.spans(detection, |event| match event {
-            Event::Recovered { server, at } => Some((*server, *at)),
-            _ => None,
-        })
+        ticks(spans(&self.events, Event::detection, Event::recovery))
     }
 
-    /// Spans from one kind of event to the next of another, server by server.
-    fn spans(&self, begins: impl Fn(&Event) -> Option<(u8, u64)>, ends: impl Fn(&Event) -> Option<(u8, u64)>) -> Vec<u64> {
-        let mut open = std::collections::HashMap::new();
-        let mut spans = Vec::new();
-        for event in &self.events {
-            if let Some((server, at)) = ends(event)
-                && let Some(since) = open.remove(&server)
-            {
-                spans.push(at - since);
-            }
-            if let Some((server, at)) = begins(event) {
-                open.insert(server, at);
-            }
-        }
-        spans
+    /// From each hold to the first answer after it, in ticks.
+    #[must_use]
+    pub fn blackouts(&self) -> Vec<u64> {
+        ticks(spans(&self.events, Event::hold, Event::release))
     }
 }
 
-fn detection(event: &Event) -> Option<(u8, u64)> {
-    match event {
-        Event::Detected { server, at, .. } => Some((*server, *at)),
-        _ => None,
+/// A server and a time.
+type Mark = Option<(u8, u64)>;
+
+impl Event {
+    /// Where it is an injection.
+    #[must_use]
+    pub fn injection(&self) -> Mark {
+        if let Event::Injected { server, at, .. } = self { Some((*server, *at)) } else { None }
     }
+
+    /// Where it is a detection.
+    #[must_use]
+    pub fn detection(&self) -> Mark {
+        if let Event::Detected { server, at, .. } = self { Some((*server, *at)) } else { None }
+    }
+
+    /// Where it is a server's start.
+    #[must_use]
+    pub fn restart(&self) -> Mark {
+        if let Event::Restarted { server, at } = self { Some((*server, *at)) } else { None }
+    }
+
+    /// Where it is a server's first answer after a fault.
+    #[must_use]
+    pub fn recovery(&self) -> Mark {
+        if let Event::Recovered { server, at } = self { Some((*server, *at)) } else { None }
+    }
+
+    /// Where it is the begin of an exchange.
+    #[must_use]
+    pub fn hold(&self) -> Mark {
+        if let Event::Held { server, at } = self { Some((*server, *at)) } else { None }
+    }
+
+    /// Where it is the end of one.
+    #[must_use]
+    pub fn release(&self) -> Mark {
+        match self {
+            Event::Exchanged { server, at } | Event::RolledBack { server, at } => Some((*server, *at)),
+            _ => None,
+        }
+    }
+}
+
+/// Spans from one kind of event to the next of another, server by server: whose, and how long.
+#[must_use]
+pub fn spans(events: &[Event], begins: impl Fn(&Event) -> Mark, ends: impl Fn(&Event) -> Mark) -> Vec<(u8, u64)> {
+    let mut open = std::collections::HashMap::new();
+    let mut spans = Vec::new();
+    for event in events {
+        if let Some((server, at)) = ends(event)
+            && let Some(since) = open.remove(&server)
+        {
+            spans.push((server, at - since));
+        }
+        if let Some((server, at)) = begins(event) {
+            open.insert(server, at);
+        }
+    }
+    spans
+}
+
+fn ticks(spans: Vec<(u8, u64)>) -> Vec<u64> {
+    spans.into_iter().map(|(_, ticks)| ticks).collect()
 }
 
 #[cfg(test)]
@@ -226,6 +283,12 @@ mod tests {
         assert_eq!(journal.messages(3), 13);
         assert_eq!(journal.end, Some((99, 1000)));
         assert!(journal.planned && !journal.overtime);
+    }
+
+    #[test]
+    fn an_exchange_lasts_from_the_hold_to_the_first_answer() {
+        let journal = Journal::read("inject: held server=9 at=100\ninject: exchanged server=9 at=350\n");
+        assert_eq!(journal.blackouts(), [250]);
     }
 
     #[test]

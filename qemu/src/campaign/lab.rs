@@ -11,11 +11,11 @@ pub mod monitor;
 pub mod snapshot;
 pub mod symbols;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bare::target::Permission;
 use crate::bare::{Toolchain, build};
-use crate::emulator::arguments::Boot;
+use crate::emulator::arguments::{Boot, Lab as Extras};
 use crate::emulator::{Arguments, Emulator};
 use crate::error::{Error, Result};
 use crate::guest::Guest;
@@ -24,10 +24,22 @@ use crate::place;
 use crate::run::{Instance, Plan};
 
 use super::grammar::Names;
+use super::record::sha256;
 use symbols::Symbols;
 
 pub use machine::{Collected, Running};
 pub use snapshot::{Begin, Snapshot};
+
+/// What tells one guest from another.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// SHA-256 of its kernel.
+    pub kernel: String,
+    /// SHA-256 of its initial RAM disk, or nothing.
+    pub initrd: String,
+    /// Its command line.
+    pub command_line: String,
+}
 
 /// A laboratory.
 #[derive(Debug)]
@@ -40,6 +52,8 @@ pub struct Lab {
     pub kernel: PathBuf,
     /// The bundle.
     pub bundle: PathBuf,
+    /// What it runs.
+    pub guest: Inside,
     memory_mib: u64,
     symbols: Symbols,
     /// Keeps the bundle's directory.
@@ -57,12 +71,43 @@ impl Lab {
         let kernel = build::injecting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
         let symbols = Symbols::of(&kernel)?;
         let emulator = Emulator::find(permission.offline)?;
-        Ok(Self { emulator, names: Names::of(machine), kernel, bundle, memory_mib, symbols, instance })
+        let guest = Inside {
+            kernel: sha256(&guest.kernel),
+            initrd: guest.initrd.as_deref().map(sha256).unwrap_or_default(),
+            command_line: guest.command_line.clone(),
+        };
+        Ok(Self { emulator, names: Names::of(machine), kernel, bundle, guest, memory_mib, symbols, instance })
+    }
+
+    /// The arguments of a QEMU that starts from a snapshot; its sockets and log are in `dir`.
+    pub(super) fn experiment(&self, dir: &Path, memory: &Path, shared: bool, incoming: bool) -> Arguments {
+        let boot = Boot::Atoll {
+            kernel: self.kernel.clone(),
+            bundle: self.bundle.clone(),
+            log: dir.join("kernel.log"),
+            control: dir.join("control.sock"),
+        };
+        let (monitor, debugger) = (dir.join("monitor.sock"), dir.join("debugger.sock"));
+        let lab = Some(Extras { memory: memory.to_owned(), shared, monitor, debugger, incoming });
+        Arguments { memory_mib: self.memory_mib, icount: true, boot, lab }
+    }
+
+    /// The same as text, with files' names only.
+    pub(super) fn arguments(&self) -> String {
+        let arguments = self.experiment(Path::new("/"), Path::new("/memory"), false, true).to_vec();
+        let words = arguments.iter().map(|word| {
+            let word = word.to_string_lossy();
+            match word.rsplit_once('/').filter(|_| word.starts_with('/')) {
+                Some((_, name)) => name.to_owned(),
+                None => word.into_owned(),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The directory that goes with the laboratory.
     #[must_use]
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.instance.dir()
     }
 }

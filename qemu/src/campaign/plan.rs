@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
 use serde::Deserialize;
 
-use atoll_protocol::inject::TYPED;
-
-use super::grammar::Fault;
+use super::grammar::{Fault, IMAGES_AT};
 use super::lab::Begin;
 use crate::error::{Error, Result};
 
@@ -21,8 +20,13 @@ pub struct Plan {
     pub name: String,
     /// A guest as `atoll boot` takes it: `linux`, `generic`, or one from `qemu/guests`.
     pub guest: String,
+    /// More for the guest's command line.
+    pub append: Option<String>,
     /// A machine's manifest; without it the machine that boots Linux.
     pub machine: Option<PathBuf>,
+    /// How long a server may take for a message, in microseconds of virtual time, where the manifest says nothing. A manifest's own default
+    /// is for hosts that let the machine wait now and then; where an instruction is a tick, a hang can be told much earlier.
+    pub budget_us: Option<u32>,
     /// A script that Linux has as `/w`.
     pub workload: Option<String>,
     /// Seed of the samples.
@@ -39,6 +43,9 @@ pub struct Plan {
     /// Single runs.
     #[serde(default)]
     pub run: Vec<Run>,
+    /// Runs with a fault at the first message, at the second, and so on until none is hit.
+    #[serde(default)]
+    pub fail_nth: Vec<FailNth>,
 }
 
 /// A part of the guest's life.
@@ -52,6 +59,16 @@ pub struct Phase {
     /// What is typed when it begins.
     #[serde(default)]
     pub input: String,
+    /// What is typed after that: pairs of what the console must have shown since, and what is typed then.
+    #[serde(default)]
+    pub dialogue: Vec<(String, String)>,
+    /// Regular expressions: what is a time in the lines of the guest's kernel, beside the `[seconds]` that they begin with. It is left out
+    /// when consoles are compared.
+    #[serde(default)]
+    pub times: Vec<String>,
+    /// Runs without a fault. How many of them differ from the golden run says what a differing run with a fault is worth.
+    #[serde(default)]
+    pub controls: usize,
 }
 
 /// One fault for each message of a server, or for a sample.
@@ -73,8 +90,8 @@ pub struct Sweep {
     #[serde(default = "some")]
     pub sample: u64,
     /// Faults in one run, each once.
-    #[serde(default = "one", rename = "per-run")]
-    pub per_run: usize,
+    #[serde(default = "first", rename = "per-run")]
+    pub per_run: u64,
     /// So many runs more for each server and fault that have only one fault.
     #[serde(default)]
     pub singles: u64,
@@ -93,6 +110,22 @@ pub struct Run {
     pub repeat: usize,
 }
 
+/// Runs that differ in which message is hit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FailNth {
+    /// The phase.
+    pub phase: String,
+    /// The fault, at the message 1, 2, 3...
+    pub fault: Fault,
+    /// Faults that are there each time: what has to fail first, where the fault is one during recovery.
+    #[serde(default)]
+    pub with: Vec<Fault>,
+    /// Most runs.
+    #[serde(default = "all")]
+    pub most: u64,
+}
+
 fn minutes() -> u64 {
     180
 }
@@ -106,6 +139,10 @@ fn some() -> u64 {
 }
 
 fn one() -> usize {
+    1
+}
+
+fn first() -> u64 {
     1
 }
 
@@ -138,28 +175,47 @@ impl Plan {
         }
         let known = |name: &String| self.phase.iter().any(|phase| phase.name == *name);
         let named = self.sweep.iter().flat_map(|sweep| &sweep.phases).chain(self.run.iter().map(|run| &run.phase));
+        let named = named.chain(self.fail_nth.iter().map(|series| &series.phase));
         if let Some(name) = named.into_iter().find(|name| !known(name)) {
             return Err(format!("there is no phase '{name}'"));
         }
         for phase in &self.phase {
             phase.begin()?;
-            if phase.input.len() > TYPED {
-                let length = phase.input.len();
-                return Err(format!("phase '{}': its input has {length} bytes, and {TYPED} can be typed", phase.name));
+            phase.times()?;
+            let dialogue = phase.dialogue();
+            if dialogue.len() > IMAGES_AT {
+                let length = dialogue.len();
+                return Err(format!("phase '{}': its dialogue has {length} bytes, and {IMAGES_AT} can be kept", phase.name));
+            }
+            if dialogue.matches('\0').count() != 2 * (phase.dialogue.len() + 1) {
+                return Err(format!("phase '{}': a zero byte cannot be waited for or typed", phase.name));
             }
             if !phase.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || phase.name.is_empty() {
                 return Err(format!("phase '{}': use letters, digits and '-'", phase.name));
             }
         }
-        let most = atoll_protocol::inject::INJECTIONS;
-        match self.sweep.iter().find(|sweep| sweep.per_run == 0 || sweep.per_run > most) {
-            Some(sweep) => Err(format!("per-run = {}: wanted is 1 to {most}", sweep.per_run)),
-            None => Ok(()),
+        if self.sweep.iter().any(|sweep| sweep.per_run == 0) {
+            return Err("per-run = 0: wanted is 1 or more".into());
         }
+        Ok(())
     }
 }
 
 impl Phase {
+    /// What is a time in the kernel's lines.
+    pub fn times(&self) -> std::result::Result<Vec<Regex>, String> {
+        let wrong = |error| format!("phase '{}': {error}", self.name);
+        self.times.iter().map(|time| Regex::new(time).map_err(wrong)).collect()
+    }
+
+    /// The dialogue as the kernel keeps it: what is waited for and what is typed in turn, each with a zero behind it.
+    #[must_use]
+    pub fn dialogue(&self) -> String {
+        let first = ["", &self.input].into_iter();
+        let all = first.chain(self.dialogue.iter().flat_map(|(shown, typed)| [shown.as_str(), typed]));
+        all.flat_map(|text| [text, "\0"]).collect()
+    }
+
     /// Where it begins.
     pub fn begin(&self) -> std::result::Result<Begin, String> {
         if self.begin == "start" {
@@ -194,6 +250,14 @@ servers = ["cpuid"]
     }
 
     #[test]
+    fn a_dialogue_is_what_is_waited_for_and_what_is_typed_in_turn() {
+        let dialogue = "input = \"ls\\n\"\ndialogue = [[\"name? \", \"atoll\"]]\n[[sweep]]";
+        let plan = Plan::parse("p", &PLAN.replacen("[[sweep]]", dialogue, 1)).unwrap();
+        assert_eq!(plan.phase[0].dialogue(), "\0ls\n\0name? \0atoll\0");
+        assert_eq!(Plan::parse("p", PLAN).unwrap().phase[0].dialogue(), "\0\0");
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_line() {
         let refusal = |from: &str, to: &str| Plan::parse("p", &PLAN.replace(from, to)).unwrap_err().to_string();
         let wrong = refusal("\"crash\"", "\"crahs\"");
@@ -201,7 +265,8 @@ servers = ["cpuid"]
         assert!(refusal("servers", "phases").contains("no phase 'cpuid'"));
         assert!(refusal("campaign = 1", "campaign = 2").contains("version 1"));
         let long = format!("input = \"{}\"\n[[sweep]]", "x".repeat(300));
-        assert!(refusal("[[sweep]]", &long).contains("300 bytes"));
+        assert!(refusal("[[sweep]]", &long).contains("303 bytes"));
+        assert!(refusal("[[sweep]]", "dialogue = [[\"a\\u0000\", \"b\"]]\n[[sweep]]").contains("zero byte"));
         assert!(refusal("\"start\"", "\"(\"").contains("regex"));
     }
 }

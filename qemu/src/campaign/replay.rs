@@ -1,6 +1,10 @@
 //! Doing a recorded experiment again, and finding the fewest faults that have the same outcome.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
+
+use atoll_protocol::inject::INJECTIONS;
 
 use super::experiment::Prepared;
 use super::grammar::Fault;
@@ -10,61 +14,90 @@ use super::sweep::Experiment;
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 
-/// A record, and the machine that it was made on.
+/// Records, and the machine that they were made on.
 #[derive(Debug)]
 pub struct Replay {
     campaign: Campaign,
-    phase: Prepared,
-    place: usize,
-    /// The record.
-    pub record: Record,
+    /// By their place in the plan.
+    phases: BTreeMap<usize, Prepared>,
+    /// The records.
+    pub records: Vec<Record>,
 }
 
 impl Replay {
-    /// Builds the machine anew, and refuses if it is not the one that the record was made on.
-    pub fn prepare(dir: &Path, id: &str, permission: Permission) -> Result<Self> {
-        let record = super::store::all(dir)?.into_iter().find(|record| record.id == id);
-        let record = record.ok_or_else(|| Error::Usage { what: format!("{} has no record '{id}'", dir.display()) })?;
-        let campaign = Campaign::reopen(dir, permission)?;
-        let place = campaign.plan.phase.iter().position(|phase| phase.name == record.phase);
+    /// Builds the machine anew, for the records in `dir`.
+    pub fn open(dir: &Path, permission: Permission) -> Result<Self> {
+        let records = super::store::all(dir)?;
+        Ok(Self { campaign: Campaign::reopen(dir, permission)?, phases: BTreeMap::new(), records })
+    }
+
+    /// The record with this name.
+    pub fn record(&self, id: &str) -> Result<Record> {
+        let record = self.records.iter().find(|record| record.id == id).cloned();
+        record.ok_or_else(|| Error::Usage { what: format!("there is no record '{id}'") })
+    }
+
+    /// Takes the record's phase up again, and refuses if the machine is not the one that the record was made on.
+    fn prepare(&mut self, record: &Record) -> Result<usize> {
+        let place = self.campaign.plan.phase.iter().position(|phase| phase.name == record.phase);
         let place = place.ok_or_else(|| Error::Usage { what: format!("the plan has no phase '{}'", record.phase) })?;
-        let phase = campaign.prepare(place, Some(&record.depends))?;
-        let differences = record.depends.differences(phase.depends());
+        if let Entry::Vacant(vacant) = self.phases.entry(place) {
+            vacant.insert(self.campaign.prepare(place, Some(&record.depends))?);
+        }
+        let differences = record.depends.differences(self.phases[&place].depends());
         if !differences.is_empty() {
-            let what = format!("'{id}' was recorded on another machine:\n  {}", differences.join("\n  "));
+            let what = format!("'{}' was recorded on another machine:\n  {}", record.id, differences.join("\n  "));
             return Err(Error::Usage { what });
         }
-        Ok(Self { campaign, phase, place, record })
+        Ok(place)
     }
 
     /// Does it again.
-    #[must_use]
-    pub fn again(&self) -> Record {
-        self.with(self.record.faults.clone())
+    pub fn again(&mut self, record: &Record) -> Result<Record> {
+        self.with(record, record.faults.clone())
     }
 
-    fn with(&self, faults: Vec<Fault>) -> Record {
-        let experiment = Experiment { id: self.record.id.clone(), phase: self.place, faults };
-        self.phase.experiment(&self.campaign.lab, &self.campaign.plan.name, &self.campaign.hash, &experiment)
+    fn with(&mut self, record: &Record, faults: Vec<Fault>) -> Result<Record> {
+        let phase = self.prepare(record)?;
+        let experiment = Experiment { id: record.id.clone(), phase, faults };
+        Ok(self.phases[&phase].experiment(&self.campaign.lab, &self.campaign.origin, &experiment))
     }
 
-    /// Leaves faults out as long as the outcome stays.
-    #[must_use]
-    pub fn minimise(&self, mut told: impl FnMut(&Record)) -> Record {
-        let mut least = self.again();
-        let wanted = self.record.outcome;
-        let faults = reduce(self.record.faults.clone(), |fewer| {
-            let record = self.with(fewer.to_vec());
-            let same = record.outcome == wanted;
-            if same {
-                told(&record);
-                least = record;
+    /// Leaves faults out, and hits fewer messages with those that hit several, as long as the outcome stays.
+    pub fn minimise(&mut self, record: &Record, mut told: impl FnMut(&Record)) -> Result<Record> {
+        let mut least = self.again(record)?;
+        let mut failed = None;
+        loop {
+            let pieces = pieces(&least);
+            let all = pieces.len();
+            let faults = reduce(pieces, |fewer| match self.with(record, fewer.to_vec()) {
+                Ok(fewer) if fewer.outcome == record.outcome => {
+                    told(&fewer);
+                    least = fewer;
+                    true
+                }
+                Ok(_) => false,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
             }
-            same
-        });
-        debug_assert!(least.outcome != wanted || faults == least.faults);
-        least
+            // What is left hits one message each, or cannot do with fewer.
+            if faults.len() == all {
+                return Ok(least);
+            }
+        }
     }
+}
+
+/// The record's faults, those that hit several messages cut into as many pieces as a plan has room for.
+fn pieces(record: &Record) -> Vec<Fault> {
+    let room = INJECTIONS.checked_div(record.faults.len()).unwrap_or(1) as u32;
+    let faults = record.faults.iter().zip(0_u8..);
+    faults.flat_map(|(fault, place)| fault.split(record.hits(place), room)).collect()
 }
 
 /// Zeller's delta debugging, by complements: halves, then quarters, and so on, down to single items (A. Zeller, R. Hildebrandt, 2002).

@@ -1,26 +1,23 @@
 //! Runs a campaign: snapshots, golden runs, then experiments in parallel, each written down when it is done.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::experiment::Prepared;
+use super::crew;
+use super::depends::Depends;
+use super::experiment::{Origin, Prepared};
 use super::lab::Lab;
 use super::plan::Plan;
-use super::record::{Depends, Record, sha256};
+use super::record::{Record, sha256};
 use super::store;
-use super::sweep::{Experiment, expand};
+use super::sweep::{Experiment, Task, expand};
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 use crate::guest::Choice;
 use crate::guest::initramfs::Job;
 use crate::machine::Machine;
+use crate::place;
 use crate::progress::note;
 
 /// A campaign, ready to run.
@@ -28,8 +25,8 @@ use crate::progress::note;
 pub struct Campaign {
     /// Its plan.
     pub plan: Plan,
-    /// SHA-256 of the plan's text.
-    pub hash: String,
+    /// Where its records come from.
+    pub origin: Origin,
     /// Its machine.
     pub lab: Lab,
     dir: PathBuf,
@@ -64,14 +61,24 @@ impl Campaign {
     }
 
     fn build(plan: Plan, text: &str, dir: &Path, permission: Permission) -> Result<Self> {
-        let machine = match &plan.machine {
+        let mut machine = match &plan.machine {
             Some(path) => Machine::load(path)?,
             None => Machine::linux()?,
         };
+        if let Some(budget) = plan.budget_us {
+            machine.set_default_budget(budget);
+        }
         let job = Job { workload: plan.workload.clone(), ..Job::default() };
-        let choice = Choice { name: Some(plan.guest.clone()), job, repeatable: true, permission, ..Choice::default() };
+        let (name, append) = (Some(plan.guest.clone()), plan.append.clone());
+        let choice = Choice { name, append, job, repeatable: true, permission, ..Choice::default() };
         let lab = Lab::build(&machine, &choice.find()?, permission)?;
-        Ok(Self { plan, hash: sha256(text.as_bytes()), lab, dir: dir.to_owned() })
+        let origin = Origin {
+            campaign: plan.name.clone(),
+            plan: sha256(text.as_bytes()),
+            revision: place::revision()?,
+            dir: dir.display().to_string(),
+        };
+        Ok(Self { plan, origin, lab, dir: dir.to_owned() })
     }
 
     /// Prepares a phase: its snapshot is taken at the same instant as before, if that is known.
@@ -95,107 +102,36 @@ impl Campaign {
             }
         }
         let journals: Vec<_> = phases.iter().map(|phase| phase.journal.clone()).collect();
-        let mut experiments = expand(&self.plan, &journals, &self.lab.names)?;
-        if let Some(most) = options.most.filter(|most| *most < experiments.len()) {
-            let all = experiments.len();
-            experiments = (0..most).map(|place| experiments[place * all / most].clone()).collect();
+        let mut tasks = expand(&self.plan, &journals, &self.lab.names)?;
+        if let Some(most) = options.most.filter(|most| *most < tasks.len()) {
+            let all = tasks.len();
+            tasks = (0..most).map(|place| tasks[place * all / most].clone()).collect();
         }
-        let done: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
-        let todo: Vec<Experiment> = experiments
+        // By name, and whether it hit anything.
+        let done: HashMap<String, bool> = records.iter().map(|record| (record.id.clone(), record.activated())).collect();
+        let todo: Vec<Task> = tasks
             .into_iter()
             .enumerate()
-            .filter(|(place, experiment)| place % of + 1 == shard && !done.contains(&experiment.id))
-            .map(|(_, experiment)| experiment)
+            .filter(|(place, task)| {
+                place % of + 1 == shard && !matches!(task, Task::One(experiment) if done.contains_key(&experiment.id))
+            })
+            .map(|(_, task)| task)
             .collect();
+        note(format!("{} tasks to do, {} experiments recorded before", todo.len(), records.len()));
         store::write(&path, &records)?;
         let mut file = fs::File::options().append(true).open(&path).map_err(Error::file(&path))?;
-        self.all(&phases, &todo, options.jobs, |record| {
-            store::append(&mut file, &path, &record)?;
-            records.push(record);
-            Ok(())
-        })?;
+        let run = |experiment: &Experiment| phases[experiment.phase].experiment(&self.lab, &self.origin, experiment);
+        crew::work(
+            &todo,
+            options.jobs,
+            run,
+            |id| done.get(id).copied(),
+            |record| {
+                store::append(&mut file, &path, &record)?;
+                records.push(record);
+                Ok(())
+            },
+        )?;
         Ok(records)
-    }
-
-    /// Runs experiments in parallel; `keep` gets them in the order in which they end.
-    fn all(
-        &self,
-        phases: &[Prepared],
-        todo: &[Experiment],
-        jobs: usize,
-        mut keep: impl FnMut(Record) -> Result<()>,
-    ) -> Result<()> {
-        let progress = Progress::begin(todo.len());
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            let (sender, ended) = mpsc::channel();
-            for _ in 0..jobs.max(1) {
-                let (sender, next, stop) = (sender.clone(), &next, &stop);
-                scope.spawn(move || {
-                    while !stop.load(Ordering::Relaxed)
-                        && let Some(experiment) = todo.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        let phase = &phases[experiment.phase];
-                        let record = phase.experiment(&self.lab, &self.plan.name, &self.hash, experiment);
-                        if sender.send(record).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            for record in ended {
-                progress.step(&record);
-                keep(record).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-            }
-            Ok(())
-        })
-    }
-}
-
-/// How far it is: a bar with the time left on a terminal, else a line now and then.
-struct Progress {
-    bar: Option<ProgressBar>,
-    all: usize,
-    done: AtomicUsize,
-    start: Instant,
-    told: std::sync::Mutex<Instant>,
-}
-
-/// How often a line is told where there is no terminal.
-const EVERY: Duration = Duration::from_secs(30);
-
-impl Progress {
-    fn begin(all: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(all as u64);
-            if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan} {pos}/{len} {msg} ({eta} left)") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, all, done: AtomicUsize::new(0), start: Instant::now(), told: std::sync::Mutex::new(Instant::now()) }
-    }
-
-    fn step(&self, record: &Record) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(bar) = &self.bar {
-            bar.set_message(record.outcome.name());
-            bar.inc(1);
-        } else if let Ok(mut told) = self.told.lock()
-            && (told.elapsed() > EVERY || done == self.all)
-        {
-            *told = Instant::now();
-            let left = self.start.elapsed().as_secs_f64() / done as f64 * (self.all - done) as f64;
-            note(format!("{done} of {} experiments, {left:.0} s left", self.all));
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

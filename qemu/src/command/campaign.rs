@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::campaign::record::Record;
 use crate::campaign::replay::Replay;
 use crate::campaign::runner::{Campaign, Options};
+use crate::campaign::sweep::draw;
 use crate::campaign::{report, store};
 use crate::cli::{CampaignCommand, Common};
 use crate::error::{Error, Result};
@@ -34,27 +36,45 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
             }
             tell(&records, out)
         }
-        CampaignCommand::Replay { id, records } => {
-            let replay = Replay::prepare(&records.dir, id, common.permission())?;
-            let (was, is) = (&replay.record, replay.again());
-            println!("{id}: {}, as recorded: {}", is.outcome.name(), was.outcome.name());
-            let same = was.outcome == is.outcome && was.console == is.console && was.events == is.events;
-            if !same {
-                note("the run differs from its record");
-                println!("{}", serde_json::to_string_pretty(&is).unwrap_or_default());
+        CampaignCommand::Replay { ids, sample, seed, records } => {
+            let mut replay = Replay::open(&records.dir, common.permission())?;
+            let ids = if ids.is_empty() { drawn(&replay.records, *sample, *seed) } else { ids.clone() };
+            let mut same = true;
+            for id in ids {
+                let was = replay.record(&id)?;
+                let is = replay.again(&was)?;
+                println!("{id}: {}, as recorded: {}", is.outcome.name(), was.outcome.name());
+                if !was.equals(&is) {
+                    note("the run differs from its record");
+                    println!("{}", serde_json::to_string_pretty(&is).unwrap_or_default());
+                    same = false;
+                }
             }
             Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
         }
         CampaignCommand::Minimise { id, records } => {
-            let replay = Replay::prepare(&records.dir, id, common.permission())?;
-            let least = replay.minimise(|record| note(format!("{} faults do", record.faults.len())));
+            let mut replay = Replay::open(&records.dir, common.permission())?;
+            let record = replay.record(id)?;
+            let told = |record: &Record| note(format!("{} faults at {} messages do", record.faults.len(), record.injected));
+            let least = replay.minimise(&record, told)?;
+            println!("{id}: {}, as recorded: {}", least.outcome.name(), record.outcome.name());
             for fault in &least.faults {
                 println!("{fault}");
             }
-            let same = least.outcome == replay.record.outcome;
+            let same = least.outcome == record.outcome;
             Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
         }
     }
+}
+
+/// The names of some records, drawn at random, and said with what they can be drawn again.
+fn drawn(records: &[Record], sample: usize, seed: Option<u64>) -> Vec<String> {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seed = seed.unwrap_or_else(clock);
+    println!("{sample} of {} records, drawn with --seed {seed}", records.len());
+    let mut numbered: Vec<(u64, &Record)> = (1..).map(|place: u64| draw(seed ^ draw(place))).zip(records).collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().take(sample).map(|(_, record)| record.id.clone()).collect()
 }
 
 /// Writes the report and says what matters of it.

@@ -36,7 +36,7 @@ const VAULT: u64 = 4 << 10;
 /// A stack for handlers that do not recurse.
 const STACK: u64 = 32 << 10;
 /// Longest activation, in microseconds: far above what any handler needs, so that only a hang meets it.
-const BUDGET: u64 = 50_000;
+pub(super) const BUDGET: u64 = 50_000;
 /// A server may use all of a period, unless its manifest says otherwise.
 const PERIOD: u64 = 100_000;
 /// How often a server is restarted over one message.

@@ -30,8 +30,9 @@ impl Injector {
     pub(crate) fn detected<M: Machine>(&mut self, machine: &mut M, id: ServerId, reason: Reason) -> bool {
         let at = machine.now();
         let Some(subject) = self.subject_mut(id) else { return false };
-        subject.retry |= subject.active;
-        subject.active = false;
+        if subject.active {
+            (subject.retry, subject.kind, subject.active) = (true, subject.current, false);
+        }
         subject.faulted = Some(at);
         let injected = subject.under.take().map_or(-1, i32::from);
         machine.log(format_args!("inject: detected server={} entry={injected} at={} reason={reason:?}", id.0, at.0));
@@ -39,15 +40,28 @@ impl Injector {
     }
 
     /// The last activation is over, and its answer was accepted if the server was not faulted for it.
-    pub(super) fn handled<M: Machine>(&mut self, machine: &mut M) {
+    /// `exchanged` tells whether a server's last restart was as another's successor.
+    pub(super) fn handled<M: Machine>(&mut self, machine: &mut M, exchanged: impl Fn(u8) -> bool) {
         for (server, subject) in (0_u8..).zip(self.subjects.iter_mut()).filter(|(_, subject)| subject.active) {
             (subject.active, subject.under) = (false, None);
             let ended = subject.ended.0;
+            if kind_name(subject.current) == Some("export") {
+                subject.held = true;
+                machine.log(format_args!("inject: held server={server} at={ended}"));
+            }
+            let redelivered = subject.is_redelivered();
             if subject.faulted.is_some() && is_lifecycle(subject.current) {
                 machine.log(format_args!("inject: restarted server={server} at={ended}"));
-                continue;
+                if !redelivered {
+                    continue;
+                }
             }
-            subject.retry = false;
+            subject.retry &= !redelivered;
+            if subject.held && !is_lifecycle(subject.current) {
+                subject.held = false;
+                let what = if exchanged(server) { "exchanged" } else { "rolled-back" };
+                machine.log(format_args!("inject: {what} server={server} at={ended}"));
+            }
             if let Some(faulted) = subject.faulted.take() {
                 let latency = ended.saturating_sub(faulted.0);
                 machine.log(format_args!("inject: recovered server={server} at={ended} latency={latency}"));

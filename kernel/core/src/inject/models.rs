@@ -7,13 +7,16 @@ use atoll_protocol::effect::{Effect, Mapping};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::inject::{Injection, Model, Place, Surplus};
+use atoll_protocol::order::Order;
 use atoll_protocol::units::{Gpa, LineId, ServerId, Ticks, TimerId};
-use atoll_protocol::{EFFECTS, PAGE, wire};
+use atoll_protocol::{EFFECTS, MAIL_BYTES, PAGE, wire};
 
 use super::schedule::draw;
 use super::{Injector, Sequel};
-use crate::Kernel;
 use crate::machine::{Machine, Outcome, Pages};
+use crate::mailbox::{Kind, Letter};
+use crate::ticket::Operation;
+use crate::{Kernel, State};
 
 /// What a server does before, or instead of, its own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub enum Area {
 
 /// A port that is granted to nobody: the reset control register of PC chipsets.
 const RESET_PORT: u16 = 0xcf9;
+const SUPERVISOR: ServerId = ServerId(0);
+/// Who asks where nobody wants an answer.
+const NOBODY: ServerId = ServerId(0xff);
 /// What does not decode as an effect: a tag that never ends.
 const NONSENSE: [u8; 12] = [0xff; 12];
 
@@ -92,8 +98,15 @@ impl<M: Machine> Kernel<M> {
                 if victim == to {
                     return Outcome::Fault(Reason::Killed);
                 }
+                if let Some(subject) = self.state.inject.subject_mut(victim) {
+                    subject.under = Some(place);
+                }
                 self.state.fault(victim, Reason::Killed, 0, &[]);
                 outcome
+            }
+            Model::Swap => {
+                self.order_swap(to, argument as usize);
+                self.plainly(to, length, deadline)
             }
             Model::FlipText => self.flip(Area::Text, argument, to, length, deadline),
             Model::FlipData => self.flip(Area::Data, argument, to, length, deadline),
@@ -131,6 +144,21 @@ impl<M: Machine> Kernel<M> {
     fn then(&mut self, sequel: Sequel, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
         self.state.inject.sequel = sequel;
         self.plainly(to, length, deadline)
+    }
+
+    /// Orders, as the control server would, that an image is put into a server's place. Nobody is told what came of it.
+    fn order_swap(&mut self, of: ServerId, name: usize) {
+        let State { tickets, inject, .. } = &mut self.state;
+        let image = core::str::from_utf8(inject.plan.string(name)).unwrap_or("");
+        let mut page = [0; MAIL_BYTES];
+        let bytes = postcard::to_slice(&Order::Swap(of, false, Some(image)), &mut page).map_or(&[][..], |bytes| bytes);
+        let Some(slot) = tickets.free_slot() else { return };
+        let ticket = tickets.open(slot, Operation::Mail, SUPERVISOR, 0);
+        if let Some(open) = tickets.get_mut(ticket) {
+            open.asker = NOBODY;
+        }
+        let letter = Letter::new(Kind::Request(ticket), NOBODY, bytes);
+        self.state.post(SUPERVISOR, |mailbox| mailbox.put(&letter));
     }
 
     fn flip(&mut self, area: Area, bit: u64, to: ServerId, length: usize, deadline: Ticks) -> Outcome {

@@ -1,6 +1,6 @@
 //! Which message is hit: what must match, and which of the matches it is.
 
-use atoll_protocol::inject::{Injection, KIND_AT, Model, Plan};
+use atoll_protocol::inject::{Injection, KIND_AT, Model, Plan, kind_name};
 use atoll_protocol::units::{ServerId, Ticks};
 
 use super::Injector;
@@ -22,7 +22,7 @@ fn word(message: &[u8], place: usize) -> u64 {
 /// The port, MSR or guest-physical address of an exit, which is the first field of its block: tag, length, block.
 fn address(kind: u8, message: &[u8]) -> Option<u64> {
     let field = word(message, 2);
-    match atoll_protocol::inject::kind_name(kind)? {
+    match kind_name(kind)? {
         "port-read" | "port-write" | "port-read-string" | "port-write-string" => Some(field & 0xffff),
         "msr-read" | "msr-write" | "cpuid" => Some(field & 0xffff_ffff),
         "mmio-read" | "mmio-write" | "memory-fault" | "nested-fault" => Some(field),
@@ -47,15 +47,10 @@ impl Injector {
     /// Counts a message; true if it is one that is delivered again after a fault.
     pub(super) fn arrived(&mut self, to: ServerId, kind: u8) -> bool {
         let Some(subject) = self.subject_mut(to) else { return false };
-        let again = subject.retry && subject.kind == kind;
         subject.active = true;
         subject.current = kind;
-        if again {
+        if subject.is_redelivered() {
             return true;
-        }
-        // What comes between a fault and the message that it hit is about the restart, and does not end the waiting.
-        if !subject.retry {
-            subject.kind = kind;
         }
         if let Some(count) = subject.counts.get_mut(usize::from(kind)) {
             *count = count.saturating_add(1);
@@ -78,7 +73,9 @@ impl Injector {
         let mut due = None;
         let progress = matches.iter_mut().zip(fired).zip(draws);
         for ((place, injection), ((matches, fired), random)) in (0..).zip(plan.injections()).zip(progress) {
-            let counted = !again || injection.flags & (Injection::REDELIVERIES | Injection::WHILE_RECOVERING) != 0;
+            // What only comes because of a fault would make the n-th message another one than without it.
+            let extra = again || kind_name(kind) == Some("restarted") && injection.kind == Injection::ANY;
+            let counted = !extra || injection.flags & (Injection::REDELIVERIES | Injection::WHILE_RECOVERING) != 0;
             let phase = injection.flags & Injection::WHILE_RECOVERING == 0 || recovering;
             if !counted || !phase || exits < injection.exits || now.0 < injection.time {
                 continue;
@@ -114,6 +111,11 @@ fn is_turn(injection: &Injection, matches: u64, random: &mut u64) -> bool {
         return draw(random) as u32 <= injection.chance;
     }
     let Some(since) = matches.checked_sub(injection.first.max(1)) else { return false };
+    if injection.flags & Injection::ONE_OF != 0 {
+        let size = injection.every.max(1);
+        let part = since.checked_div(size).unwrap_or(0);
+        return since.checked_rem(size) == draw(&mut injection.seed.wrapping_add(part)).checked_rem(size);
+    }
     since == 0 || injection.every != 0 && since.is_multiple_of(injection.every)
 }
 
@@ -150,6 +152,29 @@ mod tests {
     fn every_kth_message_is_hit_until_the_limit() {
         assert_eq!(hits(Injection { first: 5, every: 40, ..ANY }), [5, 45, 85]);
         assert_eq!(hits(Injection { first: 5, every: 10, limit: 3, ..ANY }), [5, 15, 25]);
+    }
+
+    #[test]
+    fn one_message_of_each_part_is_hit_and_the_seed_says_which() {
+        let one_of = |seed| hits(Injection { first: 11, every: 10, flags: Injection::ONE_OF, seed, ..ANY });
+        assert_eq!(one_of(1), one_of(1));
+        assert_ne!(one_of(1), one_of(2));
+        let parts: Vec<u32> = one_of(3).iter().map(|hit| (hit - 1) / 10).collect();
+        assert_eq!(parts, (1..10).collect::<Vec<_>>());
+        // From the second part on, the same with the seed that belongs there.
+        assert_eq!(one_of(3)[1..], hits(Injection { first: 21, every: 10, flags: Injection::ONE_OF, seed: 4, ..ANY }));
+    }
+
+    #[test]
+    fn a_message_about_a_restart_counts_only_if_that_is_asked_for() {
+        let restarted = atoll_protocol::inject::kind_with_name("restarted").unwrap();
+        for (injection, hit) in [
+            (ANY, false),
+            (Injection { kind: restarted, ..ANY }, true),
+            (Injection { flags: Injection::REDELIVERIES, ..ANY }, true),
+        ] {
+            assert_eq!(plan(injection).due(ServerId(1), restarted, &[], false, 0, Ticks(0)).is_some(), hit);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl FromStr for Fault {
         if let Some(target) = words.next_if(|word| !word.contains('=')) {
             fault.take_target(target)?;
         }
-        let (mut every, mut from, mut nth, mut chance) = (None, None, None, None);
+        let (mut every, mut from, mut nth, mut chance, mut one_of) = (None, None, None, None, None);
         let mut seen = Vec::new();
         for word in words {
             let (key, value) = word.split_once('=').ok_or_else(|| format!("'{word}' is not KEY=VALUE"))?;
@@ -33,6 +33,7 @@ impl FromStr for Fault {
             match key {
                 "nth" => nth = Some(positive(key, value)?),
                 "every" => every = Some(positive(key, value)?),
+                "one-of" => one_of = Some(positive(key, value)?),
                 "from" => from = Some(positive(key, value)?),
                 "p" => chance = Some(self::chance(value)?),
                 "limit" => fault.limit = number(value)?.try_into().map_err(|_| format!("limit={value} is too large"))?,
@@ -46,18 +47,19 @@ impl FromStr for Fault {
                 "during" => return Err(format!("during={value}: only 'recovery' can be waited for")),
                 "again" => return Err(format!("again={value}: wanted is 'yes'")),
                 _ => {
-                    let known = "nth, every, from, p, limit, seed, exits, time, address, match, during, again";
+                    let known = "nth, every, one-of, from, p, limit, seed, exits, time, address, match, during, again";
                     return Err(format!("unknown key '{key}' (there are: {known})"));
                 }
             }
         }
-        fault.schedule = match (nth, every, from, chance) {
-            (Some(nth), None, None, None) => Schedule::Nth(nth),
-            (None, Some(every), from, None) => Schedule::Every { every, from: from.unwrap_or(every) },
-            (None, None, None, Some(chance)) => Schedule::Chance(chance),
-            (None, None, None, None) => Schedule::Nth(1),
-            (None, None, Some(_), None) => return Err("'from' goes with 'every'".into()),
-            _ => return Err("of 'nth', 'every' and 'p' only one can say which messages are hit".into()),
+        fault.schedule = match (nth, every, one_of, chance, from) {
+            (Some(nth), None, None, None, None) => Schedule::Nth(nth),
+            (None, Some(every), None, None, from) => Schedule::Every { every, from: from.unwrap_or(every) },
+            (None, None, Some(of), None, from) => Schedule::OneOf { of, from: from.unwrap_or(1) },
+            (None, None, None, Some(chance), None) => Schedule::Chance(chance),
+            (None, None, None, None, None) => Schedule::Nth(1),
+            (None, None, None, None, Some(_)) => return Err("'from' goes with 'every' and 'one-of'".into()),
+            _ => return Err("of 'nth', 'every', 'one-of' and 'p' only one can say which messages are hit".into()),
         };
         Ok(fault)
     }
@@ -95,7 +97,8 @@ fn argument(model: Model, text: Option<&str>) -> Result<Argument, String> {
             named(Surplus::with_name(text).map(Surplus::number), names(Surplus::ALL.iter().map(|surplus| surplus.name())))
         }
         Needs::Server if !text.is_empty() => Ok(Argument::Server(text.to_owned())),
-        Needs::Server => Err(missing()),
+        Needs::Image if !text.is_empty() => Ok(Argument::Image(text.to_owned())),
+        Needs::Server | Needs::Image => Err(missing()),
         Needs::Skew if text.starts_with('-') => {
             text.parse::<i64>().map(|skew| Argument::Number(skew as u64)).map_err(|_| format!("'{text}' is no number"))
         }
@@ -117,6 +120,7 @@ fn wanted(needs: Needs) -> String {
         Needs::Skew => "ticks, as in 'clock-skew:-1000'".into(),
         Needs::Bit => "a bit or 'random'".into(),
         Needs::Value => "a value, as in 'wrong-value:0x10'".into(),
+        Needs::Image => "an image, as in 'swap:uart'".into(),
         Needs::Place => format!("one of {}", names(Place::ALL.iter().map(|place| place.name()))),
         Needs::Surplus => format!("one of {}", names(Surplus::ALL.iter().map(|surplus| surplus.name()))),
         Needs::Line => "an interrupt line".into(),

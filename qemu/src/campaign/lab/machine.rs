@@ -12,8 +12,7 @@ use zerocopy::IntoBytes;
 use super::Lab;
 use super::debugger::Debugger;
 use super::monitor::Monitor;
-use crate::emulator::arguments::{Boot, Lab as Extras};
-use crate::emulator::{Arguments, Process};
+use crate::emulator::Process;
 use crate::error::{Error, Result};
 
 /// A running machine, stopped at first.
@@ -48,14 +47,7 @@ impl<'l> Running<'l> {
     /// Starts QEMU in a directory of its own; `memory` is the machine's memory.
     pub fn start(lab: &'l Lab, dir: &Path, memory: &Path, shared: bool, incoming: bool) -> Result<Self> {
         let (monitor, debugger, log) = (dir.join("monitor.sock"), dir.join("debugger.sock"), dir.join("kernel.log"));
-        let boot = Boot::Atoll {
-            kernel: lab.kernel.clone(),
-            bundle: lab.bundle.clone(),
-            log: log.clone(),
-            control: dir.join("control.sock"),
-        };
-        let extras = Extras { memory: memory.to_owned(), shared, monitor: monitor.clone(), debugger: debugger.clone(), incoming };
-        let arguments = Arguments { memory_mib: lab.memory_mib, icount: true, boot, lab: Some(extras) };
+        let arguments = lab.experiment(dir, memory, shared, incoming);
         let (mut process, _keys, mut output) = Process::start(&lab.emulator, &arguments, dir)?;
         let (sender, console) = channel();
         std::thread::spawn(move || {

@@ -1,11 +1,12 @@
 //! The records as a table for other programs: one line each.
 
-use super::super::record::Record;
+use crate::campaign::grammar::Fault;
+use crate::campaign::record::Record;
 
 /// The page.
 pub(super) fn page(records: &[Record]) -> String {
     let mut text = String::from(
-        "id,phase,fault,server,faults,outcome,end,injected,detected,recovered,detect_ticks,restart_ticks,recover_ticks,exits,ticks\n",
+        "id,phase,fault,server,faults,outcome,end,injected,detected,recovered,detect_ticks,restart_ticks,recover_ticks,blackout_ticks,exits,ticks\n",
     );
     for record in records {
         let first = record.faults.first();
@@ -15,7 +16,7 @@ pub(super) fn page(records: &[Record]) -> String {
         let fields = [
             record.id.clone(),
             record.phase.clone(),
-            first.map_or_else(String::new, |fault| fault.model.name().to_owned()),
+            first.map_or_else(String::new, Fault::what),
             first.and_then(|fault| fault.server.clone()).unwrap_or_default(),
             all.join("; "),
             record.outcome.name().to_owned(),
@@ -26,6 +27,7 @@ pub(super) fn page(records: &[Record]) -> String {
             list(&record.detect_ticks),
             list(&record.restart_ticks),
             list(&record.recover_ticks),
+            list(&record.blackout_ticks),
             number(record.exits),
             number(record.ticks),
         ];

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::markdown::percent;
 use super::plots;
 use super::statistics::wilson;
 use super::tables::Tables;
@@ -19,9 +20,9 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
         body += "<h2>Outcomes</h2>\n";
         body += &plots::outcomes(tables)?;
     }
-    body += "\n<h2>Faults, servers, outcomes</h2>\n<p>Unnoticed: masked or recovered, of the runs with a fault, with Wilson's interval of 95 %.</p>\n<table><tr>";
+    body += "\n<h2>Faults, servers, outcomes</h2>\n<p>Unnoticed: masked or recovered, of the runs with a fault, with Wilson's interval of 95 %; likewise of the faults, each of which counts for itself.</p>\n<table><tr>";
     let heads = ["phase", "fault", "server", "runs", "injected", "detected", "recovered"];
-    for head in heads.into_iter().chain(Outcome::ALL.map(Outcome::name)).chain(["unnoticed", "95 %"]) {
+    for head in heads.into_iter().chain(Outcome::ALL.map(Outcome::name)).chain(["unnoticed", "95 %", "faults", "95 %"]) {
         let _ = write!(body, "<th>{head}</th>");
     }
     body += "</tr>\n";
@@ -33,9 +34,10 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
             let class = if count == 0 { " class=zero" } else { "" };
             let _ = write!(body, "<td{class}>{count}</td>");
         }
-        let (low, high) = wilson(cell.unnoticed(), cell.activated);
-        let (low, high) = (low * 100.0, high * 100.0);
-        let _ = writeln!(body, "<td>{}/{}</td><td>{low:.1} to {high:.1}</td></tr>", cell.unnoticed(), cell.activated);
+        for (hits, all) in [(cell.unnoticed(), cell.activated), (cell.injected_unnoticed, cell.injected)] {
+            let _ = write!(body, "<td>{hits}/{all}</td><td>{}</td>", percent(wilson(hits, all)));
+        }
+        body += "</tr>\n";
     }
     body += "</table>\n";
     if !tables.latencies.is_empty() {
@@ -73,7 +75,7 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
         );
     }
     body += "<h2>What the runs depend on</h2>\n<pre>";
-    let _ = writeln!(body, "plan: {}", tables.plan);
+    let _ = writeln!(body, "plan: {}\nsource: {}", tables.plan, escaped(&tables.sources()));
     for (phase, depends) in &tables.depends {
         let _ = writeln!(body, "{}: {}", escaped(phase), escaped(&serde_json::to_string_pretty(depends).unwrap_or_default()));
     }

@@ -1,10 +1,13 @@
 //! What the records come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::statistics::percentile;
+use crate::campaign::depends::Depends;
+use crate::campaign::grammar::Fault;
+use crate::campaign::journal::{Event, spans};
 use crate::campaign::outcome::Outcome;
-use crate::campaign::record::{Depends, Record};
+use crate::campaign::record::Record;
 
 /// Counts of one fault at one server in one phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(super) struct Cell {
     pub(super) runs: usize,
     /// Faults that were injected in them.
     pub(super) injected: usize,
+    /// Those of them in runs that the guest did not notice.
+    pub(super) injected_unnoticed: usize,
     /// Runs in which at least one was.
     pub(super) activated: usize,
     /// Runs in which the guest could see something, or a server had to recover.
@@ -29,6 +34,7 @@ impl Cell {
     fn add(&mut self, record: &Record) {
         self.runs += 1;
         self.injected += record.injected;
+        self.injected_unnoticed += if record.outcome.is_unnoticed() { record.injected } else { 0 };
         self.activated += usize::from(record.injected > 0);
         self.manifested += usize::from(!matches!(record.outcome, Outcome::NotActivated | Outcome::Masked));
         self.detected += record.detected;
@@ -45,6 +51,17 @@ impl Cell {
     pub(super) fn unnoticed(&self) -> usize {
         self.of(Outcome::Masked) + self.of(Outcome::Recovered)
     }
+}
+
+/// Runs without faults: how often the experiment itself gives another result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Floor {
+    /// Runs.
+    pub(super) runs: usize,
+    /// Those whose console differs from the golden run's, or that ended otherwise.
+    pub(super) differing: usize,
+    /// Different numbers of exits and instructions that there were, over all phases, beyond one for each.
+    pub(super) unequal: usize,
 }
 
 /// Percentiles of a latency.
@@ -74,6 +91,9 @@ pub(super) struct Tables<'r> {
     /// By phase, fault and server.
     pub(super) cells: BTreeMap<Key, Cell>,
     pub(super) latencies: Vec<Latency>,
+    pub(super) floor: Floor,
+    /// Atoll's sources.
+    pub(super) revisions: BTreeSet<String>,
     /// Everything that is neither masked nor recovered, nor was not activated.
     pub(super) cases: Vec<&'r Record>,
     /// What the runs depended on, by phase.
@@ -87,47 +107,76 @@ impl<'r> Tables<'r> {
             campaign: records.first().map_or_else(String::new, |record| record.campaign.clone()),
             all: Cell::default(),
             cells: BTreeMap::new(),
-            latencies: Vec::new(),
+            latencies: latencies(records),
+            floor: floor(records),
+            revisions: records.iter().map(|record| record.revision.clone()).collect(),
             cases: records.iter().filter(|record| !record.outcome.is_unnoticed()).collect(),
             depends: BTreeMap::new(),
             plan: records.first().map_or_else(String::new, |record| record.plan.clone()),
         };
         for record in records {
-            tables.all.add(record);
-            tables.cells.entry(key(record)).or_default().add(record);
             tables.depends.entry(record.phase.clone()).or_insert_with(|| record.depends.clone());
         }
-        tables.latencies = latencies(records);
+        for record in records.iter().filter(|record| !record.is_control()) {
+            tables.all.add(record);
+            tables.cells.entry(key(record)).or_default().add(record);
+        }
         tables
+    }
+}
+
+impl Tables<'_> {
+    /// Atoll's sources.
+    pub(super) fn sources(&self) -> String {
+        self.revisions.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 }
 
 /// A run's cell: that of its first fault, since a sweep's runs have faults of one kind only.
 fn key(record: &Record) -> Key {
     let fault = record.faults.first();
-    let model = fault.map(ToString::to_string).and_then(|text| text.split(' ').next().map(str::to_owned));
     let server = fault.and_then(|fault| fault.server.clone());
-    (record.phase.clone(), model.unwrap_or_else(|| "none".into()), server.unwrap_or_else(|| "any".into()))
+    (record.phase.clone(), fault.map_or_else(|| "none".into(), Fault::what), server.unwrap_or_else(|| "any".into()))
 }
 
-fn latencies(records: &[Record]) -> Vec<Latency> {
-    let mut latencies = Vec::new();
-    let mut add = |name: String, values: &mut dyn Iterator<Item = u64>| {
-        let mut values: Vec<u64> = values.collect();
-        values.sort_unstable();
-        if !values.is_empty() {
-            latencies.push(Latency { name, values });
-        }
-    };
-    add("detect".into(), &mut records.iter().flat_map(|record| record.detect_ticks.iter().copied()));
-    add("restart".into(), &mut records.iter().flat_map(|record| record.restart_ticks.iter().copied()));
-    add("recover".into(), &mut records.iter().flat_map(|record| record.recover_ticks.iter().copied()));
-    let mut by_server: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for record in records {
-        by_server.entry(key(record).2).or_default().extend(&record.recover_ticks);
+fn floor(records: &[Record]) -> Floor {
+    let mut floor = Floor::default();
+    let mut ends: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.is_control()) {
+        floor.runs += 1;
+        floor.differing += usize::from(!record.outcome.is_unnoticed());
+        ends.entry(&record.phase).or_default().insert((record.exits, record.ticks));
     }
-    for (server, values) in by_server {
-        add(format!("recover: {server}"), &mut values.into_iter());
+    floor.unequal = ends.values().map(|ends| ends.len() - 1).sum();
+    floor
+}
+
+/// Spans between two kinds of events: of all servers, then server by server.
+fn latencies(records: &[Record]) -> Vec<Latency> {
+    type Marks = (&'static str, fn(&Event) -> Option<(u8, u64)>, fn(&Event) -> Option<(u8, u64)>);
+    let kinds: [Marks; 4] = [
+        ("detect", Event::injection, Event::detection),
+        ("restart", Event::detection, Event::restart),
+        ("recover", Event::detection, Event::recovery),
+        ("blackout", Event::hold, Event::release),
+    ];
+    let mut latencies = Vec::new();
+    for (name, begins, ends) in kinds {
+        let mut by_server: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for record in records {
+            for (server, ticks) in spans(&record.events, begins, ends) {
+                let server = record.depends.servers.get(usize::from(server)).map_or("?", String::as_str);
+                by_server.entry(server).or_default().push(ticks);
+            }
+        }
+        let mut add = |name: String, mut values: Vec<u64>| {
+            values.sort_unstable();
+            latencies.push(Latency { name, values });
+        };
+        if !by_server.is_empty() {
+            add(name.into(), by_server.values().flatten().copied().collect());
+        }
+        by_server.into_iter().for_each(|(server, values)| add(format!("{name}: {server}"), values));
     }
     latencies
 }
