@@ -32,10 +32,10 @@ phase = "boot"
 faults = ["crash cpuid/cpuid nth=1000000"]
 [[run]]
 phase = "boot"
-faults = ["duplicate cpuid every=1", "crash cpuid every=1 limit=3", "slow:1000 uart every=1"]
+faults = ["crash cpuid every=1 limit=3", "duplicate cpuid every=1", "slow:1000 uart every=1"]
 [[run]]
 phase = "boot"
-faults = ["swap:cpuid cpuid/cpuid nth=1"]
+faults = ["swap:uart uart/port-write nth=5"]
 [[fail-nth]]
 phase = "boot"
 fault = "crash supervisor during=recovery"

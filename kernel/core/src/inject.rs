@@ -40,7 +40,7 @@ struct Subject {
     retry: bool,
     /// It was faulted at this time, and has handled nothing since.
     faulted: Option<Ticks>,
-    /// Its state was exported, and it, or its successor, has handled nothing since.
+    /// Its state was exported, and neither it nor its successor has been told to go on since.
     held: bool,
     /// The injection that its present activation is under.
     under: Option<u8>,

@@ -51,14 +51,14 @@ pub enum Event {
         /// When, in ticks.
         at: u64,
     },
-    /// The other has answered.
+    /// The other has started.
     Exchanged {
         /// In whose place.
         server: u8,
         /// When, in ticks.
         at: u64,
     },
-    /// The same server has answered again: nothing has come of the exchange.
+    /// The same server has started again: nothing has come of the exchange.
     RolledBack {
         /// Which.
         server: u8,
@@ -184,7 +184,7 @@ impl Journal {
         ticks(spans(&self.events, Event::detection, Event::recovery))
     }
 
-    /// From each hold to the first answer after it, in ticks.
+    /// From each hold to the start of what comes then, in ticks.
     #[must_use]
     pub fn blackouts(&self) -> Vec<u64> {
         ticks(spans(&self.events, Event::hold, Event::release))

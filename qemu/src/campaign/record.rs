@@ -39,7 +39,7 @@ pub struct Record {
     pub restart_ticks: Vec<u64>,
     /// From detection to the first answer after it, in ticks.
     pub recover_ticks: Vec<u64>,
-    /// For how long servers were held while others took their places: from the export of the state to the first answer after it, in ticks.
+    /// For how long servers were held while others took their places: from the export of the state to the start of what comes then, in ticks.
     pub blackout_ticks: Vec<u64>,
     /// What happened.
     pub events: Vec<Event>,

@@ -49,6 +49,11 @@ impl Injector {
                 subject.held = true;
                 machine.log(format_args!("inject: held server={server} at={ended}"));
             }
+            if subject.held && kind_name(subject.current) == Some("restarted") {
+                subject.held = false;
+                let what = if exchanged(server) { "exchanged" } else { "rolled-back" };
+                machine.log(format_args!("inject: {what} server={server} at={ended}"));
+            }
             let redelivered = subject.is_redelivered();
             if subject.faulted.is_some() && is_lifecycle(subject.current) {
                 machine.log(format_args!("inject: restarted server={server} at={ended}"));
@@ -57,11 +62,6 @@ impl Injector {
                 }
             }
             subject.retry &= !redelivered;
-            if subject.held && !is_lifecycle(subject.current) {
-                subject.held = false;
-                let what = if exchanged(server) { "exchanged" } else { "rolled-back" };
-                machine.log(format_args!("inject: {what} server={server} at={ended}"));
-            }
             if let Some(faulted) = subject.faulted.take() {
                 let latency = ended.saturating_sub(faulted.0);
                 machine.log(format_args!("inject: recovered server={server} at={ended} latency={latency}"));
