@@ -29,6 +29,8 @@ fn injection(model: Model, dice: &mut Dice) -> Injection {
         Needs::Surplus => dice.below(Surplus::ALL.len() as u64),
         Needs::Line => dice.below(24),
         Needs::Server => 1 + dice.below(SERVERS),
+        // The plan's text names none: what is ordered is refused.
+        Needs::Image => 0,
     };
     let (chance, every) = if server == 0 { (0, 4) } else { (u32::MAX / 2, 0) };
     let server = server as u8;
