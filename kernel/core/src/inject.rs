@@ -32,12 +32,10 @@ struct Subject {
     counts: [u32; KINDS],
     /// The kind of the present message.
     current: u8,
-    /// The kind of the message that was faulted last.
-    kind: u8,
     /// It is being activated.
     active: bool,
-    /// That message has not been handled since: it will be delivered again, though others may come before.
-    retry: bool,
+    /// Kinds of messages that were faulted and have not been handled since, as bits: they will be delivered again, perhaps after others.
+    retry: u64,
     /// It was faulted at this time, and has handled nothing since.
     faulted: Option<Ticks>,
     /// Its state was exported, and neither it nor its successor has been told to go on since.
@@ -52,9 +50,14 @@ struct Subject {
 }
 
 impl Subject {
-    /// Whether the present message is the one that was faulted.
+    /// The present message's kind, as a bit.
+    fn bit(&self) -> u64 {
+        1 << (self.current % KINDS as u8)
+    }
+
+    /// Whether the present message is one that was faulted.
     fn is_redelivered(&self) -> bool {
-        self.retry && self.current == self.kind
+        self.retry & self.bit() != 0
     }
 }
 
@@ -91,9 +94,8 @@ impl Injector {
         subjects: [Subject {
             counts: [0; KINDS],
             current: 0,
-            kind: 0,
             active: false,
-            retry: false,
+            retry: 0,
             faulted: None,
             held: false,
             under: None,

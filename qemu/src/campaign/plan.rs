@@ -265,7 +265,7 @@ servers = ["cpuid"]
         assert!(refusal("servers", "phases").contains("no phase 'cpuid'"));
         assert!(refusal("campaign = 1", "campaign = 2").contains("version 1"));
         let long = format!("input = \"{}\"\n[[sweep]]", "x".repeat(300));
-        assert!(refusal("[[sweep]]", &long).contains("303 bytes"));
+        assert!(refusal("[[sweep]]", &long).contains("302 bytes"));
         assert!(refusal("[[sweep]]", "dialogue = [[\"a\\u0000\", \"b\"]]\n[[sweep]]").contains("zero byte"));
         assert!(refusal("\"start\"", "\"(\"").contains("regex"));
     }

@@ -31,7 +31,7 @@ impl Injector {
         let at = machine.now();
         let Some(subject) = self.subject_mut(id) else { return false };
         if subject.active {
-            (subject.retry, subject.kind, subject.active) = (true, subject.current, false);
+            (subject.retry, subject.active) = (subject.retry | subject.bit(), false);
         }
         subject.faulted = Some(at);
         let injected = subject.under.take().map_or(-1, i32::from);
@@ -61,7 +61,7 @@ impl Injector {
                     continue;
                 }
             }
-            subject.retry &= !redelivered;
+            subject.retry &= !subject.bit();
             if let Some(faulted) = subject.faulted.take() {
                 let latency = ended.saturating_sub(faulted.0);
                 machine.log(format_args!("inject: recovered server={server} at={ended} latency={latency}"));
