@@ -1,83 +1,80 @@
-//! Many plays, over all models.
+//! Many plays: over all models, each time for the effect that a model has hit least often.
 
-use atoll_protocol::inject::{Injection, Model, Needs, Place, Surplus};
+use std::sync::Arc;
+use std::thread;
 
+use atoll_protocol::inject::Model;
+
+use crate::aim::Aim;
+use crate::cast::Cast;
+use crate::cells::{answered, models};
 use crate::dice::Dice;
-use crate::lockstep::play;
+use crate::play::{Broken, play};
 use crate::tally::Tally;
 
 /// How often each effect must be hit by each model.
 pub const OFTEN: u64 = 1000;
-/// Most faults on one machine: two servers that a damaged one keeps busy would count a million times.
-const LIMIT: u32 = 400;
 /// Steps on one machine.
-pub const STEPS: usize = 400;
-/// Servers of the machine, the supervisor and the loader (the last) aside.
-const SERVERS: u64 = 11;
+pub const STEPS: usize = 200;
+/// Most plays in which a model hits nothing new, until it is told which cells it does not reach.
+const FRUITLESS: u32 = 2000;
 
-/// One fault in two activations of one server; in every fourth of the supervisor's, which is given up when it fails too often over one
-/// message. Faults that damage what the supervisor is trusted with are not its kind.
-fn injection(model: Model, dice: &mut Dice) -> Injection {
-    let trusted = u64::from(!model.leaves_state_intact());
-    let server = trusted + dice.below(SERVERS + 1 - trusted);
-    let argument = match model.needs() {
-        Needs::Nothing => 0,
-        Needs::Ticks | Needs::Value => dice.any() >> dice.below(64),
-        Needs::Skew => (dice.below(2_000_000) as i64 - 1_000_000) as u64,
-        Needs::Bit => Injection::RANDOM,
-        Needs::Place => dice.below(Place::ALL.len() as u64),
-        Needs::Surplus => dice.below(Surplus::ALL.len() as u64),
-        Needs::Line => dice.below(24),
-        Needs::Server => 1 + dice.below(SERVERS),
-        // The plan's text names none: what is ordered is refused.
-        Needs::Image => 0,
-    };
-    let (chance, every) = if server == 0 { (0, 4) } else { (u32::MAX / 2, 0) };
-    let server = server as u8;
-    let seed = dice.any();
-    Injection {
-        model: model.number(),
-        server,
-        kind: Injection::ANY,
-        chance,
-        every,
-        first: 4,
-        limit: LIMIT,
-        seed,
-        argument,
-        ..Injection::default()
-    }
+/// What is wanted of a campaign.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Faults, over all models.
+    pub faults: u64,
+    /// Faults in each cell.
+    pub each: u64,
+    /// What all is drawn from.
+    pub seed: u64,
+    /// Threads.
+    pub threads: usize,
 }
 
-/// Models that leave committed state as it was, or those that do not.
-#[must_use]
-pub fn models(intact: bool) -> Vec<Model> {
-    Model::ALL.iter().copied().filter(|model| model.leaves_state_intact() == intact).collect()
-}
-
-/// One play of each model.
-#[must_use]
-pub fn round(models: &[Model], round: u64, seed: u64) -> Tally {
+/// Plays of one model, until it has done its part.
+fn of_model(cast: &Arc<Cast>, aim: &Aim, model: Model, wanted: Wanted) -> Result<Tally, Broken> {
+    let part = wanted.faults.div_ceil(models().count() as u64);
+    let mut dice = Dice::new(wanted.seed ^ u64::from(model.number()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut tally = Tally::default();
-    for model in models {
-        let mut dice = Dice::new(seed ^ (round << 8 | u64::from(model.number())).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let played = play(*model, injection(*model, &mut dice), dice.any(), STEPS);
-        tally.add(&played.state.machine.tally);
-    }
-    tally
-}
-
-/// Rounds over all models until so many faults were injected.
-pub fn play_until(faults: u64, seed: u64, told: impl Fn(u64)) -> Tally {
-    let mut tally = Tally::default();
-    for number in 0.. {
-        if tally.faults >= faults {
+    let mut fruitless = 0;
+    loop {
+        let cells = || answered().map(|effect| (tally.count(model, effect), effect));
+        let Some((least, effect)) = cells().min() else { break };
+        if tally.faults >= part && (least >= wanted.each || fruitless > FRUITLESS) {
             break;
         }
-        tally.add(&round(Model::ALL, number, seed));
-        if number % 20 == 0 {
-            told(tally.faults);
-        }
+        let played = play(cast, aim.scenario(model, effect, &mut dice, STEPS))?;
+        tally.add(&played.state.machine.tally);
+        fruitless = if tally.count(model, effect) > least { 0 } else { fruitless + 1 };
     }
-    tally
+    Ok(tally)
+}
+
+/// Plays until there are as many faults as are wanted, and as many in each cell. `told` hears of each model that is done.
+///
+/// # Errors
+/// A rule does not hold.
+pub fn run(cast: &Arc<Cast>, wanted: Wanted, told: impl Fn(Model, &Tally) + Sync) -> Result<Tally, Broken> {
+    let aim = Aim::learn(cast, wanted.seed)?;
+    let all: Vec<Model> = models().collect();
+    let threads = wanted.threads.max(1);
+    let part = |thread: usize| {
+        let mut tally = Tally::default();
+        for model in all.iter().skip(thread).step_by(threads) {
+            let own = of_model(cast, &aim, *model, wanted)?;
+            told(*model, &own);
+            tally.add(&own);
+        }
+        Ok(tally)
+    };
+    thread::scope(|scope| {
+        let part = &part;
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        let mut tally = Tally::default();
+        for thread in running {
+            tally.add(&thread.join().expect("a thread that plays does not panic")?);
+        }
+        Ok(tally)
+    })
 }

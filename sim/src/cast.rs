@@ -1,144 +1,132 @@
-//! Who is on the machine: the servers of the manifest that boots Linux, with its rights. The supervisor and the loader follow a script:
-//! the one makes the others and restarts whoever is faulted, the other gives the guest a flat 32-bit segment to run in.
+//! Who is on the machine: the servers of a manifest, with its rights. Supervisor and loader follow a script: the one is in
+//! [`supervisor`](crate::supervisor), the other gives the guest a flat 32-bit segment to run in.
 
-use atoll::machine::Machine as Manifest;
-use atoll_console::ConsoleServer;
-use atoll_control::ControlServer;
-use atoll_cpuid::CpuidServer;
-use atoll_hypercall::HypercallServer;
-use atoll_irqchip::IrqchipServer;
-use atoll_mmu_npt::MmuNpt;
-use atoll_msr::MsrServer;
-use atoll_pit::PitServer;
-use atoll_pm::PmServer;
-use atoll_protocol::effect::{Effect, Segment as Image, Supervise};
+use std::sync::Arc;
+
+use atoll_protocol::effect::{Effect, GuestCopy, Supervise};
 use atoll_protocol::fixed::Fixed;
+use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::layout::IMAGE;
-use atoll_protocol::manifest::Manifest as Packed;
+use atoll_protocol::manifest::Manifest;
 use atoll_protocol::message::{Body, Message};
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::ServerId;
+use atoll_protocol::units::{Gpa, ServerId};
 use atoll_protocol::vcpu::{InitialState, Segment};
-use atoll_rtc::RtcServer;
-use atoll_uart::UartServer;
 use zerocopy::IntoBytes;
 
-use crate::island::{Island, Of};
+use crate::bundle;
 
 /// Where the guest's instruction is.
 pub const ENTRY: u64 = 0x1000;
 /// Bytes of guest memory.
 pub const MEMORY: u64 = 8 << 20;
-/// A page of code; what is in it does not matter here.
-pub const TEXT: Image = Image { address: IMAGE, offset: 0, file: 0x1000, memory: 0x1000, access: Image::EXECUTE };
 
-/// What the supervisor and the loader answer, and what the servers are.
+/// A server of the manifest.
+pub struct Part {
+    /// Its role.
+    pub role: RoleKind,
+    /// Its image.
+    pub image: String,
+    pub(crate) limits: Limits,
+    pub(crate) config: Vec<u8>,
+    pub(crate) reads_guest: bool,
+}
+
+/// The servers, and what the supervisor does until the guest runs.
 pub struct Cast {
-    /// The supervisor's answers until the guest runs.
     script: Vec<Vec<u8>>,
-    next: usize,
-    loader: ServerId,
+    parts: Vec<Part>,
 }
 
-fn put(answer: &mut [u8], used: &mut usize, effect: &Effect<'_>) {
-    *used += effect.write(&mut answer[*used..]).expect("an answer that fits");
-}
-
-fn island(image: &str) -> Option<Box<dyn Island>> {
-    Some(match image {
-        "cpuid" => Of::<CpuidServer>::boxed(),
-        "msr" => Of::<MsrServer>::boxed(),
-        "hypercall" => Of::<HypercallServer>::boxed(),
-        "mmu-npt" => Of::<MmuNpt>::boxed(),
-        "irqchip" => Of::<IrqchipServer>::boxed(),
-        "pit" => Of::<PitServer>::boxed(),
-        "rtc" => Of::<RtcServer>::boxed(),
-        "pm" => Of::<PmServer>::boxed(),
-        "uart" => Of::<UartServer>::boxed(),
-        "console" => Of::<ConsoleServer>::boxed(),
-        "control" => Of::<ControlServer>::boxed(),
-        _ => return None,
-    })
+/// Effects, as the bytes of an answer.
+fn encode(effects: &[Effect<'_>]) -> Vec<u8> {
+    let (mut answer, mut used) = (vec![0; 4096], 0);
+    for effect in effects {
+        used += effect.write(&mut answer[used..]).expect("an answer that fits");
+    }
+    answer.truncate(used);
+    answer
 }
 
 impl Cast {
-    /// The script, and the servers by number.
+    /// The servers of a manifest, packed as the supervisor gets it.
     ///
     /// # Panics
-    /// The manifest in this repository is wrong.
+    /// It does not decode, or names an image that there is none of on the host.
     #[must_use]
-    pub fn new() -> (Self, Vec<Option<Box<dyn Island>>>) {
-        let packed = Manifest::linux().and_then(|machine| machine.pack()).expect("the manifest packs");
-        let manifest: Packed<'_> = postcard::from_bytes(&packed).expect("the manifest decodes");
-        let (mut script, mut islands) = (Vec::new(), vec![None]);
+    pub fn new(packed: &[u8]) -> Arc<Self> {
+        let manifest: Manifest<'_> = postcard::from_bytes(packed).expect("the manifest decodes");
+        let (mut script, mut parts) = (Vec::new(), Vec::new());
         let mut loader = ServerId(0);
         for (number, spec) in (1..).zip(manifest.servers()) {
             let id = ServerId(number);
             if spec.role == RoleKind::Loader {
                 loader = id;
             }
-            let image = island(spec.image);
-            assert!(image.is_some() || spec.role == RoleKind::Loader, "no server '{}' on the host", spec.image);
-            islands.push(image);
+            let segment = bundle::segment(spec.image).unwrap_or_else(|| panic!("no server '{}' on the host", spec.image));
             let mut effects = Vec::new();
             if number == 1 {
                 effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(u64::MAX)));
             }
             effects.push(Supervise::Create(id, spec.role, spec.limits, spec.name));
-            effects.push(Supervise::Segment(id, Fixed(TEXT)));
+            effects.push(Supervise::Segment(id, Fixed(segment)));
             effects.extend(spec.grants().map(|grant| Supervise::Grant(id, grant)));
             effects.push(Supervise::Start(id, Fixed(IMAGE), spec.config));
             effects.extend(spec.routes().map(|route| Supervise::Route(id, route)));
-            let (mut answer, mut used) = (vec![0; 4096], 0);
-            effects.iter().for_each(|effect| put(&mut answer, &mut used, &Effect::Supervise(*effect)));
-            answer.truncate(used);
-            script.push(answer);
+            script.push(encode(&effects.iter().map(|effect| Effect::Supervise(*effect)).collect::<Vec<_>>()));
+            parts.push(Part {
+                role: spec.role,
+                image: spec.image.to_owned(),
+                limits: spec.limits,
+                config: spec.config.to_vec(),
+                reads_guest: spec.grants().any(|grant| matches!(grant, Grant::GuestRead)),
+            });
         }
-        for last in [Supervise::Load(loader), Supervise::Run] {
-            let (mut answer, mut used) = (vec![0; 64], 0);
-            put(&mut answer, &mut used, &Effect::Supervise(last));
-            answer.truncate(used);
-            script.push(answer);
-        }
-        (Self { script, next: 0, loader }, islands)
+        script.push(encode(&[Effect::Supervise(Supervise::Load(loader))]));
+        script.push(encode(&[Supervise::Destroy(loader), Supervise::Run].map(Effect::Supervise)));
+        Arc::new(Self { script, parts })
     }
 
-    /// Whether the guest runs.
+    pub(crate) fn script(&self) -> &[Vec<u8>] {
+        &self.script
+    }
+
+    /// The server with this number; the supervisor is none of them.
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.next >= self.script.len()
+    pub fn part(&self, id: ServerId) -> Option<&Part> {
+        self.parts.get(usize::from(id.0).checked_sub(1)?)
     }
 
-    /// The scripted answer to a message.
-    pub fn answer(&mut self, to: ServerId, message: &[u8], answer: &mut [u8]) -> u64 {
-        let Ok(Message { body, .. }) = Message::read(message) else { return 0 };
-        let mut used = 0;
-        match body {
-            Body::Load => {
-                put(answer, &mut used, &Effect::Initial(0, flat().as_bytes()));
-                put(answer, &mut used, &Effect::Done);
-            }
-            Body::ServerFaulted(report) if to.0 == 0 => {
-                put(answer, &mut used, &Effect::Supervise(Supervise::Restart(report.server)));
-            }
-            // To the supervisor: one step for each message until all is done.
-            Body::Start(..) | Body::ServerStarted(_) | Body::Loaded if to.0 == 0 => {
-                if let Some(next) = self.script.get(self.next) {
-                    answer[..next.len()].copy_from_slice(next);
-                    used = next.len();
-                    self.next += 1;
-                }
-            }
-            _ => {}
-        }
-        used as u64
-    }
-
-    /// The loader.
+    /// The first server of a role.
     #[must_use]
-    pub fn loader(&self) -> ServerId {
-        self.loader
+    pub fn with_role(&self, role: RoleKind) -> Option<ServerId> {
+        let place = self.parts.iter().position(|part| part.role == role)?;
+        Some(ServerId(place as u8 + 1))
     }
+
+    pub(crate) fn console(&self) -> Option<ServerId> {
+        self.with_role(RoleKind::Console)
+    }
+
+    /// Whether this is one of the servers that stay.
+    pub(crate) fn stays(&self, id: ServerId) -> bool {
+        self.servers().any(|server| server == id)
+    }
+
+    /// The servers that stay, the supervisor aside.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> {
+        (1..).map(ServerId).zip(&self.parts).filter(|(_, part)| part.role != RoleKind::Loader).map(|(id, _)| id)
+    }
+}
+
+/// The loader's one answer.
+pub(crate) fn load(message: &[u8], answer: &mut [u8]) -> u64 {
+    let Ok(Message { body: Body::Load, .. }) = Message::read(message) else { return 0 };
+    let copy = GuestCopy { gpa: Gpa(ENTRY), offset: 0, length: 0x1000 };
+    let state = flat();
+    let bytes = encode(&[Effect::GuestCopy(Fixed(copy)), Effect::Initial(0, state.as_bytes()), Effect::Done]);
+    answer[..bytes.len()].copy_from_slice(&bytes);
+    bytes.len() as u64
 }
 
 /// Protected mode without paging: every address is what it says.

@@ -1,60 +1,39 @@
 //! The hardware below the kernel, simulated: memory, two serial ports, frames, and servers in this process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
-use atoll_core::inject::{Act, Area};
-use atoll_core::machine::{Machine, Outcome, Pages, Place};
+use atoll_core::inject::Area;
+use atoll_core::machine::{Machine, Outcome, Place};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
-use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::Limits;
-use atoll_protocol::inject::Plan;
-use atoll_protocol::message::Leaf;
+use atoll_protocol::inject::{Injection, Model, Plan, kind_of};
+use atoll_protocol::message::{Header, Leaf};
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
 use atoll_protocol::{LINE, PAGE, SERVERS};
 use atoll_sdk::GuestMemory;
 use atoll_sdk::effects::Surroundings;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-use crate::cast::{Cast, MEMORY};
+use crate::bundle;
+use crate::cast::{self, Cast};
+use crate::conversation::Conversation;
+use crate::frames::Frames;
 use crate::island::Island;
+use crate::ledger::Ledger;
+use crate::serial::Uart;
+use crate::supervisor::{self, Desk, Memory, SUPERVISOR};
 use crate::tally::Tally;
 
 /// Ticks per millisecond.
 pub const TSC_KHZ: u64 = 1_000_000;
-/// Frames of the machine.
-const FRAMES: u64 = 1 << 16;
-/// Lines of the log that are kept.
+/// Lines of the log that are kept: a server that fails again and again would fill any memory with it.
 const LOG_LINES: usize = 40;
 /// Frames that a mapping can take for tables.
 const TABLES: u64 = 3;
-
-/// The pages of the conversation.
-pub struct Conversation {
-    messages: Vec<[u8; PAGE]>,
-    answers: Vec<[u8; PAGE]>,
-}
-
-impl Default for Conversation {
-    fn default() -> Self {
-        Self { messages: vec![[0; PAGE]; SERVERS], answers: vec![[0; PAGE]; SERVERS] }
-    }
-}
-
-impl Pages for Conversation {
-    fn message(&mut self, server: ServerId) -> &mut [u8] {
-        &mut self.messages[usize::from(server.0)]
-    }
-
-    fn answer(&self, server: ServerId, length: usize) -> &[u8] {
-        &self.answers[usize::from(server.0)][..length.min(PAGE)]
-    }
-
-    fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
-        &mut self.answers[usize::from(server.0)]
-    }
-}
 
 /// A vault: the copy that the server works on, and the committed one. In words, as the server's state needs its alignment.
 #[derive(Clone, Default)]
@@ -63,23 +42,17 @@ struct Vault {
     committed: Vec<u64>,
 }
 
-/// A 16550, as far as a driver's mistakes would show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Uart {
-    divisor_latch: bool,
-    /// Bytes on their way in.
-    pub input: VecDeque<u8>,
-    /// Bytes that went out.
-    pub output: Vec<u8>,
-}
-
 /// The machine.
 pub struct Host {
     islands: Vec<Option<Box<dyn Island>>>,
-    cast: Cast,
+    cast: Arc<Cast>,
+    /// What lies on the supervisor's desk.
+    pub desk: Desk,
     /// The time, in ticks.
     pub clock: u64,
     memory: Vec<u8>,
+    /// Pages of it that were written.
+    touched: BTreeSet<usize>,
     vaults: Vec<Vault>,
     /// COM1 and COM2.
     pub ports: [Uart; 2],
@@ -87,87 +60,133 @@ pub struct Host {
     pub written: Vec<(u64, Vec<u8>)>,
     /// What is mapped for the guest.
     pub mapped: BTreeMap<u64, (u64, u64)>,
-    /// Frames that are free.
-    pub frames: u64,
+    /// Who has which frames.
+    pub frames: Frames,
     reads_guest: Vec<bool>,
+    /// What each server was told last: the kind of message, and whether it said which vector was accepted.
+    told: [(u8, bool); SERVERS],
     /// When the timer will fire.
     pub armed: Ticks,
     /// The faults to inject.
     pub plan: Plan,
-    /// Whether the next activation is under a fault, and which effects were.
-    under: bool,
     /// Faults by effect.
     pub tally: Tally,
-    /// The log's last lines: a server that fails again and again would fill any memory with it.
+    /// What was committed.
+    pub ledger: Ledger,
+    /// The log's last lines.
     pub log: VecDeque<String>,
-    /// Servers that were faulted since this was last cleared.
-    pub faults: u32,
+    /// Faults of servers that the kernel has found, since this was last cleared.
+    pub found: u32,
+}
+
+thread_local! {
+    /// Guest memory of earlier machines, all zero again: most of what a machine costs is to clear it.
+    static MEMORIES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let mut memory = std::mem::take(&mut self.memory);
+        for page in &self.touched {
+            memory[page * PAGE..(page + 1) * PAGE].fill(0);
+        }
+        if !memory.is_empty() {
+            MEMORIES.with_borrow_mut(|memories| memories.push(memory));
+        }
+    }
 }
 
 impl Host {
-    /// A machine with these servers.
+    /// A machine for this cast.
     #[must_use]
-    pub fn new(cast: Cast, mut islands: Vec<Option<Box<dyn Island>>>) -> Self {
-        islands.resize_with(SERVERS, || None);
+    pub fn new(cast: Arc<Cast>) -> Self {
         Self {
-            islands,
+            islands: (0..SERVERS).map(|_| None).collect(),
             cast,
+            desk: Desk::default(),
             clock: 1_000_000,
             memory: Vec::new(),
+            touched: BTreeSet::new(),
             vaults: vec![Vault::default(); SERVERS],
             ports: Default::default(),
             written: Vec::new(),
             mapped: BTreeMap::new(),
-            frames: FRAMES,
+            frames: Frames::default(),
             reads_guest: vec![false; SERVERS],
+            told: [(0, false); SERVERS],
             armed: Ticks(u64::MAX),
             plan: Plan::NONE,
-            under: false,
             tally: Tally::default(),
+            ledger: Ledger::default(),
             log: VecDeque::new(),
-            faults: 0,
+            found: 0,
         }
+    }
+
+    /// What the supervisor remembers.
+    #[must_use]
+    pub fn supervisor(&self) -> Memory {
+        let vault = self.vaults[usize::from(SUPERVISOR.0)].committed.as_bytes();
+        Memory::read_from_prefix(vault).map_or(Memory::default(), |(memory, _)| memory)
     }
 
     /// Whether the guest runs.
     #[must_use]
     pub fn is_built(&self) -> bool {
-        self.cast.is_done()
+        self.supervisor().is_built(&self.cast)
+    }
+
+    /// Whether there is nothing left to be swapped.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.supervisor().is_at_rest(&self.desk)
+    }
+
+    /// Takes swaps from the desk that have not come to their end.
+    pub fn withdraw(&mut self) {
+        let done = self.supervisor().swapped() as usize;
+        self.desk.swaps.truncate(done);
     }
 
     /// Writes guest memory as the guest itself does.
     pub fn poke(&mut self, gpa: u64, bytes: &[u8]) {
+        self.touched.insert(gpa as usize / PAGE);
+        self.touched.insert((gpa as usize + bytes.len().max(1) - 1) / PAGE);
         self.memory[gpa as usize..gpa as usize + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn take_frames(&mut self, count: u64) {
-        self.frames = self.frames.checked_sub(count).expect("frames ran out after the check had counted them");
+    /// Whether the guest's memory is the same on another machine.
+    #[must_use]
+    pub fn remembers_the_same_as(&self, other: &Host) -> bool {
+        let page = |page: &usize| page * PAGE..(page + 1) * PAGE;
+        let mut touched = self.touched.union(&other.touched).map(page);
+        self.memory.len() == other.memory.len() && touched.all(|page| self.memory[page.clone()] == other.memory[page])
     }
 
     fn run(&mut self, server: usize, message: &[u8], answer: &mut [u8]) -> u64 {
-        let around = if self.reads_guest[server] {
-            Surroundings { guest: GuestMemory::slice(&self.memory), bundle: &[] }
-        } else {
-            Surroundings::NONE
-        };
-        match &mut self.islands[server] {
-            Some(island) => island.activate(message, answer, self.vaults[server].working.as_mut_bytes(), around),
-            None => self.cast.answer(ServerId(server as u8), message, answer),
-        }
+        let Self { islands, vaults, cast, desk, memory, reads_guest, .. } = self;
+        let vault = vaults[server].working.as_mut_bytes();
+        activate(
+            islands[server].as_deref_mut(),
+            (cast, desk),
+            server,
+            message,
+            answer,
+            vault,
+            around(reads_guest[server], memory),
+        )
     }
 
-    /// Which effects the server would have answered with: for faults that keep it from answering.
-    fn rehearse(&mut self, server: usize, message: &[u8]) {
-        let Some(mut twin) = self.islands[server].as_ref().map(|island| island.twin()) else { return };
+    /// Which effects the server would answer with.
+    fn rehearse(&mut self, server: usize, message: &[u8], model: Model) {
+        let Self { islands, vaults, cast, desk, memory, reads_guest, tally, .. } = self;
+        let mut twin = islands[server].as_ref().map(|island| island.twin());
+        let mut vault = vaults[server].working.clone();
         let mut answer = [0; PAGE];
-        let mut vault = self.vaults[server].working.clone();
-        let around = if self.reads_guest[server] {
-            Surroundings { guest: GuestMemory::slice(&self.memory), bundle: &[] }
-        } else {
-            Surroundings::NONE
-        };
-        let used = twin.activate(message, &mut answer, vault.as_mut_bytes(), around);
-        self.tally.note(answer.get(..used as usize).unwrap_or(&[]));
+        let around = around(reads_guest[server], memory);
+        let twin = twin.as_deref_mut();
+        let used = activate(twin, (cast, desk), server, message, &mut answer, vault.as_mut_bytes(), around);
+        tally.note(model, answer.get(..used as usize).unwrap_or(&[]));
     }
 
     fn place(&self, gpa: Gpa, length: usize) -> Option<std::ops::Range<usize>> {
@@ -181,6 +200,26 @@ impl Host {
             0x2f8..=0x2ff => Some((&mut self.ports[1], port - 0x2f8)),
             _ => None,
         }
+    }
+}
+
+fn around(reads_guest: bool, memory: &[u8]) -> Surroundings<'_> {
+    if reads_guest { Surroundings { guest: GuestMemory::slice(memory), bundle: &[] } } else { Surroundings::NONE }
+}
+
+fn activate(
+    island: Option<&mut (dyn Island + 'static)>,
+    (cast, desk): (&Cast, &Desk),
+    server: usize,
+    message: &[u8],
+    answer: &mut [u8],
+    vault: &mut [u8],
+    around: Surroundings<'_>,
+) -> u64 {
+    match island {
+        Some(island) => island.activate(message, answer, vault, around),
+        None if server == usize::from(SUPERVISOR.0) => supervisor::answer(cast, desk, message, answer, vault),
+        None => cast::load(message, answer),
     }
 }
 
@@ -198,10 +237,11 @@ impl Machine for Host {
     fn activate(&mut self, pages: &mut Conversation, server: ServerId, length: usize, _: Ticks) -> Outcome {
         let place = usize::from(server.0);
         let mut answer = std::mem::replace(&mut pages.answers[place], [0; PAGE]);
-        let used = self.run(place, &pages.messages[place][..length], &mut answer);
-        if std::mem::take(&mut self.under) {
-            self.tally.note(answer.get(..used as usize).unwrap_or(&[]));
-        }
+        let message = &pages.messages[place][..length];
+        let header = message.get(1..).and_then(|bytes| Header::read_from_prefix(bytes).ok());
+        let accepted = header.is_some_and(|(header, _)| header.accepted != Header::NOT_ACCEPTED);
+        self.told[place] = (kind_of(message).unwrap_or_default(), accepted);
+        let used = self.run(place, message, &mut answer);
         pages.answers[place] = answer;
         Outcome::Answer(used)
     }
@@ -217,7 +257,7 @@ impl Machine for Host {
     }
 
     fn has_events(&self) -> bool {
-        false
+        self.armed.0 <= self.clock
     }
 
     fn set_xcr0(&mut self, value: u64) {
@@ -230,21 +270,13 @@ impl Machine for Host {
 
     fn port_in(&mut self, port: u16, size: u8) -> u32 {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
-        match self.uart(port) {
-            Some((uart, 0)) if !uart.divisor_latch => uart.input.pop_front().map_or(0, u32::from),
-            Some((uart, 5)) => 0x60 | u32::from(!uart.input.is_empty()),
-            Some(_) => 0,
-            None => u32::MAX,
-        }
+        self.uart(port).map_or(u32::MAX, |(uart, register)| uart.read(register))
     }
 
     fn port_out(&mut self, port: u16, size: u8, value: u32) {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
-        match self.uart(port) {
-            Some((uart, 0)) if !uart.divisor_latch => uart.output.push(value as u8),
-            Some((uart, 2)) if value & 2 != 0 => uart.input.clear(),
-            Some((uart, 3)) => uart.divisor_latch = value & 0x80 != 0,
-            _ => {}
+        if let Some((uart, register)) = self.uart(port) {
+            uart.write(register, value);
         }
     }
 
@@ -286,11 +318,11 @@ impl Machine for Host {
     }
 
     fn can_map(&self, count: usize) -> bool {
-        self.frames >= TABLES * count as u64
+        self.frames.free() >= TABLES * count as u64
     }
 
     fn map(&mut self, mapping: Mapping) {
-        assert!(mapping.gpa.0 + mapping.size <= MEMORY, "a mapping outside guest memory");
+        assert!(mapping.gpa.0 + mapping.size <= self.memory.len() as u64, "a mapping outside guest memory");
         self.mapped.insert(mapping.gpa.0, (mapping.size, mapping.access));
     }
 
@@ -299,38 +331,41 @@ impl Machine for Host {
     }
 
     fn bundle_size(&self) -> u64 {
-        0x4000
+        bundle::SIZE
     }
 
     fn bundle_write(&mut self, _: u64, _: &[u8]) {}
 
     fn free_frames(&self) -> u64 {
-        self.frames
+        self.frames.free()
     }
 
     fn can_hold(&self, bytes: u64) -> bool {
-        bytes / PAGE as u64 <= self.frames
+        bytes / PAGE as u64 <= self.frames.free()
     }
 
     fn create_machine(&mut self, bytes: u64) {
-        self.take_frames(bytes / PAGE as u64);
-        self.memory = vec![0; bytes as usize];
+        self.frames.take(bytes / PAGE as u64);
+        let used = MEMORIES.with_borrow_mut(|memories| {
+            let place = memories.iter().position(|memory| memory.len() as u64 == bytes)?;
+            Some(memories.swap_remove(place))
+        });
+        self.memory = used.unwrap_or_else(|| vec![0; bytes as usize]);
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let words = usize::from(limits.vault_lines) * LINE / 8;
-        self.take_frames(u64::from(limits.stack_pages) + 2 * (words * 8).div_ceil(PAGE) as u64);
+        self.frames.take_for(server, u64::from(limits.stack_pages) + 2 * (words * 8).div_ceil(PAGE) as u64);
         self.vaults[usize::from(server.0)] = Vault { working: vec![0; words], committed: vec![0; words] };
     }
 
-    fn fill_segment(&mut self, _: ServerId, segment: &Segment) {
-        self.take_frames(segment.memory.div_ceil(PAGE as u64));
+    fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
+        self.frames.take_for(server, segment.memory.div_ceil(PAGE as u64));
+        self.refill_segment(server, segment);
     }
 
-    fn refill_segment(&mut self, server: ServerId, _: &Segment) {
-        if let Some(island) = &mut self.islands[usize::from(server.0)] {
-            island.begin_anew();
-        }
+    fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
+        self.islands[usize::from(server.0)] = bundle::island(segment.offset);
     }
 
     fn restore_vault(&mut self, server: ServerId) {
@@ -339,6 +374,7 @@ impl Machine for Host {
     }
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
+        self.frames.exchange(one, other);
         let (one, other) = (usize::from(one.0), usize::from(other.0));
         self.islands.swap(one, other);
         self.vaults.swap(one, other);
@@ -354,7 +390,9 @@ impl Machine for Host {
     fn set_entry(&mut self, _: ServerId, _: u64) {}
 
     fn destroy_server(&mut self, server: ServerId) {
-        self.vaults[usize::from(server.0)] = Vault::default();
+        let place = usize::from(server.0);
+        (self.islands[place], self.vaults[place], self.reads_guest[place]) = (None, Vault::default(), false);
+        self.frames.give_back(server);
     }
 
     fn wall_seconds(&self) -> u64 {
@@ -367,8 +405,7 @@ impl Machine for Host {
 
     fn log(&mut self, line: fmt::Arguments<'_>) {
         let text = line.to_string();
-        self.under |= text.starts_with("inject: injected");
-        self.faults += u32::from(text.starts_with("inject: detected"));
+        self.found += u32::from(text.starts_with("inject: detected"));
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
         }
@@ -383,17 +420,18 @@ impl Machine for Host {
         (self.plan.sequence != known).then_some(self.plan)
     }
 
-    fn sabotage(&mut self, pages: &mut Conversation, server: ServerId, length: usize, deadline: Ticks, act: Act) -> Outcome {
-        if std::mem::take(&mut self.under) {
+    fn about_to_inject(&mut self, pages: &mut Conversation, server: ServerId, length: usize, injection: &Injection) {
+        if let Some(model) = Model::with_number(u64::from(injection.model)) {
             let place = usize::from(server.0);
-            self.rehearse(place, &pages.messages[place][..length]);
+            self.rehearse(place, &pages.messages[place][..length], model);
         }
-        match act {
-            Act::Crash => Outcome::Fault(Reason::Exception { vector: 6, error: 0, address: 0 }),
-            Act::Write(_) => Outcome::Fault(Reason::Exception { vector: 14, error: 7, address: 0 }),
-            Act::Hang => Outcome::Fault(Reason::Hang),
-            Act::Delay(_) => self.activate(pages, server, length, deadline),
-        }
+    }
+
+    fn accepted(&mut self, pages: &Conversation, server: ServerId, length: usize) {
+        let place = usize::from(server.0);
+        // Its message page may hold the next message already.
+        let (kind, told) = self.told[place];
+        self.ledger.enter(server, kind, told, pages.answers[place].get(..length).unwrap_or(&[]));
     }
 
     fn flip(&mut self, server: ServerId, area: Area, bit: u64) -> bool {

@@ -13,8 +13,6 @@ use atoll_sdk::effects::Surroundings;
 pub trait Island {
     /// One activation: the answer's length.
     fn activate(&mut self, message: &[u8], answer: &mut [u8], vault: &mut [u8], around: Surroundings<'_>) -> u64;
-    /// Loses what a restart loses.
-    fn begin_anew(&mut self);
     /// The same code with a fresh cache.
     fn twin(&self) -> Box<dyn Island>;
 }
@@ -57,10 +55,6 @@ impl<S: Server> Island for Of<S> {
         let used = catch_unwind(AssertUnwindSafe(|| activate::<S>(message, answer, vault, &mut self.0, around)));
         IN_SERVER.set(false);
         used.map_or(PANICKED, |used| used as u64)
-    }
-
-    fn begin_anew(&mut self) {
-        self.0 = S::Cache::default();
     }
 
     fn twin(&self) -> Box<dyn Island> {

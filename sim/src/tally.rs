@@ -1,45 +1,48 @@
 //! Which faults have hit which effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use atoll_protocol::inject::Model;
 use atoll_protocol::wire;
+
+use crate::cells::{self, NOTHING};
+
+/// The effects of an answer, each once.
+#[must_use]
+pub fn effects_of(answer: &[u8]) -> BTreeSet<&'static str> {
+    let names: BTreeSet<_> = wire::effects(answer).map(|effect| cells::name(&effect)).collect();
+    if names.is_empty() { BTreeSet::from([NOTHING]) } else { names }
+}
 
 /// Faults by the effects of the answers that they hit.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// The model that is being played.
-    pub model: &'static str,
-    /// Faults by model and effect; an answer without effects counts as `nothing`.
-    pub cells: BTreeMap<(&'static str, String), u64>,
+    /// Faults by model and effect.
+    pub cells: BTreeMap<(Model, &'static str), u64>,
     /// All faults.
     pub faults: u64,
 }
 
 impl Tally {
-    /// An activation with this answer was hit.
-    pub fn note(&mut self, answer: &[u8]) {
+    /// A message that would have been answered like this was hit.
+    pub fn note(&mut self, model: Model, answer: &[u8]) {
         self.faults += 1;
-        let mut names: Vec<String> = wire::effects(answer).map(|effect| name(&format!("{effect:?}"))).collect();
-        if names.is_empty() {
-            names.push("nothing".into());
+        for name in effects_of(answer) {
+            *self.cells.entry((model, name)).or_default() += 1;
         }
-        names.sort();
-        names.dedup();
-        for name in names {
-            *self.cells.entry((self.model, name)).or_default() += 1;
-        }
+    }
+
+    /// How often a model has hit an effect.
+    #[must_use]
+    pub fn count(&self, model: Model, effect: &'static str) -> u64 {
+        self.cells.get(&(model, effect)).copied().unwrap_or(0)
     }
 
     /// Adds another's counts.
     pub fn add(&mut self, other: &Tally) {
         self.faults += other.faults;
         for (cell, count) in &other.cells {
-            *self.cells.entry(cell.clone()).or_default() += count;
+            *self.cells.entry(*cell).or_default() += count;
         }
     }
-}
-
-/// An effect's name, from how it prints.
-fn name(text: &str) -> String {
-    text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }

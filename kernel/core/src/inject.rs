@@ -44,6 +44,8 @@ struct Subject {
     under: Option<u8>,
     /// When its last activation ended.
     ended: Ticks,
+    /// How long its answer to that is.
+    answered: usize,
     /// Its last answer.
     kept: [u8; KEPT],
     kept_length: usize,
@@ -100,6 +102,7 @@ impl Injector {
             held: false,
             under: None,
             ended: Ticks(0),
+            answered: 0,
             kept: [0; KEPT],
             kept_length: 0,
         }; SERVERS],
@@ -147,6 +150,7 @@ impl<M: Machine> Kernel<M> {
         let outcome = match due {
             Some((place, injection)) => {
                 inject.tell_injected(&mut self.state.machine, place, to, kind, now);
+                self.state.machine.about_to_inject(&mut self.pages, to, length, &injection);
                 self.carry_out_injection(to, length, deadline, place, &injection)
             }
             None => self.state.machine.activate(&mut self.pages, to, length, deadline),
@@ -157,12 +161,16 @@ impl<M: Machine> Kernel<M> {
         let ended = self.state.machine.now();
         if let Some(subject) = self.state.inject.subject_mut(to) {
             subject.ended = ended;
+            subject.answered = if let Outcome::Answer(length) = outcome { length as usize } else { 0 };
         }
         outcome
     }
 
     /// What the last activation has left to be done, now that its answer was judged.
     fn settle_injected(&mut self) {
+        for (server, subject) in (0_u8..).zip(&self.state.inject.subjects).filter(|(_, subject)| subject.active) {
+            self.state.machine.accepted(&self.pages, ServerId(server), subject.answered);
+        }
         let State { inject, machine, servers, .. } = &mut self.state;
         let fault = |server: u8| servers.get(usize::from(server)).map(|server| server.fault);
         inject.handled(machine, |server| fault(server) == Some(Reason::Exchanged));

@@ -143,6 +143,19 @@ pub trait Machine {
     /// Passes the point at which the host stops the machine.
     #[cfg(feature = "fault-injection")]
     fn pause(&mut self) {}
+    /// This message is about to be hit: nothing has been done yet.
+    #[cfg(feature = "fault-injection")]
+    fn about_to_inject(
+        &mut self,
+        _pages: &mut Self::Pages,
+        _server: ServerId,
+        _length: usize,
+        _injection: &atoll_protocol::inject::Injection,
+    ) {
+    }
+    /// The server's last answer, of this length in its page, broke no rule: for books that are held against the kernel's own.
+    #[cfg(feature = "fault-injection")]
+    fn accepted(&mut self, _pages: &Self::Pages, _server: ServerId, _length: usize) {}
     /// Runs one activation in which the server does this before, or instead of, its own work. A machine that cannot have it done says how
     /// it would have ended.
     #[cfg(feature = "fault-injection")]

@@ -233,6 +233,10 @@ impl Mailbox {
         if self.accepted {
             return Some(Next::Accepted);
         }
+        // Ahead of all that the supervisor might want to do with the server.
+        if let Some(server) = lowest(self.faulted) {
+            return self.reports.get(usize::from(server)).copied().flatten().map(Next::ServerFaulted);
+        }
         if let Some(line) = lowest(self.changed) {
             let bit = 1 << line;
             let change = LineChange { line: LineId(line), level: self.levels & bit != 0, rose: self.rose & bit != 0 };
@@ -246,9 +250,6 @@ impl Mailbox {
         }
         if self.count > 0 {
             return Some(Next::Letter);
-        }
-        if let Some(server) = lowest(self.faulted) {
-            return self.reports.get(usize::from(server)).copied().flatten().map(Next::ServerFaulted);
         }
         if let Some(server) = self.released {
             return Some(Next::Released(server));
@@ -316,6 +317,9 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use atoll_protocol::fault::Reason;
+    use atoll_protocol::units::Ticks;
+
     use super::*;
 
     #[test]
@@ -330,6 +334,17 @@ mod tests {
             mailbox.done(Next::Letter);
             assert!(mailbox.next().is_none());
         }
+    }
+
+    #[test]
+    fn an_order_does_not_overtake_the_report_that_its_server_is_faulted() {
+        let mut mailbox = Mailbox::EMPTY;
+        mailbox.put(&Letter::new(Kind::Request(TicketId(9)), ServerId(11), b"swap it"));
+        mailbox.timer(TimerId(0));
+        let report =
+            FaultReport { server: ServerId(4), generation: 1, reason: Reason::Hang, effect: 0, at: Ticks(5), handled: 3 };
+        mailbox.server_faulted(report);
+        assert!(matches!(mailbox.next(), Some(Next::ServerFaulted(FaultReport { server: ServerId(4), .. }))));
     }
 
     #[test]
