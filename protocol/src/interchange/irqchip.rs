@@ -20,6 +20,15 @@ pub struct IrqchipState {
 }
 first_form!(IrqchipState);
 
+impl IrqchipState {
+    /// Whether controllers can be in this state: DFR's lower bits are always ones. A server that knew nothing has said nothing of them.
+    #[must_use]
+    pub fn makes_sense(&self) -> bool {
+        const ONES: u32 = 0x0fff_ffff;
+        self.lapics[0].destination_format & ONES == ONES
+    }
+}
+
 /// One local APIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(postcard_schema::Schema))]

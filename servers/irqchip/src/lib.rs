@@ -106,6 +106,9 @@ impl Server for IrqchipServer {
     }
 
     fn import(machine: &Machine, setup: &Setup<'_>, before: IrqchipState, _: bool) -> Result<State, Refuse> {
+        if !before.makes_sense() {
+            return Err(Refuse::BadState);
+        }
         let mut state = Self::start(machine, setup)?;
         for (id, (lapic, before)) in (0..).zip(state.lapics.iter_mut().zip(&before.lapics)) {
             *lapic = Lapic::import(id, before);

@@ -60,12 +60,9 @@ impl Wires<'_, '_, '_> {
     pub(crate) fn expire(self, vcpu: u8) {
         let now = self.effects.now().0;
         let deadline = self.vault.lapics[place(vcpu)].live.deadline;
-        if deadline == 0 {
-            return;
-        }
-        if now < deadline {
-            // From an arming that has been replaced meanwhile. Arming once more costs nothing and cannot lose an expiry.
-            return self.effects.emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)));
+        if deadline == 0 || now < deadline {
+            // From an arming that has been replaced meanwhile, or another server's.
+            return self.too_early(vcpu, deadline);
         }
         let live = &self.vault.lapics[place(vcpu)].live;
         match live.plain_deadline() {
@@ -82,6 +79,16 @@ impl Wires<'_, '_, '_> {
                     self.effects.emit(IrqchipEffect::Arm(TimerId(vcpu), next));
                 }
             }
+        }
+        offer::offer(self.vault, vcpu, self.effects);
+    }
+
+    /// A timer has expired that is not due. Arming it once more costs nothing and cannot lose an expiry; and the message may tell of an
+    /// acceptance.
+    #[cold]
+    fn too_early(self, vcpu: u8, deadline: u64) {
+        if deadline != 0 {
+            self.effects.emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)));
         }
         offer::offer(self.vault, vcpu, self.effects);
     }

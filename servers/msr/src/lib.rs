@@ -9,6 +9,7 @@ use atoll_protocol::interchange::MsrState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Machine, MsrExit};
 use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
+use atoll_protocol::units::Ticks;
 use atoll_protocol::vcpu::SystemRegister;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -52,6 +53,22 @@ pub struct State {
     ranges: Ranges,
 }
 
+impl State {
+    /// Guest time begins.
+    pub fn begin(&mut self, now: Ticks) {
+        self.clock.begin(now);
+    }
+
+    /// Answers any request: for servers that have these registers as a part of their state.
+    pub fn answer(&mut self, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+        let often = match request {
+            MsrRequest::Read(exit) => read(self, exit).map(MsrReply::Value),
+            MsrRequest::Write(exit) => write(exit, || &mut self.plain),
+        };
+        often.unwrap_or_else(|| rare(self, request, effects))
+    }
+}
+
 /// The server.
 #[derive(Debug)]
 pub struct MsrServer;
@@ -83,63 +100,69 @@ impl Server for MsrServer {
 
     /// Guest time begins here.
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Msr>) {
-        vault.at(|state| &mut state.clock).begin(effects.now());
+        vault.at(|state| state).begin(effects.now());
     }
 
     #[inline(always)]
     fn quick(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, _: &mut Effects<'_, Msr>) -> Option<MsrReply> {
         match request {
             MsrRequest::Read(exit) => read(vault, exit).map(MsrReply::Value),
-            MsrRequest::Write(exit) => write(vault, exit),
+            MsrRequest::Write(exit) => write(exit, || vault.at(|state| &mut state.plain)),
         }
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
         match (Self::quick(vault, request, effects), request) {
             (Some(reply), _) => reply,
-            (None, MsrRequest::Read(exit)) => read_rare(vault, exit.index, effects),
-            (None, MsrRequest::Write(exit)) => write_rare(vault, exit, effects),
+            (None, request) => rare(vault.at(|state| state), request, effects),
         }
     }
 }
 
 #[inline(always)]
-fn read(vault: &Vault<'_, MsrServer>, exit: &MsrExit) -> Option<u64> {
+fn read(state: &State, exit: &MsrExit) -> Option<u64> {
     Some(match exit.index {
         index::EFER => exit.held & !control::SVME,
         index::PAT | index::TSC => exit.held,
         index::HWCR => HWCR,
-        index::MISC_ENABLE => vault.plain.misc_enable,
-        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => vault.clock.system_time,
-        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => vault.clock.wall_clock,
+        index::MISC_ENABLE => state.plain.misc_enable,
+        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => state.clock.system_time,
+        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => state.clock.wall_clock,
         _ => return None,
     })
 }
 
 #[inline(always)]
-fn write(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit) -> Option<MsrReply> {
+fn write<'p>(exit: &MsrExit, plain: impl FnOnce() -> &'p mut Plain) -> Option<MsrReply> {
     match exit.index {
         // The configuration stays as it is: neither can be switched off for a guest.
         index::HWCR | index::DE_CFG => {}
-        index::MISC_ENABLE => vault.at(|state| &mut state.plain).misc_enable = exit.value,
+        index::MISC_ENABLE => plain().misc_enable = exit.value,
         _ => return None,
     }
     Some(MsrReply::Done)
 }
 
+/// What comes seldom: then it does not matter that all of the state counts as changed.
 #[inline(never)]
-fn read_rare(vault: &mut Vault<'_, MsrServer>, index: u32, effects: &mut Effects<'_, Msr>) -> MsrReply {
+fn rare(state: &mut State, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    match request {
+        MsrRequest::Read(exit) => read_rare(state, exit.index, effects),
+        MsrRequest::Write(exit) => write_rare(state, exit, effects),
+    }
+}
+
+fn read_rare(state: &mut State, index: u32, effects: &mut Effects<'_, Msr>) -> MsrReply {
     let value = match index {
         index::PATCH_LEVEL => Some(PATCH_LEVEL),
         index::DE_CFG => Some(DE_CFG),
         _ if index::is_inert(index) => Some(0),
-        _ => vault.ranges.read(index),
+        _ => state.ranges.read(index),
     };
-    value.map_or_else(|| unknown::answer(vault, index, None, effects), MsrReply::Value)
+    value.map_or_else(|| unknown::answer(&mut state.plain, index, None, effects), MsrReply::Value)
 }
 
-#[inline(never)]
-fn write_rare(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
+fn write_rare(state: &mut State, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
     match exit.index {
         index::EFER => match control::efer(exit.held, exit.value, exit.cr0) {
             Some(efer) => {
@@ -156,25 +179,21 @@ fn write_rare(vault: &mut Vault<'_, MsrServer>, exit: &MsrExit, effects: &mut Ef
         index::TSC => {
             effects.emit(MsrEffect::Set(SystemRegister::Tsc, exit.value));
             let now = effects.now();
-            vault.at(|state| &mut state.clock).set_tsc(now, exit.value, effects);
+            state.clock.set_tsc(now, exit.value, effects);
             MsrReply::Done
         }
-        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => {
-            vault.at(|state| &mut state.clock).set_system_time(exit.value, effects)
-        }
-        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => {
-            vault.at(|state| &mut state.clock).set_wall_clock(exit.value, effects)
-        }
+        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => state.clock.set_system_time(exit.value, effects),
+        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => state.clock.set_wall_clock(exit.value, effects),
         // What is loaded stays loaded.
         index::PATCH_LEVEL => MsrReply::Done,
         index if index::is_inert(index) => MsrReply::Done,
         index if mtrr::owns(index) => {
-            let Some(place) = vault.ranges.place(index, exit.value) else { return MsrReply::GeneralProtection };
-            if let Some(register) = place.get(vault) {
+            let Some(place) = state.ranges.place(index, exit.value) else { return MsrReply::GeneralProtection };
+            if let Some(register) = state.ranges.get(place) {
                 *register = exit.value;
             }
             MsrReply::Done
         }
-        index => unknown::answer(vault, index, Some(exit.value), effects),
+        index => unknown::answer(&mut state.plain, index, Some(exit.value), effects),
     }
 }

@@ -4,10 +4,9 @@
 //! firmware would leave them: write-back, the VGA window and the devices' gap below 4 GiB uncached.
 
 use atoll_protocol::layout::{GAP_END, GAP_START};
-use atoll_sdk::Vault;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{MsrServer, index};
+use crate::index;
 
 /// Variable ranges.
 const VARIABLE: usize = 8;
@@ -60,17 +59,6 @@ impl Place {
             _ => return None,
         })
     }
-
-    /// Write access to the register.
-    pub(crate) fn get<'a>(self, vault: &'a mut Vault<'_, MsrServer>) -> Option<&'a mut u64> {
-        // The bounds are checked first: `Vault::at` takes no answer but a part of the state.
-        match self {
-            Place::Variable(place @ 0..16) => Some(vault.at(|state| &mut state.ranges.variable[place])),
-            Place::Fixed(place @ 0..FIXED) => Some(vault.at(|state| &mut state.ranges.fixed[place])),
-            Place::Default => Some(vault.at(|state| &mut state.ranges.default)),
-            _ => None,
-        }
-    }
 }
 
 /// Whether this is one of the registers.
@@ -119,6 +107,16 @@ impl Ranges {
             Place::Fixed(place) => self.fixed.get(place).copied(),
             Place::Default => Some(self.default),
             Place::Capabilities => Some(CAPABILITIES),
+        }
+    }
+
+    /// Write access to a register; `None` if it cannot be written.
+    pub(crate) fn get(&mut self, place: Place) -> Option<&mut u64> {
+        match place {
+            Place::Variable(place) => self.variable.get_mut(place),
+            Place::Fixed(place) => self.fixed.get_mut(place),
+            Place::Default => Some(&mut self.default),
+            Place::Capabilities => None,
         }
     }
 

@@ -3,10 +3,10 @@
 use core::fmt::Write;
 
 use atoll_protocol::role::{Msr, MsrEffect, MsrReply};
-use atoll_sdk::{Effects, Vault};
+use atoll_sdk::Effects;
 use heapless::String;
 
-use crate::MsrServer;
+use crate::Plain;
 
 /// So many are logged one by one; a guest that probes at boot needs no more.
 const FIRST: u64 = 16;
@@ -16,13 +16,7 @@ const EACH: u64 = 256;
 /// Counts the access, logs it if its turn has come, and refuses it.
 #[cold]
 #[inline(never)]
-pub(crate) fn answer(
-    vault: &mut Vault<'_, MsrServer>,
-    index: u32,
-    written: Option<u64>,
-    effects: &mut Effects<'_, Msr>,
-) -> MsrReply {
-    let plain = vault.at(|state| &mut state.plain);
+pub(crate) fn answer(plain: &mut Plain, index: u32, written: Option<u64>, effects: &mut Effects<'_, Msr>) -> MsrReply {
     plain.unknown = plain.unknown.saturating_add(1);
     let count = plain.unknown;
     if count <= FIRST || count.is_multiple_of(EACH) {

@@ -24,7 +24,7 @@ use crate::state::{Input, Output, Settings, UartState};
 mod line;
 mod quick;
 mod receive;
-mod registers;
+pub mod registers;
 pub mod state;
 mod succession;
 #[cfg(test)]

@@ -121,6 +121,21 @@ fn a_line_of_text_is_one_mail_and_a_prompt_follows_within_a_millisecond() {
 }
 
 #[test]
+fn a_transmitter_interrupts_when_the_console_makes_it_ready_again_also_if_nothing_waits_to_be_mailed() {
+    let mut port = Port::new();
+    port.out(4, MCR_OUT2);
+    while port.input(5) & LSR_EMPTY != 0 {
+        b"a line of text\n".iter().for_each(|byte| port.out(0, *byte));
+    }
+    port.pass();
+    port.out(1, IER_TRANSMIT);
+    assert!(!port.line);
+    port.mail(TAKEN, &600_u16.to_le_bytes());
+    assert!(port.line);
+    assert_eq!(port.input(2), IIR_TRANSMIT);
+}
+
+#[test]
 fn the_transmitter_interrupts_when_enabled_and_after_each_character_until_it_is_identified() {
     let mut port = Port::new();
     port.out(4, MCR_OUT2);

@@ -82,26 +82,22 @@ pub(crate) fn flush(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_,
         // Not what was armed for: another server's, that was here before.
         return effects.emit(SerialEffect::Arm(FLUSH, Ticks(vault.set.flush_at)));
     }
-    vault.at(|s| &mut s.out).armed = 0;
-    advance(vault, effects);
+    let (ready, console) = (vault.out.ready(), ServerId(vault.set.console));
+    let out = vault.at(|s| &mut s.out);
+    out.armed = 0;
+    send(out, console, effects);
+    recover(vault, effects, ready);
     line::update(vault, effects);
 }
 
 /// The console has written `count` characters.
 pub(crate) fn taken(vault: &mut Vault<'_, UartServer>, count: u16, effects: &mut Effects<'_, Serial>) {
+    let (ready, console) = (vault.out.ready(), ServerId(vault.set.console));
     let out = vault.at(|s| &mut s.out);
     out.in_flight = out.in_flight.saturating_sub(count);
     if out.armed == 0 {
-        advance(vault, effects);
-    } else {
-        recover(vault, effects, false);
+        send(out, console, effects);
     }
-}
-
-fn advance(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
-    let console = ServerId(vault.set.console);
-    let ready = vault.out.ready();
-    send(vault.at(|s| &mut s.out), console, effects);
     recover(vault, effects, ready);
 }
 

@@ -55,7 +55,7 @@ impl<S: Server> World<S> {
         self.say(Body::Restarted(Reason::Exchanged, Fixed(Held::default())))
     }
 
-    /// Lets time pass, and timers expire; what others see of that.
+    /// Lets time pass, and timers expire; what others see of that, and when.
     pub fn pass(&mut self, span: Ticks) -> Vec<String> {
         let mut seen = Vec::new();
         let until = self.server.header.now.after(span);
@@ -65,7 +65,7 @@ impl<S: Server> World<S> {
         {
             self.timers.remove(&timer);
             self.server.header.now = self.server.header.now.max(at);
-            seen.extend(self.say(Body::Timer(timer)));
+            seen.extend(self.say(Body::Timer(timer)).into_iter().map(|effect| format!("at {}: {effect}", at.0)));
             if self.timers.get(&timer).is_some_and(|again| *again <= self.server.header.now) {
                 self.timers.insert(timer, self.server.header.now.after(Ticks(1)));
             }
@@ -128,7 +128,8 @@ impl<S: Server> World<S> {
 /// # Panics
 /// It is not; the message tells the event.
 pub fn goes_unnoticed<S: Server, T: Server>(setup: &Setup<'_>, before: &[Event], after: &[Event]) {
-    let machine = &super::MACHINE;
+    // A counter's frequency that divides nothing, so that every moment that is rounded is.
+    let machine = &Machine { tsc_khz: 2_894_571, ..super::MACHINE };
     let mut one = World::<S>::start(machine, setup);
     for event in before {
         let _ = one.happen(event);

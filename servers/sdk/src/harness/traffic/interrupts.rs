@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{Event, events, pass};
+use super::{Event, pass};
 
 const LAPIC: u64 = 0xfee0_0000;
 const IOAPIC: u64 = 0xfec0_0000;
@@ -29,10 +29,43 @@ fn redirection() -> impl Strategy<Value = u32> {
     )
 }
 
+/// What a guest does in one go, as drivers do it.
+fn set_up() -> impl Strategy<Value = Vec<Event>> {
+    let local = |offset: u64, value: u32| Event::Store(LAPIC + offset, value);
+    // ICW1 to ICW4, nothing masked. The fourth says how services end and nest.
+    let chip = |even: u16, base: u32, wiring: u32, fourth: u32| {
+        let writes = [(even, 0x11), (even + 1, base), (even + 1, wiring), (even + 1, fourth), (even + 1, 0)];
+        writes.map(|(port, value)| Event::Out(port, 1, value))
+    };
+    let words = prop_oneof![2 => Just(0x01_u32), 1 => Just(0x11), 1 => Just(0x03)];
+    prop_oneof![
+        (words.clone(), words)
+            .prop_map(move |(master, slave)| [chip(0x20, 0x30, 4, master), chip(0xa0, 0x38, 2, slave)].concat()),
+        (0_u32..3, 0x20_u32..0x100, 0_u32..12, 1_u32..5_000_000).prop_map(move |(mode, vector, divide, count)| {
+            vec![local(0xf0, 0x1ff), local(LVT_TIMER, mode << 17 | vector), local(0x3e0, divide), local(0x380, count)]
+        }),
+        (0_u32..24, redirection(), any::<u8>()).prop_map(|(pin, entry, to)| {
+            let to = [0, 0, 0xff, u32::from(to)][usize::from(to & 3)];
+            let half = |half, value| [Event::Store(IOAPIC, 0x10 + 2 * pin + half), Event::Store(IOAPIC + 0x10, value)];
+            [half(1, to << 24), half(0, entry)].concat()
+        }),
+        // A line of the 8259s, taken at once.
+        (0_u8..16).prop_map(|line| vec![Event::Line(line, false, true), Event::Accept, Event::Header]),
+        // Ends of interrupt at both, specific or rotating or neither.
+        (prop_oneof![3 => Just(0x20_u32), 1 => Just(0xa0), 1 => 0x60_u32..0x68, 1 => 0xe0_u32..0xe8])
+            .prop_map(|word| vec![Event::Out(0xa0, 1, word), Event::Out(0x20, 1, word)]),
+    ]
+}
+
 /// Two 8259s, an I/O APIC and a local APIC, as a guest with one CPU sees them.
 pub fn irqchip() -> impl Strategy<Value = Vec<Event>> {
+    let group = prop_oneof![1 => single().prop_map(|event| vec![event]), 1 => set_up()];
+    proptest::collection::vec(group, 0..80).prop_map(|groups| groups.concat())
+}
+
+fn single() -> impl Strategy<Value = Event> {
     let local = |offset: u64, value: u32| Event::Store(LAPIC + offset, value);
-    events(prop_oneof![
+    prop_oneof![
         // Enabled, with the timer in one of its modes.
         1 => Just(local(0xf0, 0x1ff)),
         1 => (0_u32..3, 0x20_u32..0x100).prop_map(move |(mode, vector)| local(LVT_TIMER, mode << 17 | vector)),
@@ -58,8 +91,8 @@ pub fn irqchip() -> impl Strategy<Value = Vec<Event>> {
         5 => Just(Event::Accept),
         2 => Just(Event::Header),
         1 => prop_oneof![Just(0x1b), Just(DEADLINE), 0x800_u32..0x840].prop_map(Event::ReadMsr),
-        1 => (0x800_u32..0x840, any::<u8>()).prop_map(|(index, value)| Event::WriteMsr(index, value.into())),
-        1 => prop_oneof![8 => Just(0x900_u64), 2 => Just(0xd00), 1 => Just(0x100)].prop_map(|mode| Event::WriteMsr(0x1b, LAPIC | mode)),
+        1 => (0x800_u32..0x840, any::<u64>(), 0_u32..64).prop_map(|(index, value, shift)| Event::WriteMsr(index, value >> shift)),
+        1 => prop_oneof![4 => Just(0x900_u64), 4 => Just(0xd00), 1 => Just(0x100)].prop_map(|mode| Event::WriteMsr(0x1b, LAPIC | mode)),
         4 => pass(100_000_000),
-    ])
+    ]
 }

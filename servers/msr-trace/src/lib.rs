@@ -1,0 +1,117 @@
+//! Answers RDMSR and WRMSR with the registers of `msr`, but logs accesses and denies some: what a researcher puts in place of `msr`
+//! for as long as they want to know.
+//!
+//! | option | what | without it |
+//! |---|---|---|
+//! | `log` | registers whose accesses are logged | all |
+//! | `deny` | registers that are as if they did not exist: #GP | none |
+//! | `lines` | how many lines are logged | 256 |
+//!
+//! Registers are a list of numbers and ranges, `0x10 0x200..=0x2ff`. A table that denies registers takes something away from a guest that runs
+//! already: it is put in only by force.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+use core::fmt::Write;
+
+use atoll_msr::MsrServer;
+use atoll_protocol::interchange::MsrState;
+use atoll_protocol::manifest::Setup;
+use atoll_protocol::message::Machine;
+use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
+use atoll_sdk::{Effects, Refuse, Server, Vault};
+use heapless::String;
+use table::Table;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+/// Lines that are logged without the option.
+const LINES: u64 = 256;
+
+/// What survives: the tables, how many lines are left, and the registers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct State {
+    /// Lines that may still be logged.
+    lines: u64,
+    logged: Table,
+    denied: Table,
+    /// Not used; zero.
+    reserved: [u64; 4],
+    registers: atoll_msr::State,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct TraceServer;
+
+impl Server for TraceServer {
+    type Role = Msr;
+    type State = State;
+    type Cache = ();
+
+    fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
+        with(setup, MsrServer::start(machine, setup)?)
+    }
+
+    fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Msr>) {
+        vault.at(|state| &mut state.registers).begin(effects.now());
+    }
+
+    fn export(state: &State) -> Option<MsrState> {
+        MsrServer::export(&state.registers)
+    }
+
+    fn import(machine: &Machine, setup: &Setup<'_>, before: MsrState, force: bool) -> Result<State, Refuse> {
+        let state = with(setup, MsrServer::import(machine, setup, before, force)?)?;
+        if state.denied.is_empty() || force { Ok(state) } else { Err(Refuse::TakesAway("registers that the table denies")) }
+    }
+
+    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+        let (MsrRequest::Read(exit) | MsrRequest::Write(exit)) = request;
+        let reply = if vault.denied.has(exit.index) {
+            MsrReply::GeneralProtection
+        } else {
+            vault.at(|state| &mut state.registers).answer(request, effects)
+        };
+        if vault.logged.has(exit.index) && vault.lines != 0 {
+            *vault.at(|state| &mut state.lines) -= 1;
+            log(request, reply, vault.lines == 0, effects);
+        }
+        reply
+    }
+}
+
+/// The registers under the tables that the set-up has.
+fn with(setup: &Setup<'_>, registers: atoll_msr::State) -> Result<State, Refuse> {
+    Ok(State {
+        lines: setup.number("lines").unwrap_or(Ok(LINES)).map_err(|_| Refuse::BadOption("lines"))?,
+        logged: setup.option("log").map_or(Ok(Table::all()), |text| Table::parse("log", text))?,
+        denied: setup.option("deny").map_or(Ok(Table::default()), |text| Table::parse("deny", text))?,
+        reserved: [0; 4],
+        registers,
+    })
+}
+
+/// Logs an access and what became of it.
+fn log(request: MsrRequest<'_>, reply: MsrReply, last: bool, effects: &mut Effects<'_, Msr>) {
+    let mut line = String::<120>::new();
+    // The longest line fits; of one that did not, the beginning would be logged.
+    let _ = match request {
+        MsrRequest::Read(exit) => write!(line, "rdmsr {:#x}", exit.index),
+        MsrRequest::Write(exit) => write!(line, "wrmsr {:#x} {:#x}", exit.index, exit.value),
+    };
+    let _ = match reply {
+        MsrReply::Value(value) => write!(line, " is {value:#x}"),
+        MsrReply::Done => write!(line, " is done"),
+        MsrReply::GeneralProtection => write!(line, " is refused"),
+    };
+    let _ = line.push_str(if last { "; no more is logged" } else { "" });
+    effects.emit(MsrEffect::Log(&line));
+}
