@@ -149,36 +149,32 @@ impl Boot {
 
     /// Boots, and waits for the end.
     pub fn run(&self) -> Result<Booted> {
-        self.ready()?.run(self, &mpsc::channel(), &Screen::default())
+        self.ready()?.run(self, &mpsc::channel(), &Keyboard::default(), &Screen::default())
     }
 
     /// Boots, lets `visit` look at the machine and talk to it over its control line, and ends the machine when `visit` is done.
     pub fn visit<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
-        let events = mpsc::channel();
-        let end = EndOfVisit(events.0.clone());
-        self.beside(&events, move |control| {
-            let _end = end;
-            visit(control)
-        })
+        self.beside(|| true, visit)
     }
 
     /// Boots and waits for the end, while `visit` does something to the machine over its control line. It must come to an end of its own
-    /// when the machine is gone.
+    /// when the machine is gone; if it panics, the machine is ended.
     pub fn meanwhile<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
-        self.beside(&mpsc::channel(), visit)
+        self.beside(thread::panicking, visit)
     }
 
-    fn beside<T: Send>(
-        &self,
-        events: &(Sender<Event>, Receiver<Event>),
-        visit: impl FnOnce(&Visit<'_>) -> T + Send,
-    ) -> Result<(Booted, T)> {
+    fn beside<T: Send>(&self, ends: fn() -> bool, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
         let ready = self.ready()?;
-        let screen = Screen::default();
-        let visited = Visit::new(ready.instance.control(), &screen);
+        let events = mpsc::channel();
+        let end = EndOfVisit { events: events.0.clone(), ends };
+        let (keyboard, screen) = (Keyboard::default(), Screen::default());
+        let visited = Visit::new(ready.instance.control(), keyboard.clone(), &screen);
         thread::scope(|scope| {
-            let visitor = scope.spawn(move || visit(&visited));
-            let booted = ready.run(self, events, &screen)?;
+            let visitor = scope.spawn(move || {
+                let _end = end;
+                visit(&visited)
+            });
+            let booted = ready.run(self, &events, &keyboard, &screen)?;
             Ok((booted, visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
         })
     }
@@ -229,12 +225,17 @@ impl Booted {
     }
 }
 
-/// Ends the machine when the visit is over, also by a panic.
-struct EndOfVisit(Sender<Event>);
+/// Ends the machine when the visit is over, if that is how it ends.
+struct EndOfVisit {
+    events: Sender<Event>,
+    ends: fn() -> bool,
+}
 
 impl Drop for EndOfVisit {
     fn drop(&mut self) {
-        let _ = self.0.send(Event::Quit);
+        if (self.ends)() {
+            let _ = self.events.send(Event::Quit);
+        }
     }
 }
 
@@ -247,13 +248,19 @@ struct Ready {
 }
 
 impl Ready {
-    fn run(&self, boot: &Boot, events: &(Sender<Event>, Receiver<Event>), screen: &Screen) -> Result<Booted> {
+    fn run(
+        &self,
+        boot: &Boot,
+        events: &(Sender<Event>, Receiver<Event>),
+        keyboard: &Keyboard,
+        screen: &Screen,
+    ) -> Result<Booted> {
         let _open = screen.open();
         let session = Session {
             emulator: &self.emulator,
             arguments: &self.arguments,
             instance: &self.instance,
-            keyboard: &Keyboard::default(),
+            keyboard,
             marks: self.guest.marks.as_ref(),
             script: &boot.script,
             stats: false,

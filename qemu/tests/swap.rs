@@ -1,13 +1,18 @@
 //! Servers are swapped while Linux runs, and Linux does not notice.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
+use std::fs;
 
-use atoll::Error;
-use atoll::control::{Line, orders};
-use atoll::testing::{Boot, Booted};
+use atoll::control::orders;
+use atoll::testing::Boot;
+use atoll::{Error, place, template};
+
+use crate::ordering::{Swap, assert_only_late, line, swap_in_turn, swap_rounds};
+
+#[path = "swap/ordering.rs"]
+mod ordering;
+#[path = "swap/turns.rs"]
+mod turns;
 
 /// What is swapped for what while Linux boots: nothing that takes away what Linux has seen.
 const WHILE_IT_BOOTS: [Swap; 11] = [
@@ -41,46 +46,10 @@ const WHILE_IT_WORKS: [Swap; 12] = [
     ("control", "control", false),
 ];
 
-/// A server, the image that takes its place, and whether by force.
-type Swap = (&'static str, &'static str, bool);
-
 /// Output, timers, files, processes.
 const WORKLOAD: &str = "for i in $(seq 1 300); do echo line $i of many, each as long as a line of text usually is; done; \
     md5sum /bin/busybox; for i in 1 2 3 4 5 6 7 8; do sleep 0.25; echo slept; done; \
     dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum; for i in $(seq 1 100); do echo again $i; done";
-
-/// The line to the machine, as soon as its control server answers.
-fn line(control: &Path) -> Line {
-    loop {
-        if let Ok(mut line) = Line::at("swap", control)
-            && atoll::control::tables::machine(&mut line).is_ok_and(|machine| machine.running)
-        {
-            return line;
-        }
-        sleep(Duration::from_millis(20));
-    }
-}
-
-/// Swaps in turn for as long as the machine answers and `more` says so; how many swaps were done.
-fn swap_in_turn(line: &mut Line, swaps: &[Swap], mut more: impl FnMut() -> bool) -> u32 {
-    let mut swapped = 0;
-    for (server, image, force) in swaps.iter().cycle().take_while(|_| more()) {
-        match orders::swap(line, server, image, *force) {
-            Ok(_) => swapped += 1,
-            // It was called off; `assert_only_late` looks why.
-            Err(Error::Refused { .. }) => {}
-            Err(_) => break,
-        }
-    }
-    swapped
-}
-
-/// That no swap was called off but for want of time: on a busy host any activation may take too long. The guest must not notice that, either.
-fn assert_only_late(booted: &Booted) {
-    let mut faults = booted.log.lines().filter(|line| line.contains(" faulted: "));
-    let other = faults.find(|line| !line.contains("it ran longer than") && !line.contains("it used up its run time"));
-    assert_eq!(other, None, "{}", booted.log);
-}
 
 #[test]
 fn linux_does_not_notice_that_its_servers_are_swapped_all_the_time() {
@@ -116,4 +85,36 @@ fn what_cannot_be_swapped_is_refused_with_the_reason_and_changes_nothing() {
         .unwrap();
     assert!(booted.log.contains("the guest relies on features of its CPU that this model does not have"), "{}", booted.log);
     assert_eq!((booted.console.as_str(), booted.status), ("1\ndone\n", 0));
+}
+
+#[test]
+fn a_server_takes_an_older_ones_place_but_the_older_one_never_its() {
+    let own = tempfile::tempdir().unwrap();
+    template::make(&place::workspace().unwrap(), "cpuid", "older-cpuid", own.path()).unwrap();
+    let file = own.path().join("src/lib.rs");
+    let made = fs::read_to_string(&file).unwrap();
+    // It speaks the first version of the role's state, which knew no width of addresses.
+    let older = made.replace("    type Cache = ();\n", "    type Cache = ();\n    const STATE_VERSION: u16 = 1;\n");
+    assert_ne!(made, older);
+    fs::write(&file, older).unwrap();
+    let boot = Boot::guest("linux").change("spares = [", "spares = [\"cpuid\", ").swap("cpuid", own.path());
+    let (booted, ()) = boot
+        .exec("echo begun; sleep 2; echo done")
+        .meanwhile(|machine| {
+            assert!(machine.wait_for("begun"));
+            let mut line = line(machine);
+            swap_rounds(
+                &mut line,
+                &[("cpuid", "own-cpuid", true), ("cpuid", "cpuid", false), ("cpuid", "cpuid", false)],
+                1,
+                || {},
+            );
+            match orders::swap(&mut line, "cpuid", "own-cpuid", true) {
+                Err(Error::Refused { what, .. }) => assert!(what.contains("cannot be moved to that server"), "{what}"),
+                other => panic!("{other:?}"),
+            }
+        })
+        .unwrap();
+    assert_eq!((booted.console.as_str(), booted.status), ("begun\ndone\n", 0), "{}", booted.log);
+    assert_only_late(&booted);
 }

@@ -1,20 +1,28 @@
-//! What a test that looks at a running machine has of it: its control line's socket, and what it prints.
+//! What a test that looks at a running machine has of it: its control line's socket, what it prints, and a keyboard.
 
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::console::Keyboard;
+
 /// A visit to a running machine. As a path it is the control line's socket.
 #[derive(Debug)]
 pub struct Visit<'s> {
     control: PathBuf,
+    keyboard: Keyboard,
     screen: &'s Screen,
 }
 
 impl<'s> Visit<'s> {
-    pub(super) fn new(control: PathBuf, screen: &'s Screen) -> Self {
-        Self { control, screen }
+    pub(super) fn new(control: PathBuf, keyboard: Keyboard, screen: &'s Screen) -> Self {
+        Self { control, keyboard, screen }
+    }
+
+    /// Types on the guest's console.
+    pub fn press(&self, keys: &str) {
+        self.keyboard.send(keys.as_bytes());
     }
 
     /// Waits until the guest (or its command, if it runs one) has printed `text`; false if it has ended without.
@@ -30,6 +38,15 @@ impl<'s> Visit<'s> {
             }
             shown = self.screen.news.wait(shown).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits until it has printed more than so many bytes; how many it has printed then, or `None` if it has ended.
+    #[must_use]
+    pub fn wait_for_more(&self, than: usize) -> Option<usize> {
+        let shown = self.screen.shown();
+        let wait = self.screen.news.wait_while(shown, |shown| !shown.ended && shown.text.len() <= than);
+        let shown = wait.unwrap_or_else(PoisonError::into_inner);
+        (!shown.ended).then_some(shown.text.len())
     }
 
     /// Whether it has printed `text` by now.
