@@ -40,13 +40,13 @@ impl<'s> Visit<'s> {
         }
     }
 
-    /// Waits until it has printed more than so many bytes; how many it has printed then, or `None` if it has ended.
+    /// Waits until it has printed more than so many lines; how many it has printed then, or `None` if it has ended.
     #[must_use]
-    pub fn wait_for_more(&self, than: usize) -> Option<usize> {
+    pub fn wait_for_lines(&self, than: usize) -> Option<usize> {
         let shown = self.screen.shown();
-        let wait = self.screen.news.wait_while(shown, |shown| !shown.ended && shown.text.len() <= than);
+        let wait = self.screen.news.wait_while(shown, |shown| !shown.ended && shown.lines <= than);
         let shown = wait.unwrap_or_else(PoisonError::into_inner);
-        (!shown.ended).then_some(shown.text.len())
+        (!shown.ended).then_some(shown.lines)
     }
 
     /// Whether it has printed `text` by now.
@@ -73,6 +73,7 @@ pub(super) struct Screen {
 #[derive(Debug, Default)]
 struct Shown {
     text: Vec<u8>,
+    lines: usize,
     ended: bool,
 }
 
@@ -100,7 +101,10 @@ impl Screen {
 
 impl Write for &Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.shown().text.extend_from_slice(bytes);
+        let mut shown = self.shown();
+        shown.text.extend_from_slice(bytes);
+        shown.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        drop(shown);
         self.news.notify_all();
         Ok(bytes.len())
     }

@@ -76,5 +76,7 @@ fn ask(source: usize, number: u64) {
     }
     let cycles = (microseconds * 1_193_182 / 1_000_000) as u16;
     apic::out(0x43, 0x30);
-    cycles.to_le_bytes().map(|byte| apic::out(0x40, byte));
+    for byte in cycles.to_le_bytes() {
+        apic::out(0x40, byte);
+    }
 }
