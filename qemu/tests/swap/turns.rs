@@ -42,13 +42,18 @@ const EXITS: [Swap; 6] = [
 
 /// Does something to a machine as soon as it prints `first`, then types `keys`.
 fn disturbed<T: Send>(boot: &Boot, first: &str, keys: &str, disturb: impl FnOnce(&Visit<'_>) -> T + Send) -> (Booted, T) {
-    let both = boot.meanwhile(|machine| {
-        assert!(machine.wait_for(first), "it ended before it began");
-        let result = disturb(machine);
-        machine.press(keys);
-        result
+    let visit = boot.meanwhile(|machine| {
+        machine.wait_for(first).then(|| {
+            let result = disturb(machine);
+            machine.press(keys);
+            result
+        })
     });
-    both.unwrap()
+    let (booted, result) = visit.unwrap();
+    match result {
+        Some(result) => (booted, result),
+        None => panic!("it ended before it began: {:?}\n{}\n{}", booted.ended.end, booted.ended.last_lines, booted.log),
+    }
 }
 
 /// Something to do before each swap or restart: to wait until the guest has printed another line, so that it has done something in between.
