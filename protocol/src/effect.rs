@@ -130,12 +130,24 @@ pub enum Supervise<'a> {
     /// Prepare a server in the first slot to succeed the one in the second: set its entry point; ask the other for its state and keep all
     /// messages for the successor; then deliver `Import` with the state, this configuration, and whether it may take something away from
     /// the guest. One at a time; to destroy the successor is to call it off.
-    Succeed(ServerId, ServerId, Fixed<u64>, bool, &'a [u8]),
+    Succeed(ServerId, ServerId, Fixed<u64>, Terms, &'a [u8]),
     /// Put what is in the first slot into the second one's place, and the other way round: image, memory and limits. Rights, mail and
     /// everything that waits stay with the slots.
     Exchange(ServerId, ServerId),
     /// Write into the bundle, where that may be: an image that came while the machine runs.
     Write(Fixed<u64>, &'a [u8]),
+}
+
+/// How a successor begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub enum Terms {
+    /// With the state of the one before; it refuses if that would take something away from the guest.
+    Gentle,
+    /// With that state in any case.
+    Force,
+    /// As at its first start: the one before is not asked, and the state that `Import` brings is empty.
+    Reset,
 }
 
 /// A segment of a server's image.

@@ -70,6 +70,8 @@ pub struct ServerSpec<'m> {
     pub config: &'m [u8],
     /// What is done when it is faulted.
     pub restart: Restart,
+    /// The image, without `image/`, that takes its place when restarts have not helped, before [`Restart::then`].
+    pub alternative: Option<&'m str>,
 }
 
 /// What the supervisor does about a server's faults.

@@ -7,7 +7,7 @@ pub mod role;
 #[cfg(test)]
 mod sample;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -35,6 +35,7 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
     let supervisor = built.program("supervisor");
     let file = read(&supervisor)?;
     image::check("supervisor", &supervisor, &file)?;
+    check_roles(machine, built)?;
     archive.add("supervisor", &image::flatten(&supervisor, &file)?)?;
     archive.add("manifest", &machine.pack()?)?;
     if machine.keep {
@@ -50,12 +51,11 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         if let Some(server) = servers.iter().find(|server| !server.unchecked) {
             image::check(&server.name, &path, &file)?;
         }
-        servers.iter().try_for_each(|server| check_role(server, &path, &file))?;
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
     }
-    for name in
-        machine.spares.iter().map(|(name, _)| name).filter(|name| !machine.servers.iter().any(|server| server.image == **name))
-    {
+    let alternatives = machine.servers.iter().filter_map(|server| server.alternative.as_ref());
+    let others: BTreeSet<&str> = machine.spares.iter().chain(alternatives).map(|(name, _)| name.as_str()).collect();
+    for name in others.into_iter().filter(|name| !machine.servers.iter().any(|server| server.image == *name)) {
         let path = built.program(name);
         let file = read(&path)?;
         image::check(name, &path, &file)?;
@@ -72,18 +72,23 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
     archive.0.into_inner().map_err(Error::file("the bundle"))
 }
 
-/// Makes sure that this program is of the server's role.
-fn check_role(server: &Server, program: &Path, file: &[u8]) -> Result<()> {
-    if let Some(dir) = &server.own {
-        return role::check_own(dir, program, file, server.role);
-    }
-    match role::objection(program, file, server.role, true)? {
-        Some(what) => {
-            let (file, line) = server.image_at.clone();
-            Err(Error::Manifest { file, line, what: format!("server '{}': image '{}' {what}", server.name, server.image) })
+/// Makes sure that each server's image is of its role, and its alternative, too.
+pub fn check_roles(machine: &Machine, built: &Built) -> Result<()> {
+    for server in &machine.servers {
+        let named = (&server.image, &server.image_at);
+        let alternative = server.alternative.as_ref().map(|(image, at)| (image, at));
+        for (image, at) in core::iter::once(named).chain(alternative) {
+            let program = built.program(image);
+            let file = read(&program)?;
+            if let Some(dir) = server.own.as_ref().filter(|_| *image == server.image) {
+                role::check_own(dir, &program, &file, server.role)?;
+            } else if let Some(what) = role::objection(&program, &file, server.role, true)? {
+                let (file, line) = at.clone();
+                return Err(Error::Manifest { file, line, what: format!("server '{}': image '{image}' {what}", server.name) });
+            }
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -32,7 +32,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         None => boot::run(&cli.boot, &cli.common),
         Some(Command::Boot(args)) => boot::run(args, &cli.common),
         Some(Command::Doctor) => doctor::run(&cli.common),
-        Some(Command::Check { manifest }) => check::run(manifest).map(done),
+        Some(Command::Check { manifest }) => check::run(manifest, &cli.common).map(done),
         Some(Command::Fetch { debian_13 }) => fetch::run(*debian_13, &cli.common).map(done),
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Campaign { what }) => campaign::run(what, &cli.common),

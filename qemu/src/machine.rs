@@ -21,6 +21,9 @@ pub const LINUX: &str = include_str!("../machines/linux.toml");
 /// Its name in error messages.
 pub const LINUX_NAME: &str = "qemu/machines/linux.toml";
 
+/// An image's name, and where the manifest names it: file and line.
+pub type Named = (String, (String, usize));
+
 /// A checked machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -33,7 +36,7 @@ pub struct Machine {
     /// Bytes of the bundle for images that come while the machine runs.
     pub reserve: usize,
     /// Images that servers may be swapped for, and where the manifest names them.
-    pub spares: Vec<(String, (String, usize))>,
+    pub spares: Vec<Named>,
     /// The servers: the n-th is server n + 1.
     pub servers: Vec<Server>,
 }
@@ -67,6 +70,8 @@ pub struct Server {
     pub options: String,
     /// What is done when it is faulted.
     pub restart: Restart,
+    /// The image that takes its place when restarts do not help.
+    pub alternative: Option<Named>,
 }
 
 impl Machine {
@@ -108,7 +113,8 @@ impl Machine {
     /// Makes sure that every server's image is among those that exist.
     pub fn check_images(&self, known: &[String]) -> Result<()> {
         let used = self.servers.iter().filter(|server| server.own.is_none()).map(|server| (&server.image, &server.image_at));
-        for (image, at) in used.chain(self.spares.iter().map(|(image, at)| (image, at))) {
+        let alternatives = self.servers.iter().filter_map(|server| server.alternative.as_ref());
+        for (image, at) in used.chain(self.spares.iter().chain(alternatives).map(|(image, at)| (image, at))) {
             if !known.contains(image) {
                 let (file, line) = at.clone();
                 let what = format!("unknown image '{image}' (there are: {})", known.join(", "));

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use atoll::machine::{LINUX, Machine};
+use atoll_protocol::manifest::Then;
 
 /// The error for the machine that boots Linux with `from` replaced by `to`, which must be told for the line that `to` begins on.
 fn error_of(from: &str, to: &str) -> String {
@@ -46,6 +47,33 @@ fn a_reserve_that_is_no_size_or_too_large_is_refused() {
         let what = error_of("vcpus = 1\n", &format!("vcpus = 1\n→reserve = \"{text}\"\n"));
         assert_eq!(what, format!("reserve \"{text}\" is no size up to 64M (like \"2M\")"));
     }
+}
+
+/// The machine that boots Linux, with what follows the restarts of its cpuid server.
+fn then(text: &str) -> String {
+    LINUX.replace("image = \"cpuid\"\n", &format!("image = \"cpuid\"\nrestart = {{ then = {text} }}\n"))
+}
+
+#[test]
+fn what_follows_the_restarts_is_quarantine_a_stop_or_an_image() {
+    let machine = Machine::parse("m.toml", &then("{ image = \"cpuid-strict\" }")).unwrap();
+    let (alternative, _) = machine.servers[0].alternative.as_ref().unwrap();
+    assert_eq!((alternative.as_str(), machine.servers[0].restart.then), ("cpuid-strict", Then::Quarantine));
+    for wrong in ["\"pray\"", "{ picture = \"cpuid\" }", "{ image = 5 }", "{ image = \"cpuid\", then = \"stop\" }", "3"] {
+        let error = Machine::parse("m.toml", &then(wrong)).unwrap_err().to_string();
+        let right = "m.toml:12: after the restarts comes \"quarantine\", \"stop\" or { image = \"NAME\" }, not ";
+        assert!(error.starts_with(right) && !error.contains('\n'), "{error}");
+    }
+    let what = error_of("role = \"loader\"\n", "role = \"loader\"\n→restart = { then = { image = \"loader\" } }\n");
+    assert!(what.contains("no image takes its place"), "{what}");
+}
+
+#[test]
+fn an_alternative_that_does_not_exist_is_refused_at_its_line() {
+    let machine = Machine::parse("m.toml", &then("{ image = \"nobody\" }")).unwrap();
+    let known: Vec<String> = machine.servers.iter().map(|server| server.image.clone()).chain(["cpuid-strict".into()]).collect();
+    let error = machine.check_images(&known).unwrap_err().to_string();
+    assert!(error.starts_with("m.toml:12: unknown image 'nobody' (there are: "), "{error}");
 }
 
 #[test]

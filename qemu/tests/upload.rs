@@ -13,41 +13,18 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod asker;
+
 /// Crashes within the first upload.
 const FAULTS: [&str; 4] = ["--inject", "crash supervisor/request nth=60", "--inject", "crash control/drained nth=3000"];
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Where a program of nothing but code is loaded: behind its two headers.
-const START: u64 = 0x40_0078;
-/// Executes CPUID with leaf 0x40000000 and writes the twelve bytes that it signs with, as a line.
-const CODE: [u8; 58] = [
-    0xb8, 0x00, 0x00, 0x00, 0x40, 0x0f, 0xa2, 0x48, 0x83, 0xec, 0x10, 0x89, 0x1c, 0x24, 0x89, 0x4c, 0x24, 0x04, 0x89, 0x54, 0x24,
-    0x08, 0xc6, 0x44, 0x24, 0x0c, 0x0a, 0xb8, 0x01, 0x00, 0x00, 0x00, 0xbf, 0x01, 0x00, 0x00, 0x00, 0x48, 0x89, 0xe6, 0xba, 0x0d,
-    0x00, 0x00, 0x00, 0x0f, 0x05, 0xb8, 0x3c, 0x00, 0x00, 0x00, 0x31, 0xff, 0x0f, 0x05, 0x90, 0x90,
-];
 /// How the machine's own server signs, and how the one that the test makes does.
 const SIGNATURES: [&str; 2] = ["KVMKVMKVM", "Researchers!"];
 
-/// The smallest program for Linux.
-fn program() -> Vec<u8> {
-    let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
-    file.extend(START.to_le_bytes());
-    file.extend(64_u64.to_le_bytes());
-    file.extend([0; 12]);
-    file.extend([64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
-    file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
-    let length = (120 + CODE.len()) as u64;
-    for word in [0, START - 120, START - 120, length, length, 4096] {
-        file.extend(word.to_le_bytes());
-    }
-    file.extend(CODE);
-    file
-}
-
 /// What the guest does until it is ended: asks its CPU who it is, again and again.
 fn workload() -> String {
-    let octal: String = program().iter().map(|byte| format!("\\{byte:03o}")).collect();
-    format!("printf '{octal}' > /tmp/who; chmod +x /tmp/who; while true; do /tmp/who; sleep 0.1; done")
+    format!("{}; while true; do /tmp/who; sleep 0.1; done", asker::make(0x4000_0000, "/tmp/who"))
 }
 
 /// A machine that runs until this is dropped.

@@ -199,7 +199,7 @@ impl<M: Machine> State<M> {
             Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, Mailbox::kill),
             // It is away already.
             Supervise::Kill(_) => {}
-            Supervise::Succeed(id, of, entry, force, config) => self.succeed(*id, *of, entry.0, *force, config),
+            Supervise::Succeed(id, of, entry, terms, config) => self.succeed(*id, *of, entry.0, *terms, config),
             Supervise::Exchange(id, of) => self.exchange(*id, *of),
             Supervise::Write(offset, bytes) => self.machine.bundle_write(offset.0, bytes),
         }

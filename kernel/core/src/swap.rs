@@ -7,7 +7,7 @@
 
 use atoll_protocol::INTERCHANGE_BYTES;
 use atoll_protocol::cause::{Cause, What};
-use atoll_protocol::effect::Mapping;
+use atoll_protocol::effect::{Mapping, Terms};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
@@ -37,15 +37,18 @@ pub(crate) struct Succession {
 
 impl<M: Machine> State<M> {
     /// Begins a succession.
-    pub(crate) fn succeed(&mut self, id: ServerId, of: ServerId, entry: u64, force: bool, config: &[u8]) {
+    pub(crate) fn succeed(&mut self, id: ServerId, of: ServerId, entry: u64, terms: Terms, config: &[u8]) {
         self.machine.set_entry(id, entry);
         if let Some(server) = self.server_mut(id) {
             server.begin(config);
         }
         let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
-        self.succession = Some(Succession { successor: id, of, force, deadline, length: None });
+        self.succession = Some(Succession { successor: id, of, force: terms == Terms::Force, deadline, length: None });
         self.arm(deadline);
-        self.post(of, |mailbox| mailbox.export(true));
+        match terms {
+            Terms::Reset => self.exported(of, &[]),
+            _ => self.post(of, |mailbox| mailbox.export(true)),
+        }
     }
 
     /// Whether this server is to export its state, and has not.

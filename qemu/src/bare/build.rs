@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use atoll_protocol::order::checksum;
+
 use super::{TARGET, Toolchain};
 use crate::error::{Error, Result};
 use crate::progress::Step;
@@ -70,10 +72,27 @@ pub fn own(workspace: &Path, toolchain: &Toolchain, dir: &Path) -> Result<PathBu
     let crate_: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
     let name = crate_.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
     let name = name.ok_or_else(|| Error::guest(&path, "has no package with a name"))?;
-    // What the crates depend on is built once for all of them.
+    // What the crates depend on is built once for all of them. But two crates may have the same name: each has a place for its program, and
+    // until it is there no other is built. And cargo takes what it built for the one to be the other's, if that is older: so it forgets it.
     let target = workspace.join("target/own");
+    let place = target.join("programs").join(format!("{:x}", checksum(dir.as_os_str().as_encoded_bytes())));
+    fs::create_dir_all(&place).map_err(Error::file(&place))?;
+    let _guard = alone(&target)?;
+    let last = target.join("programs").join(format!("{name}.last"));
+    if fs::read_to_string(&last).is_ok_and(|last| Path::new(&last) != dir) {
+        let mut forget = toolchain.cargo();
+        forget
+            .args(["clean", "--profile", "bare", "--target", TARGET, "-p", name, "--target-dir"])
+            .arg(&target)
+            .current_dir(&dir);
+        run(&mut forget, &format!("anew: another '{name}' was built last"))?;
+    }
+    fs::write(&last, dir.as_os_str().as_encoded_bytes()).map_err(Error::file(&last))?;
     let what = format!("the server in {}", dir.display());
-    Ok(cargo(toolchain, &dir, &target, &what, &["--bin", name])?.program(name))
+    let built = build(toolchain, &dir, &target, &what, &["--bin", name])?.program(name);
+    let program = place.join(name);
+    fs::copy(&built, &program).map_err(Error::file(&built))?;
+    Ok(program)
 }
 
 /// Names of the servers' images, as `servers/images` declares them; and of the one that brings its own program.
@@ -94,19 +113,33 @@ pub fn images(workspace: &Path) -> Result<Vec<String>> {
 static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
-    let built = Built { dir: target.join(TARGET).join("bare"), own: BTreeMap::new() };
     let mut done = DONE.lock().map_err(|_| Error::missing("another thread failed to build"))?;
     if done.iter().any(|done| done == what) {
-        return Ok(built);
+        return Ok(built_in(target));
     }
+    let _guard = alone(target)?;
+    let built = build(toolchain, dir, target, what, packages)?;
+    done.push(what.to_owned());
+    Ok(built)
+}
+
+/// Nobody else builds in `target` while the file is open.
+fn alone(target: &Path) -> Result<fs::File> {
     fs::create_dir_all(target).map_err(Error::file(target))?;
     let guard = fs::File::create(target.join(".atoll-lock")).map_err(Error::file(target))?;
     guard.lock().map_err(Error::file(target))?;
+    Ok(guard)
+}
+
+fn build(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
     let mut command = toolchain.cargo();
     command.args(["build", "--profile", "bare", "--target", TARGET, "--target-dir"]).arg(target).args(packages).current_dir(dir);
     run(&mut command, what)?;
-    done.push(what.to_owned());
-    Ok(built)
+    Ok(built_in(target))
+}
+
+fn built_in(target: &Path) -> Built {
+    Built { dir: target.join(TARGET).join("bare"), own: BTreeMap::new() }
 }
 
 /// Runs a build, showing how it goes, and what it said if it fails.

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
+use crate::bare::Toolchain;
+use crate::cli::Common;
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::{bare, place};
+use crate::{bare, bundle, place};
 
 /// Checks it and prints what it describes.
-pub(super) fn run(path: &Path) -> Result<()> {
+pub(super) fn run(path: &Path, common: &Common) -> Result<()> {
     let machine = Machine::load(path)?;
-    machine.check_images(&bare::build::images(&place::workspace()?)?)?;
+    let workspace = place::workspace()?;
+    machine.check_images(&bare::build::images(&workspace)?)?;
+    let built = bare::system(&workspace, &Toolchain::find(common.permission())?)?;
+    bundle::check_roles(&machine, &built)?;
     println!("{}: {} MiB, {} vcpu, {} servers", path.display(), machine.memory >> 20, machine.vcpus, machine.servers.len());
     for (number, server) in (1..).zip(&machine.servers) {
         let (routes, grants) = (server.routes.len(), server.grants.len());

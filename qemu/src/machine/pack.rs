@@ -35,6 +35,7 @@ impl Server {
             routes: &routes,
             config: &config,
             restart: self.restart,
+            alternative: self.alternative.as_ref().map(|(image, _)| image.as_str()),
         })
     }
 }

@@ -14,7 +14,7 @@ use super::ranges::{Space, bytes, inclusive, microseconds};
 use super::rights::{Right, unique};
 use super::source::Source;
 use super::text::{ManifestText, ServerText};
-use super::{Machine, Server};
+use super::{Machine, Named, Server};
 use crate::error::Result;
 
 /// The form that this tool reads.
@@ -118,6 +118,7 @@ impl Resolver<'_, '_> {
             return Err(source.error(name.span(), "the supervisor is in every machine: it is not written down"));
         }
         let role = self.role(owner, &text.role)?;
+        let (restart, alternative) = restart(source, role, text)?;
         let mut server = Server {
             name: owner.to_owned(),
             role,
@@ -131,7 +132,8 @@ impl Resolver<'_, '_> {
             lines: text.raises.iter().map(|line| *line.get_ref()).collect(),
             peers: Vec::new(),
             options: options(source, text)?,
-            restart: restart(source, role, text)?,
+            restart,
+            alternative,
         };
         self.routes(&mut server, text)?;
         self.host(&mut server, text)?;
@@ -321,27 +323,36 @@ fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Limi
 }
 
 /// Every server is restarted, unless its manifest says otherwise. A guest can live without most of its devices, but not without its memory
-/// or its interrupts.
-fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Restart> {
+/// or its interrupts. An alternative image is tried before that.
+fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<(Restart, Option<Named>)> {
     let vital = matches!(role, RoleKind::Mmu | RoleKind::Irqchip | RoleKind::Loader);
     let default = Restart { attempts: ATTEMPTS, then: if vital { Then::Stop } else { Then::Quarantine } };
-    let Some(text) = &text.restart else { return Ok(default) };
-    let then = match text.then.as_ref().map(|then| (then, then.get_ref().as_str())) {
-        None => default.then,
-        Some((then, "quarantine")) if vital => {
-            return Err(
-                source.error(then.span(), format!("no guest can live without its {}: it cannot be quarantined", role.name()))
-            );
+    let Some(text) = &text.restart else { return Ok((default, None)) };
+    let restart = |then| Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), then };
+    let Some(then) = &text.then else { return Ok((restart(default.then), None)) };
+    let error = |what: String| Err(source.error(then.span(), what));
+    match then.get_ref() {
+        toml::Value::String(word) if word == "quarantine" && vital => {
+            error(format!("no guest can live without its {}: it cannot be quarantined", role.name()))
         }
-        Some((_, "quarantine")) => Then::Quarantine,
-        Some((_, "stop")) => Then::Stop,
-        Some((then, other)) => {
-            return Err(
-                source.error(then.span(), format!("after the restarts comes \"quarantine\" or \"stop\", not \"{other}\""))
-            );
+        toml::Value::String(word) if word == "quarantine" => Ok((restart(Then::Quarantine), None)),
+        toml::Value::String(word) if word == "stop" => Ok((restart(Then::Stop), None)),
+        toml::Value::Table(table) if table.len() == 1 && table.get("image").is_some_and(toml::Value::is_str) => {
+            let image = table.get("image").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+            if role == RoleKind::Loader {
+                return error("the loader is gone when the guest runs: no image takes its place".into());
+            }
+            let at = (source.file.to_owned(), source.line(then.span().start));
+            Ok((restart(default.then), Some((image, at))))
         }
-    };
-    Ok(Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), then })
+        other => {
+            error(format!("after the restarts comes \"quarantine\", \"stop\" or {{ image = \"NAME\" }}, not {}", one_line(other)))
+        }
+    }
+}
+
+fn one_line(value: &toml::Value) -> String {
+    value.to_string().replace('\n', " ")
 }
 
 fn whole(number: u64) -> u16 {

@@ -100,8 +100,8 @@ pub struct ServerText {
 pub struct RestartText {
     /// How often it is restarted over one message.
     pub attempts: Option<u8>,
-    /// What is done then: `quarantine` or `stop`.
-    pub then: Option<Spanned<String>>,
+    /// What is done then: `quarantine`, `stop`, or a table with the name of an `image`.
+    pub then: Option<Spanned<toml::Value>>,
 }
 
 /// Reads the form; an unknown field, a missing one, or one of the wrong type is refused.

@@ -192,6 +192,10 @@ fn import<S: Server>(
     bytes: &[u8],
     force: bool,
 ) -> Result<S::State, Refuse> {
+    // Nothing is known of the one before: it could not say.
+    if bytes.is_empty() {
+        return S::start(machine, setup);
+    }
     let (version, rest) = interchange::split(bytes).ok_or(Refuse::Immovable)?;
     let state = if version <= S::STATE_VERSION { <S::Role as Role>::State::read(version, rest) } else { None };
     let state = state.ok_or(Refuse::Version(version))?;

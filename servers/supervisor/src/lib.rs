@@ -8,7 +8,7 @@
 //! run ─MachineStopped─► flush the console ─Answered─► exit
 //! ```
 //!
-//! A server that is faulted meanwhile is restarted ([`watch`]), or given up as its part of the manifest says.
+//! A server that is faulted meanwhile is restarted ([`watch`]), replaced ([`fallback`]), or given up, as its part of the manifest says.
 //!
 //! It keeps only where it is in that; names and rights are read from the bundle again when they are needed. Each step is one activation, so
 //! that the supervisor itself can be restarted between any two of them and goes on where it was.
@@ -26,6 +26,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod build;
 mod exit;
+mod fallback;
 mod image;
 mod order;
 mod plan;
@@ -141,7 +142,9 @@ impl Server for SupervisorServer {
             SupervisorEvent::Answered(exit::FLUSH, _) if vault.progress.phase == Progress::LEAVING => {
                 exit::now(vault.progress.code, effects);
             }
-            SupervisorEvent::Released(id) => swap::failed(vault, id, effects),
+            SupervisorEvent::Released(id) => {
+                swap::failed(vault, id, effects);
+            }
             SupervisorEvent::Timer(watch::PAUSE) => watch::pause_over(vault, effects),
             SupervisorEvent::Answered(..) | SupervisorEvent::Timer(_) => {}
         }
@@ -207,12 +210,20 @@ fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: 
 /// A server that can be restarted is; one that cannot is given up, or stops the guest.
 fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
     let id = report.server;
-    swap::failed(vault, id, effects);
+    let failed = swap::failed(vault, id, effects);
     // The guest waits: no more is done than must be. Which rule it broke stands in the kernel's log.
     if id == swap::SCRATCH || watch::restart(vault, report, effects) {
         return;
     }
     effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
+    if vault.progress.phase == Progress::RUNNING && fallback::step(vault, id, !failed, effects) {
+        return;
+    }
+    give_up(vault, id, effects);
+}
+
+/// Nothing has helped a server: its role's fallbacks answer from now on, or the guest is stopped.
+fn give_up(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
     if id.0 != 0 && id.0 == vault.progress.console {
         *vault.at(|state| &mut state.progress.console) = 0;
         // Nobody is left to answer the flush.

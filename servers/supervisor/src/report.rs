@@ -2,7 +2,9 @@
 
 use core::fmt::{self, Write};
 
+use atoll_protocol::effect::Terms;
 use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::manifest::ServerSpec;
 use atoll_protocol::message::Stop;
 
 use crate::plan::Plan;
@@ -33,6 +35,14 @@ pub(crate) fn fault(report: &FaultReport, bundle: &[u8]) -> Line {
     if about_an_effect(report.reason) {
         let _ = write!(line, " (effect {} of its answer)", report.effect);
     }
+    line
+}
+
+/// A server falls back to another image.
+pub(crate) fn fallback(spec: &ServerSpec<'_>, image: &str, terms: Terms) -> Line {
+    let mut line = Line::new();
+    let state = if terms == Terms::Reset { "with a reset state" } else { "with its state" };
+    let _ = write!(line, "restarts do not help server `{}`: it falls back to image `{image}`, {state}", spec.name);
     line
 }
 

@@ -7,10 +7,11 @@
 //!
 //! What can be found out before is: whether there is such an image, of this role, and whether the two have a version of the state in common.
 
-use atoll_protocol::effect::Supervise;
+use atoll_protocol::effect::{Supervise, Terms};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::Grant;
 use atoll_protocol::interchange::Note;
+use atoll_protocol::manifest::ServerSpec;
 use atoll_protocol::order::Outcome;
 use atoll_protocol::role::{Supervisor, SupervisorEffect};
 use atoll_protocol::units::{ServerId, TicketId, Ticks};
@@ -31,7 +32,7 @@ const PATIENCE: u64 = 5_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Swap {
-    /// Until when the order's ticket can be answered.
+    /// Until when the order's ticket can be answered; 0 if nobody ordered it.
     until: u64,
     /// The order's ticket.
     ticket: u32,
@@ -71,6 +72,38 @@ pub(crate) fn concerns(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> boo
     vault.swap.of != 0 && (vault.swap.of == id.0 || id == SCRATCH)
 }
 
+/// What the image in a slot says of versions.
+pub(crate) fn noted(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> Note {
+    let Versions { writes, oldest } = vault.swap.versions.get(usize::from(id.0)).copied().unwrap_or_default();
+    Note { version: writes, oldest, ..Note::default() }
+}
+
+/// Whether a swap is under way.
+pub(crate) fn is_under_way(vault: &Vault<'_, SupervisorServer>) -> bool {
+    vault.swap.of != 0
+}
+
+/// Makes a successor.
+pub(crate) fn prepare(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    spec: &ServerSpec<'_>,
+    image: &Image,
+    terms: Terms,
+    effects: &mut Effects<'_, Supervisor>,
+) {
+    let mut supervise = |step: Supervise<'_>| effects.emit(SupervisorEffect::Supervise(step));
+    supervise(Supervise::Create(SCRATCH, spec.role, spec.limits, spec.name));
+    // What is mapped goes with the memory; all other rights stay with the slot.
+    let mapped = spec.grants().filter(|grant| matches!(grant, Grant::GuestRead | Grant::Bundle));
+    mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));
+    image.segments.iter().for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
+    supervise(Supervise::Succeed(SCRATCH, id, Fixed(image.entry), terms, spec.config));
+    let swap = vault.at(|state| &mut state.swap);
+    (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, 0, 0, effects.now().0);
+    swap.next = Versions { writes: image.note.version, oldest: image.note.oldest };
+}
+
 /// Begins a swap; until when its outcome comes.
 pub(crate) fn begin(
     vault: &mut Vault<'_, SupervisorServer>,
@@ -96,23 +129,14 @@ pub(crate) fn begin(
     if image.note.schema != SCHEMA_HASH || image.note.role != spec.role as u32 {
         return Err(Outcome::WrongImage);
     }
-    let old = vault.swap.versions.get(usize::from(id.0)).copied().unwrap_or_default();
-    let old = Note { version: old.writes, oldest: old.oldest, ..Note::default() };
-    if !image.note.succeeds(&old) {
+    if !image.note.succeeds(&noted(vault, id)) {
         return Err(Outcome::NoCommonVersion);
     }
-    let mut supervise = |step: Supervise<'_>| effects.emit(SupervisorEffect::Supervise(step));
-    supervise(Supervise::Create(SCRATCH, spec.role, spec.limits, spec.name));
-    // What is mapped goes with the memory; all other rights stay with the slot.
-    let mapped = spec.grants().filter(|grant| matches!(grant, Grant::GuestRead | Grant::Bundle));
-    mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));
-    image.segments.iter().for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
-    supervise(Supervise::Succeed(SCRATCH, id, Fixed(image.entry), force, spec.config));
+    prepare(vault, id, &spec, &image, if force { Terms::Force } else { Terms::Gentle }, effects);
     upload::take(vault, name.is_none());
     let until = effects.now().after(Ticks(vault.progress.millisecond.saturating_mul(PATIENCE)));
     let swap = vault.at(|state| &mut state.swap);
-    (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, ticket.0, until.0, effects.now().0);
-    swap.next = Versions { writes: image.note.version, oldest: image.note.oldest };
+    (swap.ticket, swap.until) = (ticket.0, until.0);
     Ok(until)
 }
 
@@ -130,18 +154,21 @@ pub(crate) fn started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, eff
             *versions = next;
         }
         upload::moved(vault, of);
+        watch::replaced(vault, of, vault.swap.until != 0);
         let held = effects.now().since(Ticks(vault.swap.begun));
         end(vault, Outcome::Swapped(held.0), effects);
     }
     true
 }
 
-/// One of the two was faulted, or it took too long: everything is as it was.
-pub(crate) fn failed(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
-    if concerns(vault, id) {
+/// One of the two was faulted, or it took too long: everything is as it was. Whether there was such a swap.
+pub(crate) fn failed(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> bool {
+    let failed = concerns(vault, id);
+    if failed {
         effects.emit(SupervisorEffect::Log("a succession has failed and is rolled back"));
         end(vault, Outcome::RolledBack, effects);
     }
+    failed
 }
 
 /// What is in the scratch slot goes, and who ordered the swap is told.

@@ -7,7 +7,7 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use atoll_protocol::effect::{Effect, Segment};
+use atoll_protocol::effect::{Effect, Segment, Terms};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::interchange::Note;
@@ -24,6 +24,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod fallbacks;
 mod uploads;
 
 const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
@@ -68,7 +69,17 @@ fn manifest(specs: &[ServerSpec<'_>]) -> Vec<u8> {
 }
 
 fn spec<'m>(name: &'m str, role: RoleKind) -> ServerSpec<'m> {
-    ServerSpec { name, role, image: name, limits: LIMITS, grants: &[], routes: &[], config: b"", restart: NEVER }
+    ServerSpec {
+        name,
+        role,
+        image: name,
+        limits: LIMITS,
+        grants: &[],
+        routes: &[],
+        config: b"",
+        restart: NEVER,
+        alternative: None,
+    }
 }
 
 /// Console (1), cpuid (2) with a right and a route, loader (3).
@@ -369,7 +380,7 @@ fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
     let create = format!("{:?}", supervise(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid")));
     let mapped = format!("{:?}", supervise(Supervise::Grant(swap::SCRATCH, Grant::GuestRead)));
     let entry = atoll_protocol::fixed::Fixed(IMAGE);
-    let succeed = format!("{:?}", supervise(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, true, b"how")));
+    let succeed = format!("{:?}", supervise(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, Terms::Force, b"how")));
     assert_eq!((&steps[0], &steps[1], &steps[4]), (&create, &mapped, &succeed));
     assert!(steps.len() == 6 && steps[5].starts_with("Defer"), "{steps:?}");
     let exchange = format!("{:?}", supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2))));

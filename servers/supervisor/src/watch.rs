@@ -12,10 +12,12 @@ use atoll_protocol::units::{ServerId, Ticks, TimerId};
 use atoll_sdk::{Effects, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::SupervisorServer;
+use crate::{SupervisorServer, fallback, give_up};
 
 /// A pause between restarts is over.
 pub(crate) const PAUSE: TimerId = TimerId(0);
+/// How long a server waits for the scratch slot, in milliseconds.
+const BUSY: u64 = 10;
 /// Longest pause, as a power of two in milliseconds: a second.
 const LONGEST: u32 = 10;
 
@@ -33,10 +35,26 @@ pub struct Watch {
     given_up: u8,
     /// Restarts over one message that the manifest allows.
     allowed: u8,
+    /// How far it has fallen back over that message: one of [`Stage`]'s.
+    stage: u8,
+    /// 1 if its pause is not for a restart but for the next step of its fallback.
+    steps: u8,
     /// Not used; zero.
-    reserved: [u8; 5],
+    reserved: [u8; 3],
     /// Restarts in all.
     restarts: u64,
+}
+
+/// How far a server has fallen back.
+pub(crate) struct Stage;
+
+impl Stage {
+    /// Not at all: it is as it was made, or somebody has swapped it.
+    pub(crate) const OWN: u8 = 0;
+    /// The alternative was to go on with its state.
+    pub(crate) const WITH_STATE: u8 = 1;
+    /// The alternative was to begin anew.
+    pub(crate) const RESET: u8 = 2;
 }
 
 /// All servers' faults, by number.
@@ -58,11 +76,12 @@ pub(crate) fn restart(
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
     let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
     if report.reason != Reason::Killed {
-        if watch.allowed == 0 {
-            return false;
+        // The message that says that it was restarted counts as handled, too; so do those of a succession.
+        let (known, others) = if watch.stage == Stage::OWN { (watch.attempts > 0, 1) } else { (true, 4) };
+        let same = known && report.handled <= watch.handled.saturating_add(others);
+        if !same {
+            watch.stage = Stage::OWN;
         }
-        // The message that says that it was restarted counts as handled, too.
-        let same = watch.attempts > 0 && report.handled <= watch.handled.saturating_add(1);
         watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
         watch.handled = report.handled;
         if watch.attempts > watch.allowed {
@@ -80,7 +99,38 @@ pub(crate) fn restart(
     true
 }
 
-/// Restarts those whose pause is over.
+/// How far a server has fallen back.
+pub(crate) fn stage(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> u8 {
+    vault.watches.get(usize::from(id.0)).map_or(Stage::OWN, |watch| watch.stage)
+}
+
+/// It falls back so far.
+pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage: u8) {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+        watch.stage = stage;
+    }
+}
+
+/// Another server is in its place and has all attempts; one that was put there by order has a fallback, too.
+pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, by_order: bool) {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+        watch.attempts = 0;
+        if by_order {
+            watch.stage = Stage::OWN;
+        }
+    }
+}
+
+/// The next step of its fallback is done a little later.
+pub(crate) fn wait(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
+    let due = effects.now().after(Ticks(vault.progress.millisecond * BUSY)).0.max(1);
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+        (watch.due, watch.steps) = (due, 1);
+    }
+    arm(vault, effects);
+}
+
+/// Goes on with those whose pause is over.
 pub(crate) fn pause_over(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
     let now = effects.now().0;
     for id in 0..SERVERS as u8 {
@@ -89,7 +139,11 @@ pub(crate) fn pause_over(vault: &mut Vault<'_, SupervisorServer>, effects: &mut 
             && let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id))
         {
             watch.due = 0;
-            effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(id))));
+            if core::mem::take(&mut watch.steps) == 0 {
+                effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(id))));
+            } else if !fallback::step(vault, ServerId(id), true, effects) {
+                give_up(vault, ServerId(id), effects);
+            }
         }
     }
     arm(vault, effects);

@@ -4,7 +4,7 @@ use atoll_core::machine::Outcome;
 use atoll_core::run::Turn;
 use atoll_core::server::Standing;
 use atoll_core::ticket::Operation;
-use atoll_protocol::effect::{Effect, Forward, Mapping, Supervise};
+use atoll_protocol::effect::{Effect, Forward, Mapping, Supervise, Terms};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::IMAGE;
@@ -27,7 +27,7 @@ fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3] {
     [
         Supervise::Create(FREE, role, LIMITS, "next"),
         Supervise::Segment(FREE, Fixed(TEXT)),
-        Supervise::Succeed(FREE, of, Fixed(IMAGE), true, b"how"),
+        Supervise::Succeed(FREE, of, Fixed(IMAGE), Terms::Force, b"how"),
     ]
 }
 
@@ -216,16 +216,60 @@ fn a_succession_that_makes_no_sense_is_refused() {
     };
     faulty(&succession(SUPERVISOR, RoleKind::Cpuid));
     faulty(&succession(ServerId(30), RoleKind::Cpuid));
-    faulty(&[Supervise::Succeed(SERIAL, CPUID, Fixed(IMAGE), false, b"")]);
+    faulty(&[Supervise::Succeed(SERIAL, CPUID, Fixed(IMAGE), Terms::Gentle, b"")]);
     faulty(&[Supervise::Exchange(SERIAL, CPUID)]);
     let [create, segment, succeed] = succession(CPUID, RoleKind::Cpuid);
     faulty(&[create, segment, succeed, succeed]);
     faulty(&[create, segment, succeed, Supervise::Exchange(FREE, CPUID)]);
-    faulty(&[create, segment, Supervise::Succeed(FREE, CPUID, Fixed(0), false, b"")]);
+    faulty(&[create, segment, Supervise::Succeed(FREE, CPUID, Fixed(0), Terms::Gentle, b"")]);
     let mut world = World::booted();
     world.on(SERIAL, &[Effect::Exported(b"nobody asked"), Effect::Value(Fixed(0))]);
     world.exit(Exit::In(0x3f8, 1));
     world.assert_fault(SERIAL, Reason::BadValue);
+}
+
+/// The cpuid server is faulted over a message of the guest's.
+fn faulted() -> World {
+    let mut world = World::booted();
+    world.ends(CPUID, Outcome::Fault(Reason::Hang));
+    world.exit(Exit::Cpuid(0));
+    assert_eq!(world.kernel.state.servers[2].standing, Standing::Faulted);
+    world
+}
+
+/// A succession after its fault, in which it is not asked.
+fn anew() -> [Supervise<'static>; 4] {
+    let [create, segment, _] = succession(CPUID, RoleKind::Cpuid);
+    let succeed = Supervise::Succeed(FREE, CPUID, Fixed(IMAGE), Terms::Reset, b"how");
+    [Supervise::Restart(CPUID), create, segment, succeed]
+}
+
+#[test]
+fn a_successor_that_begins_anew_gets_what_its_predecessor_failed_over_and_that_one_is_not_asked() {
+    let mut world = faulted();
+    world.servers().seen.clear();
+    assert_eq!(order(&mut world, &anew()), Turn::Idle, "the guest waits");
+    world.last(FREE, |message| {
+        let Body::Import(_, config, state, force) = message.body else { panic!("no import") };
+        assert_eq!((config, state, force), (&b"how"[..], &b""[..], false));
+    });
+    assert!(world.got(CPUID).is_empty(), "not even that it was restarted");
+    assert_eq!(order(&mut world, &[Supervise::Exchange(FREE, CPUID), Supervise::Destroy(FREE)]), Turn::Enter);
+    world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Exchanged, _))));
+    world.exit(Exit::Cpuid(0));
+    assert_eq!((world.rip(), world.register(0)), (ENTRY + 2, u64::from(LEAF.eax)));
+}
+
+#[test]
+fn a_successor_that_begins_anew_and_crashes_leaves_its_predecessor_restarted() {
+    let mut world = faulted();
+    world.ends(FREE, Outcome::Fault(Reason::Hang));
+    world.on(SUPERVISOR, &anew().map(Effect::Supervise));
+    world.on(SUPERVISOR, &[Effect::Supervise(Supervise::Destroy(FREE))]);
+    world.kernel.state.start_first(SUPERVISOR, IMAGE);
+    world.pass();
+    world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Released, _))));
+    assert_rolled_back(&mut world);
 }
 
 #[test]

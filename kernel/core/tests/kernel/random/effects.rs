@@ -1,6 +1,8 @@
 //! Effects at random: with values that the kernel must take from this server, or with values that it hardly may.
 
-use atoll_protocol::effect::{Effect, Fifo, Forward, GuestCas, GuestCopy, Mapping, Offer, Query, Segment, Signal, Supervise};
+use atoll_protocol::effect::{
+    Effect, Fifo, Forward, GuestCas, GuestCopy, Mapping, Offer, Query, Segment, Signal, Supervise, Terms,
+};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::layout::IMAGE;
@@ -325,7 +327,13 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
             let of = ServerId(dice.below(13) as u8);
             push(answer, &Effect::Supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "next")));
             push(answer, &Effect::Supervise(Supervise::Segment(id, Fixed(TEXT))));
-            Supervise::Succeed(id, of, Fixed(if sound { IMAGE } else { dice.edge() }), dice.one_in(2), b"configuration")
+            Supervise::Succeed(
+                id,
+                of,
+                Fixed(if sound { IMAGE } else { dice.edge() }),
+                dice.pick(&[Terms::Gentle, Terms::Force, Terms::Reset]),
+                b"configuration",
+            )
         }
         "Exchange" => Supervise::Exchange(id, ServerId(dice.below(13) as u8)),
         "Write" => {
