@@ -7,12 +7,14 @@
 //!    it depends on.
 //! 5. [`runner`]: all of them, by a [`crew`]; [`store`]: their records on disk; [`replay`]: one of them again.
 //! 6. [`report`]: what they come to.
+//! 7. [`host`]: the same plans without QEMU.
 
 pub mod console;
 pub mod crew;
 pub mod depends;
 pub mod experiment;
 pub mod grammar;
+pub mod host;
 pub mod journal;
 pub mod lab;
 pub mod outcome;

@@ -199,6 +199,9 @@ pub enum CampaignCommand {
         /// At most so many experiments, evenly spread over all.
         #[arg(long, value_name = "N")]
         most: Option<usize>,
+        /// Without QEMU: kernel and servers in this process, against a guest that is drawn from the plan's seed.
+        #[arg(long, conflicts_with_all = ["shard", "resume", "jobs", "most"])]
+        host: bool,
     },
     /// Write the report anew, from the records.
     Report(Records),

@@ -51,11 +51,10 @@ fn encode(effects: &[Effect<'_>]) -> Vec<u8> {
 impl Cast {
     /// The servers of a manifest, packed as the supervisor gets it.
     ///
-    /// # Panics
+    /// # Errors
     /// It does not decode, or names an image that there is none of on the host.
-    #[must_use]
-    pub fn new(packed: &[u8]) -> Arc<Self> {
-        let manifest: Manifest<'_> = postcard::from_bytes(packed).expect("the manifest decodes");
+    pub fn new(packed: &[u8]) -> Result<Arc<Self>, String> {
+        let manifest: Manifest<'_> = postcard::from_bytes(packed).map_err(|error| format!("the manifest: {error}"))?;
         let (mut script, mut parts) = (Vec::new(), Vec::new());
         let mut loader = ServerId(0);
         for (number, spec) in (1..).zip(manifest.servers()) {
@@ -63,7 +62,8 @@ impl Cast {
             if spec.role == RoleKind::Loader {
                 loader = id;
             }
-            let segment = bundle::segment(spec.image).unwrap_or_else(|| panic!("no server '{}' on the host", spec.image));
+            let segment =
+                bundle::segment(spec.image).ok_or_else(|| format!("there is no server '{}' on the host", spec.image))?;
             let mut effects = Vec::new();
             if number == 1 {
                 effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(u64::MAX)));
@@ -84,7 +84,7 @@ impl Cast {
         }
         script.push(encode(&[Effect::Supervise(Supervise::Load(loader))]));
         script.push(encode(&[Supervise::Destroy(loader), Supervise::Run].map(Effect::Supervise)));
-        Arc::new(Self { script, parts })
+        Ok(Arc::new(Self { script, parts }))
     }
 
     pub(crate) fn script(&self) -> &[Vec<u8>] {

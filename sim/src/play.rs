@@ -99,14 +99,14 @@ pub enum Rule {
 
 /// A rule that did not hold, and where.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{faults} with seed {seed}, step {step}, after {what}: {rule}; the log of this step: {log:#?}")]
+#[error("{place}: {rule}; the log of this step: {log:#?}")]
 pub struct Broken {
     /// The rule.
     pub rule: Rule,
-    faults: String,
-    seed: u64,
-    step: usize,
-    what: String,
+    /// Faults that were injected until then.
+    pub injected: u64,
+    /// Under which faults, and after what.
+    place: String,
     log: Vec<String>,
 }
 
@@ -270,7 +270,8 @@ impl Play {
         let one =
             |injection: &Injection| format!("{} server {} kind {}", model(injection.model), injection.server, injection.kind);
         let faults = self.scenario.plan.injections().iter().map(one).collect::<Vec<_>>().join(", ");
-        Broken { faults, rule, seed: self.scenario.seed, step: self.step, what: self.what.clone(), log }
+        let place = format!("{faults} with seed {}, step {}, after {}", self.scenario.seed, self.step, self.what);
+        Broken { rule, injected: self.subject.state.machine.tally.faults, place, log }
     }
 
     /// Holds the two machines against each other, and the books against themselves.

@@ -11,7 +11,7 @@ use atoll_sim::play::{Scenario, play};
 
 fn cast() -> Arc<Cast> {
     let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
-    Cast::new(&machine.pack().expect("its manifest packs"))
+    Cast::new(&machine.pack().expect("its manifest packs")).expect("all its servers are on the host")
 }
 
 #[test]

@@ -15,7 +15,7 @@ const MILLION: u64 = 1_000_000;
 
 fn cast() -> Arc<Cast> {
     let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
-    Cast::new(&machine.pack().expect("its manifest packs"))
+    Cast::new(&machine.pack().expect("its manifest packs")).expect("all its servers are on the host")
 }
 
 fn asked(name: &str) -> Option<u64> {

@@ -12,7 +12,7 @@ use atoll_sim::play::{Play, Rule, Scenario};
 
 fn cast() -> Arc<Cast> {
     let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
-    Cast::new(&machine.pack().expect("its manifest packs"))
+    Cast::new(&machine.pack().expect("its manifest packs")).expect("all its servers are on the host")
 }
 
 fn quiet(seed: u64) -> Scenario {

@@ -9,7 +9,7 @@ use crate::campaign::record::Record;
 use crate::campaign::replay::Replay;
 use crate::campaign::runner::{Campaign, Options};
 use crate::campaign::sweep::draw;
-use crate::campaign::{report, store};
+use crate::campaign::{host, report, store};
 use crate::cli::{CampaignCommand, Common};
 use crate::error::{Error, Result};
 use crate::progress::note;
@@ -20,7 +20,12 @@ const BROKEN: u8 = 1;
 /// Does what was asked.
 pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
     match what {
-        CampaignCommand::Run { plan, out, shard, resume, jobs, most } => {
+        CampaignCommand::Run { plan, host: true, .. } => {
+            let report = host::run(plan)?;
+            print!("{report}");
+            Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+        }
+        CampaignCommand::Run { plan, out, shard, resume, jobs, most, .. } => {
             let campaign = Campaign::open(plan, out, common.permission())?;
             let cpus = std::thread::available_parallelism().map_or(1, usize::from);
             let options = Options { shard: *shard, resume: *resume, jobs: jobs.unwrap_or(cpus), most: *most };
