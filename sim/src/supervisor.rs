@@ -2,7 +2,7 @@
 //! there is an order for that on its desk. It does so as a server does: from its vault and the message alone, so that it can be faulted
 //! at every message as the others can.
 
-use atoll_protocol::effect::{Effect, Supervise};
+use atoll_protocol::effect::{Effect, Supervise, Terms};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::message::{Body, Message};
@@ -190,7 +190,7 @@ fn begin(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>)
     if part.reads_guest {
         answer.order(Supervise::Grant(FREE, atoll_protocol::grant::Grant::GuestRead));
     }
-    answer.order(Supervise::Succeed(FREE, of, Fixed(IMAGE), false, &part.config));
+    answer.order(Supervise::Succeed(FREE, of, Fixed(IMAGE), Terms::Gentle, &part.config));
 }
 
 /// The successor has begun: it takes the other's place.
