@@ -10,6 +10,6 @@ pub(super) fn run(role: &str, name: &str, path: Option<&Path>) -> Result<()> {
     let dir = template::make(&place::workspace()?, role, name, path.unwrap_or(Path::new(name)))?;
     let dir = dir.display();
     super::print(&format!(
-        "{dir}: a server of the role {role}\n  test it:   cargo test --manifest-path {dir}/Cargo.toml\n  boot it:   atoll boot --swap {role}={dir}\n"
+        "{dir}: a server of the role {role}\n  test it:   cargo test --manifest-path {dir}/Cargo.toml\n  boot it:   atoll boot --swap {role}={dir}\n  swap it:   atoll swap {role} {dir}   (into a running machine)\n"
     ))
 }
