@@ -204,7 +204,14 @@ pub enum CampaignCommand {
         host: bool,
     },
     /// Write the report anew, from the records.
-    Report(Records),
+    Report {
+        /// Print it as Markdown instead, without its single cells and cases.
+        #[arg(long)]
+        brief: bool,
+        /// Where the records are.
+        #[command(flatten)]
+        records: Records,
+    },
     /// Put the records of several shards together, and write their report.
     Merge {
         /// Where the shards left their records.

@@ -46,7 +46,7 @@ impl<M: Machine> State<M> {
             server.dump = Dump::of((report, injected), registers, message, server.history());
         }
         if id.0 == 0 {
-            self.revive_supervisor(handled);
+            self.revive_supervisor(reason, handled);
         } else {
             self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
         }

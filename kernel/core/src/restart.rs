@@ -104,10 +104,12 @@ impl<M: Machine> State<M> {
         self.return_of(id);
     }
 
-    /// The supervisor has no other: it is restarted at once, unless that does not help.
-    pub(crate) fn revive_supervisor(&mut self, handled: u64) {
-        let again = handled <= self.relapse.handled.wrapping_add(1);
-        self.relapse = Relapse { handled, attempts: if again { self.relapse.attempts.saturating_add(1) } else { 1 } };
+    /// The supervisor has no other: it is restarted at once, unless that does not help. A fault on request does not count.
+    pub(crate) fn revive_supervisor(&mut self, reason: Reason, handled: u64) {
+        if reason != Reason::Killed {
+            let again = handled <= self.relapse.handled.wrapping_add(1);
+            self.relapse = Relapse { handled, attempts: if again { self.relapse.attempts.saturating_add(1) } else { 1 } };
+        }
         if self.relapse.attempts > SUPERVISOR_ATTEMPTS {
             self.leave_with(HYPERVISOR_FAULT);
         } else {

@@ -62,6 +62,13 @@ impl Depends {
         })
     }
 
+    /// The same, with the snapshot of `other`: at another instant, but of the same machine.
+    #[must_use]
+    pub fn on(&self, other: &Depends) -> Self {
+        let Depends { from, reached, snapshot, .. } = other;
+        Self { from: *from, reached: *reached, snapshot: snapshot.clone(), ..self.clone() }
+    }
+
     /// What differs, one line each: what the record says, and what is here.
     #[must_use]
     pub fn differences(&self, here: &Depends) -> Vec<String> {

@@ -14,12 +14,15 @@ use super::sweep::Experiment;
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 
+/// A phase's place in the plan, and when its snapshot was to be taken and was.
+type Key = (usize, u64, u64);
+
 /// Records, and the machine that they were made on.
 #[derive(Debug)]
 pub struct Replay {
     campaign: Campaign,
-    /// By their place in the plan.
-    phases: BTreeMap<usize, Prepared>,
+    /// By their place in the plan, and by their snapshots' times: each shard has its own.
+    phases: BTreeMap<Key, Prepared>,
     /// The records.
     pub records: Vec<Record>,
 }
@@ -38,18 +41,21 @@ impl Replay {
     }
 
     /// Takes the record's phase up again, and refuses if the machine is not the one that the record was made on.
-    fn prepare(&mut self, record: &Record) -> Result<usize> {
+    fn prepare(&mut self, record: &Record) -> Result<Key> {
         let place = self.campaign.plan.phase.iter().position(|phase| phase.name == record.phase);
         let place = place.ok_or_else(|| Error::Usage { what: format!("the plan has no phase '{}'", record.phase) })?;
-        if let Entry::Vacant(vacant) = self.phases.entry(place) {
+        let key = (place, record.depends.from, record.depends.reached);
+        // All snapshots of a phase are in one place.
+        self.phases.retain(|other, _| *other == key || other.0 != place);
+        if let Entry::Vacant(vacant) = self.phases.entry(key) {
             vacant.insert(self.campaign.prepare(place, Some(&record.depends))?);
         }
-        let differences = record.depends.differences(self.phases[&place].depends());
+        let differences = record.depends.differences(self.phases[&key].depends());
         if !differences.is_empty() {
             let what = format!("'{}' was recorded on another machine:\n  {}", record.id, differences.join("\n  "));
             return Err(Error::Usage { what });
         }
-        Ok(place)
+        Ok(key)
     }
 
     /// Does it again.
@@ -58,9 +64,9 @@ impl Replay {
     }
 
     fn with(&mut self, record: &Record, faults: Vec<Fault>) -> Result<Record> {
-        let phase = self.prepare(record)?;
-        let experiment = Experiment { id: record.id.clone(), phase, faults };
-        Ok(self.phases[&phase].experiment(&self.campaign.lab, &self.campaign.origin, &experiment))
+        let key = self.prepare(record)?;
+        let experiment = Experiment { id: record.id.clone(), phase: key.0, faults };
+        Ok(self.phases[&key].experiment(&self.campaign.lab, &self.campaign.origin, &experiment))
     }
 
     /// Leaves faults out, and hits fewer messages with those that hit several, as long as the outcome stays.

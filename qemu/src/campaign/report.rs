@@ -37,6 +37,12 @@ pub fn failures(records: &[Record]) -> impl Iterator<Item = &Record> {
     })
 }
 
+/// The report without its single cells and cases, as Markdown.
+#[must_use]
+pub fn brief(records: &[Record]) -> String {
+    markdown::brief(&Tables::of(records))
+}
+
 /// A page for people who look at the command's output.
 #[must_use]
 pub fn summary(records: &[Record]) -> String {

@@ -64,7 +64,7 @@ pub fn merge(dirs: &[PathBuf]) -> Result<Vec<Record>> {
     for dir in dirs {
         for record in all(dir)? {
             let known = first.entry(record.phase.clone()).or_insert_with(|| record.clone());
-            let mut differences = known.depends.differences(&record.depends);
+            let mut differences = known.depends.on(&record.depends).differences(&record.depends);
             if known.plan != record.plan {
                 differences.push(format!("plan: {} and {}", known.plan, record.plan));
             }

@@ -31,7 +31,11 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
             let options = Options { shard: *shard, resume: *resume, jobs: jobs.unwrap_or(cpus), most: *most };
             tell(&campaign.run(options)?, out)
         }
-        CampaignCommand::Report(records) => tell(&store::all(&records.dir)?, &records.dir),
+        CampaignCommand::Report { brief: true, records } => {
+            print!("{}", report::brief(&store::all(&records.dir)?));
+            Ok(ExitCode::SUCCESS)
+        }
+        CampaignCommand::Report { brief: false, records } => tell(&store::all(&records.dir)?, &records.dir),
         CampaignCommand::Merge { from, out } => {
             let records = store::merge(from)?;
             fs::create_dir_all(out).map_err(Error::file(out))?;

@@ -90,6 +90,8 @@ pub(super) struct Tables<'r> {
     pub(super) all: Cell,
     /// By phase, fault and server.
     pub(super) cells: BTreeMap<Key, Cell>,
+    /// By phase and fault, over all servers.
+    pub(super) faults: BTreeMap<(String, String), Cell>,
     pub(super) latencies: Vec<Latency>,
     pub(super) floor: Floor,
     /// Atoll's sources.
@@ -107,6 +109,7 @@ impl<'r> Tables<'r> {
             campaign: records.first().map_or_else(String::new, |record| record.campaign.clone()),
             all: Cell::default(),
             cells: BTreeMap::new(),
+            faults: BTreeMap::new(),
             latencies: latencies(records),
             floor: floor(records),
             revisions: records.iter().map(|record| record.revision.clone()).collect(),
@@ -119,7 +122,9 @@ impl<'r> Tables<'r> {
         }
         for record in records.iter().filter(|record| !record.is_control()) {
             tables.all.add(record);
-            tables.cells.entry(key(record)).or_default().add(record);
+            let (phase, fault, server) = key(record);
+            tables.faults.entry((phase.clone(), fault.clone())).or_default().add(record);
+            tables.cells.entry((phase, fault, server)).or_default().add(record);
         }
         tables
     }
