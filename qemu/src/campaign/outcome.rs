@@ -88,7 +88,8 @@ pub fn classify(seen: &Seen<'_>, was: &Console) -> (Outcome, Option<Difference>)
     let is = seen.console;
     let difference = Difference::between(&was.all, &is.all);
     let outcome = match seen.end {
-        None => Outcome::GuestHang,
+        // The plan's own time, which is virtual, was not up: that is no guest's doing.
+        None => Outcome::HarnessError,
         Some(End::Refused | End::TimedOut | End::Quit) => Outcome::HarnessError,
         Some(End::HypervisorFault | End::Unexpected(_)) => Outcome::HypervisorCrash,
         Some(End::Overtime) => Outcome::GuestHang,
