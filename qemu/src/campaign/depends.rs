@@ -32,7 +32,7 @@ pub struct Depends {
     pub arguments: String,
     /// When the snapshot was taken that the run went on from, in ticks: its lineage is a boot without faults up to then.
     pub from: u64,
-    /// When the machine was stopped there, by the clock of its last activation.
+    /// When runs go on from there, by the clock of the second activation.
     pub reached: u64,
     /// SHA-256 of the snapshot's memory.
     pub snapshot: String,

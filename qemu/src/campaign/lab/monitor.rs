@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 
 /// How long QEMU may take to listen, and to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 /// How often to look whether it has done what it was asked.
 const PERIOD: Duration = Duration::from_millis(2);
 
@@ -90,6 +90,9 @@ impl Monitor {
 
     /// Waits until the kernel has passed its pause: the device that it writes to stops the machine as if its guest had crashed.
     pub fn wait_for_pause(&mut self) -> Result<()> {
+        // Not by asking again and again: what wakes QEMU between the instruction and the stop lets it take the machine for idle, and
+        // virtual time leap to the next timer.
+        while self.read()?.get("event").and_then(Value::as_str) != Some("STOP") {}
         self.wait("query-status", &["guest-panicked"], &["shutdown", "internal-error", "io-error"])
     }
 

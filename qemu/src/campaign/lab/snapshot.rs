@@ -42,15 +42,15 @@ pub struct Snapshot {
     pub state: PathBuf,
     /// From when on the machine was to be stopped, in ticks.
     pub at: u64,
-    /// When it was, by the clock of its last activation.
+    /// When runs go on from there, by the clock of the second activation.
     pub reached: u64,
     /// SHA-256 of the memory.
     pub hash: String,
 }
 
 impl Snapshot {
-    /// Takes it, into `dir`. `wanted` is when the machine was stopped before: QEMU, on a busy host, now and then takes some milliseconds of
-    /// virtual time more or less before the kernel's first instruction, and then the boot is made again.
+    /// Takes it, into `dir`. `wanted` is when runs went on from the same snapshot before: QEMU, on a busy host, now and then lets some
+    /// milliseconds of virtual time more or less pass while it stops the machine, and then the boot is made again.
     pub fn take(lab: &Lab, begin: &Begin, wanted: Option<u64>, dir: &Path) -> Result<Self> {
         let mut taken = Self::take_once(lab, begin, dir)?;
         for _ in 1..ATTEMPTS {
@@ -76,11 +76,22 @@ impl Snapshot {
         remove(&memory)?;
         let mut machine = Running::start(lab, run.path(), &memory, true, false)?;
         machine.leave(&Plan { sequence: 1, pause: at, ..Plan::NONE })?;
-        let reached = machine.run_to_pause()?;
+        machine.run_to_pause()?;
         machine.monitor().save(&state)?;
         drop(machine);
         let hash = hash_of(&memory)?;
-        Ok(Self { memory, state, at, reached, hash })
+        let mut snapshot = Self { memory, state, at, reached: 0, hash };
+        snapshot.reached = snapshot.goes_on_at(lab)?;
+        Ok(snapshot)
+    }
+
+    /// What time it is for whoever goes on from here, at the second activation. That is not for the stopped machine to say: after the
+    /// instruction that stops it, QEMU may still let virtual time leap to the next timer.
+    fn goes_on_at(&self, lab: &Lab) -> Result<u64> {
+        let run = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(&self.state))?;
+        let mut machine = self.restore(lab, run.path())?;
+        machine.leave(&Plan { sequence: 2, pause: 1, ..Plan::NONE })?;
+        machine.run_to_pause()
     }
 
     /// A machine that goes on from here, stopped.
