@@ -210,10 +210,14 @@ pub enum Kind {
     Event,
     /// The guest crashed.
     Crash,
+    /// The guest was held from a server's fault on, until it ran again.
+    Recovery,
+    /// The guest was held while one server took another's place.
+    Succession,
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 17;
+pub const KINDS: usize = 19;
 
 impl Kind {
     /// Its name in reports.
@@ -237,6 +241,8 @@ impl Kind {
             "instruction",
             "event",
             "crash",
+            "recovery",
+            "succession",
         ];
         NAMES.get(index).copied().unwrap_or("?")
     }

@@ -6,9 +6,10 @@
 //! 1. [`probes`]: the in-tree guest `probes` measures and prints; its lines are read here.
 //! 2. [`peer`]: the same guest on KVM, in a Linux that runs nothing else.
 //! 3. [`boot`]: Linux, from its entry to its shell's prompt.
-//! 4. [`run`]: one boot, from a guest to what it printed; [`linux`]: programs and a kernel for it.
-//! 5. [`bars`]: what a figure may be at most.
-//! 6. [`report`]: the table, and the JSON file.
+//! 4. [`waits`]: how long the guest waits for a server that is restarted or swapped.
+//! 5. [`run`]: one boot, from a guest to what it printed; [`linux`]: programs and a kernel for it.
+//! 6. [`bars`]: what a figure may be at most.
+//! 7. [`report`]: the table, and the JSON file.
 
 pub mod bars;
 pub mod boot;
@@ -17,5 +18,6 @@ pub mod peer;
 pub mod probes;
 pub mod report;
 pub mod run;
+pub mod waits;
 
 pub use report::Report;

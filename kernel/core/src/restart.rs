@@ -20,6 +20,7 @@ use crate::delivery::Step;
 use crate::machine::{Machine, Pages};
 use crate::mailbox::Next;
 use crate::server::Standing;
+use crate::statistics::Kind;
 use crate::ticket::{Operation, SLOTS, Ticket};
 use crate::vcpu::Stand;
 use crate::{Kernel, State};
@@ -52,6 +53,15 @@ impl<M: Machine> State<M> {
         self.running = self.wanted && self.absent == 0 && self.leave.is_none();
     }
 
+    /// The guest waits for this server from here on.
+    pub(crate) fn hold(&mut self, id: ServerId, why: Kind) {
+        if self.wanted && self.absent == 0 {
+            self.statistics.switch(self.machine.now(), why);
+        }
+        self.absent |= 1 << id.0;
+        self.decide();
+    }
+
     /// Counts deliveries that came to nothing.
     pub(crate) fn wasted(&mut self, id: ServerId, count: u64) {
         if let Some(server) = self.server_mut(id) {
@@ -61,8 +71,7 @@ impl<M: Machine> State<M> {
 
     /// A server has just been faulted; how many messages its slot has handled.
     pub(crate) fn fell(&mut self, id: ServerId) -> u64 {
-        self.absent |= 1 << id.0;
-        self.decide();
+        self.hold(id, Kind::Recovery);
         if let Some(ticket) = self.tickets.load_held_by(id) {
             self.tickets.close(ticket);
         }

@@ -200,7 +200,7 @@ impl<M: Machine> State<M> {
         if self.ready != 0 {
             return Turn::Again;
         }
-        if self.statistics.first.0 != 0 {
+        if self.statistics.first.0 != 0 && self.absent == 0 {
             self.statistics.switch(self.machine.now(), Kind::Idle);
         }
         Turn::Idle

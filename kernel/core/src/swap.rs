@@ -18,6 +18,7 @@ use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
 use crate::mailbox::Mailbox;
 use crate::server::{Server, Standing};
+use crate::statistics::Kind;
 use crate::{Kernel, State};
 
 /// How long a succession may take, in milliseconds: as long the guest may have to wait.
@@ -70,8 +71,7 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(from) {
             server.standing = Standing::Held;
         }
-        self.absent |= 1 << from.0;
-        self.decide();
+        self.hold(from, Kind::Succession);
         self.post(successor, Mailbox::import);
     }
 

@@ -8,6 +8,10 @@ const LOCAL_APIC: u64 = 1_800;
 const WINDOW: u64 = 1_200;
 /// Most instructions of a first touch of a page.
 const DEMAND_MAP: u64 = 1_000;
+/// Most instructions for which the guest waits while the CPUID server or the serial port is restarted.
+const RESTART: u64 = 100_000;
+/// Most instructions for which it waits while a server is swapped.
+const SWAP: u64 = 200_000;
 /// Most that a boot may take, in hundredths of what it takes without Atoll.
 pub const BOOT_HUNDREDTHS: u64 = 130;
 
@@ -19,6 +23,8 @@ pub fn of(probe: &str) -> Option<u64> {
         "mmio_load" | "mmio_store" => Some(LOCAL_APIC),
         "window" => Some(WINDOW),
         "demand_map" => Some(DEMAND_MAP),
+        "restart_cpuid" | "restart_uart" => Some(RESTART),
+        swap if swap.starts_with("swap_") => Some(SWAP),
         _ => None,
     }
 }

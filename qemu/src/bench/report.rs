@@ -12,6 +12,8 @@ pub struct Report {
     pub atoll: Vec<Figure>,
     /// The same on KVM.
     pub kvm: Vec<Figure>,
+    /// How long the guest waits when servers are restarted and swapped.
+    pub waits: Vec<Figure>,
     /// A boot of Linux.
     pub boot: Option<Boot>,
     /// What a reader of the table has to know: a line each.
@@ -35,7 +37,7 @@ impl Report {
     /// Each bar that is broken, as a line.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
-        let probes = self.atoll.iter().filter_map(|figure| {
+        let probes = self.atoll.iter().chain(&self.waits).filter_map(|figure| {
             let bar = bars::of(&figure.name).filter(|bar| figure.median > *bar)?;
             Some(format!("{}: {} instructions, at most {bar} are promised", figure.name, figure.median))
         });
@@ -59,6 +61,9 @@ impl Report {
             let kvm = number(self.on_kvm(&figure.name).map(|figure| figure.median));
             entries.push(format!("{{\"name\":\"{}\",\"atoll\":{},\"kvm\":{kvm}}}", figure.name, figure.median));
         }
+        for figure in &self.waits {
+            entries.push(format!("{{\"name\":\"{}\",\"atoll\":{},\"max\":{}}}", figure.name, figure.median, figure.max));
+        }
         if let Some(boot) = self.boot {
             entries.push(format!("{{\"name\":\"boot\",\"atoll\":{},\"bare\":{}}}", boot.atoll, boot.bare));
         }
@@ -77,6 +82,14 @@ impl Display for Report {
                 None => ("-".to_owned(), "-".to_owned()),
             };
             row(formatter, [&figure.name, &spread(figure), &bar, &kvm, &ratio])?;
+        }
+        if !self.waits.is_empty() {
+            writeln!(formatter)?;
+            row(formatter, ["the guest waits", "Atoll", "at most", "", ""])?;
+        }
+        for figure in &self.waits {
+            let bar = bars::of(&figure.name).map_or_else(String::new, grouped);
+            row(formatter, [&figure.name, &spread(figure), &bar, "", ""])?;
         }
         if let Some(Boot { atoll, bare }) = self.boot {
             let bar = format!("{:.1} x", bars::BOOT_HUNDREDTHS as f64 / 100.0);
@@ -139,10 +152,12 @@ mod tests {
         let report = Report {
             atoll: vec![figure("cpuid", 5), figure("out", 6)],
             kvm: vec![figure("cpuid", 10)],
+            waits: vec![figure("swap_mmu", 7)],
             boot: Some(Boot { atoll: 3, bare: 2 }),
             notes: Vec::new(),
         };
         let expected = "{\"probes\":[\n{\"name\":\"cpuid\",\"atoll\":5,\"kvm\":10},\n{\"name\":\"out\",\"atoll\":6,\"kvm\":null},\n\
+                        {\"name\":\"swap_mmu\",\"atoll\":7,\"max\":8},\n\
                         {\"name\":\"boot\",\"atoll\":3,\"bare\":2}\n]}\n";
         assert_eq!(report.json(), expected);
     }

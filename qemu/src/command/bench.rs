@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use crate::bench::{Report, boot, peer, probes};
+use crate::bench::{Report, boot, peer, probes, waits};
 use crate::cli::{BenchArgs, Common};
 use crate::emulator::Emulator;
 use crate::emulator::arguments::CPU;
@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 const BROKEN: u8 = 1;
 
 const MAIL: &str = "mail: one hop between two servers; on KVM half a round trip between two processes.";
+const WAITS: &str =
+    "restart, swap: from a server's fault, or its last message, until the guest runs again; 40 of each while Linux works.";
 const BOOT: &str =
     "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
 
@@ -25,6 +27,8 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
         let (kernel, figures) = peer::on_kvm(permission)?;
         report.kvm = figures;
         report.notes.push(format!("KVM: that of Linux {kernel}, with its mitigations. {MAIL}"));
+        report.waits = waits::on_atoll()?;
+        report.notes.push(WAITS.to_owned());
         report.boot = Some(boot::both(permission)?);
         report.notes.push(BOOT.to_owned());
     }

@@ -3,6 +3,7 @@
 use atoll_core::machine::Outcome;
 use atoll_core::run::Turn;
 use atoll_core::server::Standing;
+use atoll_core::statistics::Kind;
 use atoll_core::ticket::Operation;
 use atoll_protocol::effect::{Effect, Forward, Mapping, Supervise, Terms};
 use atoll_protocol::fault::Reason;
@@ -54,6 +55,18 @@ fn assert_rolled_back(world: &mut World) {
     world.on(CPUID, &[Effect::Exported(b"again")]);
     order(world, &succession(CPUID, RoleKind::Cpuid));
     assert_eq!(order(world, &[Supervise::Exchange(FREE, CPUID), Supervise::Destroy(FREE)]), Turn::Enter);
+}
+
+#[test]
+fn the_time_that_the_guest_waits_for_a_successor_is_counted() {
+    let mut world = under_way();
+    let began = world.kernel.state.machine.clock;
+    world.kernel.state.machine.clock += 1000;
+    assert_eq!(order(&mut world, &[Supervise::Exchange(FREE, CPUID), Supervise::Destroy(FREE)]), Turn::Enter);
+    let waited = world.kernel.state.machine.clock - began;
+    let counted = world.kernel.state.statistics.kind(Kind::Succession as usize).expect("a kind");
+    assert_eq!(counted.count, 1);
+    assert!((waited..waited + 10).contains(&counted.sum), "{} of {waited}", counted.sum);
 }
 
 #[test]

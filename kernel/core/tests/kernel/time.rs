@@ -1,16 +1,18 @@
 //! Time: deadlines, run-time budgets, timers, and the books about where it went.
 
-use atoll_core::statistics::KINDS;
+use atoll_core::run::{HostEvent, Turn};
+use atoll_core::statistics::{KINDS, Kind};
 use atoll_core::vcpu::vmcb::exit;
 use atoll_protocol::effect::Effect;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
-use atoll_protocol::units::{Ticks, TimerId};
+use atoll_protocol::units::{HostIrq, Ticks, TimerId};
 
-use crate::cast::{CLOCK, COM1, CPUID, LIMITS, TIMER};
+use crate::cast::{CLOCK, COM1, CONSOLE, CPUID, LIMITS, TIMER};
 use crate::exits::Exit;
 use crate::machine::TSC_KHZ;
+use crate::restart::restart;
 use crate::script::{LEAF, Line, encode};
 use crate::world::World;
 
@@ -162,6 +164,29 @@ fn the_sums_of_all_kinds_equal_the_time_since_the_first_entry() {
         let index = (0..KINDS).find(|index| atoll_core::statistics::Kind::name(*index) == kind).expect("a kind");
         assert!(statistics.kind(index).is_some_and(|moments| moments.count >= 90), "{kind}");
     }
+}
+
+/// How often, and how long, the time counted as this kind.
+fn counted(world: &World, kind: Kind) -> (u64, u64) {
+    world.kernel.state.statistics.kind(kind as usize).map_or((0, 0), |moments| (moments.count, moments.sum))
+}
+
+#[test]
+fn the_time_that_the_guest_waits_for_a_faulted_server_counts_as_recovery() {
+    let mut world = World::booted();
+    world.on(CPUID, &[]);
+    world.exit(Exit::Cpuid(7));
+    let fell = world.kernel.state.machine.clock;
+    assert_eq!(world.pass(), Turn::Idle, "the guest is held");
+    world.kernel.state.machine.clock += 1000;
+    // A second fault meanwhile is the same wait.
+    world.on(CONSOLE, &[Effect::Done]);
+    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    assert_eq!(world.pass(), Turn::Idle);
+    restart(&mut world, CPUID);
+    assert_eq!(restart(&mut world, CONSOLE), Turn::Enter);
+    let waited = world.kernel.state.machine.clock - fell;
+    assert_eq!(counted(&world, Kind::Recovery), (1, waited));
 }
 
 #[test]
