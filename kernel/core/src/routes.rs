@@ -64,6 +64,8 @@ impl Ranges {
 /// All routes of the machine. A route once given belongs to the role; it cannot be given twice.
 pub struct Routes {
     ports: [u8; 0x1_0000],
+    /// Servers that have ports, by bit: to take them away is to look at all.
+    with_ports: u32,
     msrs: Ranges,
     memory: Ranges,
     /// A page of device memory, and whose it is.
@@ -86,6 +88,7 @@ impl Routes {
     /// No routes.
     pub const NONE: Routes = Routes {
         ports: [NOBODY; 0x1_0000],
+        with_ports: 0,
         msrs: Ranges::EMPTY,
         memory: Ranges::EMPTY,
         recent: NO_PAGE,
@@ -155,6 +158,7 @@ impl Routes {
             Route::Msrs(first, last) => self.msrs.add(u64::from(first), u64::from(last), server),
             Route::Memory(first, last) => self.memory.add(first, last, server),
             Route::Ports(first, last) => {
+                self.with_ports |= 1 << server.0;
                 let range = usize::from(first)..=usize::from(last);
                 self.ports.get_mut(range).into_iter().flatten().for_each(|port| *port = server.0);
             }
@@ -163,7 +167,10 @@ impl Routes {
 
     /// Takes all of a server's routes away.
     pub(crate) fn remove(&mut self, server: ServerId) {
-        self.ports.iter_mut().filter(|port| **port == server.0).for_each(|port| *port = NOBODY);
+        if self.with_ports & 1 << server.0 != 0 {
+            self.ports.iter_mut().filter(|port| **port == server.0).for_each(|port| *port = NOBODY);
+            self.with_ports &= !(1 << server.0);
+        }
         self.msrs.remove(server);
         self.memory.remove(server);
         self.recent = NO_PAGE;

@@ -144,8 +144,12 @@ impl Space {
 
 /// Gives back a table of a level, or a page (level 0), with what its first `count` entries own; that is not what is shared.
 fn release(at: Hpa, level: u32, count: u64, frames: &mut Frames) {
-    let entries = (0..if level > 0 { count } else { 0 }).map(|index| paging::entry(at, index));
-    let owned = entries.filter(|found| found & PRESENT != 0 && found & (SHARED | LARGE) == 0);
-    owned.for_each(|found| release(Hpa(found & ADDRESS), level - 1, ENTRIES, frames));
+    // A plain loop: nearly all entries are empty, and the guest may be waiting for the end of this.
+    for index in 0..if level > 0 { count } else { 0 } {
+        let found = paging::entry(at, index);
+        if found & PRESENT != 0 && found & (SHARED | LARGE) == 0 {
+            release(Hpa(found & ADDRESS), level - 1, ENTRIES, frames);
+        }
+    }
     frames.free(at);
 }
