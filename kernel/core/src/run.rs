@@ -13,8 +13,8 @@ use crate::vcpu::Stand;
 use crate::{Kernel, State};
 use atoll_protocol::cause::{Cause, What};
 
-/// Messages delivered in one pass: two servers that mail each other cannot keep the guest from running.
-const PASS: usize = 64;
+/// Messages delivered in one pass: neither two servers that mail each other nor a talkative host keep the guest from running.
+const PASS: usize = 8;
 /// How often in a millisecond the kernel looks whether the guest is out of an interrupt shadow that it could not step out of.
 const LOOKS: u64 = 50;
 
@@ -90,8 +90,11 @@ impl<M: Machine> Kernel<M> {
         for _ in 0..PASS {
             match self.state.take_turn() {
                 Some(server) => self.deliver_next(server),
-                None => break,
+                None => return,
             }
+        }
+        if self.state.running {
+            self.state.look_again();
         }
     }
 
