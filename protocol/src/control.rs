@@ -99,6 +99,11 @@ impl State {
     }
 }
 
+/// Writes a record; its length, or `None` if it does not fit.
+pub fn pack(record: &impl Serialize, into: &mut [u8]) -> Option<usize> {
+    postcard::to_slice(record, into).ok().map(|bytes| bytes.len())
+}
+
 /// How many registers a dump has.
 pub const REGISTERS: usize = 23;
 /// Their names, in order. The vector and the error code are those of the exception, or of the interrupt that found the server hanging.

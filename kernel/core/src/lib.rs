@@ -91,6 +91,8 @@ pub struct State<M> {
     pub(crate) ready: u32,
     /// Where the round of deliveries goes on.
     pub(crate) turn: u32,
+    /// Whether it is the guest's turn, whatever waits in mailboxes.
+    pub(crate) due: bool,
     /// When the hardware's timer will fire.
     pub(crate) armed: Ticks,
     /// Whether the vCPUs may run: the supervisor lets them, and no server is absent.
@@ -148,6 +150,7 @@ impl<M: Machine> Kernel<M> {
                 statistics: Statistics::NONE,
                 ready: 0,
                 turn: 0,
+                due: false,
                 armed: Ticks(u64::MAX),
                 running: false,
                 succession: None,

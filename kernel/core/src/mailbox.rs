@@ -83,11 +83,14 @@ fn lowest(set: u32) -> Option<u8> {
     (set != 0).then(|| set.trailing_zeros() as u8)
 }
 
-const KILLED: u8 = 1;
-const START: u8 = 2;
+/// The server is to be faulted.
+pub(crate) const KILLED: u8 = 1;
+/// It is to begin.
+pub(crate) const START: u8 = 2;
 const RESTARTED: u8 = 4;
 const EXPORT: u8 = 8;
-const IMPORT: u8 = 16;
+/// It is to begin with another's state.
+pub(crate) const IMPORT: u8 = 16;
 
 /// A server's mailbox.
 pub(crate) struct Mailbox {
@@ -95,7 +98,7 @@ pub(crate) struct Mailbox {
     head: usize,
     count: usize,
     /// What comes ahead of everything: [`KILLED`], [`START`], [`IMPORT`], [`RESTARTED`], [`EXPORT`].
-    first: u8,
+    pub(crate) first: u8,
     pub(crate) load: bool,
     /// The loader wants to be asked again.
     pub(crate) load_again: bool,
@@ -106,8 +109,8 @@ pub(crate) struct Mailbox {
     changed: u32,
     levels: u32,
     rose: u32,
-    /// To the supervisor.
-    released: Option<ServerId>,
+    /// To the supervisor: a succession took too long.
+    pub(crate) released: Option<ServerId>,
     started: u32,
     faulted: u32,
     reports: [Option<FaultReport>; atoll_protocol::SERVERS],
@@ -179,11 +182,6 @@ impl Mailbox {
         }
     }
 
-    /// The server is to begin.
-    pub(crate) fn start(&mut self) {
-        self.first |= START;
-    }
-
     /// The server begins anew; one that had not begun has nothing to be told of.
     pub(crate) fn restart(&mut self) {
         self.first = if self.first & START != 0 { START } else { RESTARTED };
@@ -197,21 +195,6 @@ impl Mailbox {
     /// The server is to say what its successor must know, or (false) need not any more.
     pub(crate) fn export(&mut self, wanted: bool) {
         self.first = if wanted { self.first | EXPORT } else { self.first & !EXPORT };
-    }
-
-    /// The server is to begin with another's state.
-    pub(crate) fn import(&mut self) {
-        self.first |= IMPORT;
-    }
-
-    /// To the supervisor: a succession took too long.
-    pub(crate) fn server_released(&mut self, server: ServerId) {
-        self.released = Some(server);
-    }
-
-    /// The server is to be faulted.
-    pub(crate) fn kill(&mut self) {
-        self.first |= KILLED;
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord};
+use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord, pack};
 use atoll_protocol::dump::Dump;
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
@@ -10,7 +10,7 @@ use atoll_protocol::units::ServerId;
 use crate::State;
 use crate::machine::Machine;
 use crate::mailbox::Kind;
-use crate::server::Standing;
+use crate::server::{Server, Standing};
 use crate::statistics::{Kind as ExitKind, reported};
 use crate::vcpu::vmcb::{Control, Save};
 
@@ -98,26 +98,18 @@ impl<M: Machine> State<M> {
         let mut page = [0; MAIL_BYTES];
         let used = match query {
             Query::Exit(index) => self.statistics.kind(usize::from(index)).and_then(|time| {
-                let record = ExitRecord { index, name: ExitKind::name(usize::from(index)), time };
-                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+                let name = ExitKind::name(usize::from(index));
+                pack(&ExitRecord { index, name, time }, &mut page)
             }),
             Query::Server(id) => {
                 let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
                 from.find(|(server, _)| server.standing != Standing::Empty).and_then(|(server, id)| {
-                    let record = ServerRecord {
-                        id,
-                        name: server.name(),
-                        role: server.role,
-                        state: server.standing,
-                        generation: server.generation,
-                        time: reported(&server.time),
-                    };
-                    postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+                    let (name, time) = (server.name(), reported(&server.time));
+                    let &Server { role, standing: state, generation, .. } = server;
+                    pack(&ServerRecord { id, name, role, state, generation, time }, &mut page)
                 })
             }
-            Query::Dump(id, index) => self
-                .server(id)
-                .and_then(|server| postcard::to_slice(&server.dump.part(index)?, &mut page).ok().map(|bytes| bytes.len())),
+            Query::Dump(id, index) => self.server(id).and_then(|server| pack(&server.dump.part(index)?, &mut page)),
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),
@@ -128,7 +120,7 @@ impl<M: Machine> State<M> {
                     stray_ports: self.stray_ports,
                     stray_memory: self.stray_memory,
                 };
-                postcard::to_slice(&record, &mut page).ok().map(|bytes| bytes.len())
+                pack(&record, &mut page)
             }
         };
         self.result(from, Kind::Record, page.get(..used.unwrap_or(0)).unwrap_or(&[]));

@@ -87,12 +87,14 @@ impl<M: Machine> Kernel<M> {
     /// Delivers what waits in mailboxes, up to a bound.
     #[inline(never)]
     fn deliver_all(&mut self) {
-        for _ in 0..PASS {
+        for _ in 0..if self.state.due { 0 } else { PASS } {
             match self.state.take_turn() {
                 Some(server) => self.deliver_next(server),
                 None => return,
             }
         }
+        // It is the guest's turn: as soon as the kernel knows what has happened meanwhile.
+        self.state.due = self.state.running && self.state.machine.has_events();
         if self.state.running {
             self.state.look_again();
         }

@@ -13,7 +13,7 @@ use atoll_protocol::{LINE, TIMERS};
 use crate::State;
 use crate::check::{Check, require};
 use crate::machine::Machine;
-use crate::mailbox::{LETTERS, Mailbox, RESULTS};
+use crate::mailbox::{KILLED, LETTERS, RESULTS, START};
 use crate::server::{SEGMENTS, Server, Standing, credit_for};
 use crate::ticket::LOAD;
 use crate::vcpu::Stand;
@@ -180,7 +180,7 @@ impl<M: Machine> State<M> {
                 if let Some(server) = self.server_mut(*id) {
                     server.begin(config);
                 }
-                self.post(*id, Mailbox::start);
+                self.post(*id, |mailbox| mailbox.first |= START);
             }
             Supervise::Destroy(id) => self.destroy(*id),
             Supervise::CreateMachine(bytes, _, reserve) => {
@@ -196,7 +196,7 @@ impl<M: Machine> State<M> {
             Supervise::Exit(code) => self.leave_with(*code),
             Supervise::Restart(id) => self.restart(*id),
             Supervise::Quarantine(id) => self.quarantine(*id),
-            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, Mailbox::kill),
+            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, |it| it.first |= KILLED),
             // It is away already.
             Supervise::Kill(_) => {}
             Supervise::Succeed(id, of, entry, terms, config) => self.succeed(*id, *of, entry.0, *terms, config),

@@ -16,7 +16,7 @@ use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
 
 use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
-use crate::mailbox::Mailbox;
+use crate::mailbox::IMPORT;
 use crate::server::{Server, Standing};
 use crate::statistics::Kind;
 use crate::{Kernel, State};
@@ -72,7 +72,7 @@ impl<M: Machine> State<M> {
             server.standing = Standing::Held;
         }
         self.hold(from, Kind::Succession);
-        self.post(successor, Mailbox::import);
+        self.post(successor, |mailbox| mailbox.first |= IMPORT);
     }
 
     /// Carries a succession out. The state in the vault is that of the last export: nothing was delivered since.
@@ -115,7 +115,7 @@ impl<M: Machine> State<M> {
         match self.succession {
             Some(Succession { of, deadline, .. }) if deadline <= now => {
                 self.call_off(of);
-                self.post(ServerId(0), |mailbox| mailbox.server_released(of));
+                self.post(ServerId(0), |mailbox| mailbox.released = Some(of));
                 Ticks(u64::MAX)
             }
             Some(succession) => succession.deadline,
