@@ -50,7 +50,7 @@ fn measure(visit: &Visit<'_>) -> Result<Vec<Figure>> {
         figures.push(waits(format!("restart_{server}"), &mut line, Kind::Recovery, kill)?);
     }
     for (server, image) in SWAPPED {
-        let swap = |line: &mut Line| orders::swap(line, server, image, false);
+        let swap = |line: &mut Line| orders::swap(line, server, image, false).map(|_| ());
         figures.push(waits(format!("swap_{server}"), &mut line, Kind::Succession, swap)?);
     }
     Ok(figures)

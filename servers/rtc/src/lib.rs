@@ -82,6 +82,8 @@ impl Server for RtcServer {
         // Timers that another server has armed may be armed still; they find nothing to do.
         let run = vault.at(|s| &mut s.run);
         (run.armed, run.late) = ([0; 2], 0);
+        // What has passed meanwhile is taken notice of first: arming anew takes the place of an expiry that was not handled.
+        interrupts::settle(vault, effects.now().0);
         interrupts::update(vault, effects);
     }
 

@@ -3,6 +3,7 @@
 mod succession;
 
 use atoll_protocol::effect::{Effect, Signal};
+use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, PortExit};
 use atoll_protocol::units::{LineId, Ticks, TimerId};
@@ -155,4 +156,15 @@ fn no_value_in_any_location_makes_it_fail_or_its_answer_too_long() {
         assert!(read.effects().len() < atoll_protocol::EFFECTS);
         server.deliver(Body::Timer(TimerId(0)));
     }
+}
+
+#[test]
+fn a_period_that_has_passed_before_a_restart_interrupts_at_the_restart() {
+    let mut server = start();
+    set(&mut server, 0x0a, 0x26);
+    let due = armed(&set(&mut server, 0x0b, PERIODIC | HOURS_24), 1);
+    server.header.now = Ticks(due.expect("a period is under way"));
+    // Its timer's expiry waits, and the kernel tells of the restart first.
+    let answer = server.deliver(Body::Restarted(Reason::Killed, Fixed(Held::default())));
+    assert!(answer.effects().contains(&Effect::Line(LineId(8), Signal::Raise)), "{:?}", answer.effects());
 }
