@@ -165,7 +165,9 @@ fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
             tick(kernel);
             continue;
         }
-        if matches!(last, Turn::Idle | Turn::Enter | Turn::Leave(_)) {
+        // The guest would have its turn: here it waits until all is delivered.
+        let waits = last == Turn::Enter && kernel.state.ready != 0;
+        if !waits && matches!(last, Turn::Idle | Turn::Enter | Turn::Leave(_)) {
             break;
         }
     }

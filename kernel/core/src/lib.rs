@@ -88,7 +88,7 @@ pub struct State<M> {
     /// Where the time went.
     pub statistics: Statistics,
     /// Servers with something in their mailbox, by bit.
-    pub(crate) ready: u32,
+    pub ready: u32,
     /// Where the round of deliveries goes on.
     pub(crate) turn: u32,
     /// Whether it is the guest's turn, whatever waits in mailboxes.
