@@ -112,7 +112,8 @@ impl Prepared {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
         let mut machine = self.snapshot.restore(lab, dir.path())?;
         let page = Fault::plan(faults, &lab.names).map_err(|what| Error::Usage { what })?;
-        let mut page = Page { sequence: SEQUENCE, until: self.until, dialogue: self.dialogue.len() as u64, ..page };
+        let until = self.until.saturating_add(lab.patience(faults));
+        let mut page = Page { sequence: SEQUENCE, until, dialogue: self.dialogue.len() as u64, ..page };
         page.text.iter_mut().zip(self.dialogue.bytes()).for_each(|(to, from)| *to = from);
         machine.leave(&page)?;
         machine.finish(self.wall)

@@ -13,6 +13,8 @@ pub mod symbols;
 
 use std::path::{Path, PathBuf};
 
+use atoll_protocol::inject::Model;
+
 use crate::bare::target::Permission;
 use crate::bare::{Toolchain, build};
 use crate::emulator::arguments::{Boot, Lab as Extras};
@@ -23,7 +25,7 @@ use crate::machine::Machine;
 use crate::place;
 use crate::run::{Instance, Plan};
 
-use super::grammar::Names;
+use super::grammar::{Fault, Names};
 use super::record::sha256;
 use symbols::Symbols;
 
@@ -41,6 +43,13 @@ pub struct Inside {
     pub command_line: String,
 }
 
+/// The supervisor's budget (`kernel/src/machine/start.rs`), in microseconds.
+const SUPERVISOR_BUDGET: u32 = 200_000;
+/// How much later than a budget's end the watchdog looks, at most, in microseconds.
+const WATCHDOG: u64 = 20_000;
+/// Ticks in a microsecond.
+const TICKS: u64 = 1000;
+
 /// A laboratory.
 #[derive(Debug)]
 pub struct Lab {
@@ -54,6 +63,8 @@ pub struct Lab {
     pub bundle: PathBuf,
     /// What it runs.
     pub guest: Inside,
+    /// How long each server may take for a message, in microseconds, by number.
+    budgets: Vec<u32>,
     memory_mib: u64,
     symbols: Symbols,
     /// Keeps the bundle's directory.
@@ -76,7 +87,20 @@ impl Lab {
             initrd: guest.initrd.as_deref().map(sha256).unwrap_or_default(),
             command_line: guest.command_line.clone(),
         };
-        Ok(Self { emulator, names: Names::of(machine), kernel, bundle, guest, memory_mib, symbols, instance })
+        let budgets = machine.servers.iter().map(|server| server.limits.budget_us);
+        let budgets = std::iter::once(SUPERVISOR_BUDGET).chain(budgets).collect();
+        Ok(Self { emulator, names: Names::of(machine), kernel, bundle, guest, budgets, memory_mib, symbols, instance })
+    }
+
+    /// How long faults can keep the machine waiting before they are found out, in ticks: what hangs does so for its whole budget.
+    pub(super) fn patience(&self, faults: &[Fault]) -> u64 {
+        let hangs = faults.iter().filter(|fault| matches!(fault.model, Model::Hang | Model::DropAnswer));
+        let each = hangs.map(|fault| {
+            let number = fault.server.as_ref().and_then(|server| self.names.number(server));
+            let budget = number.and_then(|number| self.budgets.get(usize::from(number))).or(self.budgets.iter().max());
+            u64::from(fault.limit.max(1)).saturating_mul(u64::from(*budget.unwrap_or(&0)) + WATCHDOG).saturating_mul(TICKS)
+        });
+        each.fold(0, u64::saturating_add)
     }
 
     /// The arguments of a QEMU that starts from a snapshot; its sockets and log are in `dir`.
