@@ -30,6 +30,8 @@ pub struct Campaign {
     /// Its machine.
     pub lab: Lab,
     dir: PathBuf,
+    /// Held as long as this lives: the directory has one place for each phase's snapshot.
+    _lock: fs::File,
 }
 
 /// What part of it to run, and how.
@@ -78,7 +80,7 @@ impl Campaign {
             revision: place::revision()?,
             dir: dir.display().to_string(),
         };
-        Ok(Self { plan, origin, lab, dir: dir.to_owned() })
+        Ok(Self { plan, origin, lab, dir: dir.to_owned(), _lock: lock(dir)? })
     }
 
     /// Prepares a phase: its snapshot is taken at the same instant as before, if that is known.
@@ -134,4 +136,15 @@ impl Campaign {
         )?;
         Ok(records)
     }
+}
+
+/// Waits until nobody else works in a directory.
+fn lock(dir: &Path) -> Result<fs::File> {
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).map_err(Error::file(&path))?;
+    if file.try_lock().is_err() {
+        note(format!("waiting for another command that works in {}", dir.display()));
+        file.lock().map_err(Error::file(&path))?;
+    }
+    Ok(file)
 }
