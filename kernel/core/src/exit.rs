@@ -11,7 +11,7 @@ use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
 use crate::ticket::{Operation, VCPU};
 use crate::vcpu::skip::Opcode;
-use crate::vcpu::vmcb::exit;
+use crate::vcpu::vmcb::{exit, intercept};
 use crate::vcpu::{EFER_SVME, Stand};
 use crate::{Kernel, State};
 use atoll_protocol::cause::{Cause, What};
@@ -72,7 +72,8 @@ impl<M: Machine> Kernel<M> {
     /// is done, and this true), else with the next message.
     #[inline(never)]
     fn accepted(&mut self, now: Ticks) -> bool {
-        if self.state.vcpu.vmcb.control.exit_code as u32 != exit::VINTR {
+        let control = &self.state.vcpu.vmcb.control;
+        if control.exit_code as u32 != exit::IRET || control.intercepts1 & intercept::IRET != 0 {
             if let Some(irqchip) = self.state.routes.lines {
                 self.state.post(irqchip, |mailbox| mailbox.accepted = true);
             }

@@ -1,8 +1,15 @@
 //! Interrupt windows and injection (APM vol. 2 §15.20, §15.21).
 //!
 //! What goes in at the next VMRUN, in this order: an event whose delivery the last exit interrupted, or an exception that a server
-//! raised; an NMI; the interrupt controller's offer. What cannot go in yet opens a window. An offer is *accepted* once a VMRUN has
-//! executed with it in EVENTINJ.
+//! raised; an NMI; the interrupt controller's offer.
+//!
+//! Exceptions and NMIs go in through EVENTINJ. An offer is a virtual interrupt: the CPU takes it as soon as the guest may be
+//! interrupted, with no exit on the way, and it is *accepted* once an exit finds that V_IRQ has gone. EVENTINJ would do on other CPUs;
+//! QEMU's TCG (7.2 and later) keeps a vector that VMRUN injected as a pending exception, and raises it a second time, whatever IF is, if
+//! it leaves its loop for a moment before the next #VMEXIT: for a timer of a device, most of all with `-icount`.
+//!
+//! Of the 8259s' interrupts an exit must tell, since they may ask again with no end of interrupt in between: a window opens for them
+//! where they cannot go in yet, and the handler's IRET is intercepted.
 
 use atoll_protocol::effect::Offer;
 use atoll_protocol::message::Header;
@@ -10,20 +17,16 @@ use atoll_protocol::vcpu::Exception;
 
 use super::Vcpu;
 use super::step::Step;
-use super::vmcb::{Vmcb, event, intercept, vintr};
+use super::vmcb::{Control, Vmcb, event, exit, intercept, vintr};
 use crate::machine::Machine;
 
 const RFLAGS_IF: u64 = 1 << 9;
+/// Exceptions that the delivery of an interrupt can raise: #DF, #TS, #NP, #SS, #GP, #PF.
+const DELIVERY: u32 = 0x7d00;
 pub(super) const NOWHERE: u64 = u64::MAX;
 
-/// What the next VMRUN carries: something in EVENTINJ, or a hidden step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flight {
-    None,
-    Offer,
-    Other,
-    Step,
-}
+/// V_IRQ, for an offer or a window.
+const REQUEST: u64 = vintr::IRQ | vintr::PRIORITY | vintr::IGNORE_TPR;
 
 /// A vCPU's pending events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +34,17 @@ pub struct Events {
     offer: Offer,
     /// An event that goes in ahead of everything else, in EVENTINJ's layout; 0 for none.
     first: u64,
-    flight: Flight,
+    /// Whether V_IRQ asks for the offer.
+    asked: bool,
+    /// Whether a hidden step is under way.
+    stepping: bool,
     /// The vector accepted and not yet told, or [`Header::NOT_ACCEPTED`].
     pub(crate) accepted: u16,
     nmi_pending: bool,
     nmi_blocked: bool,
-    window: bool,
     /// Whether anything above may want something of the next VMRUN: the one thing that the usual entry looks at.
     busy: bool,
-    /// Whether the next exit has something to take notice of: what is in flight, or a shadow that may end.
+    /// Whether the next exit has something to take notice of: what VMRUN carries, or a shadow that may end.
     eventful: bool,
     /// RIP of an instruction that is in an interrupt shadow: where the CPU does not load the shadow at VMRUN (QEMU 7.2), only this
     /// keeps an interrupt from preceding it.
@@ -54,11 +59,11 @@ impl Events {
     pub const NONE: Events = Events {
         offer: NO_OFFER,
         first: 0,
-        flight: Flight::None,
+        asked: false,
+        stepping: false,
         accepted: Header::NOT_ACCEPTED,
         nmi_pending: false,
         nmi_blocked: false,
-        window: false,
         busy: false,
         eventful: false,
         shadowed: NOWHERE,
@@ -80,16 +85,17 @@ impl Events {
         self.busy = true;
     }
 
-    /// An NMI of the guest's is at its IRET: unblocked once that has executed.
+    /// The guest is at an IRET. NMIs are unblocked once that has executed.
     pub(crate) fn at_iret(&mut self, vmcb: &mut Vmcb) {
-        self.nmi_blocked = false;
         vmcb.control.intercepts1 &= !intercept::IRET;
-        self.shadowed = vmcb.save.rip;
-        self.eventful = true;
+        if core::mem::take(&mut self.nmi_blocked) {
+            self.shadowed = vmcb.save.rip;
+            self.eventful = true;
+        }
     }
 
-    fn blocked_by_priority(&self, vmcb: &Vmcb) -> bool {
-        self.offer.kind == Offer::FIXED && u64::from(self.offer.vector >> 4) <= vmcb.control.vintr & 0xf
+    fn blocked_by_priority(&self, control: &Control) -> bool {
+        self.offer.kind == Offer::FIXED && u64::from(self.offer.vector >> 4) <= control.vintr & 0xf
     }
 
     #[inline(always)]
@@ -103,7 +109,7 @@ impl Vcpu {
     pub fn wakes(&self) -> bool {
         let Events { offer, nmi_pending, nmi_blocked, first, .. } = &self.events;
         let interrupt = offer.kind != Offer::NONE && self.vmcb.save.rflags & RFLAGS_IF != 0;
-        *first != 0 || (*nmi_pending && !nmi_blocked) || (interrupt && !self.events.blocked_by_priority(&self.vmcb))
+        *first != 0 || (*nmi_pending && !nmi_blocked) || (interrupt && !self.events.blocked_by_priority(&self.vmcb.control))
     }
 
     /// Takes notice of a #VMEXIT: what was injected, and what must go back in. True if the irqchip must hear of an acceptance at once.
@@ -118,94 +124,90 @@ impl Vcpu {
     #[inline(never)]
     fn note_events(&mut self) -> bool {
         let Vcpu { vmcb, events, .. } = self;
-        let mut at_once = false;
-        if events.flight != Flight::None {
-            vmcb.control.event = 0;
-            if events.flight == Flight::Offer {
+        let Vmcb { control, .. } = vmcb;
+        let (interrupted, mut at_once, mut again) = (control.exit_int_info, false, true);
+        control.event = 0;
+        if core::mem::take(&mut events.stepping) {
+            events.step.end(vmcb);
+        } else if core::mem::take(&mut events.asked) {
+            control.intercept_exceptions &= !DELIVERY;
+            // Where delivery was interrupted, some CPUs have taken V_IRQ back, and some (QEMU) have not: those will deliver it again, if
+            // it was not an exception that the delivery has raised.
+            let own = interrupted & (event::VALID | 0xff) == event::VALID | u64::from(events.offer.vector);
+            again = !own || control.vintr & vintr::IRQ == 0;
+            let faulted = own && (exit::EXCEPTION..=exit::LAST_EXCEPTION).contains(&(control.exit_code as u32));
+            if control.vintr & vintr::IRQ == 0 || faulted {
                 events.accepted = u16::from(events.offer.vector);
                 at_once = events.offer.kind == Offer::EXTERNAL;
                 events.offer = NO_OFFER;
-            } else if events.flight == Flight::Step {
-                events.step.end(vmcb);
+                if at_once && !events.nmi_blocked {
+                    control.intercepts1 &= !intercept::IRET;
+                }
             }
-            events.flight = Flight::None;
         }
-        let interrupted = vmcb.control.exit_int_info;
-        if interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE {
+        let Vmcb { control, save } = vmcb;
+        if again && interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE {
             events.first = interrupted;
             events.busy = true;
         }
-        if vmcb.control.shadow & 1 != 0 {
-            events.shadowed = vmcb.save.rip;
-        } else if events.shadowed != vmcb.save.rip {
+        if control.shadow & 1 != 0 {
+            events.shadowed = save.rip;
+        } else if events.shadowed != save.rip {
             events.shadowed = NOWHERE;
         }
         events.eventful = events.shadowed != NOWHERE;
         at_once
     }
 
-    /// Fills EVENTINJ and opens or closes the window, right before VMRUN. True if what waits can go in soon, and no exit will tell.
+    /// Fills EVENTINJ and V_IRQ, right before VMRUN. True if what waits can go in soon, and no exit will tell.
     #[inline(always)]
     pub fn prepare_entry<M: Machine>(&mut self, machine: &M) -> bool {
         let Vcpu { vmcb, events, .. } = self;
         if !events.busy || !events.choose(vmcb) {
             return false;
         }
-        let steps = self.begin_step(machine);
-        if steps {
-            self.events.flight = Flight::Step;
-            self.events.eventful = true;
-        }
-        !steps
+        self.events.stepping = self.begin_step(machine);
+        self.events.eventful |= self.events.stepping;
+        !self.events.stepping
     }
 }
 
 impl Events {
     /// True if one instruction must be stepped over first.
     fn choose(&mut self, vmcb: &mut Vmcb) -> bool {
-        let mut wants_window = false;
-        let mut wants_step = false;
         let shadow = self.in_shadow(vmcb);
+        let Vmcb { control, save } = vmcb;
+        let mut open = save.rflags & RFLAGS_IF != 0;
+        let waits = self.offer.kind != Offer::NONE && !self.blocked_by_priority(control);
+        let nmi = self.nmi_pending && !self.nmi_blocked;
+        let step = shadow && self.first == 0 && (nmi || waits && open);
         if self.first != 0 {
-            vmcb.control.event = core::mem::take(&mut self.first);
-            self.flight = Flight::Other;
-            wants_window = self.offer.kind != Offer::NONE;
-        } else if self.nmi_pending && !self.nmi_blocked {
-            if shadow {
-                wants_step = true;
+            control.event = core::mem::take(&mut self.first);
+        } else if nmi && !step {
+            self.nmi_pending = false;
+            self.nmi_blocked = true;
+            control.intercepts1 |= intercept::IRET;
+            control.event = event::VALID | event::NMI | 2;
+        }
+        self.eventful |= control.event != 0;
+        open &= control.event == 0;
+        control.vintr &= !(REQUEST | vintr::VECTOR);
+        control.intercepts1 &= !intercept::VINTR;
+        if waits && !step {
+            control.vintr |= REQUEST | u64::from(self.offer.vector) << vintr::VECTOR_SHIFT;
+            let external = self.offer.kind == Offer::EXTERNAL;
+            if control.event != 0 || external && !open {
+                control.intercepts1 |= intercept::VINTR;
             } else {
-                self.nmi_pending = false;
-                self.nmi_blocked = true;
-                vmcb.control.intercepts1 |= intercept::IRET;
-                vmcb.control.event = event::VALID | event::NMI | 2;
-                self.flight = Flight::Other;
-                wants_window = self.offer.kind != Offer::NONE;
-            }
-        } else if self.offer.kind != Offer::NONE && !self.blocked_by_priority(vmcb) {
-            if vmcb.save.rflags & RFLAGS_IF == 0 {
-                wants_window = true;
-            } else if shadow {
-                wants_step = true;
-            } else {
-                vmcb.control.event = event::VALID | event::INTERRUPT | u64::from(self.offer.vector);
-                self.flight = Flight::Offer;
-                // The 8259s may ask again with no end of interrupt in between, and know only at an exit that this one was taken.
-                wants_window = self.offer.kind == Offer::EXTERNAL;
+                self.asked = true;
+                self.eventful = true;
+                control.intercept_exceptions |= DELIVERY;
+                if external {
+                    control.intercepts1 |= intercept::IRET;
+                }
             }
         }
-        if wants_window != self.window {
-            self.window = wants_window;
-            let bits = vintr::IRQ | vintr::PRIORITY | vintr::IGNORE_TPR;
-            if wants_window {
-                vmcb.control.vintr |= bits;
-                vmcb.control.intercepts1 |= intercept::VINTR;
-            } else {
-                vmcb.control.vintr &= !bits;
-                vmcb.control.intercepts1 &= !intercept::VINTR;
-            }
-        }
-        self.eventful |= self.flight != Flight::None;
-        self.busy = self.first != 0 || self.offer.kind != Offer::NONE || self.nmi_pending || self.window;
-        wants_step
+        self.busy = self.offer.kind != Offer::NONE || self.nmi_pending;
+        step
     }
 }

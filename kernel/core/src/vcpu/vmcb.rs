@@ -190,6 +190,10 @@ pub mod vintr {
     pub const IGNORE_TPR: u64 = 1 << 20;
     /// RFLAGS.IF governs virtual interrupts only; physical ones follow the host's IF.
     pub const MASKING: u64 = 1 << 24;
+    /// Its vector...
+    pub const VECTOR: u64 = 0xff << VECTOR_SHIFT;
+    /// ...from this bit on.
+    pub const VECTOR_SHIFT: u32 = 32;
 }
 
 /// The layout shared by EVENTINJ and EXITINTINFO (APM vol. 2 §15.20).

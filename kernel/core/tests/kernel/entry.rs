@@ -8,11 +8,12 @@ use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Header};
 
 use crate::cast::IRQCHIP;
-use crate::exits::Exit;
+use crate::exits::{self, Exit};
 use crate::world::World;
 
 const IF: u64 = 1 << 9;
 const OFFER: Offer = Offer { vcpu: 0, vector: 0x31, kind: Offer::FIXED, nmi: 0 };
+const EXTERNAL: Offer = Offer { kind: Offer::EXTERNAL, ..OFFER };
 
 /// The irqchip offers this, while it handles a port write.
 fn offer(world: &mut World, offer: Offer) {
@@ -22,11 +23,20 @@ fn offer(world: &mut World, offer: Offer) {
 
 fn injected(world: &mut World) -> u64 {
     assert_eq!(world.pass(), Turn::Enter);
-    world.kernel.state.vcpu.vmcb.control.event
+    exits::injected(&world.kernel.state.vcpu.vmcb)
 }
 
 fn flags(world: &mut World, flags: u64) {
     world.kernel.state.vcpu.vmcb.save.rflags = 2 | flags;
+}
+
+/// What the irqchip's last message said of an acceptance.
+fn accepted(world: &mut World) -> u16 {
+    world.last(IRQCHIP, |message| message.header.0.accepted)
+}
+
+fn iret_is_intercepted(world: &World) -> bool {
+    world.kernel.state.vcpu.vmcb.control.intercepts1 & intercept::IRET != 0
 }
 
 fn window_is_open(world: &World) -> bool {
@@ -44,15 +54,113 @@ fn an_offer_goes_in_when_interrupts_are_on() {
 }
 
 #[test]
-fn an_offer_waits_for_a_window_when_interrupts_are_off() {
+fn an_offer_waits_in_the_processor_while_interrupts_are_off() {
     let mut world = World::booted();
     offer(&mut world, OFFER);
     assert_eq!(injected(&mut world), 0);
+    world.exit(Exit::Out(0x20, 1, 0));
+    assert_eq!(accepted(&mut world), Header::NOT_ACCEPTED);
+    assert_eq!(injected(&mut world), 0);
+    flags(&mut world, IF);
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31, "with no exit on the way");
+    assert!(!window_is_open(&world));
+    world.exit(Exit::Out(0x20, 1, 0));
+    assert_eq!(accepted(&mut world), 0x31);
+}
+
+#[test]
+fn an_external_interrupt_waits_for_a_window_while_interrupts_are_off() {
+    let mut world = World::booted();
+    offer(&mut world, EXTERNAL);
+    assert_eq!(injected(&mut world), 0);
     assert!(window_is_open(&world));
+    assert!(!iret_is_intercepted(&world), "the guest could not get past one");
     flags(&mut world, IF);
     world.exit(Exit::Code(exit::VINTR));
     assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
     assert!(!window_is_open(&world), "it closes behind the interrupt");
+    assert!(iret_is_intercepted(&world));
+}
+
+/// The guest is left right where it was entered, for a reason that came ahead of the interrupt.
+fn left_at_once(world: &mut World, code: u32, interrupted: u64) {
+    let control = &mut world.kernel.state.vcpu.vmcb.control;
+    (control.exit_code, control.exit_int_info) = (u64::from(code), interrupted);
+    world.kernel.exited();
+    world.kernel.state.vcpu.vmcb.control.exit_int_info = 0;
+}
+
+#[test]
+fn an_interrupt_that_the_host_came_before_is_not_accepted_and_goes_in_later() {
+    for kind in [Offer::FIXED, Offer::EXTERNAL] {
+        let mut world = World::booted();
+        flags(&mut world, IF);
+        offer(&mut world, Offer { kind, ..OFFER });
+        injected(&mut world);
+        left_at_once(&mut world, exit::INTR, 0);
+        assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+        assert_eq!(world.got(IRQCHIP).len(), 1, "nobody is told");
+    }
+}
+
+#[test]
+fn an_interrupt_whose_delivery_an_exit_broke_off_goes_in_once() {
+    // QEMU leaves V_IRQ, and calls what was broken off an exception; other CPUs clear it, and call it an interrupt.
+    for (left, kind) in [(true, event::EXCEPTION), (false, event::INTERRUPT)] {
+        let mut world = World::booted();
+        flags(&mut world, IF);
+        offer(&mut world, OFFER);
+        injected(&mut world);
+        if !left {
+            world.kernel.state.vcpu.vmcb.control.vintr &= !vintr::IRQ;
+        }
+        world.on(crate::cast::MMU, &[Effect::Resume]);
+        world.kernel.state.vcpu.vmcb.control.exit_info2 = 0x5000;
+        left_at_once(&mut world, exit::NESTED_FAULT, event::VALID | kind | 0x31);
+        assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+        flags(&mut world, 0);
+        world.kernel.state.vcpu.vmcb.control.vintr &= !vintr::IRQ;
+        world.exit(Exit::Out(0x20, 1, 0));
+        assert_eq!(accepted(&mut world), 0x31);
+        assert_eq!(injected(&mut world), 0);
+        assert_eq!(world.kernel.state.vcpu.vmcb.control.vintr & vintr::IRQ, 0);
+    }
+}
+
+#[test]
+fn an_interrupt_whose_delivery_raises_an_exception_is_accepted_and_gone() {
+    for left in [true, false] {
+        let mut world = World::booted();
+        flags(&mut world, IF);
+        offer(&mut world, OFFER);
+        injected(&mut world);
+        let control = &mut world.kernel.state.vcpu.vmcb.control;
+        assert_ne!(control.intercept_exceptions & 1 << 11, 0);
+        if !left {
+            control.vintr &= !vintr::IRQ;
+        }
+        control.exit_info1 = 0x31 * 8 + 3;
+        left_at_once(&mut world, exit::EXCEPTION + 11, event::VALID | event::EXCEPTION | 0x31);
+        let not_present = event::VALID | event::EXCEPTION | event::ERROR | 11 | (0x31 * 8 + 3) << 32;
+        assert_eq!(injected(&mut world), not_present);
+        let control = &world.kernel.state.vcpu.vmcb.control;
+        assert_eq!((control.intercept_exceptions & 1 << 11, control.vintr & vintr::IRQ), (0, 0));
+        world.exit(Exit::Out(0x20, 1, 0));
+        assert_eq!(accepted(&mut world), 0x31);
+    }
+}
+
+#[test]
+fn an_exception_of_the_guests_while_an_interrupt_waits_is_its_own() {
+    let mut world = World::booted();
+    offer(&mut world, OFFER);
+    assert_eq!(injected(&mut world), 0);
+    (world.kernel.state.vcpu.vmcb.control.exit_info1, world.kernel.state.vcpu.vmcb.control.exit_info2) = (2, 0x1234);
+    left_at_once(&mut world, exit::EXCEPTION + 14, 0);
+    assert_eq!(injected(&mut world), event::VALID | event::EXCEPTION | event::ERROR | 14 | 2 << 32);
+    assert_eq!(world.kernel.state.vcpu.vmcb.save.cr2, 0x1234);
+    assert!(window_is_open(&world), "the offer comes right after");
+    assert_eq!(world.got(IRQCHIP).len(), 1, "nobody is told");
 }
 
 #[test]
@@ -63,7 +171,7 @@ fn an_offer_can_be_withdrawn_until_it_is_accepted() {
     offer(&mut world, Offer { kind: Offer::NONE, ..OFFER });
     flags(&mut world, IF);
     assert_eq!(injected(&mut world), 0);
-    assert!(!window_is_open(&world));
+    assert_eq!(world.kernel.state.vcpu.vmcb.control.vintr & vintr::IRQ, 0);
 }
 
 #[test]
@@ -72,11 +180,10 @@ fn an_acceptance_is_told_once_with_the_next_message() {
     flags(&mut world, IF);
     offer(&mut world, OFFER);
     injected(&mut world);
-    let accepted = |message: atoll_protocol::message::Message<'_>| message.header.0.accepted;
     world.exit(Exit::Out(0x20, 1, 0x20));
-    assert_eq!(world.last(IRQCHIP, accepted), 0x31);
+    assert_eq!(accepted(&mut world), 0x31);
     world.exit(Exit::Out(0x20, 1, 0x20));
-    assert_eq!(world.last(IRQCHIP, accepted), Header::NOT_ACCEPTED);
+    assert_eq!(accepted(&mut world), Header::NOT_ACCEPTED);
     assert_eq!(injected(&mut world), 0, "it goes in once");
 }
 
@@ -99,13 +206,35 @@ fn an_acceptance_that_a_rejected_message_carried_is_not_lost() {
 fn an_external_interrupts_acceptance_is_told_at_once() {
     let mut world = World::booted();
     flags(&mut world, IF);
-    offer(&mut world, Offer { kind: Offer::EXTERNAL, ..OFFER });
+    for code in [exit::INTR, exit::IRET] {
+        offer(&mut world, EXTERNAL);
+        injected(&mut world);
+        world.exit(Exit::Code(code));
+        world.pass();
+        world.last(IRQCHIP, |message| {
+            assert_eq!((message.body, message.header.0.accepted), (Body::Accepted, 0x31));
+        });
+        assert!(!iret_is_intercepted(&world), "what it was for is known");
+    }
+}
+
+#[test]
+fn an_external_interrupt_within_an_nmi_leaves_the_iret_to_the_nmi() {
+    let mut world = World::booted();
+    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    injected(&mut world);
+    flags(&mut world, IF);
+    offer(&mut world, EXTERNAL);
     injected(&mut world);
     world.exit(Exit::Code(exit::INTR));
-    world.pass();
-    world.last(IRQCHIP, |message| {
-        assert_eq!((message.body, message.header.0.accepted), (Body::Accepted, 0x31));
-    });
+    assert!(iret_is_intercepted(&world));
+    offer(&mut world, EXTERNAL);
+    injected(&mut world);
+    world.exit(Exit::Code(exit::IRET));
+    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    world.kernel.state.vcpu.vmcb.save.rip += 100;
+    left_at_once(&mut world, exit::INTR, 0);
+    assert_eq!(injected(&mut world), event::VALID | event::NMI | 2, "it was unblocked");
 }
 
 #[test]

@@ -1,11 +1,33 @@
 //! Exits of a guest that is not there: the state in which the processor leaves the control block, and the instruction in memory.
 
 use atoll_core::vcpu::Stand;
-use atoll_core::vcpu::vmcb::exit;
+use atoll_core::vcpu::vmcb::{Vmcb, event, exit, intercept, vintr};
 use atoll_protocol::units::Gpa;
 
 use crate::script::ENTRY;
 use crate::simulation::Simulation;
+
+/// Whether the processor takes a virtual interrupt: it may, and no window is open for it.
+fn is_interrupted(vmcb: &Vmcb) -> bool {
+    let Vmcb { control, save } = vmcb;
+    control.vintr & vintr::IRQ != 0 && save.rflags & 1 << 9 != 0 && control.intercepts1 & intercept::VINTR == 0
+}
+
+/// The guest has run for a while.
+fn run(vmcb: &mut Vmcb) {
+    if is_interrupted(vmcb) {
+        vmcb.control.vintr &= !vintr::IRQ;
+    }
+}
+
+/// What goes into the guest at its entry, in EVENTINJ's layout.
+pub(crate) fn injected(vmcb: &Vmcb) -> u64 {
+    let control = &vmcb.control;
+    if control.event == 0 && is_interrupted(vmcb) {
+        return event::VALID | event::INTERRUPT | control.vintr >> vintr::VECTOR_SHIFT & 0xff;
+    }
+    control.event
+}
 
 /// An exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +59,7 @@ impl Exit {
     pub(crate) fn set(self, kernel: &mut Simulation) {
         let vcpu = &mut kernel.state.vcpu;
         vcpu.stand = Stand::Runnable;
+        run(&mut vcpu.vmcb);
         let save = &mut vcpu.vmcb.save;
         (save.cr0, save.cr4, save.efer, save.segments) = (1, 0, 1 << 12, Default::default());
         let port = |port: u16, size: u8, more: u64| u64::from(port) << 16 | u64::from(size) << 4 | more;

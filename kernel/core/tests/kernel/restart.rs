@@ -176,7 +176,7 @@ fn a_tick_arrives_though_the_interrupt_controller_was_killed_with_its_timer_arme
     world.kernel.state.vcpu.vmcb.save.rflags |= 0x200;
     assert_eq!(restart(&mut world, IRQCHIP), Turn::Enter);
     assert_eq!(told(&mut world, IRQCHIP), ["MsrWrite", "Restarted", "Timer"]);
-    assert_eq!(world.kernel.state.vcpu.vmcb.control.event & 0xff, 0x30);
+    assert_eq!(crate::exits::injected(&world.kernel.state.vcpu.vmcb) & 0xff, 0x30);
 }
 
 #[test]
