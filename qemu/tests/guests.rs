@@ -313,6 +313,11 @@ mod windows {
     }
 
     #[test]
+    fn a_timer_that_ends_in_a_handler_does_not_raise_that_handlers_interrupt_again() {
+        agree("windows", "long handlers");
+    }
+
+    #[test]
     fn the_8259s_interrupts_come_through_the_same_window() {
         agree("windows", "8259");
     }

@@ -1,7 +1,7 @@
 //! What the guest and the outside world do.
 
 use atoll_core::vcpu::Stand;
-use atoll_core::vcpu::vmcb::exit;
+use atoll_core::vcpu::vmcb::{exit, intercept, vintr};
 use atoll_protocol::control::Ask;
 use atoll_protocol::order::Order;
 use atoll_protocol::units::{HostIrq, ServerId};
@@ -324,6 +324,10 @@ pub fn set(kernel: &mut Kernel, taken: &Exit) {
     let vcpu = &mut kernel.state.vcpu;
     vcpu.stand = Stand::Runnable;
     let control = &mut vcpu.vmcb.control;
+    // The guest has run, with interrupts on: it has taken what was offered, if no window was to be opened for it.
+    if control.intercepts1 & intercept::VINTR == 0 {
+        control.vintr &= !vintr::IRQ;
+    }
     (control.exit_code, control.exit_info1, control.exit_info2) = (u64::from(taken.code), taken.info[0], taken.info[1]);
     let save = &mut vcpu.vmcb.save;
     save.rip = ENTRY;

@@ -30,6 +30,7 @@ fn main() {
     exits_in_the_shadow();
     hidden_exits_in_the_shadow();
     lost();
+    long_handlers();
     priorities();
     legacy();
     atoll_guests::check::end();
@@ -226,6 +227,28 @@ fn lost() {
     equal("each round ends with one interrupt", single, ROUNDS);
     drain();
     equal("none is left", traps::count(), ROUNDS);
+}
+
+/// A timer ends while a handler runs, before it has done anything that exits: that must not make the handler's own interrupt come again.
+fn long_handlers() {
+    section("long handlers");
+    fn spin(_: &mut traps::Frame) {
+        // Without PAUSE, which is where QEMU takes notice of much.
+        (0..100_000).for_each(|round| {
+            core::hint::black_box(round);
+        });
+        apic::end();
+    }
+    traps::on(VECTOR, spin);
+    let code = code!("sti", "mov [rdi], eax", "nop", "cli");
+    for delay in [10_000, 20_000, 40_000] {
+        traps::clear();
+        apic::one_shot(HIGHER, delay);
+        let stop = Run::new(code).with(RDI, ICR).with(RAX, u64::from(TO_SELF) | u64::from(VECTOR)).go();
+        let came = (stop.vector, traps::count(), traps::taken(0).0, traps::taken(1).0);
+        equal("each interrupt comes once, and the timer's behind the handler", came, (3, 2, VECTOR, HIGHER));
+    }
+    traps::on(VECTOR, |_| apic::end());
 }
 
 fn priorities() {
