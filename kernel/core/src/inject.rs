@@ -135,7 +135,10 @@ impl Injector {
 impl<M: Machine> Kernel<M> {
     /// One activation, with whatever fault is due.
     pub(crate) fn activate_injected(&mut self, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
+        let begun = self.state.machine.now();
         self.look_at_the_plan();
+        // While the machine is stopped for a snapshot, time may leap: that is not the server's.
+        let deadline = Ticks(deadline.0.saturating_add(self.state.machine.now().0.saturating_sub(begun.0)));
         let message = self.pages.message(to).get(..length).unwrap_or(&[]);
         let Some(kind) = kind_of(message) else {
             return self.state.machine.activate(&mut self.pages, to, length, deadline);
