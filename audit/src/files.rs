@@ -12,12 +12,8 @@ const MEDIAN: usize = 120;
 
 /// Measures every Rust file of the repository, new ones included.
 pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<(), Error> {
-    let listed = git::ask(&workspace.root, &["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])?;
-    let listed = listed.ok_or_else(|| Error::Program { program: "git ls-files", why: "it failed".to_owned() })?;
     let mut lengths = Vec::new();
-    for name in listed.lines() {
-        // A file that was deleted and not committed is still listed.
-        let Ok(text) = std::fs::read_to_string(workspace.root.join(name)) else { continue };
+    for (name, text) in git::files(&workspace.root, "*.rs")? {
         let lines = text.lines().count();
         if lines > LONGEST {
             findings.problem(format_args!("{name}: {lines} lines are more than {LONGEST}"));

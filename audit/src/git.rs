@@ -5,6 +5,15 @@ use std::process::Command;
 
 use crate::Error;
 
+/// Every file of the repository whose name fits `pattern`, new ones included, and what is in it.
+pub(crate) fn files(root: &Path, pattern: &str) -> Result<Vec<(String, String)>, Error> {
+    let listed = ask(root, &["ls-files", "--cached", "--others", "--exclude-standard", pattern])?;
+    let listed = listed.ok_or_else(|| Error::Program { program: "git ls-files", why: "it failed".to_owned() })?;
+    // A file that was deleted and not committed is still listed.
+    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
+    Ok(listed.lines().filter_map(read).collect())
+}
+
 /// What git prints; `None` if it refuses (there is no such commit, or no such file in it).
 pub(crate) fn ask(directory: &Path, arguments: &[&str]) -> Result<Option<String>, Error> {
     let output = Command::new("git")

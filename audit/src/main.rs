@@ -3,6 +3,7 @@
 //! - [`kernel`]: the trusted computing base stays small, and every unsafe block in it says why it is sound.
 //! - [`unsafety`]: everything else is free of unsafe code, by `forbid`.
 //! - [`files`]: files stay short.
+//! - [`links`]: what documents refer to is there.
 //! - [`members`]: plain `cargo test` forgets no crate.
 //! - [`schema`]: the protocol does not change unnoticed.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod files;
 mod findings;
 mod git;
 mod kernel;
+mod links;
 mod members;
 mod modules;
 mod schema;
@@ -50,6 +52,7 @@ fn audit() -> Result<Findings, Error> {
     kernel::check(&workspace, &mut findings)?;
     unsafety::check(&workspace, &mut findings)?;
     files::check(&workspace, &mut findings)?;
+    links::check(&workspace, &mut findings)?;
     members::check(&workspace, &mut findings);
     schema::check(&workspace, &mut findings)?;
     Ok(findings)

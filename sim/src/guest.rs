@@ -269,7 +269,7 @@ fn draw(class: Class, dice: &mut Dice) -> Happening {
     }
 }
 
-/// mov eax, [address]; mov [address], eax; and read-modify-write.
+/// `mov eax, [address]`; `mov [address], eax`; and read-modify-write.
 fn device(dice: &mut Dice) -> Exit {
     let address = dice.pick(&DEVICES);
     let (opcode, error): (&[u8], u64) = dice.pick(&[(&[0xa1], 4), (&[0xa3], 6), (&[0x09, 0x05], 6)]);
@@ -288,7 +288,7 @@ fn strings(value: u64) -> Exit {
     Exit { code: exit::IOIO, info: [info, next], registers: [0, 3, 0x3ff], bytes, ..Exit::default() }
 }
 
-/// mov [address], eax.
+/// `mov [address], eax`.
 fn store((address, value): (u32, u64)) -> Exit {
     let bytes = [&[0xa3][..], &address.to_le_bytes()].concat();
     Exit { code: exit::NESTED_FAULT, info: [6, u64::from(address)], registers: [value, 0, 0], bytes, ..Exit::default() }

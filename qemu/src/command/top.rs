@@ -17,6 +17,7 @@ use crate::control::Line;
 use crate::control::frame::{Frame, Order};
 use crate::control::listing::listing;
 use crate::error::{Error, Result};
+use crate::progress::note;
 use crate::run::instance::counts_instructions;
 
 /// Ends the display, in raw mode, where it is no signal.
@@ -54,7 +55,14 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
             }
             draw(&Frame { now: &now, before: before.as_ref(), order })?;
         }
-        let later = listing(&mut line, instructions)?;
+        let later = match listing(&mut line, instructions) {
+            Err(_) if Line::open(name).is_err() => {
+                drop(screen);
+                note(format!("the machine '{name}' has ended"));
+                return Ok(());
+            }
+            later => later?,
+        };
         before = Some(std::mem::replace(&mut now, later));
     }
 }

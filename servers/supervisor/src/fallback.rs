@@ -8,7 +8,7 @@
 //!
 //! Each arrow is a fault over the same message, so the next step begins where a fault is told; a step that fails without one (the
 //! alternative refuses, or takes too long) lets the server go on, which meets its message again. How a swap is carried out and rolled back is
-//! in [`swap`](crate::swap).
+//! in [`swap`].
 
 use atoll_protocol::SCHEMA_HASH;
 use atoll_protocol::effect::{Supervise, Terms};
