@@ -71,7 +71,12 @@ fn what_follows_the_restarts_is_quarantine_a_stop_or_an_image() {
 #[test]
 fn an_alternative_that_does_not_exist_is_refused_at_its_line() {
     let machine = Machine::parse("m.toml", &then("{ image = \"nobody\" }")).unwrap();
-    let known: Vec<String> = machine.servers.iter().map(|server| server.image.clone()).chain(["cpuid-strict".into()]).collect();
+    let known: Vec<String> = machine
+        .servers
+        .iter()
+        .map(|server| server.image.clone())
+        .chain(machine.spares.iter().map(|(image, _)| image.clone()))
+        .collect();
     let error = machine.check_images(&known).unwrap_err().to_string();
     assert!(error.starts_with("m.toml:12: unknown image 'nobody' (there are: "), "{error}");
 }

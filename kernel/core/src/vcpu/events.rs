@@ -177,10 +177,10 @@ impl Events {
     fn choose(&mut self, vmcb: &mut Vmcb) -> bool {
         let shadow = self.in_shadow(vmcb);
         let Vmcb { control, save } = vmcb;
-        let mut open = save.rflags & RFLAGS_IF != 0;
+        let enabled = save.rflags & RFLAGS_IF != 0;
         let waits = self.offer.kind != Offer::NONE && !self.blocked_by_priority(control);
         let nmi = self.nmi_pending && !self.nmi_blocked;
-        let step = shadow && self.first == 0 && (nmi || waits && open);
+        let step = shadow && self.first == 0 && (nmi || waits && enabled);
         if self.first != 0 {
             control.event = core::mem::take(&mut self.first);
         } else if nmi && !step {
@@ -190,13 +190,12 @@ impl Events {
             control.event = event::VALID | event::NMI | 2;
         }
         self.eventful |= control.event != 0;
-        open &= control.event == 0;
         control.vintr &= !(REQUEST | vintr::VECTOR);
         control.intercepts1 &= !intercept::VINTR;
         if waits && !step {
             control.vintr |= REQUEST | u64::from(self.offer.vector) << vintr::VECTOR_SHIFT;
             let external = self.offer.kind == Offer::EXTERNAL;
-            if control.event != 0 || external && !open {
+            if control.event != 0 || external && !enabled {
                 control.intercepts1 |= intercept::VINTR;
             } else {
                 self.asked = true;
