@@ -16,9 +16,10 @@ fn an_endless_loop_is_a_hang() {
 
 #[test]
 fn an_answer_that_uses_up_the_periods_run_time_is_the_last() {
-    // It broke no rule up to there, so that this one answer is committed: the OUT is done, and the rogue's state saved.
-    let own = format!("vault {NUMBER}");
-    let committed = |of: &str| of.ends_with("vcpu") || of.ends_with(&own);
+    // It broke no rule up to there, so that this one answer is committed: the OUT is done, the rogue's state saved; and the supervisor
+    // remembers that it was faulted one message later.
+    let [supervisor, own] = [0, NUMBER].map(|number| format!("vault {number}"));
+    let committed = |of: &str| of.ends_with("vcpu") || of.ends_with(&own) || of == format!("at the end: {supervisor}");
     run(Time::SlowAnswer.into()).assert(&[Reason::Overrun], 0, committed);
 }
 
