@@ -4,118 +4,68 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
-use nix::unistd::Pid;
+use running::Running;
 use serde_json::Value;
+
+mod running;
 
 /// What a guest does until it is ended, and when its serial port crashes: within the boot.
 const BOOT: [&str; 4] = ["--inject", "crash uart/port-write nth=300", "--exec", "while true; do echo busy; sleep 0.1; done"];
-/// How long it may take until a machine is up, and has had its fault.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// To the terminal's other screen, and back.
 const SCREEN: [&str; 2] = ["\x1b[?1049h", "\x1b[?25h\x1b[?1049l"];
 
-/// A machine that runs until this is dropped.
-struct Running {
-    name: String,
-    tool: Child,
+/// The one line of an error.
+fn error(machine: &Running, arguments: &[&str]) -> String {
+    let text = machine.error(arguments);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.tool.id().try_into().unwrap()), Signal::SIGTERM);
-        let _ = self.tool.wait();
-    }
-}
-
-impl Running {
-    fn start() -> Self {
-        let name = format!("control-{}", std::process::id());
-        let tool = Command::new(env!("CARGO_BIN_EXE_atoll"))
-            .args(["boot", "--name", &name])
-            .args(BOOT)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let machine = Self { name, tool };
-        let latest = Instant::now() + PATIENCE;
-        while !machine.ask(&["dump", "uart"]).status.success() {
-            assert!(Instant::now() < latest, "{}", String::from_utf8_lossy(&machine.ask(&["dump", "uart"]).stderr));
-            sleep(Duration::from_millis(200));
+/// Runs top on a terminal of its own, ends it when it has drawn a frame, and gives all that it wrote. The terminal is itself again.
+fn top(machine: &Running, end: impl FnOnce(&mut File, &Child)) -> String {
+    let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    let pair = openpty(&size, None).unwrap();
+    let stdio = || Stdio::from(pair.slave.try_clone().unwrap());
+    let mut top = Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(["top", "--name", &machine.name])
+        .stdin(stdio())
+        .stdout(stdio())
+        .stderr(stdio())
+        .spawn()
+        .unwrap();
+    let mut screen = File::from(pair.master);
+    let mut seen = String::new();
+    let mut read = |screen: &mut File, text: &str| {
+        let mut chunk = [0; 4096];
+        while !seen.contains(text) {
+            let read = screen.read(&mut chunk).unwrap();
+            seen += &String::from_utf8_lossy(&chunk[..read]);
         }
-        machine
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_atoll")).args(arguments).args(["--name", &self.name]).output().unwrap()
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.ask(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.text(&[arguments, &["--json"]].concat())).unwrap()
-    }
-
-    /// The one line of an error.
-    fn error(&self, arguments: &[&str]) -> String {
-        let output = self.ask(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), text.lines().count()), (Some(125), 1), "{text}");
-        text
-    }
-
-    fn server(&self, name: &str) -> Value {
-        let listing = self.json(&["ps"]);
-        listing["servers"].as_array().unwrap().iter().find(|server| server["server"] == name).unwrap().clone()
-    }
-
-    /// Runs top on a terminal of its own, ends it when it has drawn a frame, and gives all that it wrote. The terminal is itself again.
-    fn top(&self, end: impl FnOnce(&mut File, &Child)) -> String {
-        let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).unwrap();
-        let stdio = || Stdio::from(pair.slave.try_clone().unwrap());
-        let mut top = Command::new(env!("CARGO_BIN_EXE_atoll"))
-            .args(["top", "--name", &self.name])
-            .stdin(stdio())
-            .stdout(stdio())
-            .stderr(stdio())
-            .spawn()
-            .unwrap();
-        let mut screen = File::from(pair.master);
-        let mut seen = String::new();
-        let mut read = |screen: &mut File, text: &str| {
-            let mut chunk = [0; 4096];
-            while !seen.contains(text) {
-                let read = screen.read(&mut chunk).unwrap();
-                seen += &String::from_utf8_lossy(&chunk[..read]);
-            }
-            seen.clone()
-        };
-        read(&mut screen, "supervisor");
-        assert!(!tcgetattr(&pair.slave).unwrap().local_flags.contains(LocalFlags::ICANON), "the terminal is not raw");
-        end(&mut screen, &top);
-        let seen = read(&mut screen, SCREEN[1]);
-        top.wait().unwrap();
-        assert!(tcgetattr(&pair.slave).unwrap().local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO));
-        assert!(seen.contains(SCREEN[0]), "{seen:?}");
-        seen
-    }
+        seen.clone()
+    };
+    read(&mut screen, "supervisor");
+    assert!(!tcgetattr(&pair.slave).unwrap().local_flags.contains(LocalFlags::ICANON), "the terminal is not raw");
+    end(&mut screen, &top);
+    let mut seen = read(&mut screen, SCREEN[1]);
+    top.wait().unwrap();
+    assert!(tcgetattr(&pair.slave).unwrap().local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO));
+    assert!(seen.contains(SCREEN[0]), "{seen:?}");
+    drop(pair.slave);
+    // It ends with an error: nobody has the other end open any more.
+    let mut rest = Vec::new();
+    let _ = screen.read_to_end(&mut rest);
+    seen += &String::from_utf8_lossy(&rest);
+    seen
 }
 
 #[test]
 fn a_running_machine_tells_of_itself_while_its_servers_crash() {
-    let machine = Running::start();
+    let machine = Running::start("control", &BOOT);
+    machine.wait_until("the serial port has crashed", || machine.ask(&["dump", "uart"]).status.success());
 
     let injected = machine.json(&["dump", "uart"]);
     assert_eq!(
@@ -127,16 +77,13 @@ fn a_running_machine_tells_of_itself_while_its_servers_crash() {
     assert!(injected["message"].as_str().is_some_and(|message| message.contains("PortWrite")), "{injected:#}");
     assert!(injected["history"].as_array().is_some_and(|past| !past.is_empty() && past.len() <= 32), "{injected:#}");
 
-    assert!(machine.error(&["dump", "msr"]).contains("'msr' has not been faulted"));
-    assert!(machine.error(&["kill", "disk"]).contains("a server or role 'disk' in this machine (there are: supervisor, cpuid"));
+    assert!(error(&machine, &["dump", "msr"]).contains("'msr' has not been faulted"));
+    assert!(error(&machine, &["kill", "disk"]).contains("a server or role 'disk' in this machine (there are: supervisor, cpuid"));
 
     for (asked, name) in [("serial", "uart"), ("control", "control"), ("supervisor", "supervisor"), ("irqchip", "irqchip")] {
-        let before = machine.server(name)["restarts"].as_u64().unwrap();
+        let before = machine.restarts(name);
         assert_eq!(machine.json(&["kill", asked])["server"], name);
-        let latest = Instant::now() + PATIENCE;
-        while machine.server(name)["restarts"].as_u64().unwrap() <= before {
-            assert!(Instant::now() < latest, "{name} is not restarted");
-        }
+        machine.wait_until("it is restarted", || machine.restarts(name) > before);
         assert_eq!(machine.json(&["dump", asked])["origin"], "asked for");
     }
     let uart = machine.server("uart");
@@ -149,15 +96,17 @@ fn a_running_machine_tells_of_itself_while_its_servers_crash() {
     assert!(machine.text(&["top", "--once"]).contains("activ./s"));
     assert_eq!(machine.json(&["top"])["machine"], machine.name.as_str());
 
-    let drawn = machine.top(|screen, _| screen.write_all(b"q").unwrap());
+    let drawn = top(&machine, |screen, _| screen.write_all(b"q").unwrap());
     assert!(drawn.contains("irqchip"), "{drawn:?}");
-    machine.top(|_, top| kill(Pid::from_raw(top.id().try_into().unwrap()), Signal::SIGTERM).unwrap());
+    top(&machine, |_, top| running::end(top));
 
     let mut follower = Command::new(env!("CARGO_BIN_EXE_atoll"))
         .args(["log", "-f", "--name", &machine.name])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let ended = top(&machine, |_, _| running::end(&machine.tool));
+    assert!(ended.contains(&format!("the machine '{}' has ended", machine.name)), "{ended:?}");
     let name = machine.name.clone();
     drop(machine);
     let mut log = String::new();
