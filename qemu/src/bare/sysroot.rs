@@ -103,7 +103,7 @@ pub fn make() -> Result<Toolchain> {
 
 fn fetch(apt: &mut Apt, packages: &[&str], root: &Path) -> Result<()> {
     fs::create_dir_all(root).map_err(Error::file(root))?;
-    let missing = apt.with_lists(|apt| apt.missing_closure(packages))?;
+    let missing = apt.with_lists(|apt| apt.missing_closure(packages, &[]))?;
     let download = tempfile::tempdir_in(root).map_err(Error::file(root))?;
     let files = apt.with_lists(|apt| apt.download(&missing, download.path()))?;
     unpack::all(&files, root)

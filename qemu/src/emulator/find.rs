@@ -16,6 +16,8 @@ use crate::progress::{Step, note};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
+/// Where QEMU is unpacked it finds neither modules nor firmware of packages that are installed: it looks for them beside itself.
+const FAMILY: [&str; 3] = ["qemu-system-", "seabios", "ipxe-qemu"];
 /// Older ones do not emulate enough of SVM.
 const LEAST: (u32, u32) = (7, 2);
 
@@ -109,7 +111,7 @@ impl Emulator {
         let guard = fs::File::create(cache.join("qemu.lock")).map_err(Error::file(&cache))?;
         guard.lock().map_err(Error::file(&cache))?;
         note(format!("QEMU is not here: unpacking Debian's package {PACKAGE} into {}", cache.display()));
-        let packages = apt.with_lists(|apt| apt.missing_closure(&[PACKAGE]))?;
+        let packages = apt.with_lists(|apt| apt.missing_closure(&[PACKAGE], &FAMILY))?;
         let step = Step::begin("Fetching QEMU");
         step.detail(&format!("{} packages", packages.len()));
         let download = tempfile::tempdir_in(&cache).map_err(Error::file(&cache))?;

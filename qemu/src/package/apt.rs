@@ -87,21 +87,13 @@ impl Apt {
             .ok_or_else(|| Error::program("apt-cache", format_args!("the package {package} names no kernel")))
     }
 
-    /// `packages` and everything they depend on that is not installed. Of alternatives one that is installed will do, else the first.
-    pub fn missing_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
-        let mut known: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-        let mut fresh = 0..known.len();
-        while !fresh.is_empty() {
-            let text = run(self.command("apt-cache").arg("depends").args(&known[fresh.clone()]))?;
-            let next = known.len();
-            for group in dependency_groups(&text) {
-                if !group.iter().any(|name| known.contains(name) || installed(name)) {
-                    known.extend(group.into_iter().next());
-                }
-            }
-            fresh = next..known.len();
-        }
-        Ok(known)
+    /// `packages` and everything they depend on that is not installed, or whose name begins with one of `family`. Of alternatives one
+    /// that is installed will do, else the first.
+    pub fn missing_closure(&self, packages: &[&str], family: &[&str]) -> Result<Vec<String>> {
+        let here = |name: &str| installed(name) && !family.iter().any(|prefix| name.starts_with(prefix));
+        let depends =
+            |names: &[String]| run(self.command("apt-cache").arg("depends").args(names)).map(|text| dependency_groups(&text));
+        closure(packages, depends, here)
     }
 
     /// Downloads packages into `into` and gives their files.
@@ -123,6 +115,27 @@ impl Apt {
     pub fn install(&self, packages: &[&str]) -> Result<()> {
         run(self.command("apt-get").args(["install", "-y", "-q", "--no-install-recommends"]).args(packages)).map(drop)
     }
+}
+
+/// `packages` and everything that they depend on and that is not here. `depends` gives the groups of alternatives of some packages.
+fn closure(
+    packages: &[&str],
+    depends: impl Fn(&[String]) -> Result<Vec<Vec<String>>>,
+    here: impl Fn(&str) -> bool,
+) -> Result<Vec<String>> {
+    let mut known: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+    let mut fresh = 0..known.len();
+    while !fresh.is_empty() {
+        let groups = depends(&known[fresh.clone()])?;
+        let next = known.len();
+        for group in groups {
+            if !group.iter().any(|name| known.contains(name) || here(name)) {
+                known.extend(group.into_iter().next());
+            }
+        }
+        fresh = next..known.len();
+    }
+    Ok(known)
 }
 
 /// What `apt-cache depends` prints, as groups of alternatives: `|` before a dependency says that the next one would do as well. Names
@@ -189,5 +202,21 @@ mod tests {
     fn alternatives_stay_together_and_virtual_names_are_left_out() {
         let text = "a\n  Depends: libc6\n |Depends: gcc\n |Depends: clang\n  Depends: <c-compiler>\n    tcc\n  Recommends: x\nb\n  PreDepends: d\n";
         assert_eq!(dependency_groups(text), [vec!["libc6"], vec!["gcc", "clang"], vec!["d"]]);
+    }
+
+    #[test]
+    fn what_is_here_is_left_out_with_all_that_only_it_depends_on() {
+        let depends = |names: &[String]| {
+            let groups = names.iter().flat_map(|name| match name.as_str() {
+                "a" => vec![vec!["b", "c"], vec!["d"]],
+                "b" => vec![vec!["a"], vec!["e"]],
+                "d" => vec![vec!["f"]],
+                _ => vec![],
+            });
+            Ok(groups.map(|group| group.into_iter().map(str::to_owned).collect()).collect())
+        };
+        assert_eq!(closure(&["a"], depends, |_| false).unwrap(), ["a", "b", "d", "e", "f"]);
+        assert_eq!(closure(&["a"], depends, |name| ["c", "d"].contains(&name)).unwrap(), ["a"]);
+        assert_eq!(closure(&["a"], depends, |name| name == "d").unwrap(), ["a", "b", "e"]);
     }
 }
