@@ -1,5 +1,7 @@
 //! Orders to a running machine's supervisor.
 
+use std::fs;
+
 use atoll_protocol::control::{Ask, Tell};
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::units::{ServerId, Ticks};
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::Line;
 use crate::error::{Error, Result};
+use crate::run::instance::log_of;
 
 /// A server of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,10 +80,37 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
         ),
         Outcome::WrongImage => line.refused(format_args!("the image is not of the role of '{server}'")),
         Outcome::NoCommonVersion => line.refused(format_args!("the state of '{server}' cannot be moved to that server")),
-        Outcome::RolledBack => line.refused("the successor failed or refused, everything is as it was (its log says why)"),
+        Outcome::RolledBack => {
+            let log =
+                log_of(&line.name).and_then(|path| fs::read_to_string(&path).map_err(Error::file(&path))).unwrap_or_default();
+            let why = why(&log).unwrap_or("its log says why");
+            line.refused(format_args!("the successor failed or refused ({why}), everything is as it was"))
+        }
         Outcome::Broken | Outcome::NoRoom => line.refused("the image did not arrive as it was sent; nothing has changed"),
         Outcome::Done | Outcome::Swapped(_) | Outcome::NotUnderstood | Outcome::NoAnswer => {
             line.refused("its supervisor takes no orders")
         }
+    }
+}
+
+/// What the last successor that was called off had against it, if it has said that itself.
+fn why(log: &str) -> Option<&str> {
+    let (before, _) = log.rsplit_once("supervisor: a succession has failed")?;
+    let its = before.rsplit_once("supervisor: ").map_or(before, |(_, its)| its);
+    let (_, reason) = its.rsplit_once("cannot start: ")?;
+    reason.split(" (").next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successors_own_reason_is_found_in_the_log_and_no_other_ones() {
+        let first = "[1] supervisor: machine runs\n[2] server 31 panicked: cannot start: it is too late (a.rs:1)\n";
+        let failed = "[3] supervisor: a succession has failed and is rolled back\n";
+        assert_eq!(why(&format!("{first}{failed}")), Some("it is too late"));
+        assert_eq!(why(&format!("{first}{failed}[4] fault: server 31 broke a rule\n{failed}")), None);
+        assert_eq!(why(first), None);
     }
 }
