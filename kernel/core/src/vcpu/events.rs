@@ -5,8 +5,9 @@
 //!
 //! Exceptions and NMIs go in through EVENTINJ. An offer is a virtual interrupt: the CPU takes it as soon as the guest may be
 //! interrupted, with no exit on the way, and it is *accepted* once an exit finds that V_IRQ has gone. EVENTINJ would do on other CPUs;
-//! QEMU's TCG (measured on 7.2; later sources are alike) keeps a vector that VMRUN injected as a pending exception, and raises it a second time, whatever IF is, if
-//! it leaves its loop for a moment before the next #VMEXIT: for a timer of a device, most of all with `-icount`.
+//! QEMU's TCG (measured on 7.2; later sources are alike) keeps a vector that VMRUN injected as a pending exception, and raises it a
+//! second time, whatever IF is, if it leaves its loop for a moment before the next #VMEXIT: for a timer of a device, most of all with
+//! `-icount`.
 //!
 //! Of the 8259s' interrupts an exit must tell, since they may ask again with no end of interrupt in between: a window opens for them
 //! where they cannot go in yet, and the handler's IRET is intercepted.
