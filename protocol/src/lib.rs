@@ -64,5 +64,7 @@ pub const LINE: usize = 64;
 pub const SERVERS: usize = 32;
 /// Most timers of one server.
 pub const TIMERS: usize = 4;
+/// How long the supervisor may take for a message, in microseconds: no manifest says so, since it is the one to read it.
+pub const SUPERVISOR_BUDGET_US: u32 = 200_000;
 /// Interrupt lines of a virtual machine (IOAPIC pins; the first 16 are the 8259s' as well).
 pub const LINES: usize = 24;

@@ -73,6 +73,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     fn accepted(&mut self, now: Ticks) -> bool {
         let control = &self.state.vcpu.vmcb.control;
+        // An IRET that is intercepted still is one for which an NMI waits.
         if control.exit_code as u32 != exit::IRET || control.intercepts1 & intercept::IRET != 0 {
             if let Some(irqchip) = self.state.routes.lines {
                 self.state.post(irqchip, |mailbox| mailbox.accepted = true);

@@ -4,12 +4,12 @@ use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::vmcb::Vmcb;
-use atoll_protocol::SERVERS;
 use atoll_protocol::effect::Segment;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::manifest::ImageHeader;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, ServerId};
+use atoll_protocol::{SERVERS, SUPERVISOR_BUDGET_US};
 use zerocopy::FromBytes;
 
 use super::conversation::Conversation;
@@ -24,7 +24,7 @@ use crate::x86::{exit, interrupts};
 const SUPERVISOR: ServerId = ServerId(0);
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
 const SUPERVISOR_LIMITS: Limits =
-    Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: 0xffff_ffff, timers: 1 };
+    Limits { vault_lines: 64, stack_pages: 16, budget_us: SUPERVISOR_BUDGET_US, period_us: 0xffff_ffff, timers: 1 };
 /// Bytes of the archive's first header: the supervisor's image follows.
 const HEADER: usize = 512;
 /// Most segments of the supervisor's image.

@@ -13,6 +13,7 @@ pub mod symbols;
 
 use std::path::{Path, PathBuf};
 
+use atoll_protocol::SUPERVISOR_BUDGET_US;
 use atoll_protocol::inject::Model;
 
 use crate::bare::target::Permission;
@@ -43,8 +44,6 @@ pub struct Inside {
     pub command_line: String,
 }
 
-/// The supervisor's budget (`kernel/src/machine/start.rs`), in microseconds.
-const SUPERVISOR_BUDGET: u32 = 200_000;
 /// How much later than a budget's end the watchdog looks, at most, in microseconds.
 const WATCHDOG: u64 = 20_000;
 /// Ticks in a microsecond.
@@ -88,7 +87,7 @@ impl Lab {
             command_line: guest.command_line.clone(),
         };
         let budgets = machine.servers.iter().map(|server| server.limits.budget_us);
-        let budgets = std::iter::once(SUPERVISOR_BUDGET).chain(budgets).collect();
+        let budgets = std::iter::once(SUPERVISOR_BUDGET_US).chain(budgets).collect();
         Ok(Self { emulator, names: Names::of(machine), kernel, bundle, guest, budgets, memory_mib, symbols, instance })
     }
 

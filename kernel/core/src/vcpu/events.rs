@@ -10,7 +10,8 @@
 //! `-icount`.
 //!
 //! Of the 8259s' interrupts an exit must tell, since they may ask again with no end of interrupt in between: a window opens for them
-//! where they cannot go in yet, and the handler's IRET is intercepted.
+//! where they cannot go in yet, and the handler's IRET is intercepted. A window opens for any offer behind an event in EVENTINJ, whose
+//! delivery must not be taken for the offer's.
 
 use atoll_protocol::effect::Offer;
 use atoll_protocol::message::Header;
