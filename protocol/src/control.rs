@@ -56,12 +56,16 @@ pub struct ServerRecord<'a> {
     pub id: u8,
     /// Its name from the manifest.
     pub name: &'a str,
+    /// The name of the image that it runs, if that is known.
+    pub image: &'a str,
     /// Its role.
     pub role: RoleKind,
     /// Where it stands.
     pub state: State,
     /// How often the slot was started.
     pub generation: u32,
+    /// How often it was restarted after a fault.
+    pub restarts: u32,
     /// Time spent in its activations.
     pub time: Moments,
 }

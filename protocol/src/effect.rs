@@ -101,8 +101,9 @@ pub enum Effect<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum Supervise<'a> {
-    /// Make a server in an empty slot, with an empty address space and no rights.
-    Create(ServerId, RoleKind, Limits, &'a str),
+    /// Make a server in an empty slot, with an empty address space and no rights: its name, and that of the image that it is to be filled
+    /// from.
+    Create(ServerId, RoleKind, Limits, &'a str, &'a str),
     /// Give it a right.
     Grant(ServerId, Grant),
     /// Send it a class of exits.

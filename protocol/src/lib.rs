@@ -2,7 +2,7 @@
 //!
 //! Read it in this order:
 //!
-//! 1. [`units`]: the newtypes that every other module speaks in.
+//! 1. [`units`]: the newtypes that every other module speaks in; [`name`]: names of servers and images.
 //! 2. [`message`]: what the kernel says to a server (one [`message::Message`] per activation).
 //! 3. [`effect`]: what a server may answer (a list of [`effect::Effect`]s, all committed or none).
 //! 4. [`role`]: what each role may be asked and may answer; the typed surface that servers are written against.
@@ -35,6 +35,7 @@ pub mod interchange;
 pub mod layout;
 pub mod manifest;
 pub mod message;
+pub mod name;
 pub mod order;
 pub mod role;
 pub mod schema;
@@ -43,7 +44,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.

@@ -103,7 +103,7 @@ pub enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-    /// List the servers of a running machine: role, generation, state, activations, restarts, instructions.
+    /// List the servers of a running machine: role, image, generation, state, activations, restarts, instructions.
     Ps(Asked),
     /// Watch the servers of a running machine.
     Top(TopArgs),

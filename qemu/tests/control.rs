@@ -90,6 +90,10 @@ fn a_running_machine_tells_of_itself_while_its_servers_crash() {
     assert_eq!((&uart["state"], &uart["instructions"]), (&"running".into(), &Value::Null), "time is not counted in instructions");
     assert!(uart["activations"].as_u64() > Some(300));
 
+    machine.text(&["swap", "uart", "uart-ring"]);
+    assert_eq!((machine.image("uart"), Some(machine.restarts("uart"))), ("uart-ring".into(), uart["restarts"].as_u64()));
+    assert!(machine.server("uart")["generation"].as_u64() > uart["generation"].as_u64(), "a swap is no restart, but a start");
+    assert!(machine.text(&["ps"]).lines().any(|line| line.contains(" uart ") && line.contains(" uart-ring ")));
     assert_eq!(machine.text(&["ps"]).lines().count(), 13, "a line for each server, and one above them");
     assert!(machine.text(&["log"]).contains("`irqchip`"));
     assert!(machine.json(&["log"])["lines"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains("`uart`")));

@@ -55,6 +55,7 @@ fn a_crate_from_outside_is_uploaded_into_a_running_linux_restarted_there_and_swa
     assert!(refused.ends_with("is a server of the role 'cpuid', not 'msr'"), "{refused}");
     assert!(machine.error(&["swap", "cpuid", "my-cpuid"]).contains("./my-server"), "a directory is written with a '/'");
     assert_eq!((machine.restarts("supervisor"), machine.restarts("cpuid")), (0, 0), "nothing was stopped");
+    assert_eq!(machine.image("cpuid"), "cpuid");
 
     let refused = machine.error(&["swap", "cpuid", mine]);
     let why = "the successor failed or refused (the guest relies on ";
@@ -67,16 +68,17 @@ fn a_crate_from_outside_is_uploaded_into_a_running_linux_restarted_there_and_swa
     assert!(swapped["held_ns"].as_u64().is_some_and(|held| held > 0 && held < 500_000_000), "{swapped}");
     wait_for(&machine, SIGNATURES[1]);
 
-    let before = machine.restarts("cpuid");
+    assert_eq!((machine.image("cpuid"), machine.restarts("cpuid")), ("my-cpuid".into(), 0), "a swap is no restart");
     machine.text(&["kill", "cpuid"]);
     wait_for(&machine, SIGNATURES[1]);
-    assert_eq!(machine.restarts("cpuid"), before + 1, "it was restarted from what was uploaded");
+    assert_eq!((machine.image("cpuid"), machine.restarts("cpuid")), ("my-cpuid".into(), 1), "from what was uploaded");
     // Once more, beside the one that is in use.
     machine.text(&["swap", "cpuid", mine, "--force"]);
     wait_for(&machine, SIGNATURES[1]);
 
     assert!(machine.text(&["swap", "cpuid", "cpuid"]).contains("has taken its place; the guest was held for"));
     wait_for(&machine, SIGNATURES[0]);
+    assert_eq!((machine.image("cpuid"), machine.restarts("cpuid")), ("cpuid".into(), 1), "the restart is not forgotten");
     let told: Vec<String> = machine.console().lines().map(str::to_owned).collect();
     let known = |line: &str| SIGNATURES.contains(&line.trim_matches('\0')) || line.is_empty();
     let whole = &told[..told.len() - 1];

@@ -68,7 +68,7 @@ impl Cast {
             if number == 1 {
                 effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(u64::MAX)));
             }
-            effects.push(Supervise::Create(id, spec.role, spec.limits, spec.name));
+            effects.push(Supervise::Create(id, spec.role, spec.limits, spec.name, spec.image));
             effects.push(Supervise::Segment(id, Fixed(segment)));
             effects.extend(spec.grants().map(|grant| Supervise::Grant(id, grant)));
             effects.push(Supervise::Start(id, Fixed(IMAGE), spec.config));

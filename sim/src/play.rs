@@ -139,7 +139,7 @@ fn machine(cast: &Arc<Cast>, plan: Plan) -> Box<Kernel> {
     host.plan = plan;
     let mut kernel = Box::new(Kernel::new(host, Conversation::default(), Vmcb::ZERO));
     let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
-    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor");
+    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor", "supervisor");
     kernel.state.give(SUPERVISOR, Grant::Bundle);
     kernel.state.give(SUPERVISOR, Grant::HostIrq(BELL));
     (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));

@@ -185,7 +185,7 @@ fn begin(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>)
     let (Some(part), Some(segment)) = (cast.part(of), crate::bundle::segment(image)) else { return give_up(memory) };
     memory.made = 1;
     memory.tries = memory.tries.wrapping_add(1);
-    answer.order(Supervise::Create(FREE, part.role, part.limits, "successor"));
+    answer.order(Supervise::Create(FREE, part.role, part.limits, "successor", image));
     answer.order(Supervise::Segment(FREE, Fixed(segment)));
     if part.reads_guest {
         answer.order(Supervise::Grant(FREE, atoll_protocol::grant::Grant::GuestRead));

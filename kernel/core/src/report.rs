@@ -34,7 +34,7 @@ impl<M: Machine> State<M> {
         let injected = false;
         #[cfg(feature = "fault-injection")]
         let injected = self.inject.detected(&mut self.machine, id, reason);
-        let (number, name, role) = (id.0, server.name(), server.role.name());
+        let (number, name, role) = (id.0, server.name.text(), server.role.name());
         self.machine.log(format_args!(
             "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
         ));
@@ -87,8 +87,8 @@ impl<M: Machine> State<M> {
         }
         server.log.lines -= 1;
         match core::mem::take(&mut server.log.suppressed) {
-            0 => self.machine.log(format_args!("{}: {text}", server.name())),
-            left => self.machine.log(format_args!("{}: {text} ({left} lines before this were suppressed)", server.name())),
+            0 => self.machine.log(format_args!("{}: {text}", server.name.text())),
+            left => self.machine.log(format_args!("{}: {text} ({left} lines before this were suppressed)", server.name.text())),
         }
     }
 
@@ -104,9 +104,9 @@ impl<M: Machine> State<M> {
             Query::Server(id) => {
                 let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
                 from.find(|(server, _)| server.standing != Standing::Empty).and_then(|(server, id)| {
-                    let (name, time) = (server.name(), reported(&server.time));
-                    let &Server { role, standing: state, generation, .. } = server;
-                    pack(&ServerRecord { id, name, role, state, generation, time }, &mut page)
+                    let (name, image, time) = (server.name.text(), server.image.text(), reported(&server.time));
+                    let &Server { role, standing: state, generation, restarts, .. } = server;
+                    pack(&ServerRecord { id, name, image, role, state, generation, restarts, time }, &mut page)
                 })
             }
             Query::Dump(id, index) => self.server(id).and_then(|server| pack(&server.dump.part(index)?, &mut page)),

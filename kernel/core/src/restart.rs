@@ -104,6 +104,7 @@ impl<M: Machine> State<M> {
         let Some(server) = self.servers.get_mut(usize::from(id.0)) else { return };
         server.standing = Standing::Running;
         server.generation = server.generation.wrapping_add(1);
+        server.restarts = server.restarts.saturating_add(1);
         server.period_end = Ticks(0);
         server.mailbox.restart();
         for segment in server.segments.iter().take(server.segment_count) {

@@ -7,6 +7,7 @@ use atoll_protocol::dump::{Dump, HISTORY, Past};
 use atoll_protocol::effect::Segment;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits};
+use atoll_protocol::name::Name;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
 
@@ -108,6 +109,8 @@ pub struct Server {
     pub role: RoleKind,
     /// How often its slot was started.
     pub generation: u32,
+    /// How often it was restarted after a fault, whichever image was in its place.
+    pub restarts: u32,
     /// Its limits.
     pub limits: Limits,
     /// Longest activation.
@@ -127,7 +130,10 @@ pub struct Server {
     pub(crate) filled: u64,
     pub(crate) time: Moments,
     pub(crate) log: LogAllowance,
-    name: [u8; 16],
+    /// Its name.
+    pub name: Name,
+    /// That of what is in its memory.
+    pub image: Name,
     history: [Past; HISTORY],
     history_at: u8,
     /// What is kept of its last fault.
@@ -150,6 +156,7 @@ impl Server {
         standing: Standing::Empty,
         role: RoleKind::Supervisor,
         generation: 0,
+        restarts: 0,
         limits: Limits { vault_lines: 0, stack_pages: 0, budget_us: 0, period_us: 0, timers: 0 },
         budget: Ticks(0),
         allowance: Ticks(0),
@@ -162,7 +169,8 @@ impl Server {
         time: NO_MOMENTS,
         filled: 0,
         log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
-        name: [0; 16],
+        name: Name::NONE,
+        image: Name::NONE,
         history: [Past::NONE; HISTORY],
         history_at: 0,
         dump: Dump::NONE,
@@ -175,9 +183,9 @@ impl Server {
     };
 
     /// Takes a free slot into use.
-    pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, tsc_khz: u64) {
+    pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, image: &str, tsc_khz: u64) {
         let ticks = |us: u32| Ticks((u64::from(us) * tsc_khz).div_ceil(1000));
-        self.standing = Standing::Made;
+        (self.standing, self.restarts) = (Standing::Made, 0);
         self.role = role;
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
@@ -187,8 +195,7 @@ impl Server {
         self.mailbox = Mailbox::EMPTY;
         self.segment_count = 0;
         self.log = LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 };
-        self.name = [0; 16];
-        self.name.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+        (self.name, self.image) = (Name::of(name), Name::of(image));
     }
 
     /// Most bytes of a configuration.
@@ -228,6 +235,7 @@ impl Server {
         core::mem::swap(&mut self.segments, &mut other.segments);
         core::mem::swap(&mut self.segment_count, &mut other.segment_count);
         core::mem::swap(&mut self.filled, &mut other.filled);
+        core::mem::swap(&mut self.image, &mut other.image);
         self.generation = self.generation.max(other.generation).wrapping_add(1);
         (self.period_end, self.run_until) = (Ticks(0), 0);
     }
@@ -238,13 +246,7 @@ impl Server {
         self.filled = 0;
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
-        self.name = [0; 16];
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        let used = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
-        self.name.get(..used).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("?")
+        self.name = Name::NONE;
     }
 
     /// An activation took longer than its budget, and was no hang: the host did not run us. That is not the server's time.

@@ -6,6 +6,7 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::layout::{IMAGE, IMAGE_END, RAM_UNIT, STACK_MAX_PAGES, VAULT_MAX};
+use atoll_protocol::name::Name;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
 use atoll_protocol::{LINE, TIMERS};
@@ -40,9 +41,9 @@ impl<M: Machine> Check<'_, M> {
         let standing = |id: ServerId| self.state.server(id).map(|server| server.standing).filter(|_| !destroyed(id));
         let exists = |id: ServerId| id.0 != 0 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty));
         match effect {
-            Supervise::Create(id, role, limits, name) => {
+            Supervise::Create(id, role, limits, name, image) => {
                 require(id.0 != 0 && standing(*id) == Some(Standing::Empty) && !made(*id), Reason::BadValue)?;
-                require(*role != RoleKind::Supervisor && name.len() <= 16, Reason::BadValue)?;
+                require(*role != RoleKind::Supervisor && name.len().max(image.len()) <= Name::BYTES, Reason::BadValue)?;
                 require(u64::from(limits.vault_lines) * LINE as u64 <= VAULT_MAX, Reason::BadValue)?;
                 require(limits.stack_pages > 0 && u64::from(limits.stack_pages) <= STACK_MAX_PAGES, Reason::BadValue)?;
                 require(usize::from(limits.timers) <= TIMERS && limits.budget_us > 0, Reason::BadValue)?;
@@ -171,7 +172,7 @@ impl<M: Machine> State<M> {
     /// Carries out one of the supervisor's own effects.
     pub(crate) fn carry_out(&mut self, effect: &Supervise<'_>) {
         match effect {
-            Supervise::Create(id, role, limits, name) => self.make_server(*id, *role, *limits, name),
+            Supervise::Create(id, role, limits, name, image) => self.make_server(*id, *role, *limits, name, image),
             Supervise::Grant(id, grant) => self.give(*id, *grant),
             Supervise::Route(id, route) => self.routes.add(*route, *id),
             Supervise::Segment(id, segment) => self.add_segment(*id, &segment.0),
@@ -213,10 +214,10 @@ impl<M: Machine> State<M> {
     }
 
     /// Takes a free slot into use.
-    pub fn make_server(&mut self, id: ServerId, role: RoleKind, limits: Limits, name: &str) {
+    pub fn make_server(&mut self, id: ServerId, role: RoleKind, limits: Limits, name: &str, image: &str) {
         let tsc_khz = self.machine.tsc_khz();
         if let Some(server) = self.server_mut(id) {
-            server.make(role, limits, name, tsc_khz);
+            server.make(role, limits, name, image, tsc_khz);
         }
         self.machine.create_server(id, &limits);
     }

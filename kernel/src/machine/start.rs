@@ -92,7 +92,7 @@ fn load_supervisor(kernel: &mut Kernel<Hardware>) -> Result<(), &'static str> {
     if (header.version, header.schema) != (atoll_protocol::VERSION, atoll_protocol::SCHEMA_HASH) {
         return Err("its first file speaks another version of the protocol");
     }
-    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, SUPERVISOR_LIMITS, "supervisor");
+    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, SUPERVISOR_LIMITS, "supervisor", "supervisor");
     kernel.state.give(SUPERVISOR, Grant::Bundle);
     (1..SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
     let mut rest = rest;

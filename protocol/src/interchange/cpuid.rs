@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_server_follows_an_older_one_but_no_newer_one() {
-        let (old, new) = (Note::of::<Cpuid>(1), Note::of::<Cpuid>(2));
+        let (old, new) = (Note::of::<Cpuid>(1, "old"), Note::of::<Cpuid>(2, "new"));
         assert!(new.succeeds(&old) && new.succeeds(&new) && old.succeeds(&old));
         assert!(!old.succeeds(&new));
     }

@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::Interchange;
+use crate::name::Name;
 use crate::role::Role;
 
 /// First bytes of an image's constants: what it is.
@@ -19,16 +20,26 @@ pub struct Note {
     pub version: u16,
     /// The oldest version that it reads; `version` is the newest.
     pub oldest: u16,
+    /// What it is called.
+    pub name: Name,
 }
 
 impl Note {
     /// "ATOLLSRV" in little-endian.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOLLSRV");
 
-    /// What an image of role `R` says whose server speaks of its state in `version`.
+    /// What an image of role `R` and of this name says whose server speaks of its state in `version`.
     #[must_use]
-    pub const fn of<R: Role>(version: u16) -> Note {
-        Note { magic: Note::MAGIC, schema: crate::SCHEMA_HASH, role: R::KIND as u32, version, oldest: R::State::OLDEST }
+    pub const fn of<R: Role>(version: u16, name: &str) -> Note {
+        let (magic, schema, role) = (Note::MAGIC, crate::SCHEMA_HASH, R::KIND as u32);
+        Note { magic, schema, role, version, oldest: R::State::OLDEST, name: Name::of(name) }
+    }
+
+    /// What it is called; nothing if that could do harm on a terminal: it is the image that says so.
+    #[must_use]
+    pub fn called(&self) -> Option<&str> {
+        let text = self.name.text();
+        Some(text).filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 
     /// Whether the server of this image can take over from one of `other`: whether it reads what the other writes.
@@ -36,5 +47,19 @@ impl Note {
     pub fn succeeds(&self, other: &Note) -> bool {
         let reads = |reader: &Note, writer: &Note| reader.oldest <= writer.version && writer.version <= reader.version;
         self.version != 0 && other.version != 0 && reads(self, other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::Cpuid;
+
+    #[test]
+    fn an_image_is_called_what_can_be_printed() {
+        assert_eq!(Note::of::<Cpuid>(1, "my-cpuid").called(), Some("my-cpuid"));
+        for name in ["", "my cpuid", "\x1b[2J", "\u{202e}"] {
+            assert_eq!(Note::of::<Cpuid>(1, name).called(), None, "{name:?}");
+        }
     }
 }

@@ -85,6 +85,6 @@ blocks! {
         argument,
     }
     inject::Plan { magic, version, count, sequence, until, pause, dialogue, text, injections }
-    interchange::Note { magic, schema, role, version, oldest }
+    interchange::Note { magic, schema, role, version, oldest, name }
     manifest::ImageHeader { magic, version, segments, entry, schema }
 }

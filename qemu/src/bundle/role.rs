@@ -41,6 +41,7 @@ pub fn check_own(dir: &Path, program: &Path, file: &[u8], role: RoleKind) -> Res
 #[cfg(test)]
 mod tests {
     use atoll_protocol::layout::IMAGE;
+    use atoll_protocol::role::Cpuid;
     use object::elf;
     use zerocopy::IntoBytes;
 
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_crate_of_another_role_or_protocol_is_told_by_its_directory_in_one_line() {
-        let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: RoleKind::Cpuid as u32, version: 1, oldest: 1 };
+        let note = Note::of::<Cpuid>(1, "my-server");
         assert_eq!(refused(&made(note.as_bytes())), None);
         let msr = Note { role: RoleKind::Msr as u32, ..note };
         assert_eq!(refused(&made(msr.as_bytes())).unwrap(), "/tmp/my-server: is a server of the role 'msr', not 'cpuid'");

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use super::listing::{Listing, Row};
+use super::listing::{Listing, Row, named};
 
 /// What the lines are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,19 +82,21 @@ impl Frame<'_> {
         if size.is_some() {
             text += "q: quit  order by t: time  a: activations  r: restarts  n: slot\n";
         }
+        let [server, image] = self.now.widths();
         let _ = writeln!(
             text,
-            "{:>2} {:<10} {:<16} {:<11} {:>4} {:>8} {:>11} {:>9} {:>6}",
-            "id", "role", "server", "state", "gen", "restarts", "activ./s", "ns each", "time"
+            "{:>2} {:<10} {:<server$} {:<image$} {:<11} {:>4} {:>8} {:>8} {:>7} {:>6}",
+            "id", "role", "server", "image", "state", "gen", "restarts", "activ./s", "ns each", "time"
         );
         for (row, time, count) in self.rows() {
             let each = if count == 0 { 0.0 } else { time as f64 / count as f64 };
             let _ = writeln!(
                 text,
-                "{:>2} {:<10} {:<16} {:<11} {:>4} {:>8} {:>11.0} {each:>9.0} {:>5.1}%",
+                "{:>2} {:<10} {:<server$} {:<image$} {:<11} {:>4} {:>8} {:>8.0} {each:>7.0} {:>5.1}%",
                 row.id,
                 row.role,
                 row.server,
+                named(&row.image),
                 row.state,
                 row.generation,
                 row.restarts,
@@ -121,6 +123,7 @@ mod tests {
             id,
             role: "serial",
             server: server.into(),
+            image: "uart-ring".into(),
             generation: restarts + 1,
             state: "running",
             activations,
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(names(&frame(Order::Slot)), ["old", "new", "many"]);
         let text = frame(Order::Busy).text(None);
         let busiest: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
-        assert_eq!(busiest, ["2", "serial", "new", "running", "2", "1", "20", "20000", "0.0%"]);
+        assert_eq!(busiest, ["2", "serial", "new", "uart-ring", "running", "2", "1", "20", "20000", "0.0%"]);
     }
 
     #[test]

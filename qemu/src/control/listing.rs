@@ -32,13 +32,15 @@ pub struct Row {
     pub role: &'static str,
     /// Its name from the manifest.
     pub server: String,
+    /// The image that is in its place now, by the name that it gives itself.
+    pub image: String,
     /// How often its slot was started.
     pub generation: u32,
     /// `made`, `running`, `faulted`, `quarantined` or `held` (about to be swapped).
     pub state: &'static str,
     /// Messages that were delivered to it.
     pub activations: u64,
-    /// How often it was started anew.
+    /// How often it was restarted after a fault: not when it began, nor when another image took its place.
     pub restarts: u32,
     /// Time in its activations, by the machine's clock.
     pub time_ns: u64,
@@ -74,31 +76,45 @@ fn row(record: &ServerRecord<'_>, machine: &MachineRecord, instructions: bool) -
         id: record.id,
         role: record.role.name(),
         server: record.name.to_owned(),
+        image: record.image.to_owned(),
         generation: record.generation,
         state: record.state.name(),
         activations: record.time.count,
-        restarts: record.generation.saturating_sub(1),
+        restarts: record.restarts,
         time_ns,
         instructions: instructions.then_some(time_ns),
     }
 }
 
+/// An image's name in a table.
+pub(super) fn named(image: &str) -> &str {
+    if image.is_empty() { "-" } else { image }
+}
+
 impl Listing {
+    /// How wide the columns of the servers' and their images' names are: a terminal has no room to give away.
+    pub(super) fn widths(&self) -> [usize; 2] {
+        let widest = |name: fn(&Row) -> &str| self.servers.iter().map(|row| name(row).chars().count()).fold(6, usize::max);
+        [widest(|row| &row.server), widest(|row| &row.image)]
+    }
+
     /// A table, one line per server.
     #[must_use]
     pub fn table(&self) -> String {
+        let [server, image] = self.widths();
         let mut table = format!(
-            "{:>2} {:<10} {:<16} {:>4} {:<11} {:>12} {:>8} {:>14} {:>11}\n",
-            "id", "role", "server", "gen", "state", "activations", "restarts", "instructions", "time ms"
+            "{:>2} {:<10} {:<server$} {:<image$} {:>4} {:<11} {:>12} {:>8} {:>14} {:>11}\n",
+            "id", "role", "server", "image", "gen", "state", "activations", "restarts", "instructions", "time ms"
         );
         for row in &self.servers {
             let instructions = row.instructions.map_or_else(|| "-".into(), |count| count.to_string());
             let _ = writeln!(
                 table,
-                "{:>2} {:<10} {:<16} {:>4} {:<11} {:>12} {:>8} {instructions:>14} {:>11.1}",
+                "{:>2} {:<10} {:<server$} {:<image$} {:>4} {:<11} {:>12} {:>8} {instructions:>14} {:>11.1}",
                 row.id,
                 row.role,
                 row.server,
+                named(&row.image),
                 row.generation,
                 row.state,
                 row.activations,
@@ -130,7 +146,8 @@ pub(crate) mod tests {
 
     pub(crate) fn record(id: u8, name: &str, count: u64, sum: u64) -> ServerRecord<'_> {
         let time = Moments { count, sum, ..Moments::default() };
-        ServerRecord { id, name, role: RoleKind::Serial, state: State::Running, generation: 3, time }
+        let (role, state) = (RoleKind::Serial, State::Running);
+        ServerRecord { id, name, image: "uart-ring", role, state, generation: 6, restarts: 2, time }
     }
 
     #[test]
@@ -144,12 +161,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn restarts_are_those_that_the_kernel_counts_whatever_the_generation_is() {
+        let row = row(&record(9, "uart", 7, 3000), &MACHINE, true);
+        assert_eq!((row.generation, row.restarts), (6, 2));
+        assert_eq!((&row.server[..], &row.image[..]), ("uart", "uart-ring"));
+    }
+
+    #[test]
     fn the_table_has_a_line_for_each_server_with_what_was_asked_for() {
-        let servers = vec![row(&record(9, "uart", 7, 3000), &MACHINE, true)];
+        let silent = ServerRecord { image: "", ..record(10, "disk", 7, 3000) };
+        let servers = vec![row(&record(9, "uart", 7, 3000), &MACHINE, true), row(&silent, &MACHINE, true)];
         let listing = Listing { machine: "test".into(), elapsed_ns: 1, exits: 10, running: true, servers };
         let table = listing.table();
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0][..8], ["id", "role", "server", "gen", "state", "activations", "restarts", "instructions"]);
-        assert_eq!(rows[1], ["9", "serial", "uart", "3", "running", "7", "2", "1500", "0.0"]);
+        assert_eq!(rows[0][..9], ["id", "role", "server", "image", "gen", "state", "activations", "restarts", "instructions"]);
+        assert_eq!(rows[1], ["9", "serial", "uart", "uart-ring", "6", "running", "7", "2", "1500", "0.0"]);
+        assert_eq!(rows[2][..5], ["10", "serial", "disk", "-", "6"]);
+        assert!(table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().len()), "{table}");
     }
 }

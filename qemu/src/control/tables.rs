@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use atoll_protocol::control::{Ask, MachineRecord, Moments, Tell};
 
 use super::Line;
+use super::listing::named;
 use crate::error::Result;
 
 /// The machine itself.
@@ -18,15 +19,13 @@ pub fn servers(line: &mut Line) -> Result<String> {
     let machine = machine(line)?;
     let mut rows = line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        let state = record.state.name();
-        Some((
-            record.id,
-            format!("{:<12} {:<10} {state:<8} {:>4}", record.name, record.role.name(), record.generation),
-            record.time,
-        ))
+        let (image, role, state) = (named(record.image), record.role.name(), record.state.name());
+        let row =
+            format!("{:<12} {image:<16} {role:<10} {state:<8} {:>4} {:>8}", record.name, record.generation, record.restarts);
+        Some((record.id, row, record.time))
     })?;
     rows.sort_by_key(|(id, ..)| *id);
-    let mut table = format!("id name         role       state     gen {}\n", columns());
+    let mut table = format!("id name         image            role       state     gen restarts {}\n", columns());
     for (id, row, time) in rows {
         let _ = writeln!(table, "{id:>2} {row} {}", cells(&time, &machine));
     }

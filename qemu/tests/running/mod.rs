@@ -93,6 +93,11 @@ impl Running {
         listing["servers"].as_array().unwrap().iter().find(|server| server["server"] == name).unwrap().clone()
     }
 
+    /// The image that is in a server's place.
+    pub(crate) fn image(&self, name: &str) -> String {
+        self.server(name)["image"].as_str().unwrap().to_owned()
+    }
+
     /// How often a server was restarted.
     pub(crate) fn restarts(&self, name: &str) -> u64 {
         self.server(name)["restarts"].as_u64().unwrap()

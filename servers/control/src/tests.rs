@@ -74,7 +74,16 @@ impl Line {
                 b'S' if number < 3 => {
                     let time = Moments { count: number, ..Moments::default() };
                     let (role, id) = (RoleKind::Msr, number as u8);
-                    let record = ServerRecord { id, name: "msr", role, state: State::Running, generation: 1, time };
+                    let record = ServerRecord {
+                        id,
+                        name: "msr",
+                        image: "msr",
+                        role,
+                        state: State::Running,
+                        generation: 1,
+                        restarts: 0,
+                        time,
+                    };
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))
                 }

@@ -177,7 +177,7 @@ impl Effects {
     fn of_the_supervisor(self) -> Supervise<'static> {
         let segment = Segment { address: 0x40_0000, offset: 0, file: 16, memory: 4096, access: Segment::EXECUTE };
         match self {
-            Effects::Create => Supervise::Create(ServerId(20), RoleKind::Serial, LIMITS, "accomplice"),
+            Effects::Create => Supervise::Create(ServerId(20), RoleKind::Serial, LIMITS, "accomplice", "rogue"),
             Effects::Grant => Supervise::Grant(SOMEBODY, Grant::GuestWrite),
             Effects::Route => Supervise::Route(SOMEBODY, Route::Ports(0x5d0, 0x5d0)),
             Effects::Segment => Supervise::Segment(SOMEBODY, Fixed(segment)),

@@ -136,12 +136,14 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
 #[macro_export]
 macro_rules! image {
     ($server:ty) => {
-        /// What this image is: the first bytes of its constants.
+        /// What this image is, and that it is called like its program: the first bytes of its constants.
         #[unsafe(link_section = ".rodata.note")]
         #[used]
-        static NOTE: $crate::protocol::interchange::Note = $crate::protocol::interchange::Note::of::<
-            <$server as $crate::Server>::Role,
-        >(<$server as $crate::Server>::STATE_VERSION);
+        static NOTE: $crate::protocol::interchange::Note =
+            $crate::protocol::interchange::Note::of::<<$server as $crate::Server>::Role>(
+                <$server as $crate::Server>::STATE_VERSION,
+                ::core::env!("CARGO_BIN_NAME"),
+            );
 
         /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers; the fourth,
         /// RCX, is SYSRET's.

@@ -35,9 +35,9 @@ pub(crate) fn server<'b>(
 }
 
 /// All that is done for one server, in order.
-fn steps<'b>(number: u8, spec: &ServerSpec<'b>, image: &Image) -> impl Iterator<Item = Supervise<'b>> {
+fn steps<'i>(number: u8, spec: &ServerSpec<'i>, image: &'i Image) -> impl Iterator<Item = Supervise<'i>> {
     let id = ServerId(number);
-    let create = core::iter::once(Supervise::Create(id, spec.role, spec.limits, spec.name));
+    let create = core::iter::once(Supervise::Create(id, spec.role, spec.limits, spec.name, image.name.text()));
     let grants = spec.grants().map(move |grant| Supervise::Grant(id, grant));
     let routes = spec.routes().map(move |route| Supervise::Route(id, route));
     let segments: heapless::Vec<Segment, SEGMENTS> = image.segments.clone();

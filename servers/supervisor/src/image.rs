@@ -6,6 +6,7 @@ use atoll_protocol::PAGE;
 use atoll_protocol::effect::Segment;
 use atoll_protocol::interchange::Note;
 use atoll_protocol::layout::{IMAGE, IMAGE_END};
+use atoll_protocol::name::Name;
 use atoll_sdk::bundle::Entry;
 use elf::ElfBytes;
 use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD};
@@ -23,6 +24,8 @@ pub(crate) struct Image {
     pub(crate) segments: heapless::Vec<Segment, SEGMENTS>,
     /// What it says that it is; nothing that could be swapped, if it says nothing.
     pub(crate) note: Note,
+    /// What it says that it is called; like its file, if it says nothing.
+    pub(crate) name: Name,
 }
 
 /// Why an image cannot be loaded.
@@ -101,7 +104,9 @@ impl Image {
             Note::read_from_prefix(file.bytes.get(start..)?).ok()
         });
         let note = note.map(|(note, _)| note).filter(|note| note.magic == Note::MAGIC).unwrap_or_default();
-        Ok(Image { entry: header.e_entry, segments, note })
+        let called = file.name.strip_prefix("image/").unwrap_or(file.name);
+        let name = Name::of(note.called().unwrap_or(called));
+        Ok(Image { entry: header.e_entry, segments, note, name })
     }
 }
 

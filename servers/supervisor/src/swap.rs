@@ -93,7 +93,7 @@ pub(crate) fn prepare(
     effects: &mut Effects<'_, Supervisor>,
 ) {
     let mut supervise = |step: Supervise<'_>| effects.emit(SupervisorEffect::Supervise(step));
-    supervise(Supervise::Create(SCRATCH, spec.role, spec.limits, spec.name));
+    supervise(Supervise::Create(SCRATCH, spec.role, spec.limits, spec.name, image.name.text()));
     // What is mapped goes with the memory; all other rights stay with the slot.
     let mapped = spec.grants().filter(|grant| matches!(grant, Grant::GuestRead | Grant::Bundle));
     mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));

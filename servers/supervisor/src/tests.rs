@@ -14,6 +14,7 @@ use atoll_protocol::interchange::Note;
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::manifest::{Manifest, Restart, ServerSpec, Then};
 use atoll_protocol::message::Body;
+use atoll_protocol::name::Name;
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Ticks;
@@ -140,7 +141,7 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     let effects = answer.effects();
     let (memory, no_reserve) = (atoll_protocol::fixed::Fixed(64 << 20), atoll_protocol::fixed::Fixed(length));
     assert_eq!(effects[0], supervise(Supervise::CreateMachine(memory, 1, no_reserve)));
-    assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console")));
+    assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console", "console")));
 
     let answer = supervisor.deliver(Body::ServerStarted(ServerId(1)));
     let id = ServerId(2);
@@ -155,7 +156,7 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     assert_eq!(
         answer.effects(),
         [
-            supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "cpuid")),
+            supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "cpuid", "cpuid")),
             supervise(Supervise::Grant(id, Grant::GuestRead)),
             segment(0, 4, Segment::EXECUTE),
             segment(1, 9, Segment::READ),
@@ -328,9 +329,12 @@ fn servers_are_killed_by_order_if_they_are_there() {
     assert_eq!(ordered(&mut supervisor, &order(2)), (Outcome::NotNow, vec![]), "it waits for its restart");
 }
 
+/// What an image says that it is called, wherever it is.
+const NOTED: &str = "says-its-name";
+
 /// An image whose constants begin with what it is.
 fn noted(role: RoleKind, version: u16, oldest: u16) -> Vec<u8> {
-    let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: role as u32, version, oldest };
+    let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: role as u32, version, oldest, name: Name::of(NOTED) };
     elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, note.as_bytes())])
 }
 
@@ -377,7 +381,7 @@ fn destroy_scratch() -> String {
 fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
     let mut supervisor = swappable();
     let steps = begun(&mut supervisor);
-    let create = format!("{:?}", supervise(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid")));
+    let create = format!("{:?}", supervise(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid", NOTED)));
     let mapped = format!("{:?}", supervise(Supervise::Grant(swap::SCRATCH, Grant::GuestRead)));
     let entry = atoll_protocol::fixed::Fixed(IMAGE);
     let succeed = format!("{:?}", supervise(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, Terms::Force, b"how")));

@@ -92,7 +92,8 @@ pub(crate) fn making(member: &Member) -> Vec<Effect<'static>> {
     let id = member.id;
     // One whose activations may take less than its period.
     let limits = if id == CLOCK { Limits { budget_us: 1000, ..LIMITS } } else { LIMITS };
-    let mut effects = vec![Supervise::Create(id, member.role, limits, member.role.name()), Supervise::Segment(id, Fixed(TEXT))];
+    let mut effects =
+        vec![Supervise::Create(id, member.role, limits, member.role.name(), "original"), Supervise::Segment(id, Fixed(TEXT))];
     effects.extend(member.grants.iter().map(|grant| Supervise::Grant(id, *grant)));
     effects.push(Supervise::Start(id, Fixed(IMAGE), b"configuration"));
     effects.extend(member.routes.iter().map(|route| Supervise::Route(id, *route)));

@@ -242,7 +242,9 @@ fn only_what_is_down_can_be_restarted() {
         order(&mut world, &[effect]);
         assert_eq!(world.kernel.state.servers[0].generation, generation + 2, "{effect:?} was not refused");
     }
-    assert_eq!(world.kernel.state.servers[2].generation, 1);
+    let (supervisor, cpuid) = (&world.kernel.state.servers[0], &world.kernel.state.servers[2]);
+    assert_eq!((cpuid.generation, cpuid.restarts), (1, 0));
+    assert_eq!(supervisor.restarts, 3, "it was restarted over each of them");
 }
 
 #[test]
@@ -273,7 +275,8 @@ fn a_hundred_thousand_restarts_leak_nothing() {
         world.servers().log.clear();
         world.kernel.state.machine.journal.clear();
     }
-    assert_eq!(world.kernel.state.servers[10].generation, 100_001);
+    let serial = &world.kernel.state.servers[10];
+    assert_eq!((serial.generation, serial.restarts), (100_001, 100_000));
     let after = world.observe();
     assert_eq!((after.frames, &after.timers, after.levels), (before.frames, &before.timers, before.levels));
     assert_eq!((&after.mail, &after.outstanding, &after.results), (&before.mail, &before.outstanding, &before.results));

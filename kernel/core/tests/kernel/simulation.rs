@@ -28,7 +28,7 @@ impl Simulation {
     pub(crate) fn new(servers: Box<dyn Servers>, frames: u64) -> Simulation {
         let mut kernel = Box::new(Kernel::new(Simulated::new(servers, frames), Conversation::new(), Vmcb::ZERO));
         let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
-        kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor");
+        kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor", "supervisor");
         kernel.state.give(SUPERVISOR, Grant::Bundle);
         (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
         kernel.state.fill_first(SUPERVISOR, &cast::TEXT).expect("the supervisor's image fits");

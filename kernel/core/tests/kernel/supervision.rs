@@ -47,7 +47,7 @@ fn refused(effects: &[Supervise<'_>], rule: &str) {
 }
 
 fn create(id: u8) -> Supervise<'static> {
-    Supervise::Create(ServerId(id), RoleKind::Cpuid, LIMITS, "another")
+    Supervise::Create(ServerId(id), RoleKind::Cpuid, LIMITS, "another", "image")
 }
 
 #[test]
@@ -72,14 +72,15 @@ fn a_server_is_made_given_rights_and_started_in_one_answer() {
 
 #[test]
 fn servers_with_senseless_limits_are_refused() {
-    let with = |limits| Supervise::Create(FREE, RoleKind::Cpuid, limits, "another");
+    let with = |limits| Supervise::Create(FREE, RoleKind::Cpuid, limits, "another", "image");
     for effect in [
         create(0),
         create(CPUID.0),
         create(SERVERS as u8),
         create(255),
-        Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another"),
-        Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte"),
+        Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another", "image"),
+        Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte", "image"),
+        Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "another", "a name of 17 byte"),
         with(Limits { vault_lines: 4097, ..LIMITS }),
         with(Limits { stack_pages: 0, ..LIMITS }),
         with(Limits { stack_pages: 65, ..LIMITS }),
@@ -232,7 +233,7 @@ fn more_memory_than_there_is_cannot_be_promised() {
     let machine = Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0));
     // Each fits alone; together they do not.
     let stack = Limits { stack_pages: 64, ..LIMITS };
-    let servers = (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large"));
+    let servers = (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large", "image"));
     let effects: Vec<Supervise<'_>> = core::iter::once(machine).chain(servers).collect();
     faulty(&mut world, &effects);
     assert!(world.servers().log.iter().any(|line| line.contains("Exhausted")));

@@ -26,7 +26,7 @@ const TOO_LONG: u64 = 500_001;
 /// The effects that begin a succession.
 fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3] {
     [
-        Supervise::Create(FREE, role, LIMITS, "next"),
+        Supervise::Create(FREE, role, LIMITS, "next", "successor"),
         Supervise::Segment(FREE, Fixed(TEXT)),
         Supervise::Succeed(FREE, of, Fixed(IMAGE), Terms::Force, b"how"),
     ]
@@ -82,11 +82,35 @@ fn the_state_crosses_and_the_memories_change_places() {
     assert_eq!(order(&mut world, &[Supervise::Exchange(FREE, CPUID), Supervise::Destroy(FREE)]), Turn::Enter);
     assert_eq!(world.observe().committed[2], successor);
     assert_eq!(world.kernel.state.servers[usize::from(FREE.0)].standing, Standing::Empty);
-    assert_eq!(world.kernel.state.servers[2].generation, 2);
+    let role = &world.kernel.state.servers[2];
+    assert_eq!((role.generation, role.restarts), (2, 0), "it has not been restarted");
+    assert_eq!((role.name.text(), role.image.text()), ("cpuid", "successor"));
     assert_eq!(world.kernel.state.machine.frames, frames, "the simulated machine gives none back");
     world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Exchanged, _))));
     world.exit(Exit::Cpuid(0));
     assert_eq!(world.rip(), ENTRY + 2);
+}
+
+#[test]
+fn a_swap_is_not_counted_as_a_restart_and_those_before_are_not_forgotten() {
+    let mut world = World::booted();
+    for restarts in 1..4 {
+        order(&mut world, &[Supervise::Kill(CPUID)]);
+        restart(&mut world, CPUID);
+        world.on(CPUID, &[Effect::Exported(b"the state")]);
+        order(&mut world, &succession(CPUID, RoleKind::Cpuid));
+        order(&mut world, &[Supervise::Exchange(FREE, CPUID), Supervise::Destroy(FREE)]);
+        let role = &world.kernel.state.servers[2];
+        assert_eq!((role.image.text(), role.restarts), ("successor", restarts));
+    }
+}
+
+#[test]
+fn a_server_whose_successor_is_called_off_runs_its_own_image() {
+    let mut world = under_way();
+    order(&mut world, &[Supervise::Destroy(FREE)]);
+    assert_eq!(world.kernel.state.servers[2].image.text(), "original");
+    assert_rolled_back(&mut world);
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn a_servers_time_is_the_time_of_its_activations() {
         let record: atoll_protocol::control::ServerRecord<'_> = postcard::from_bytes(bytes).expect("a server's record");
         // Its start was an activation as well; each costs one tick of its own.
         assert_eq!((record.name, record.generation, record.time.count), ("cpuid", before, 4));
+        assert_eq!((record.image, record.restarts), ("original", 0));
         assert_eq!((record.time.min, record.time.max, record.time.sum), (1, 31, 1 + 6 + 11 + 31));
     });
 }

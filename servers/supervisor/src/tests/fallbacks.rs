@@ -35,7 +35,8 @@ fn exhausted(supervisor: &mut Harness<SupervisorServer>) -> Vec<String> {
 #[track_caller]
 fn assert_succession(effects: &[String], terms: Terms) {
     let entry = atoll_protocol::fixed::Fixed(IMAGE);
-    let first = [text(Supervise::Restart(ServerId(2))), text(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid"))];
+    let first =
+        [text(Supervise::Restart(ServerId(2))), text(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid", NOTED))];
     let last = text(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, terms, b"how"));
     assert_eq!((&effects[..2], effects.last()), (&first[..], Some(&last)), "{effects:?}");
 }

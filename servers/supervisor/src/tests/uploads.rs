@@ -88,7 +88,14 @@ impl Running {
 
 /// An image of the cpuid role of about so many bytes.
 fn large(bytes: usize, filler: u8) -> Vec<u8> {
-    let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: RoleKind::Cpuid as u32, version: 1, oldest: 1 };
+    let note = Note {
+        magic: Note::MAGIC,
+        schema: SCHEMA_HASH,
+        role: RoleKind::Cpuid as u32,
+        version: 1,
+        oldest: 1,
+        name: Name::of(NOTED),
+    };
     elf(&[(IMAGE, 5, &vec![filler; bytes]), (IMAGE + 0x10_0000, 4, note.as_bytes())])
 }
 
@@ -165,7 +172,7 @@ fn an_image_of_another_role_or_protocol_is_refused_before_anything_is_stopped() 
     let mut running = Running::new(8192);
     assert_eq!(running.upload(&large(1000, 0x90)), Outcome::Done);
     assert_eq!(running.begin(4, None), Err(Outcome::WrongImage), "the msr server is no cpuid server");
-    let note = Note { magic: Note::MAGIC, schema: 5, role: RoleKind::Cpuid as u32, version: 1, oldest: 1 };
+    let note = Note { magic: Note::MAGIC, schema: 5, role: RoleKind::Cpuid as u32, version: 1, oldest: 1, name: Name::of(NOTED) };
     assert_eq!(running.upload(&elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, note.as_bytes())])), Outcome::Done);
     assert_eq!(running.begin(2, None), Err(Outcome::WrongImage));
     assert_eq!(running.upload(b"no program at all"), Outcome::Done);

@@ -292,13 +292,13 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         "Create" if sound => {
             // Whatever makes a server mostly also gives it code and starts it.
             let role = RoleKind::ALL[1 + dice.below(12) as usize].0;
-            push(answer, &Effect::Supervise(Supervise::Create(id, role, LIMITS, "spare")));
+            push(answer, &Effect::Supervise(Supervise::Create(id, role, LIMITS, "spare", "image")));
             push(answer, &Effect::Supervise(Supervise::Segment(id, Fixed(TEXT))));
             Supervise::Start(id, Fixed(IMAGE), b"configuration")
         }
         "Create" => {
             let limits = Limits { vault_lines: dice.edge() as u16, stack_pages: dice.below(70) as u16, ..LIMITS };
-            Supervise::Create(id, RoleKind::Clock, limits, "spare")
+            Supervise::Create(id, RoleKind::Clock, limits, "spare", "image")
         }
         "Grant" => Supervise::Grant(id, grant(sound, dice)),
         "Route" => {
@@ -325,7 +325,7 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         "Quarantine" => Supervise::Quarantine(if dice.one_in(2) { id } else { ServerId(dice.below(15) as u8) }),
         "Succeed" => {
             let of = ServerId(dice.below(13) as u8);
-            push(answer, &Effect::Supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "next")));
+            push(answer, &Effect::Supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "next", "image")));
             push(answer, &Effect::Supervise(Supervise::Segment(id, Fixed(TEXT))));
             Supervise::Succeed(
                 id,
