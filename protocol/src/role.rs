@@ -1,7 +1,7 @@
 //! Roles: what may be asked of each emulation component, and what it may answer.
 //!
 //! A *role* is an interface; a *server* is one implementation of it. A role's `Effect` type is all that its servers can express:
-//! a CPUID server has none, so it cannot even name a port write.
+//! a CPUID server has none, so it cannot even name a port write. Beside it a server of any role may write to the log.
 
 use serde::{Deserialize, Serialize};
 

@@ -99,8 +99,6 @@ pub enum DriverEffect<'a> {
     Query(Query),
     /// Ask the supervisor: whom, a token that comes back with the answer, and what (control only).
     Request(ServerId, u32, &'a [u8]),
-    /// Log a line.
-    Log(&'a str),
 }
 
 impl<'a> From<DriverEffect<'a>> for Effect<'a> {
@@ -117,7 +115,6 @@ impl<'a> From<DriverEffect<'a>> for Effect<'a> {
             DriverEffect::Reply(ticket, bytes) => Effect::Reply(ticket, bytes),
             DriverEffect::Query(query) => Effect::Query(query),
             DriverEffect::Request(to, token, bytes) => Effect::Request(to, token, bytes),
-            DriverEffect::Log(text) => Effect::Log(text),
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum IrqchipEvent {
 
 /// What interrupt controllers may do.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum IrqchipEffect<'a> {
+pub enum IrqchipEffect {
     /// Offer the highest pending vector.
     Offer(Offer),
     /// Arm a timer at an absolute time.
@@ -61,19 +61,16 @@ pub enum IrqchipEffect<'a> {
     Disarm(TimerId),
     /// The class of the task priority, 0 to 15: what CR8 reads, and what the kernel blocks offers by.
     TaskPriority(u8),
-    /// Log a line.
-    Log(&'a str),
 }
 
-impl<'a> From<IrqchipEffect<'a>> for Effect<'a> {
+impl From<IrqchipEffect> for Effect<'_> {
     #[inline(always)]
-    fn from(effect: IrqchipEffect<'a>) -> Self {
+    fn from(effect: IrqchipEffect) -> Self {
         match effect {
             IrqchipEffect::Offer(offer) => Effect::Offer(Fixed(offer)),
             IrqchipEffect::Arm(timer, at) => Effect::Arm(timer, Fixed(at)),
             IrqchipEffect::Disarm(timer) => Effect::Disarm(timer),
             IrqchipEffect::TaskPriority(class) => Effect::System(SystemRegister::TaskPriority, Fixed(u64::from(class))),
-            IrqchipEffect::Log(text) => Effect::Log(text),
         }
     }
 }
@@ -83,7 +80,7 @@ impl Role for Irqchip {
     type Request<'m> = IrqchipRequest<'m>;
     type Event<'m> = IrqchipEvent;
     type Reply = IrqchipReply;
-    type Effect<'a> = IrqchipEffect<'a>;
+    type Effect<'a> = IrqchipEffect;
     type State = crate::interchange::IrqchipState;
 
     #[inline(always)]

@@ -37,8 +37,6 @@ pub enum LoaderEffect<'a> {
     GuestCopy(GuestCopy),
     /// Give a vCPU its state.
     Initial(u8, &'a InitialState),
-    /// Log a line.
-    Log(&'a str),
 }
 
 impl<'a> From<LoaderEffect<'a>> for Effect<'a> {
@@ -47,7 +45,6 @@ impl<'a> From<LoaderEffect<'a>> for Effect<'a> {
             LoaderEffect::GuestWrite(gpa, bytes) => Effect::GuestWrite(Fixed(gpa), bytes),
             LoaderEffect::GuestCopy(copy) => Effect::GuestCopy(Fixed(copy)),
             LoaderEffect::Initial(vcpu, state) => Effect::Initial(vcpu, state.as_bytes()),
-            LoaderEffect::Log(text) => Effect::Log(text),
         }
     }
 }

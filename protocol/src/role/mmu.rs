@@ -56,8 +56,6 @@ pub enum MmuEffect<'a> {
     GuestWrite(Gpa, &'a [u8]),
     /// Set accessed and dirty bits.
     GuestCas(GuestCas),
-    /// Log a line.
-    Log(&'a str),
 }
 
 impl<'a> From<MmuEffect<'a>> for Effect<'a> {
@@ -71,7 +69,6 @@ impl<'a> From<MmuEffect<'a>> for Effect<'a> {
             MmuEffect::System(register, value) => Effect::System(register, Fixed(value)),
             MmuEffect::GuestWrite(gpa, bytes) => Effect::GuestWrite(Fixed(gpa), bytes),
             MmuEffect::GuestCas(cas) => Effect::GuestCas(Fixed(cas)),
-            MmuEffect::Log(text) => Effect::Log(text),
         }
     }
 }

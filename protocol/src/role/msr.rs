@@ -38,8 +38,6 @@ pub enum MsrEffect<'a> {
     Set(SystemRegister, u64),
     /// Write guest memory (kvmclock's pages).
     GuestWrite(Gpa, &'a [u8]),
-    /// Log a line.
-    Log(&'a str),
 }
 
 impl<'a> From<MsrEffect<'a>> for Effect<'a> {
@@ -48,7 +46,6 @@ impl<'a> From<MsrEffect<'a>> for Effect<'a> {
         match effect {
             MsrEffect::Set(register, value) => Effect::System(register, Fixed(value)),
             MsrEffect::GuestWrite(gpa, bytes) => Effect::GuestWrite(Fixed(gpa), bytes),
-            MsrEffect::Log(text) => Effect::Log(text),
         }
     }
 }

@@ -43,8 +43,6 @@ pub enum SupervisorEffect<'a> {
     Reply(TicketId, &'a [u8]),
     /// Arm a timer at an absolute time.
     Arm(TimerId, Ticks),
-    /// Log a line.
-    Log(&'a str),
 }
 
 impl<'a> From<SupervisorEffect<'a>> for Effect<'a> {
@@ -55,7 +53,6 @@ impl<'a> From<SupervisorEffect<'a>> for Effect<'a> {
             SupervisorEffect::Stop(why) => Effect::Stop(why),
             SupervisorEffect::Reply(ticket, bytes) => Effect::Reply(ticket, bytes),
             SupervisorEffect::Arm(timer, at) => Effect::Arm(timer, Fixed(at)),
-            SupervisorEffect::Log(text) => Effect::Log(text),
         }
     }
 }

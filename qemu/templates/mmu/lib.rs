@@ -76,7 +76,7 @@ impl Server for MyServer {
                 return MmuReply::Resume;
             }
         }
-        effects.emit(MmuEffect::Log("an instruction that this server does not decode"));
+        effects.log("an instruction that this server does not decode");
         MmuReply::Exception(Exception::UNDEFINED)
     }
 }

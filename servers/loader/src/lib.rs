@@ -9,11 +9,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use core::fmt::Write;
-
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
-use atoll_protocol::role::{LoadReply, LoadRequest, Loader, LoaderEffect, Never};
+use atoll_protocol::role::{LoadReply, LoadRequest, Loader, Never};
 use atoll_sdk::bundle::Bundle;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -36,9 +34,6 @@ use memory::Ram;
 use placer::Placer;
 use program::Program;
 use refusal::Refusal;
-
-/// A line of the log.
-type Line = heapless::String<200>;
 
 /// What must survive between activations.
 #[repr(C)]
@@ -86,10 +81,7 @@ impl Server for LoaderServer {
         });
         match loaded {
             Err(refusal) => {
-                let mut line = Line::new();
-                // A name is never so long that the line overflows.
-                let _ = write!(line, "cannot load the guest: {refusal}");
-                effects.emit(LoaderEffect::Log(&line));
+                effects.log(format_args!("cannot load the guest: {refusal}"));
                 LoadReply::Refused
             }
             Ok((_, Some(placed))) => {
@@ -97,9 +89,7 @@ impl Server for LoaderServer {
                 LoadReply::More
             }
             Ok((how, None)) => {
-                let mut line = Line::new();
-                let _ = write!(line, "{how}");
-                effects.emit(LoaderEffect::Log(&line));
+                effects.log(how);
                 LoadReply::Loaded
             }
         }

@@ -1,7 +1,9 @@
 //! What the guest gets, and the log says, about an instruction that nobody carries out. A guest can make as many as it likes: the log
 //! has the first few, and then ever fewer.
 
-use atoll_protocol::role::{Mmu, MmuEffect, MmuReply};
+use core::fmt;
+
+use atoll_protocol::role::{Mmu, MmuReply};
 use atoll_protocol::vcpu::{Context, Exception};
 use atoll_sdk::{Effects, Vault};
 
@@ -11,30 +13,17 @@ use crate::fetch::{NoPlan, fetch};
 
 /// All of the first so many are logged; after that, those whose number is a power of two.
 const LOGGED: u64 = 8;
-/// Bytes of a line.
-const LINE: usize = 128;
-
-struct Line {
-    text: [u8; LINE],
-    used: usize,
+/// The line.
+struct Refused<'r> {
+    rip: u64,
+    what: &'r str,
+    bytes: &'r [u8],
 }
 
-impl Line {
-    fn byte(&mut self, byte: u8) {
-        if let Some(place) = self.text.get_mut(self.used) {
-            *place = byte;
-            self.used += 1;
-        }
-    }
-
-    fn text(&mut self, text: &str) {
-        text.bytes().for_each(|byte| self.byte(byte));
-    }
-
-    fn hexadecimal(&mut self, value: u64, digits: u32) {
-        for digit in (0..digits).rev() {
-            self.byte(b"0123456789abcdef"[(value >> (digit * 4) & 0xf) as usize]);
-        }
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the instruction at {:016x} {}:", self.rip, self.what)?;
+        self.bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
     }
 }
 
@@ -69,20 +58,9 @@ pub(crate) fn refuse(
     let refused = vault.at(|state| &mut state.refused);
     *refused = refused.saturating_add(1);
     if *refused <= LOGGED || refused.is_power_of_two() {
-        let mut line = Line { text: [0; LINE], used: 0 };
-        line.text("the instruction at ");
-        line.hexadecimal(context.rip, 16);
-        line.byte(b' ');
-        line.text(what);
-        line.byte(b':');
         let mut bytes = [0; LONGEST];
         let fetched = fetch(context, effects.guest(), vault.physical_bits, &mut bytes).map_or(0, |fetched| fetched.length);
-        for byte in bytes.iter().take(fetched) {
-            line.byte(b' ');
-            line.hexadecimal(u64::from(*byte), 2);
-        }
-        let text = line.text.get(..line.used).and_then(|text| core::str::from_utf8(text).ok());
-        effects.emit(MmuEffect::Log(text.unwrap_or(what)));
+        effects.log(Refused { rip: context.rip, what, bytes: bytes.get(..fetched).unwrap_or(&[]) });
     }
     MmuReply::Exception(exception)
 }

@@ -15,15 +15,14 @@
 #[cfg(test)]
 extern crate std;
 
-use core::fmt::Write;
+use core::fmt;
 
 use atoll_msr::MsrServer;
 use atoll_protocol::interchange::MsrState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::Machine;
-use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
+use atoll_protocol::role::{Msr, MsrReply, MsrRequest};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
-use heapless::String;
 use table::Table;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -61,7 +60,7 @@ impl Server for TraceServer {
     }
 
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Msr>) {
-        vault.at(|state| &mut state.registers).begin(effects.now());
+        within(vault, |registers| MsrServer::started(registers, effects));
     }
 
     fn export(state: &State) -> Option<MsrState> {
@@ -78,14 +77,19 @@ impl Server for TraceServer {
         let reply = if vault.denied.has(exit.index) {
             MsrReply::GeneralProtection
         } else {
-            vault.at(|state| &mut state.registers).answer(request, effects)
+            within(vault, |registers| MsrServer::handle(registers, request, effects))
         };
         if vault.logged.has(exit.index) && vault.lines != 0 {
             *vault.at(|state| &mut state.lines) -= 1;
-            log(request, reply, vault.lines == 0, effects);
+            effects.log(Access { request, reply, last: vault.lines == 0 });
         }
         reply
     }
+}
+
+/// Has the registers' server work on them.
+fn within<R>(vault: &mut Vault<'_, TraceServer>, work: impl FnOnce(&mut Vault<'_, MsrServer>) -> R) -> R {
+    vault.part(|state| &mut state.registers, |cache| cache, work)
 }
 
 /// The registers under the tables that the set-up has.
@@ -99,19 +103,25 @@ fn with(setup: &Setup<'_>, registers: atoll_msr::State) -> Result<State, Refuse>
     })
 }
 
-/// Logs an access and what became of it.
-fn log(request: MsrRequest<'_>, reply: MsrReply, last: bool, effects: &mut Effects<'_, Msr>) {
-    let mut line = String::<120>::new();
-    // The longest line fits; of one that did not, the beginning would be logged.
-    let _ = match request {
-        MsrRequest::Read(exit) => write!(line, "rdmsr {:#x}", exit.index),
-        MsrRequest::Write(exit) => write!(line, "wrmsr {:#x} {:#x}", exit.index, exit.value),
-    };
-    let _ = match reply {
-        MsrReply::Value(value) => write!(line, " is {value:#x}"),
-        MsrReply::Done => write!(line, " is done"),
-        MsrReply::GeneralProtection => write!(line, " is refused"),
-    };
-    let _ = line.push_str(if last { "; no more is logged" } else { "" });
-    effects.emit(MsrEffect::Log(&line));
+/// An access and what became of it.
+struct Access<'a> {
+    request: MsrRequest<'a>,
+    reply: MsrReply,
+    /// It is the last that is logged.
+    last: bool,
+}
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.request {
+            MsrRequest::Read(exit) => write!(f, "rdmsr {:#x}", exit.index)?,
+            MsrRequest::Write(exit) => write!(f, "wrmsr {:#x} {:#x}", exit.index, exit.value)?,
+        }
+        match self.reply {
+            MsrReply::Value(value) => write!(f, " is {value:#x}")?,
+            MsrReply::Done => f.write_str(" is done")?,
+            MsrReply::GeneralProtection => f.write_str(" is refused")?,
+        }
+        f.write_str(if self.last { "; no more is logged" } else { "" })
+    }
 }

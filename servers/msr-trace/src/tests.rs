@@ -7,7 +7,7 @@ use atoll_protocol::effect::Effect;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, MsrExit};
 use atoll_protocol::vcpu::Exception;
-use atoll_sdk::harness::{Answer, Harness, MACHINE};
+use atoll_sdk::harness::{Answer, Harness, MACHINE, goes_unnoticed, traffic};
 use proptest::prelude::*;
 
 use super::*;
@@ -59,34 +59,10 @@ fn what_is_denied_is_as_if_it_did_not_exist_and_keeps_its_value() {
     assert_eq!(access(&mut server, MISC_ENABLE, None).value(), 7);
 }
 
-/// Registers of every kind.
-const KNOWN: [u32; 12] =
-    [0x10, 0x11, 0x12, 0x8b, 0xfe, MISC_ENABLE, 0x277, 0x2ff, 0x4b56_4d00, 0x4b56_4d01, 0xc000_0080, 0xc001_0015];
-
-fn register() -> impl Strategy<Value = u32> {
-    prop_oneof![4 => prop::sample::select(&KNOWN[..]), 2 => 0x200_u32..0x210, 1 => 0x250_u32..0x270, 1 => any::<u32>()]
-}
-
 proptest! {
     #[test]
-    fn each_goes_on_where_the_other_was_and_beside_the_log_none_can_tell_them_apart(
-        before in prop::collection::vec((register(), any::<Option<u64>>(), 0_u32..40), 0..40),
-        after in prop::collection::vec((register(), any::<Option<u64>>(), 0_u32..40), 0..40),
-    ) {
-        let (mut msr, _) = Harness::<MsrServer>::start(&MACHINE, &setup(""));
-        let (mut trace, _) = Harness::<TraceServer>::start(&MACHINE, &setup(""));
-        let play = |msr: &mut Harness<MsrServer>, trace: &mut Harness<TraceServer>, all: &[(u32, Option<u64>, u32)]| {
-            for (index, written, shift) in all {
-                let written = written.map(|value| value >> shift);
-                prop_assert_eq!(told(&access(msr, *index, written)).0, told(&access(trace, *index, written)).0);
-            }
-            Ok(())
-        };
-        play(&mut msr, &mut trace, &before)?;
-        let (of_msr, of_trace) = (msr.export().expect("it exports"), trace.export().expect("it exports"));
-        prop_assert_eq!(&of_msr, &of_trace);
-        let mut msr = Harness::<MsrServer>::import(&MACHINE, &setup(""), &of_trace, false);
-        let mut trace = Harness::<TraceServer>::import(&MACHINE, &setup(""), &of_msr, false);
-        play(&mut msr, &mut trace, &after)?;
+    fn each_goes_on_where_the_other_was_and_only_the_log_tells_them_apart(before in traffic::msr(), after in traffic::msr()) {
+        goes_unnoticed::<MsrServer, TraceServer>(&setup(""), &before, &after);
+        goes_unnoticed::<TraceServer, MsrServer>(&setup(""), &before, &after);
     }
 }

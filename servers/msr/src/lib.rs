@@ -9,7 +9,6 @@ use atoll_protocol::interchange::MsrState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Machine, MsrExit};
 use atoll_protocol::role::{Msr, MsrEffect, MsrReply, MsrRequest};
-use atoll_protocol::units::Ticks;
 use atoll_protocol::vcpu::SystemRegister;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -53,22 +52,6 @@ pub struct State {
     ranges: Ranges,
 }
 
-impl State {
-    /// Guest time begins.
-    pub fn begin(&mut self, now: Ticks) {
-        self.clock.begin(now);
-    }
-
-    /// Answers any request: for servers that have these registers as a part of their state.
-    pub fn answer(&mut self, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
-        let often = match request {
-            MsrRequest::Read(exit) => read(self, exit).map(MsrReply::Value),
-            MsrRequest::Write(exit) => write(exit, || &mut self.plain),
-        };
-        often.unwrap_or_else(|| rare(self, request, effects))
-    }
-}
-
 /// The server.
 #[derive(Debug)]
 pub struct MsrServer;
@@ -100,7 +83,7 @@ impl Server for MsrServer {
 
     /// Guest time begins here.
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Msr>) {
-        vault.at(|state| state).begin(effects.now());
+        vault.at(|state| &mut state.clock).begin(effects.now());
     }
 
     #[inline(always)]

@@ -1,10 +1,9 @@
 //! Registers that nobody knows: #GP for the guest, a line for the log, not too often.
 
-use core::fmt::Write;
+use core::fmt;
 
-use atoll_protocol::role::{Msr, MsrEffect, MsrReply};
+use atoll_protocol::role::{Msr, MsrReply};
 use atoll_sdk::Effects;
-use heapless::String;
 
 use crate::Plain;
 
@@ -20,16 +19,25 @@ pub(crate) fn answer(plain: &mut Plain, index: u32, written: Option<u64>, effect
     plain.unknown = plain.unknown.saturating_add(1);
     let count = plain.unknown;
     if count <= FIRST || count.is_multiple_of(EACH) {
-        let mut line = String::<120>::new();
-        // A line has room for the longest of these; what would not fit is left out.
-        let _ = match written {
-            Some(value) => write!(line, "unknown MSR {index:#x}: write of {value:#x} refused"),
-            None => write!(line, "unknown MSR {index:#x}: read refused"),
-        };
-        if count > FIRST {
-            let _ = write!(line, " ({count} so far, one in {EACH} logged)");
-        }
-        effects.emit(MsrEffect::Log(&line));
+        effects.log(Refused { index, written, count });
     }
     MsrReply::GeneralProtection
+}
+
+/// The line.
+struct Refused {
+    index: u32,
+    written: Option<u64>,
+    count: u64,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown MSR {:#x}: ", self.index)?;
+        match self.written {
+            Some(value) => write!(f, "write of {value:#x} refused")?,
+            None => f.write_str("read refused")?,
+        }
+        if self.count > FIRST { write!(f, " ({} so far, one in {EACH} logged)", self.count) } else { Ok(()) }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a server does beside replying, and what an activation may look at.
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use atoll_protocol::effect::Effect;
@@ -8,7 +9,10 @@ use atoll_protocol::role::Role;
 use atoll_protocol::units::Ticks;
 
 use crate::guest::GuestMemory;
+use crate::text::Text;
 
+/// Bytes of a line in the log; what is longer is cut.
+const LOG_BYTES: usize = 240;
 /// Bytes of an answer from which on it is crowded.
 const CROWDED: usize = 96;
 
@@ -82,6 +86,17 @@ impl<'e, R: Role> Effects<'e, R> {
     #[inline(always)]
     pub fn emit(&mut self, effect: R::Effect<'_>) {
         self.put(&effect.into());
+    }
+
+    /// Writes a line to the machine's log: what no guest and no other server sees, so a server of any role may. The kernel leaves out what is
+    /// too much.
+    ///
+    /// # Panics
+    /// See [`Effects::emit`].
+    #[cold]
+    #[inline(never)]
+    pub fn log(&mut self, line: impl fmt::Display) {
+        self.put(&Effect::Log(Text::<LOG_BYTES>::of(line).as_str()));
     }
 
     #[inline(always)]

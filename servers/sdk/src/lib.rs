@@ -25,6 +25,7 @@ pub mod guest;
 pub mod harness;
 pub mod ring3;
 pub mod server;
+mod text;
 pub mod vault;
 
 pub use atoll_protocol as protocol;

@@ -10,6 +10,7 @@ use crate::activation::{activate, quick};
 use crate::effects::Surroundings;
 use crate::guest::GuestMemory;
 use crate::server::Server;
+use crate::text::Text;
 
 /// Ends the activation: the one system call. `length` is the answer's length, or [`PANICKED`] plus that of a text.
 #[inline(always)]
@@ -102,34 +103,17 @@ unsafe fn mapped(entry: Entry) -> Mapped {
     Mapped { message, answer, vault, around: Surroundings { guest, bundle } }
 }
 
-/// A panic's text, cut to what fits.
-struct Text {
-    bytes: [u8; MAIL_BYTES],
-    used: usize,
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        for (to, from) in self.bytes.iter_mut().skip(self.used).zip(text.bytes()) {
-            *to = from;
-            self.used += 1;
-        }
-        Ok(())
-    }
-}
-
 /// Discards the activation and tells the kernel why; called by the panic handler that [`image!`](crate::image!) makes.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
-    let mut text = Text { bytes: [0; MAIL_BYTES], used: 0 };
-    let _ = write!(text, "{}", info.message());
+    let mut said = Text::<MAIL_BYTES>::of(info.message());
     if let Some(place) = info.location() {
-        let _ = write!(text, " ({}:{})", place.file(), place.line());
+        let _ = write!(said, " ({}:{})", place.file(), place.line());
     }
-    for (index, byte) in text.bytes.iter().take(text.used).enumerate() {
+    for (index, byte) in said.as_str().bytes().enumerate() {
         // SAFETY: the answer page is mapped and this server's alone; what was in it is discarded by a panic.
-        unsafe { (ANSWER as *mut u8).wrapping_add(index).write_volatile(*byte) };
+        unsafe { (ANSWER as *mut u8).wrapping_add(index).write_volatile(byte) };
     }
-    answer(PANICKED | text.used as u64)
+    answer(PANICKED | said.as_str().len() as u64)
 }
 
 /// Makes a ring-3 program of a server: its entry point, its cache and its panic handler.

@@ -84,6 +84,33 @@ impl<'v, S: Server> Vault<'v, S> {
         part
     }
 
+    /// Lets another server work on its part of the state and of the cache: how a server is made around another one.
+    ///
+    /// ```text
+    /// vault.part(|state| &mut state.inner, |cache| cache, |inner| Inner::handle(inner, request, effects))
+    /// ```
+    #[inline(always)]
+    pub fn part<T: Server, R>(
+        &mut self,
+        state: impl FnOnce(&mut S::State) -> &mut T::State,
+        cache: impl FnOnce(&mut S::Cache) -> &mut T::Cache,
+        work: impl FnOnce(&mut Vault<'_, T>) -> R,
+    ) -> R {
+        let base = core::ptr::from_mut(self.state).addr();
+        let state = state(self.state);
+        let start = core::ptr::from_mut(state).addr().wrapping_sub(base);
+        let size = size_of::<T::State>();
+        debug_assert!(start + size <= size_of::<S::State>(), "a part of something else than the state");
+        let mut inner = Vault::<T>::new(state, cache(self.cache));
+        let result = work(&mut inner);
+        // Its lines need not begin where those of the whole do.
+        inner.dirty.lines(|first, count| {
+            let end = size.min(usize::from(first + count) * LINE);
+            self.dirty.add(((start + usize::from(first) * LINE) / LINE) as u16, (start + end).div_ceil(LINE) as u16);
+        });
+        result
+    }
+
     /// Everything dirty: for the first state.
     pub(crate) fn all(&mut self) {
         self.at(|state| state);

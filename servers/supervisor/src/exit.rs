@@ -48,6 +48,6 @@ pub(crate) fn after_flush(vault: &mut Vault<'_, SupervisorServer>, code: u8, eff
 /// The bundle is at fault: says so and ends the host.
 pub(crate) fn broken(vault: &mut Vault<'_, SupervisorServer>, trouble: Trouble<'_>, effects: &mut Effects<'_, Supervisor>) {
     *vault.at(|state| &mut state.progress.phase) = Progress::LEAVING;
-    effects.emit(SupervisorEffect::Log(&trouble.line()));
+    effects.log(format_args!("cannot build the machine: {trouble}"));
     now(BROKEN, effects);
 }

@@ -46,7 +46,7 @@ pub(crate) fn step(
         watch::wait(vault, id, effects);
         return true;
     }
-    effects.emit(SupervisorEffect::Log(&report::fallback(&spec, name, terms)));
+    effects.log(report::Fallback { server: spec.name, image: name, terms });
     effects.emit(SupervisorEffect::Supervise(Supervise::Restart(id)));
     swap::prepare(vault, id, &spec, &image, terms, effects);
     watch::reach(vault, id, next);

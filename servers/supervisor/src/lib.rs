@@ -194,7 +194,7 @@ fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Sup
     state.placed = 1;
     let loader = state.loader;
     effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(ServerId(loader))));
-    effects.emit(SupervisorEffect::Log("machine runs"));
+    effects.log("machine runs");
     effects.emit(SupervisorEffect::Supervise(Supervise::Run));
 }
 
@@ -203,7 +203,7 @@ fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: 
     if matches!(vault.progress.phase, Progress::LEAVING | Progress::KEPT) {
         return;
     }
-    effects.emit(SupervisorEffect::Log(report::stop(why)));
+    effects.log(report::stop(why));
     exit::after_flush(vault, exit::code(why), effects);
 }
 
@@ -215,7 +215,8 @@ fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport,
     if id == swap::SCRATCH || watch::restart(vault, report, effects) {
         return;
     }
-    effects.emit(SupervisorEffect::Log(&report::fault(report, effects.bundle())));
+    let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0));
+    effects.log(report::Faulted { report, name: spec.ok().map(|spec| spec.name) });
     if vault.progress.phase == Progress::RUNNING && fallback::step(vault, id, !failed, effects) {
         return;
     }
@@ -243,7 +244,7 @@ fn give_up(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut 
         }
         effects.emit(SupervisorEffect::Stop(Stop::ServerFault));
         if vault.progress.keep != 0 {
-            effects.emit(SupervisorEffect::Log("the guest is stopped; the host stays"));
+            effects.log("the guest is stopped; the host stays");
             *vault.at(|state| &mut state.progress.phase) = Progress::KEPT;
             return;
         }

@@ -1,14 +1,10 @@
 //! What happened, in words.
 
-use core::fmt::{self, Write};
+use core::fmt;
 
 use atoll_protocol::effect::Terms;
 use atoll_protocol::fault::{FaultReport, Reason};
-use atoll_protocol::manifest::ServerSpec;
 use atoll_protocol::message::Stop;
-
-use crate::plan::Plan;
-use crate::trouble::Line;
 
 /// Why the machine stopped.
 pub(crate) fn stop(why: Stop) -> &'static str {
@@ -22,28 +18,40 @@ pub(crate) fn stop(why: Stop) -> &'static str {
 }
 
 /// Who was faulted, and which rule it broke.
-pub(crate) fn fault(report: &FaultReport, bundle: &[u8]) -> Line {
-    let spec = Plan::read(bundle).and_then(|plan| plan.server(report.server.0));
-    let mut line = Line::new();
-    // What does not fit is left out: a name can be long.
-    let _ = match spec {
-        Ok(spec) => write!(line, "server {} `{}`", report.server.0, spec.name),
-        Err(_) => write!(line, "server {}", report.server.0),
-    };
-    let _ = write!(line, " (generation {}) faulted: ", report.generation);
-    let _ = write!(line, "{}", InWords(report.reason));
-    if about_an_effect(report.reason) {
-        let _ = write!(line, " (effect {} of its answer)", report.effect);
+pub(crate) struct Faulted<'r> {
+    /// What the kernel says.
+    pub(crate) report: &'r FaultReport,
+    /// The server's name, if the manifest can be read.
+    pub(crate) name: Option<&'r str>,
+}
+
+impl fmt::Display for Faulted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Faulted { report, name } = self;
+        write!(f, "server {}", report.server.0)?;
+        if let Some(name) = name {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, " (generation {}) faulted: {}", report.generation, InWords(report.reason))?;
+        if about_an_effect(report.reason) { write!(f, " (effect {} of its answer)", report.effect) } else { Ok(()) }
     }
-    line
 }
 
 /// A server falls back to another image.
-pub(crate) fn fallback(spec: &ServerSpec<'_>, image: &str, terms: Terms) -> Line {
-    let mut line = Line::new();
-    let state = if terms == Terms::Reset { "with a reset state" } else { "with its state" };
-    let _ = write!(line, "restarts do not help server `{}`: it falls back to image `{image}`, {state}", spec.name);
-    line
+pub(crate) struct Fallback<'s> {
+    /// The server.
+    pub(crate) server: &'s str,
+    /// The image.
+    pub(crate) image: &'s str,
+    /// How it goes on.
+    pub(crate) terms: Terms,
+}
+
+impl fmt::Display for Fallback<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.terms == Terms::Reset { "with a reset state" } else { "with its state" };
+        write!(f, "restarts do not help server `{}`: it falls back to image `{}`, {state}", self.server, self.image)
+    }
 }
 
 /// Whether the report's effect number means anything.

@@ -148,7 +148,7 @@ pub(crate) fn started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, eff
     let of = ServerId(vault.swap.of);
     if of.0 != 0 {
         effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(SCRATCH, of)));
-        effects.emit(SupervisorEffect::Log("a successor has taken its place"));
+        effects.log("a successor has taken its place");
         let next = vault.swap.next;
         if let Some(versions) = vault.at(|state| &mut state.swap.versions).get_mut(usize::from(of.0)) {
             *versions = next;
@@ -165,7 +165,7 @@ pub(crate) fn started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, eff
 pub(crate) fn failed(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> bool {
     let failed = concerns(vault, id);
     if failed {
-        effects.emit(SupervisorEffect::Log("a succession has failed and is rolled back"));
+        effects.log("a succession has failed and is rolled back");
         end(vault, Outcome::RolledBack, effects);
     }
     failed

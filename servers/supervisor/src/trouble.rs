@@ -1,15 +1,11 @@
 //! What can be wrong with a bundle.
 
-use core::fmt::{self, Write};
+use core::fmt;
 
 use atoll_protocol::role::RoleKind;
 use atoll_sdk::bundle::Broken;
-use heapless::String;
 
 use crate::image::BadImage;
-
-/// A line for the log.
-pub(crate) type Line = String<240>;
 
 /// Why no machine can be built from the bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +65,5 @@ impl fmt::Display for Trouble<'_> {
             Trouble::NoImage(name, image) => write!(f, "server `{name}`: the bundle has no `image/{image}`"),
             Trouble::Image(name, bad) => write!(f, "server `{name}`: its image {bad}"),
         }
-    }
-}
-
-impl Trouble<'_> {
-    /// One line for the log; ends early if a name is very long.
-    pub(crate) fn line(&self) -> Line {
-        let mut line = Line::new();
-        let _ = write!(line, "cannot build the machine: ");
-        let _ = write!(line, "{self}");
-        line
     }
 }

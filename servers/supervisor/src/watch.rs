@@ -154,7 +154,7 @@ pub(crate) fn quarantine(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, 
     if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
         watch.given_up = 1;
     }
-    effects.emit(SupervisorEffect::Log("restarts do not help it: what its role declares as the fallback answers from now on"));
+    effects.log("restarts do not help it: what its role declares as the fallback answers from now on");
     effects.emit(SupervisorEffect::Supervise(Supervise::Quarantine(id)));
 }
 
