@@ -126,13 +126,17 @@ pub enum Command {
     },
     /// Make a crate with a server of one's own, which builds, has a test and boots with `atoll boot --swap ROLE=DIR`.
     NewServer {
-        /// The role: cpuid, msr, mmu, irqchip, serial, timer or clock.
+        /// The role: cpuid, msr, hypercall, mmu, irqchip, timer, clock, power, serial, console or control.
         role: String,
         /// The crate's name.
         name: String,
         /// Where it goes [default: a directory of its name, here].
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
+        /// Make it around this server of Atoll's, whose messages and answers all go through it [default: for cpuid, msr, mmu and power none,
+        /// for the other roles the usual one].
+        #[arg(long, value_name = "IMAGE")]
+        around: Option<String>,
     },
     /// Fault a server of a running machine, by its name or role, to see it restarted.
     Kill {

@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::cli::{Cli, Command};
 use crate::emulator::leash;
 use crate::error::{Error, Result};
+use crate::template::Wanted;
 
 /// Does what was asked for; the status is the program's.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
@@ -40,7 +41,10 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Top(args)) => top::run(args).map(done),
         Some(Command::Dump { server, asked }) => dump::run(server, asked).map(done),
         Some(Command::Log { follow, asked }) => log::run(*follow, asked).map(done),
-        Some(Command::NewServer { role, name, path }) => new_server::run(role, name, path.as_deref()).map(done),
+        Some(Command::NewServer { role, name, path, around }) => {
+            let wanted = Wanted { role, name, around: around.as_deref() };
+            new_server::run(&wanted, path.as_deref()).map(done)
+        }
         Some(Command::Kill { server, asked }) => kill::run(server, asked).map(done),
         Some(Command::Swap { server, image, force, asked }) => swap::run(server, image, *force, asked, &cli.common).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),

@@ -1,10 +1,14 @@
-//! Crates with a server of one's own, made from the files in qemu/templates: what all have in common, and server and tests for each role.
-//! How an image is linked is as for Atoll's own servers.
+//! Crates with a server of one's own, made from the files in qemu/templates: what all have in common, and server and tests, which stand
+//! alone or are around a server of Atoll's. How an image is linked is as for Atoll's own servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+mod choice;
+
+pub use choice::{Wanted, roles};
 
 const MANIFEST: &str = include_str!("../templates/Cargo.toml.in");
 const WORKSPACE: &str = include_str!("../templates/workspace.toml.in");
@@ -14,48 +18,10 @@ const BUILD: &str = include_str!("../../servers/images/build.rs");
 const LINK: &str = include_str!("../../servers/images/image.ld");
 const FLAGS: &str = include_str!("../../.cargo/config.toml");
 
-/// Server and tests of a role.
-#[derive(Clone, Copy, Debug)]
-struct Template {
-    role: &'static str,
-    server: &'static str,
-    tests: &'static str,
-}
-
-macro_rules! template {
-    ($role:literal, $dir:literal) => {
-        Template {
-            role: $role,
-            server: include_str!(concat!("../templates/", $dir, "/lib.rs")),
-            tests: include_str!(concat!("../templates/", $dir, "/tests.rs")),
-        }
-    };
-}
-
-const TEMPLATES: [Template; 7] = [
-    template!("cpuid", "cpuid"),
-    template!("msr", "msr"),
-    template!("mmu", "mmu"),
-    template!("irqchip", "irqchip"),
-    template!("serial", "serial"),
-    template!("timer", "timer"),
-    template!("clock", "timer"),
-];
-
-/// The roles for which there is a template.
-pub fn roles() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.iter().map(|template| template.role)
-}
-
-/// Makes a crate called `name` for `role` in `dir`, which must not be there or be empty; where it is.
-pub fn make(workspace: &Path, role: &str, name: &str, dir: &Path) -> Result<PathBuf> {
-    let template = TEMPLATES.iter().find(|template| template.role == role).ok_or_else(|| Error::Usage {
-        what: format!("there is no template for the role '{role}' (there are: {})", roles().collect::<Vec<_>>().join(", ")),
-    })?;
-    if !is_a_name(name) {
-        let what = format!("'{name}' is no name for a crate: use at most 40 small letters, digits and '-', a letter first");
-        return Err(Error::Usage { what });
-    }
+/// Makes the crate in `dir`, which must not be there or be empty; where it is.
+pub fn make(workspace: &Path, wanted: &Wanted<'_>, dir: &Path) -> Result<PathBuf> {
+    let source = wanted.choose()?.source();
+    let Wanted { role, name, .. } = *wanted;
     fs::create_dir_all(dir.join("src")).map_err(Error::file(dir))?;
     let dir = dir.canonicalize().map_err(Error::file(dir))?;
     let found = fs::read_dir(&dir).map_err(Error::file(&dir))?.count();
@@ -63,28 +29,28 @@ pub fn make(workspace: &Path, role: &str, name: &str, dir: &Path) -> Result<Path
         return Err(Error::Usage { what: format!("{}: there is something already", dir.display()) });
     }
     let among_atolls = dir.parent() == Some(&workspace.join("servers"));
-    let sdk = if among_atolls { "../sdk".to_owned() } else { workspace.join("servers/sdk").display().to_string() };
+    let servers = if among_atolls { "..".to_owned() } else { workspace.join("servers").display().to_string() };
     let fill = |text: &str| {
         let text = text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).replace("{{role}}", role);
-        text.replace("{{sdk}}", &sdk).replace("{{directory}}", &dir.display().to_string())
+        text.replace("{{servers}}", &servers).replace("{{directory}}", &dir.display().to_string())
     };
     let write = |path: &str, text: &str| {
         let path = dir.join(path);
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text)).map_err(Error::file(&path))
     };
-    let server =
-        if role == "clock" { template.server.replace("Timer as MyRole", "Clock as MyRole") } else { template.server.to_owned() };
-    write("src/lib.rs", &server)?;
-    write("src/tests.rs", template.tests)?;
+    let manifest = MANIFEST.replace("{{dependencies}}", &source.dependencies);
+    let manifest = manifest.replace("{{dev-dependencies}}", source.dev_dependencies);
+    write("src/lib.rs", &source.server)?;
+    write("src/tests.rs", &source.tests)?;
     write("src/main.rs", &fill(MAIN))?;
     write("README.md", &fill(README))?;
     write("build.rs", BUILD)?;
     write("image.ld", LINK)?;
     write(".gitignore", "/target\n")?;
     if among_atolls {
-        write("Cargo.toml", &fill(MANIFEST))?;
+        write("Cargo.toml", &fill(&manifest))?;
     } else {
-        write("Cargo.toml", &(fill(MANIFEST) + WORKSPACE))?;
+        write("Cargo.toml", &(fill(&manifest) + WORKSPACE))?;
         write(".cargo/config.toml", FLAGS)?;
         // The versions that Atoll was built with are here already.
         let lock = fs::read_to_string(workspace.join("Cargo.lock")).map_err(Error::file("Cargo.lock"))?;
@@ -93,24 +59,26 @@ pub fn make(workspace: &Path, role: &str, name: &str, dir: &Path) -> Result<Path
     Ok(dir)
 }
 
-fn is_a_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() <= 40 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::choice::OWN;
     use super::*;
 
     fn workspace() -> PathBuf {
         crate::place::workspace().unwrap()
     }
 
+    fn wanted<'w>(role: &'w str, around: Option<&'w str>) -> Wanted<'w> {
+        Wanted { role, name: "my-server", around }
+    }
+
     #[test]
     fn nothing_is_left_to_fill_in() {
         let dir = tempfile::tempdir().unwrap();
-        for role in roles() {
-            let made = make(&workspace(), role, "my-server", &dir.path().join(role)).unwrap();
+        let alone = roles().map(|role| (role, None));
+        for (role, around) in alone.chain(OWN.iter().map(|own| (own.role, Some(own.image)))) {
+            let to = dir.path().join(role).join(around.unwrap_or("usual"));
+            let made = make(&workspace(), &wanted(role, around), &to).unwrap();
             for file in ["Cargo.toml", "README.md", "src/lib.rs", "src/main.rs", "src/tests.rs"] {
                 let text = fs::read_to_string(made.join(file)).unwrap();
                 assert!(!text.contains("{{") && !text.contains(".in\""), "{role}: {file}: {text}");
@@ -119,21 +87,36 @@ mod tests {
     }
 
     #[test]
+    fn every_image_whose_state_can_move_can_be_what_a_crate_is_around() {
+        let bins = fs::read_dir(workspace().join("servers/images/src/bin")).unwrap();
+        for path in bins.map(|entry| entry.unwrap().path()) {
+            let image = path.file_stem().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let server = text.split("image!(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+            let own = OWN.iter().find(|own| own.image == image).map(|own| own.server);
+            assert_eq!(own, Some(server).filter(|_| !["loader", "supervisor"].contains(&image)), "{image}");
+        }
+    }
+
+    #[test]
     fn what_is_there_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        let made = make(&workspace(), "cpuid", "mine", &dir.path().join("mine")).unwrap();
+        let made = make(&workspace(), &wanted("cpuid", None), &dir.path().join("mine")).unwrap();
         fs::write(made.join("src/lib.rs"), "mine").unwrap();
-        let error = make(&workspace(), "cpuid", "mine", &made).unwrap_err().to_string();
+        let error = make(&workspace(), &wanted("cpuid", None), &made).unwrap_err().to_string();
         assert!(error.contains("there is something already"), "{error}");
         assert_eq!(fs::read_to_string(made.join("src/lib.rs")).unwrap(), "mine");
     }
 
     #[test]
-    fn a_role_without_a_template_is_told_with_those_that_have_one_and_leaves_nothing() {
+    fn what_cannot_be_made_is_told_with_what_can_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let error = make(&workspace(), "loader", "mine", &dir.path().join("mine")).unwrap_err().to_string();
-        assert!(error.contains("'loader'") && error.contains("cpuid, msr"), "{error}");
-        assert!(make(&workspace(), "cpuid", "../mine", &dir.path().join("mine")).is_err());
+        let error = |wanted: Wanted<'_>| make(&workspace(), &wanted, &dir.path().join("mine")).unwrap_err().to_string();
+        let said = error(wanted("loader", None));
+        assert!(said.contains("'loader'") && said.contains("cpuid, msr"), "{said}");
+        let said = error(wanted("serial", Some("pit")));
+        assert!(said.contains("no server 'pit' of the role 'serial' (it has: uart, uart-ring)"), "{said}");
+        error(Wanted { name: "../mine", ..wanted("cpuid", None) });
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -6,20 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use atoll::place;
+use atoll::template::{self, Wanted};
 use atoll::testing::{Boot, Booted};
 use tempfile::TempDir;
 
 mod asker;
 
+/// The crate.
+const CPUID: Wanted<'static> = Wanted { role: "cpuid", name: "my-cpuid", around: None };
 /// A leaf that Linux does not ask for, and over which the server crashes.
 const FATAL: u32 = 0x4000_0077;
+/// The request over which a server around another crashes; Linux has begun by then, and is not done.
+const FATAL_REQUEST: u32 = 100;
 /// The manifest's line after which it is said what follows the restarts.
 const PLACE: &str = "image = \"cpuid\"\n";
 
 /// A crate of the cpuid role that crashes over [`FATAL`], in which `from` is replaced by `to`.
 fn make(from: &str, to: &str) -> (PathBuf, TempDir) {
     let temporary = tempfile::tempdir().unwrap();
-    let dir = atoll::template::make(&place::workspace().unwrap(), "cpuid", "my-cpuid", &temporary.path().join("made")).unwrap();
+    let dir = template::make(&place::workspace().unwrap(), &CPUID, &temporary.path().join("made")).unwrap();
     let path = dir.join("src/lib.rs");
     let text = fs::read_to_string(&path).unwrap();
     let last = "            _ => Leaf::default(),\n";
@@ -74,6 +79,40 @@ fn the_alternative_begins_anew_if_that_server_crashes_over_its_export_too() {
     }";
     let (dir, _temporary) = make("atoll_sdk::forgetful!();", export);
     assert_fell_back(&boots(&dir), "with a reset state");
+}
+
+/// Linux works under a server around `image` that crashes over one request among many, in the place of which `image` comes then.
+fn works(role: &str, image: &str) {
+    let temporary = tempfile::tempdir().unwrap();
+    let wanted = Wanted { role, name: "my-server", around: Some(image) };
+    let dir = template::make(&place::workspace().unwrap(), &wanted, &temporary.path().join("made")).unwrap();
+    let path = dir.join("src/lib.rs");
+    let text = fs::read_to_string(&path).unwrap();
+    let log = "        if vault.requests.is_power_of_two() {\n";
+    assert!(text.contains(log), "{text}");
+    // Not committed, so the next try ends in the same way.
+    fs::write(&path, text.replace(log, &format!("        assert_ne!(vault.requests, {FATAL_REQUEST});\n{log}"))).unwrap();
+    let place = format!("image = \"{image}\"\n");
+    let restart = format!("restart = {{ attempts = 2, then = {{ image = \"{image}\" }} }}\n");
+    let booted = Boot::guest("linux")
+        .change(&place, &format!("{place}{restart}"))
+        .swap(role, &dir)
+        .exec("for i in 1 2 3 4 5; do head -c 1000000 /dev/urandom | wc -c; sleep 0.1; done")
+        .run()
+        .unwrap();
+    assert_eq!((booted.status, booted.console.as_str()), (0, "1000000\n".repeat(5).as_str()), "{}", booted.log);
+    assert_eq!(booted.log.matches("broke a rule").count(), 3, "{}", booted.log);
+    assert!(booted.log.contains(&format!("it falls back to image `{image}`, with its state")), "{}", booted.log);
+}
+
+#[test]
+fn linux_goes_on_when_the_alternative_takes_its_interrupt_controllers_over() {
+    works("irqchip", "irqchip");
+}
+
+#[test]
+fn linux_goes_on_when_the_alternative_maps_its_memory() {
+    works("mmu", "mmu-npt");
 }
 
 #[test]

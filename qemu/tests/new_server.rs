@@ -2,39 +2,18 @@
 //! shows exactly what is made.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use atoll::place;
+use atoll::template::Wanted;
 use atoll::testing::{Boot, Booted};
-use tempfile::TempDir;
+
+mod own;
 
 const SHOWN: &str = include_str!("../../docs/writing-a-server.md");
 
-/// A crate that has passed its own test.
-struct Made {
-    dir: PathBuf,
-    _temporary: TempDir,
-}
-
-fn make(role: &str) -> Made {
-    let temporary = tempfile::tempdir().unwrap();
-    let (name, dir) = (format!("my-{role}"), temporary.path().join("made"));
-    let made = Command::new(env!("CARGO_BIN_EXE_atoll")).args(["new-server", role, &name, "--path"]).arg(&dir).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let target = place::workspace().unwrap().join("target/own-tests");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let tested = Command::new(cargo)
-        .args(["test", "--offline", "--lib"])
-        .env("CARGO_TARGET_DIR", target)
-        .env("RUSTFLAGS", "-Dwarnings")
-        .current_dir(&dir)
-        .output()
-        .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
-    assert!(tested.status.success(), "{said}");
-    assert!(said.contains("test result: ok") && !said.contains("running 0 tests"), "{said}");
-    Made { dir, _temporary: temporary }
+fn wanted(role: &str) -> Wanted<'_> {
+    Wanted { role, name: "mine", around: None }
 }
 
 fn hello(role: &str, dir: &Path) -> Booted {
@@ -43,7 +22,7 @@ fn hello(role: &str, dir: &Path) -> Booted {
 
 /// A small guest runs on it to its end.
 fn boots(role: &str) {
-    let made = make(role);
+    let made = own::make(role, &[]);
     let booted = hello(role, &made.dir);
     assert_eq!(booted.status, 0, "{}\n{}", booted.console, booted.log);
     assert!(booted.console.contains("Hello from inside Atoll"), "{}", booted.console);
@@ -52,7 +31,7 @@ fn boots(role: &str) {
 
 #[test]
 fn a_cpuid_server_says_what_linux_is_told_of_its_cpu() {
-    let made = make("cpuid");
+    let made = own::make("cpuid", &[]);
     let booted = hello("cpuid", &made.dir);
     assert!(booted.console.contains("signs as \"............\""), "it has no hypervisor's leaf: {}", booted.console);
     let booted = Boot::guest("linux").swap("cpuid", &made.dir).exec("grep -m1 flags /proc/cpuinfo").run().unwrap();
@@ -73,30 +52,28 @@ fn an_mmu_server_maps_all_that_a_guest_touches() {
 }
 
 #[test]
-fn an_irqchip_server_boots() {
-    boots("irqchip");
+fn a_power_server_switches_linux_off() {
+    let made = own::make("power", &[]);
+    let booted =
+        Boot::guest("linux").swap("power", &made.dir).exec("grep -c . /proc/interrupts > /dev/null; exit 7").run().unwrap();
+    assert_eq!(booted.status, 7, "{}\n{}", booted.console, booted.log);
+    assert!(booted.log.contains("machine stopped: the guest switched the power off"), "{}", booted.log);
 }
 
 #[test]
-fn a_serial_server_carries_what_the_guest_prints() {
-    boots("serial");
-}
-
-#[test]
-fn a_timer_server_boots() {
-    boots("timer");
-}
-
-#[test]
-fn a_clock_server_boots() {
-    boots("clock");
+fn a_server_around_one_of_atolls_boots() {
+    let made = own::make("serial", &["--around", "uart-ring"]);
+    let booted = hello("serial", &made.dir);
+    assert_eq!(booted.status, 0, "{}\n{}", booted.console, booted.log);
+    assert!(booted.console.contains("Hello from inside Atoll"), "{}", booted.console);
+    assert!(booted.log.contains("uart: 64 requests and"), "it counts what goes through it: {}", booted.log);
 }
 
 #[test]
 fn the_document_shows_the_cpuid_server_that_is_made_and_it_has_at_most_thirty_lines() {
     let shown = SHOWN.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let made = atoll::template::make(&place::workspace().unwrap(), "cpuid", "my-cpuid", &dir.path().join("made")).unwrap();
+    let made = atoll::template::make(&place::workspace().unwrap(), &wanted("cpuid"), &dir.path().join("made")).unwrap();
     assert_eq!(shown, std::fs::read_to_string(made.join("src/lib.rs")).unwrap());
     assert!(shown.lines().count() <= 30, "{} lines", shown.lines().count());
 }
@@ -110,7 +87,7 @@ fn a_role_that_the_machine_does_not_have_cannot_be_swapped() {
 #[test]
 fn a_crate_of_another_role_is_refused_by_its_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let made = atoll::template::make(&place::workspace().unwrap(), "msr", "my-msr", &dir.path().join("made")).unwrap();
+    let made = atoll::template::make(&place::workspace().unwrap(), &wanted("msr"), &dir.path().join("made")).unwrap();
     let error = Boot::guest("hello").swap("cpuid", &made).run().unwrap_err().to_string();
     assert_eq!(error, format!("{}: is a server of the role 'msr', not 'cpuid'", made.display()));
 }

@@ -4,8 +4,9 @@
 use std::fs;
 
 use atoll::control::orders;
+use atoll::template::{self, Wanted};
 use atoll::testing::Boot;
-use atoll::{Error, place, template};
+use atoll::{Error, place};
 
 use crate::ordering::{Swap, assert_only_late, line, swap_in_turn, swap_rounds};
 
@@ -90,7 +91,8 @@ fn what_cannot_be_swapped_is_refused_with_the_reason_and_changes_nothing() {
 #[test]
 fn a_server_takes_an_older_ones_place_but_the_older_one_never_its() {
     let own = tempfile::tempdir().unwrap();
-    template::make(&place::workspace().unwrap(), "cpuid", "older-cpuid", own.path()).unwrap();
+    let wanted = Wanted { role: "cpuid", name: "older-cpuid", around: None };
+    template::make(&place::workspace().unwrap(), &wanted, own.path()).unwrap();
     let file = own.path().join("src/lib.rs");
     let made = fs::read_to_string(&file).unwrap();
     // It speaks the first version of the role's state, which knew no width of addresses.

@@ -1,11 +1,12 @@
 //! Whether a server goes on where another was as that one itself would have.
 //!
 //! Both live in a small world of timers, and are told the same at the same times. What each has the rest of the machine see must be equal,
-//! answer by answer; how it arms its timers is its own business.
+//! answer by answer; how it arms its timers, and what it writes to the log, is its own business.
 
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
+use std::vec;
 use std::vec::Vec;
 
 use atoll_protocol::effect::Effect;
@@ -13,9 +14,10 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Header, Held, Machine};
+use atoll_protocol::role::{Role, RoleKind};
 use atoll_protocol::units::{Ticks, TimerId};
 
-use super::traffic::Event;
+use super::traffic::{Event, GUEST};
 use super::{Answer, Harness};
 use crate::server::Server;
 
@@ -34,7 +36,10 @@ impl<S: Server> World<S> {
     /// The world of a server that has just started.
     #[must_use]
     pub fn start(machine: &Machine, setup: &Setup<'_>) -> Self {
-        let (server, first) = Harness::start(machine, setup);
+        let (mut server, first) = Harness::start(machine, setup);
+        if S::Role::KIND == RoleKind::Mmu {
+            server.guest = vec![0; GUEST];
+        }
         let mut world = World { server, timers: BTreeMap::new(), accepted: Header::NOT_ACCEPTED, offer: None };
         let _ = world.look(&first);
         world
@@ -47,6 +52,7 @@ impl<S: Server> World<S> {
         let state = self.server.export()?;
         let mut server = Harness::<T>::import(machine, setup, &state, force);
         server.header = self.server.header;
+        server.guest = self.server.guest.clone();
         Some(World { server, timers: self.timers.clone(), accepted: Header::NOT_ACCEPTED, offer: self.offer })
     }
 
@@ -94,6 +100,7 @@ impl<S: Server> World<S> {
             match effect {
                 Effect::Arm(timer, at) => drop(self.timers.insert(timer, at.0)),
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
+                Effect::Log(_) => {}
                 other => {
                     if let Effect::Offer(offer) = other {
                         let some = offer.0.kind != atoll_protocol::effect::Offer::NONE;

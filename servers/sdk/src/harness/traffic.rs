@@ -3,18 +3,26 @@
 use std::vec::Vec;
 
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::{Body, LineChange, MmioExit, MsrExit, PortExit};
+use atoll_protocol::message::{
+    Body, CpuidExit, HypercallExit, InstructionExit, Leaf, LineChange, MmioExit, MsrExit, NestedFault, PortExit,
+};
 use atoll_protocol::units::{Gpa, HostIrq, LineId, ServerId, Ticks};
+use atoll_protocol::vcpu::Context;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 mod driver;
+mod exits;
 mod interrupts;
 mod port;
 
 pub use driver::{console, control};
+pub use exits::{cpuid, hypercall, mmu, msr};
 pub use interrupts::irqchip;
 pub use port::{clock, power, serial, timer};
+
+/// Bytes of guest memory, for servers that look at it.
+pub(super) const GUEST: usize = 1 << 20;
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -31,6 +39,14 @@ pub enum Event {
     Load(u64),
     /// The guest writes four bytes of memory.
     Store(u64, u32),
+    /// CPUID: leaf and subleaf.
+    Cpuid(u32, u32),
+    /// VMMCALL: its number, and the privilege level that it comes from.
+    Hypercall(u64, u8),
+    /// A fault on guest memory.
+    MemoryFault(u64),
+    /// An instruction that the CPU does not carry out: the intercept's code.
+    Instruction(u64),
     /// RDMSR.
     ReadMsr(u32),
     /// WRMSR.
@@ -56,6 +72,12 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether a message tells the server of it: of what it offers being accepted the next one does.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.body().is_some()
+    }
+
     /// The message that tells, if one does.
     pub(super) fn body(&self) -> Option<Body<'_>> {
         let port = |port, size, value| Fixed(PortExit { port, size, value, count: 1, ..PortExit::default() });
@@ -67,6 +89,14 @@ impl Event {
             Event::Out(number, size, value) => Body::PortWrite(port(*number, *size, *value)),
             Event::Load(gpa) => Body::MmioRead(memory(*gpa, 0)),
             Event::Store(gpa, value) => Body::MmioWrite(memory(*gpa, u64::from(*value))),
+            Event::Cpuid(leaf, subleaf) => Body::Cpuid(Fixed(CpuidExit { leaf: *leaf, subleaf: *subleaf, host: HOST, cr4: 0 })),
+            Event::Hypercall(number, cpl) => {
+                Body::Hypercall(Fixed(HypercallExit { number: *number, cpl: *cpl, ..HypercallExit::default() }))
+            }
+            Event::MemoryFault(gpa) => Body::MemoryFault(Fixed(NestedFault { gpa: Gpa(*gpa), error: 0 })),
+            Event::Instruction(code) => {
+                Body::Instruction(Fixed(InstructionExit { code: *code }), Fixed(Context::default()), None)
+            }
             Event::ReadMsr(index) => Body::MsrRead(msr(*index, 0)),
             Event::WriteMsr(index, value) => Body::MsrWrite(msr(*index, *value)),
             Event::Line(line, level, rose) => Body::Line(LineChange { line: LineId(*line), level: *level, rose: *rose }),
@@ -81,6 +111,9 @@ impl Event {
         })
     }
 }
+
+/// A host's CPU that has everything.
+const HOST: Leaf = Leaf { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX };
 
 /// Time, up to `longest` ticks of a 1 GHz counter, short spans more often than long ones.
 fn pass(longest: u64) -> impl Strategy<Value = Event> {
