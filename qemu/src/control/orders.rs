@@ -83,8 +83,13 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
         Outcome::RolledBack => {
             let log =
                 log_of(&line.name).and_then(|path| fs::read_to_string(&path).map_err(Error::file(&path))).unwrap_or_default();
-            let why = why(&log).unwrap_or("its log says why");
-            line.refused(format_args!("the successor failed or refused ({why}), everything is as it was"))
+            match why(&log) {
+                Some(why) if why.starts_with(TAKES_AWAY) => {
+                    line.refused(format_args!("{why}, and the successor does not have that; --force puts it in nevertheless"))
+                }
+                Some(why) => line.refused(format_args!("the successor refuses ({why}); everything is as it was")),
+                None => line.refused("the successor failed, the log says how; everything is as it was"),
+            }
         }
         Outcome::Broken | Outcome::NoRoom => line.refused("the image did not arrive as it was sent; nothing has changed"),
         Outcome::Done | Outcome::Swapped(_) | Outcome::NotUnderstood | Outcome::NoAnswer => {
@@ -92,6 +97,9 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
         }
     }
 }
+
+/// How the reason begins that does not count if a swap is forced (the SDK's `Refuse::TakesAway`).
+const TAKES_AWAY: &str = "the guest relies on ";
 
 /// What the last successor that was called off had against it, if it has said that itself.
 fn why(log: &str) -> Option<&str> {
