@@ -64,6 +64,12 @@ pub(super) fn entry(table: Hpa, index: u64) -> u64 {
     unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).read_volatile() }
 }
 
+/// Whether one of a table's eight entries around this one is in use: mostly none is, and this is how to pass them by.
+#[inline(always)]
+pub(super) fn any(table: Hpa, index: u64) -> bool {
+    (0..8).fold(0, |all, place| all | entry(table, index & !7 | place)) != 0
+}
+
 /// Writes an entry of a table.
 #[inline(always)]
 pub(super) fn set_entry(table: Hpa, index: u64, entry: u64) {

@@ -142,14 +142,18 @@ impl Space {
     }
 }
 
-/// Gives back a table of a level, or a page (level 0), with what its first `count` entries own; that is not what is shared.
-fn release(at: Hpa, level: u32, count: u64, frames: &mut Frames) {
-    // A plain loop: nearly all entries are empty, and the guest may be waiting for the end of this.
-    for index in 0..if level > 0 { count } else { 0 } {
-        let found = paging::entry(at, index);
+/// Gives back a table of a level with what its first `count` entries own; that is not what is shared.
+fn release(table: Hpa, level: u32, count: u64, frames: &mut Frames) {
+    // Nearly all entries are empty, and the guest may be waiting for the end of this.
+    let used = (0..count).step_by(8).filter(|first| paging::any(table, *first));
+    for index in used.flat_map(|first| first..first + 8) {
+        let found = paging::entry(table, index);
         if found & PRESENT != 0 && found & (SHARED | LARGE) == 0 {
-            release(Hpa(found & ADDRESS), level - 1, ENTRIES, frames);
+            match Hpa(found & ADDRESS) {
+                page if level == 1 => frames.free(page),
+                below => release(below, level - 1, ENTRIES, frames),
+            }
         }
     }
-    frames.free(at);
+    frames.free(table);
 }

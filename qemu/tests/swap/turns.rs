@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use atoll::control::orders;
+use atoll::control::{Line, orders, tables};
 use atoll::run::End;
 use atoll::testing::{Boot, Booted, Visit};
 
@@ -62,10 +62,14 @@ fn progress<'m>(machine: &'m Visit<'_>) -> impl FnMut() + use<'m> {
     move || printed = machine.wait_for_lines(printed).unwrap_or_else(|| panic!("it has ended"))
 }
 
-/// Takes turns with each of these; reports how it went.
+/// Takes turns with each of these, of which each ends where it began; reports how it went.
 fn take_turns(machine: &Visit<'_>, swaps: &[Swap]) {
     let (rounds, begun) = (rounds(), Instant::now());
-    let late = swap_rounds(&mut line(machine), swaps, rounds, progress(machine));
+    let mut line = line(machine);
+    let free = |line: &mut Line| tables::machine(line).unwrap().free_frames;
+    let before = free(&mut line);
+    let late = swap_rounds(&mut line, swaps, rounds, progress(machine));
+    assert_eq!(free(&mut line), before, "what is back in its place takes as many frames as before");
     let count = rounds * swaps.len();
     println!("{count} swaps ({rounds} of each) in {:?}, {late} called off for want of time", begun.elapsed());
 }
