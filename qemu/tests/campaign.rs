@@ -140,6 +140,37 @@ fn a_server_is_exchanged_in_the_middle_of_a_request_and_the_blackout_is_told() {
     assert!(swap.blackout_ticks.len() == 1 && swap.blackout_ticks[0] > 0, "{swap:?}");
 }
 
+/// For the last 244 microseconds of each second the host's clock says that it is about to change.
+#[test]
+fn no_successor_waits_for_the_hosts_clock() {
+    const PLAN: &str = r#"
+campaign = 1
+name = "swaps about the end of the first second"
+guest = "ticks"
+[[phase]]
+name = "ticking"
+begin = "start"
+dialogue = [["tick 2450 is", "q"]]
+controls = 0
+[[run]]
+phase = "ticking"
+faults = ["swap:irqchip irqchip every=1 from=8246 limit=400"]
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plan.toml"), PLAN).unwrap();
+    let ran = atoll(&["campaign", "run", "plan.toml", "--out", "out"], dir.path());
+    assert!(ran.status.success(), "{}", text(&ran));
+    let records = store::all(&dir.path().join("out")).unwrap();
+    let swaps = record(&records, "ticking.run0.0000");
+    let exchanged = swaps.events.iter().filter_map(|event| match event {
+        Event::Exchanged { at, .. } => Some(*at),
+        _ => None,
+    });
+    let (before, after): (Vec<u64>, Vec<u64>) = exchanged.partition(|at| *at < 1_000_000_000);
+    assert!(before.len() > 20 && after.len() > 20, "not about the end of a second: {swaps:?}");
+    assert!(swaps.blackout_ticks.iter().all(|ticks| *ticks < 100_000), "{:?}", swaps.blackout_ticks);
+}
+
 #[test]
 fn a_run_is_resumed_where_it_was_ended() {
     let records = ran();

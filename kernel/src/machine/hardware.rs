@@ -40,6 +40,8 @@ pub(crate) struct Hardware {
     armed: Ticks,
     /// How much later than an activation's deadline the watchdog may look.
     slack: Ticks,
+    /// The wall clock when the counter was 0.
+    wall_zero: u64,
 }
 
 impl Hardware {
@@ -52,12 +54,15 @@ impl Hardware {
         bundle: 0..0,
         armed: Ticks(u64::MAX),
         slack: Ticks(0),
+        wall_zero: 0,
     };
 
     /// Takes over what boot found; the root of the nested tables.
     pub(super) fn start(&mut self, mut frames: Frames, bundle: &Range<Hpa>) -> u64 {
         self.bundle = bundle.start.0..bundle.end.0;
         self.slack = Ticks(tsc::khz() * WATCHDOG_SLACK_MS);
+        // The clock is read once: it may have to be waited for, and a successor is not made to wait.
+        self.wall_zero = rtc::wall_seconds().wrapping_sub(tsc::micros() / 1_000_000);
         self.nested = Nested::new(&mut frames);
         self.frames = Some(frames);
         self.nested.as_ref().map_or(0, Nested::root)
@@ -302,7 +307,7 @@ impl Machine for Hardware {
     }
 
     fn wall_seconds(&self) -> u64 {
-        rtc::wall_seconds()
+        self.wall_zero.wrapping_add(tsc::micros() / 1_000_000)
     }
 
     fn physical_bits(&self) -> u32 {
