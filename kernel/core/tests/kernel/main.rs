@@ -25,3 +25,9 @@ mod swap;
 mod tickets;
 mod time;
 mod usual;
+
+/// Together with the rest of the workspace the kernel is compiled with its feature `fault-injection`, which changes how a server is
+/// activated. This says that it was not: `.ci/run` looks for the name.
+#[cfg(not(feature = "fault-injection"))]
+#[test]
+fn these_tests_are_of_the_kernel_without_fault_injection() {}
