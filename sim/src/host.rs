@@ -6,11 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use atoll_core::inject::Area;
-use atoll_core::machine::{Machine, Outcome, Place};
+use atoll_core::machine::{Machine, Outcome, Place, Stale};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::Limits;
 use atoll_protocol::inject::{Injection, Model, Plan, kind_of};
+use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::{Header, Leaf};
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
 use atoll_protocol::{LINE, PAGE, SERVERS};
@@ -321,14 +322,21 @@ impl Machine for Host {
         self.frames.free() >= TABLES * count as u64
     }
 
-    fn map(&mut self, mapping: Mapping) {
-        assert!(mapping.gpa.0 + mapping.size <= self.memory.len() as u64, "a mapping outside guest memory");
-        self.mapped.insert(mapping.gpa.0, (mapping.size, mapping.access));
+    fn map(&mut self, mapping: Mapping) -> Stale {
+        assert!(ram_offset(self.memory.len() as u64, mapping.gpa.0).is_some(), "a mapping outside guest memory");
+        Stale(self.mapped.insert(mapping.gpa.0, (mapping.size, mapping.access)).is_some())
     }
 
-    fn unmap(&mut self, mapping: Mapping) {
-        self.mapped.remove(&mapping.gpa.0);
+    fn unmap(&mut self, mapping: Mapping) -> Stale {
+        Stale(self.mapped.remove(&mapping.gpa.0).is_some())
     }
+
+    fn unmap_all(&mut self) -> Stale {
+        self.mapped.clear();
+        Stale(true)
+    }
+
+    fn flushed(&mut self) {}
 
     fn bundle_size(&self) -> u64 {
         bundle::SIZE

@@ -9,10 +9,11 @@ use zerocopy::FromBytes;
 
 use crate::State;
 use crate::delivery::Step;
-use crate::machine::Machine;
+use crate::machine::{Machine, Stale};
 use crate::mailbox::{Kind, Letter};
 use crate::ticket::{Operation, Ticket};
 use crate::vcpu::Stand;
+use crate::vcpu::vmcb::exit;
 
 /// The supervisor's number.
 const SUPERVISOR: ServerId = ServerId(0);
@@ -29,7 +30,10 @@ impl<M: Machine> State<M> {
             Effect::Value(value) => *step = self.finish_access(ticket, value.0),
             Effect::Done => *step = self.finish_access(ticket, 0),
             Effect::Resume => self.resume(ticket),
-            Effect::Map(mapping) => self.machine.map(mapping.0),
+            Effect::Map(mapping) => {
+                let stale = self.machine.map(mapping.0);
+                self.flush(stale);
+            }
             Effect::Offer(offer) => self.vcpu.events.offer(offer.0),
             Effect::Forward(forward, bytes) => {
                 self.keep_string(bytes);
@@ -66,8 +70,8 @@ impl<M: Machine> State<M> {
             Effect::GuestCas(cas) => self.machine.guest_swap(cas.0),
             Effect::GuestCopy(copy) => self.machine.guest_copy(copy.0.gpa, copy.0.offset, copy.0.length),
             Effect::Unmap(mapping) => {
-                self.machine.unmap(mapping.0);
-                self.vcpu.vmcb.control.tlb_control = 1;
+                let stale = self.machine.unmap(mapping.0);
+                self.flush(stale);
             }
             Effect::Line(line, signal) => self.line(*line, *signal),
             Effect::Arm(timer, at) => self.arm_for(from, *timer, at.0),
@@ -106,6 +110,25 @@ impl<M: Machine> State<M> {
             Effect::Exported(bytes) => self.exported(from, bytes),
             // It has kept the rest of the answer from being committed.
             Effect::NeedRegisters => {}
+        }
+    }
+
+    /// What is stale is gone before the guest runs on.
+    #[inline(always)]
+    pub(crate) fn flush(&mut self, stale: Stale) {
+        if stale.0 {
+            self.vcpu.vmcb.control.tlb_control = 1;
+        }
+    }
+
+    /// The guest was to be entered with everything flushed, and has exited: unless it was not entered at all, nothing is stale any more.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn flushed(&mut self) {
+        let control = &mut self.vcpu.vmcb.control;
+        if control.exit_code as u32 != exit::INVALID {
+            control.tlb_control = 0;
+            self.machine.flushed();
         }
     }
 

@@ -27,7 +27,9 @@ impl<M: Machine> Kernel<M> {
     pub fn exited(&mut self) -> bool {
         let state = &mut self.state;
         state.statistics.exits = state.statistics.exits.wrapping_add(1);
-        state.vcpu.vmcb.control.tlb_control = 0;
+        if state.vcpu.vmcb.control.tlb_control != 0 {
+            state.flushed();
+        }
         let accepted = state.vcpu.note_exit();
         let now = state.machine.now();
         if accepted && self.accepted(now) {

@@ -24,6 +24,11 @@ pub enum Outcome {
     Fault(Reason),
 }
 
+/// Whether the guest may still have a translation that is in the nested tables no more: it does not run before that is flushed.
+#[must_use = "what is stale is flushed before the guest runs: see State::flush"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale(pub bool);
+
 /// The message and answer pages of the servers. Apart from [`Machine`], so that an answer can be read while its effects are committed.
 pub trait Pages {
     /// Where the next message goes.
@@ -85,10 +90,14 @@ pub trait Machine {
     fn guest_swap(&mut self, cas: GuestCas);
     /// Whether one mapping can be made without running out of tables.
     fn can_map(&self, count: usize) -> bool;
-    /// Enters guest memory into the nested page tables.
-    fn map(&mut self, mapping: Mapping);
-    /// Takes it out again and flushes.
-    fn unmap(&mut self, mapping: Mapping);
+    /// Enters guest memory into the nested page tables, in place of what is mapped there.
+    fn map(&mut self, mapping: Mapping) -> Stale;
+    /// Takes it out again.
+    fn unmap(&mut self, mapping: Mapping) -> Stale;
+    /// Takes out all that is mapped.
+    fn unmap_all(&mut self) -> Stale;
+    /// The guest has run with nothing stale: only now may tables that were taken out hold anything else.
+    fn flushed(&mut self);
 
     /// Bytes of the bundle.
     fn bundle_size(&self) -> u64;

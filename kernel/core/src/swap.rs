@@ -7,12 +7,12 @@
 
 use atoll_protocol::INTERCHANGE_BYTES;
 use atoll_protocol::cause::{Cause, What};
-use atoll_protocol::effect::{Mapping, Terms};
+use atoll_protocol::effect::Terms;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
 
 use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
@@ -88,10 +88,8 @@ impl<M: Machine> State<M> {
         }
         // Nested tables are the old server's decisions.
         if self.server(of).is_some_and(|server| server.role == RoleKind::Mmu) {
-            for gpa in (0..self.machine.guest_size()).step_by(Mapping::LARGE as usize) {
-                self.machine.unmap(Mapping { gpa: Gpa(gpa), size: Mapping::LARGE, access: 0 });
-            }
-            self.vcpu.vmcb.control.tlb_control = 1;
+            let stale = self.machine.unmap_all();
+            self.flush(stale);
         }
         self.return_of(of);
     }

@@ -132,7 +132,8 @@ impl<M: Machine> State<M> {
         if !self.machine.can_map(1) {
             return None;
         }
-        self.machine.map(mapping.0);
+        let stale = self.machine.map(mapping.0);
+        self.flush(stale);
         self.tickets.vcpu_slot().operation = Operation::None;
         self.vcpu.stand = Stand::Runnable;
         Some(Step::Committed)

@@ -4,7 +4,7 @@ use core::arch::x86_64::__cpuid_count;
 use core::fmt;
 use core::ops::Range;
 
-use atoll_core::machine::{Machine, Outcome, Place};
+use atoll_core::machine::{Machine, Outcome, Place, Stale};
 use atoll_protocol::SERVERS;
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
@@ -221,16 +221,23 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn map(&mut self, mapping: Mapping) {
-        let Hardware { guest, frames: Some(frames), nested: Some(nested), .. } = self else { return };
-        if let Some(to) = guest.place(mapping.gpa, 1) {
-            nested.map(&mapping, to, frames);
-        }
+    fn map(&mut self, mapping: Mapping) -> Stale {
+        let Hardware { guest, frames: Some(frames), nested: Some(nested), .. } = self else { return Stale(false) };
+        guest.place(mapping.gpa, 1).map_or(Stale(false), |to| nested.map(&mapping, to, frames))
     }
 
-    fn unmap(&mut self, mapping: Mapping) {
-        let Hardware { frames: Some(frames), nested: Some(nested), .. } = self else { return };
-        nested.unmap(&mapping, frames);
+    fn unmap(&mut self, mapping: Mapping) -> Stale {
+        self.nested.as_mut().map_or(Stale(false), |nested| nested.unmap(&mapping))
+    }
+
+    fn unmap_all(&mut self) -> Stale {
+        self.nested.as_mut().map_or(Stale(false), Nested::clear)
+    }
+
+    fn flushed(&mut self) {
+        if let Hardware { frames: Some(frames), nested: Some(nested), .. } = self {
+            nested.flushed(frames);
+        }
     }
 
     fn bundle_size(&self) -> u64 {

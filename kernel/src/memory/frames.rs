@@ -13,6 +13,30 @@ use super::paging::PAGE_SIZE;
 /// Most ranges of never-used memory: the memory map's, split by what is reserved.
 const RANGES: usize = 32;
 
+/// Frames on their way back: what may still read them as page tables must have been flushed before they are anything else. They are listed as
+/// the free ones are; to a page-table walk the first word is then an entry that is not present.
+pub(crate) struct Retired {
+    first: Hpa,
+    last: Hpa,
+    count: u64,
+}
+
+impl Retired {
+    /// No frames.
+    pub(crate) const NONE: Retired = Retired { first: Hpa(0), last: Hpa(0), count: 0 };
+
+    /// One more.
+    pub(crate) fn add(&mut self, frame: Hpa) {
+        // SAFETY: the frame is RAM in the direct map, and whoever owned it has given it up.
+        unsafe { direct::pointer::<u64>(frame).write(self.first.0) };
+        if self.count == 0 {
+            self.last = frame;
+        }
+        self.first = frame;
+        self.count += 1;
+    }
+}
+
 /// The free memory of the machine.
 pub(crate) struct Frames {
     /// Never used, page-aligned; ascending except for what is added late.
@@ -75,6 +99,17 @@ impl Frames {
         unsafe { direct::pointer::<u64>(frame).write(self.list.0) };
         self.list = frame;
         self.free += 1;
+    }
+
+    /// Takes back all that was retired: nothing reads it any more.
+    pub(crate) fn free_all(&mut self, retired: &mut Retired) {
+        let Retired { first, last, count } = core::mem::replace(retired, Retired::NONE);
+        if count > 0 {
+            // SAFETY: the frame is RAM in the direct map, and was given up.
+            unsafe { direct::pointer::<u64>(last).write(self.list.0) };
+            self.list = first;
+            self.free += count;
+        }
     }
 
     /// A stretch from the top of the highest range that has room, not cleared, never given back: guest memory, at boot.

@@ -117,13 +117,43 @@ pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, u64)> {
     (shift == PageSize::Small as u32 && found & PRESENT != 0).then_some((table, found))
 }
 
+/// What [`remove`] took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// There was nothing.
+    Nothing,
+    /// A leaf.
+    Leaf,
+    /// A table of leaves: the processor may walk it until it is flushed.
+    Table(Hpa),
+}
+
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
-pub(crate) fn remove(root: Hpa, address: u64, size: PageSize, frames: &mut Frames) {
+pub(crate) fn remove(root: Hpa, address: u64, size: PageSize) -> Removed {
     let (table, shift, found) = walk(root, address, size);
-    if found & PRESENT != 0 {
-        set_entry(table, address >> shift, 0);
-        if shift == PageSize::Large as u32 && found & LARGE == 0 {
-            frames.free(Hpa(found & ADDRESS));
+    if found & PRESENT == 0 {
+        return Removed::Nothing;
+    }
+    set_entry(table, address >> shift, 0);
+    match Hpa(found & ADDRESS) {
+        below if shift == PageSize::Large as u32 && found & LARGE == 0 => Removed::Table(below),
+        _ => Removed::Leaf,
+    }
+}
+
+/// Takes away all that a table of this level, from the second up, maps; gives each table below it to `take`, after those below that one.
+pub(crate) fn clear(table: Hpa, level: u32, take: &mut impl FnMut(Hpa)) {
+    // Nearly all entries are empty, and the guest may be waiting for the end of this.
+    let used = (0..ENTRIES).step_by(8).filter(|first| any(table, *first));
+    for index in used.flat_map(|first| first..first + 8) {
+        let found = entry(table, index);
+        set_entry(table, index, 0);
+        if found & PRESENT != 0 && found & LARGE == 0 {
+            let below = Hpa(found & ADDRESS);
+            if level > 2 {
+                clear(below, level - 1, take);
+            }
+            take(below);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Storage of nested page tables (APM vol. 2 §15.25): what an mmu server asks for is entered here, with host frames for guest frames.
 //!
-//! They are a cache: a mapping that is taken away costs a fault and nothing else.
+//! They are a cache: a mapping that is taken away costs a fault and nothing else. The processor caches them in turn, the tables as well as what
+//! they say: a table that is taken out goes back to the free frames only after the guest has run with everything flushed.
 
+use atoll_core::machine::Stale;
 use atoll_protocol::effect::Mapping;
 use atoll_protocol::units::Hpa;
 
-use crate::memory::frames::Frames;
-use crate::memory::paging::{self, LARGE, NO_EXECUTE, PRESENT, PageSize, USER, WRITE};
+use crate::memory::frames::{Frames, Retired};
+use crate::memory::paging::{self, LARGE, NO_EXECUTE, PRESENT, PageSize, Removed, USER, WRITE};
 
 /// Tables that one mapping may need.
 pub(crate) const TABLES: u64 = 3;
@@ -14,12 +16,13 @@ pub(crate) const TABLES: u64 = 3;
 /// The nested tables of the machine.
 pub(crate) struct Nested {
     root: Hpa,
+    retired: Retired,
 }
 
 impl Nested {
     /// Empty tables.
     pub(crate) fn new(frames: &mut Frames) -> Option<Self> {
-        Some(Nested { root: frames.alloc()? })
+        Some(Nested { root: frames.alloc()?, retired: Retired::NONE })
     }
 
     /// For the VMCB.
@@ -28,21 +31,46 @@ impl Nested {
     }
 
     /// Enters `mapping`, whose frame lies at `to`; what was mapped there is replaced.
-    pub(crate) fn map(&mut self, mapping: &Mapping, to: Hpa, frames: &mut Frames) {
+    #[inline(always)]
+    pub(crate) fn map(&mut self, mapping: &Mapping, to: Hpa, frames: &mut Frames) -> Stale {
         let (size, large) = if mapping.size == Mapping::LARGE { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
         let write = if mapping.access & Mapping::WRITE != 0 { WRITE } else { 0 };
         let execute = if mapping.access & Mapping::EXECUTE != 0 { 0 } else { NO_EXECUTE };
         let leaf = to.0 | PRESENT | USER | write | execute | large;
-        if paging::insert(self.root, mapping.gpa.0, leaf, size, frames).is_err() {
-            self.unmap(mapping, frames);
-            // The place is free now; what can still fail is a table, and those were counted in the check.
-            let _ = paging::insert(self.root, mapping.gpa.0, leaf, size, frames);
+        let occupied = paging::insert(self.root, mapping.gpa.0, leaf, size, frames).is_err();
+        if occupied {
+            self.replace(mapping, leaf, size, frames);
         }
+        Stale(occupied)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn replace(&mut self, mapping: &Mapping, leaf: u64, size: PageSize, frames: &mut Frames) {
+        let _ = self.unmap(mapping);
+        // The place is free now; what can still fail is a table, and those were counted in the check.
+        let _ = paging::insert(self.root, mapping.gpa.0, leaf, size, frames);
     }
 
     /// Takes away all that is mapped in the page of `mapping`.
-    pub(crate) fn unmap(&mut self, mapping: &Mapping, frames: &mut Frames) {
+    pub(crate) fn unmap(&mut self, mapping: &Mapping) -> Stale {
         let size = if mapping.size == Mapping::LARGE { PageSize::Large } else { PageSize::Small };
-        paging::remove(self.root, mapping.gpa.0, size, frames);
+        let removed = paging::remove(self.root, mapping.gpa.0, size);
+        if let Removed::Table(table) = removed {
+            self.retired.add(table);
+        }
+        Stale(removed != Removed::Nothing)
+    }
+
+    /// Takes away everything, wherever it is mapped.
+    pub(crate) fn clear(&mut self) -> Stale {
+        let Nested { root, retired } = self;
+        paging::clear(*root, 4, &mut |table| retired.add(table));
+        Stale(true)
+    }
+
+    /// The guest has run with everything flushed: nothing is walked any more that was taken out before.
+    pub(crate) fn flushed(&mut self, frames: &mut Frames) {
+        frames.free_all(&mut self.retired);
     }
 }

@@ -8,15 +8,17 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use atoll_core::machine::{Machine, Outcome, Pages, Place};
+use atoll_core::machine::{Machine, Outcome, Pages, Place, Stale};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::Limits;
+use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
 use atoll_protocol::{LINE, PAGE, SERVERS};
 
 use crate::memory::Memory;
+use crate::nested::Nested;
 
 /// Ticks per millisecond: a tick is a microsecond, so that budgets read as they are written.
 pub(crate) const TSC_KHZ: u64 = 1000;
@@ -59,6 +61,7 @@ pub(crate) enum Act {
     Swap(GuestCas),
     Map(Mapping),
     Unmap(Mapping),
+    UnmapAll,
     CreateMachine(u64),
     Upload(u64, usize),
     CreateServer(ServerId),
@@ -112,6 +115,8 @@ pub(crate) struct Simulated {
     /// What port reads give, byte after byte; afterwards all ones.
     pub(crate) input: Vec<u8>,
     pub(crate) frames: u64,
+    /// What is mapped for the guest.
+    pub(crate) nested: Nested,
     /// When the timer will fire.
     pub(crate) armed: Ticks,
     /// A host event waits.
@@ -136,6 +141,7 @@ impl Simulated {
             journal: Vec::new(),
             input: Vec::new(),
             frames,
+            nested: Nested::default(),
             armed: Ticks(u64::MAX),
             events: false,
             deadline: Ticks(0),
@@ -264,15 +270,31 @@ impl Machine for Simulated {
         self.frames >= TABLES * count as u64
     }
 
-    fn map(&mut self, mapping: Mapping) {
-        assert!(mapping.gpa.0 + mapping.size <= self.memory.size, "a mapping outside guest memory");
-        self.take_frames(TABLES);
+    fn map(&mut self, mapping: Mapping) -> Stale {
+        let last = mapping.gpa.0 + mapping.size - 1;
+        assert!(
+            [mapping.gpa.0, last].iter().all(|at| ram_offset(self.memory.size, *at).is_some()),
+            "a mapping outside guest memory"
+        );
+        let (stale, tables) = self.nested.map(mapping);
+        self.take_frames(tables);
         self.act(Act::Map(mapping));
+        Stale(stale)
     }
 
-    fn unmap(&mut self, mapping: Mapping) {
-        self.frames += TABLES;
+    fn unmap(&mut self, mapping: Mapping) -> Stale {
         self.act(Act::Unmap(mapping));
+        Stale(self.nested.unmap(mapping))
+    }
+
+    fn unmap_all(&mut self) -> Stale {
+        self.act(Act::UnmapAll);
+        self.nested.clear();
+        Stale(true)
+    }
+
+    fn flushed(&mut self) {
+        self.frames += self.nested.give_back();
     }
 
     fn bundle_size(&self) -> u64 {

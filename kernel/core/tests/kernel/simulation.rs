@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use atoll_core::Kernel;
 use atoll_core::run::{HostEvent, Turn};
-use atoll_core::vcpu::vmcb::Vmcb;
+use atoll_core::vcpu::vmcb::{Control, Vmcb, exit};
 use atoll_protocol::effect::{Effect, Supervise};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::{Grant, Limits};
@@ -36,9 +36,13 @@ impl Simulation {
         Simulation(kernel)
     }
 
-    /// [`Kernel::exited`], compiled once.
+    /// The guest has run, and takes the exit that its control block tells: [`Kernel::exited`], compiled once.
     #[inline(never)]
     pub(crate) fn exited(&mut self) {
+        let Control { exit_code, tlb_control, .. } = self.0.state.vcpu.vmcb.control;
+        if exit_code != u64::from(exit::INVALID) {
+            self.0.state.machine.nested.run(tlb_control == 1);
+        }
         self.0.exited();
     }
 

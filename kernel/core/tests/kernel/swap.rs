@@ -5,13 +5,13 @@ use atoll_core::run::Turn;
 use atoll_core::server::Standing;
 use atoll_core::statistics::Kind;
 use atoll_core::ticket::Operation;
-use atoll_protocol::effect::{Effect, Forward, Mapping, Supervise, Terms};
+use atoll_protocol::effect::{Effect, Forward, Supervise, Terms};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{Gpa, ServerId};
+use atoll_protocol::units::ServerId;
 
 use crate::cast::{CPUID, FREE, IRQCHIP, LAPIC, LIMITS, MMU, SERIAL, SUPERVISOR, TEXT};
 use crate::exits::Exit;
@@ -24,7 +24,7 @@ use crate::world::World;
 const TOO_LONG: u64 = 500_001;
 
 /// The effects that begin a succession.
-fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3] {
+pub(crate) fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3] {
     [
         Supervise::Create(FREE, role, LIMITS, "next", "successor"),
         Supervise::Segment(FREE, Fixed(TEXT)),
@@ -229,18 +229,6 @@ fn the_supervisor_may_die_at_each_step() {
         let exchanged = world.kernel.state.machine.journal.contains(&Act::Exchange(FREE, CPUID));
         assert!(exchanged && world.kernel.state.servers[2].is_running(), "{begun} {done}");
     }
-}
-
-#[test]
-fn a_new_mmu_begins_with_nothing_mapped() {
-    let mut world = World::booted();
-    world.on(MMU, &[Effect::Exported(b"")]);
-    order(&mut world, &succession(MMU, RoleKind::Mmu));
-    world.kernel.state.vcpu.vmcb.control.tlb_control = 0;
-    order(&mut world, &[Supervise::Exchange(FREE, MMU)]);
-    let unmapped = Mapping { gpa: Gpa(0), size: Mapping::LARGE, access: 0 };
-    assert!(world.kernel.state.machine.journal.contains(&Act::Unmap(unmapped)));
-    assert_eq!(world.kernel.state.vcpu.vmcb.control.tlb_control, 1);
 }
 
 #[test]

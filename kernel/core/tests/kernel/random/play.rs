@@ -108,8 +108,10 @@ impl Play {
         let exit = self.any_exit();
         exit.set(&mut self.kernel);
         self.kernel.state.vcpu.note_exit();
-        self.kernel.state.vcpu.vmcb.control.tlb_control = 0;
+        // What it is entered with is not what the answer changes.
+        let flush = std::mem::take(&mut self.kernel.state.vcpu.vmcb.control.tlb_control);
         let before = self.guest();
+        self.kernel.state.vcpu.vmcb.control.tlb_control = flush;
         self.kernel.exited();
         let servers = self.improviser.borrow();
         if servers.activations == 1 && servers.silenced != 0 && servers.rejected {
