@@ -8,7 +8,7 @@ use crate::modules;
 use crate::workspace::Workspace;
 
 /// Most lines of code.
-const LINES: usize = 6_000;
+const LINES: usize = 7_000;
 /// Most unsafe blocks.
 const UNSAFE_BLOCKS: usize = 150;
 /// Features that are counted apart: research instruments, in no build that runs guests.

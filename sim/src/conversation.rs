@@ -25,6 +25,11 @@ impl Pages for Conversation {
         &self.answers[usize::from(server.0)][..length.min(PAGE)]
     }
 
+    fn clear(&mut self, server: ServerId) {
+        self.messages[usize::from(server.0)] = [0; PAGE];
+        self.answers[usize::from(server.0)] = [0; PAGE];
+    }
+
     fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
         &mut self.answers[usize::from(server.0)]
     }

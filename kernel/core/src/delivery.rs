@@ -223,6 +223,16 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// A server that begins, or takes another's place, finds nothing in the pages that it reads: whose slot it was is not its business.
+    #[cold]
+    #[inline(never)]
+    fn clear_pages(&mut self) {
+        let slots = core::mem::take(&mut self.state.new_owners);
+        (0..atoll_protocol::SERVERS as u8)
+            .filter(|slot| slots & 1 << slot != 0)
+            .for_each(|slot| self.pages.clear(ServerId(slot)));
+    }
+
     /// An answer's length that is none: the text of a panic, or nonsense.
     #[cold]
     fn refuse(&mut self, from: ServerId, length: u64) -> Reason {
@@ -245,6 +255,9 @@ impl<M: Machine> Kernel<M> {
             Verdict::Commit => {
                 let mut step = Step::Committed;
                 wire::effects(answer).for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));
+                if self.state.new_owners != 0 {
+                    self.clear_pages();
+                }
                 Ok(step)
             }
             Verdict::Conflict => Ok(Step::Again),

@@ -101,6 +101,8 @@ pub struct State<M> {
     pub(crate) succession: Option<Succession>,
     /// The state that goes from one server to the other.
     pub(crate) interchange: [u8; atoll_protocol::INTERCHANGE_BYTES],
+    /// Slots with a new owner, by bit: their pages of the conversation are still to be cleared.
+    pub(crate) new_owners: u32,
     /// From where on the bundle may be written.
     pub(crate) reserve: u64,
     /// Whether the supervisor lets the vCPUs run.
@@ -155,6 +157,7 @@ impl<M: Machine> Kernel<M> {
                 running: false,
                 succession: None,
                 interchange: [0; atoll_protocol::INTERCHANGE_BYTES],
+                new_owners: 0,
                 reserve: u64::MAX,
                 wanted: false,
                 absent: 0,

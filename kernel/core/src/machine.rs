@@ -35,6 +35,8 @@ pub trait Pages {
     fn message(&mut self, server: ServerId) -> &mut [u8];
     /// The first `length` bytes of the answer page (fewer if the page is shorter).
     fn answer(&self, server: ServerId, length: usize) -> &[u8];
+    /// Clears both: who reads them next is not who had them.
+    fn clear(&mut self, server: ServerId);
     /// The answer page, to put a fault into it; none where no faults are injected.
     #[cfg(feature = "fault-injection")]
     fn answer_mut(&mut self, _server: ServerId) -> &mut [u8] {

@@ -182,19 +182,19 @@ impl Server {
         config_length: 0,
     };
 
-    /// Takes a free slot into use.
+    /// Takes a free slot into use. Nothing of who had it before is left, but for what others count by it: how often it was started, and
+    /// its mail that is still on the way to them.
     pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, image: &str, tsc_khz: u64) {
         let ticks = |us: u32| Ticks((u64::from(us) * tsc_khz).div_ceil(1000));
-        (self.standing, self.restarts) = (Standing::Made, 0);
+        let Server { generation, outstanding, .. } = *self;
+        *self = Server::EMPTY;
+        (self.generation, self.outstanding) = (generation, outstanding);
+        self.standing = Standing::Made;
         self.role = role;
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
         self.allowance = ticks(limits.period_us);
-        (self.period_end, self.run_until) = (Ticks(0), 0);
-        self.grants = Grants::NONE;
-        self.mailbox = Mailbox::EMPTY;
-        self.segment_count = 0;
-        self.log = LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 };
+        self.log.lines = LOG_LINES;
         (self.name, self.image) = (Name::of(name), Name::of(image));
     }
 
@@ -223,6 +223,10 @@ impl Server {
     pub(crate) fn begin(&mut self, config: &[u8]) {
         self.standing = Standing::Running;
         self.generation = self.generation.wrapping_add(1);
+        self.configure(config);
+    }
+
+    fn configure(&mut self, config: &[u8]) {
         self.config.iter_mut().zip(config).for_each(|(to, from)| *to = *from);
         self.config_length = config.len().min(Self::CONFIG);
     }
@@ -236,6 +240,9 @@ impl Server {
         core::mem::swap(&mut self.segment_count, &mut other.segment_count);
         core::mem::swap(&mut self.filled, &mut other.filled);
         core::mem::swap(&mut self.image, &mut other.image);
+        self.configure(other.config.get(..other.config_length).unwrap_or(&[]));
+        // What the other was sent is none of the new one's past.
+        self.history = [Past::NONE; HISTORY];
         self.generation = self.generation.max(other.generation).wrapping_add(1);
         (self.period_end, self.run_until) = (Ticks(0), 0);
     }
@@ -246,6 +253,7 @@ impl Server {
         self.filled = 0;
         self.grants = Grants::NONE;
         self.mailbox = Mailbox::EMPTY;
+        self.results = 0;
         self.name = Name::NONE;
     }
 

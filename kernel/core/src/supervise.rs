@@ -178,9 +178,7 @@ impl<M: Machine> State<M> {
             Supervise::Segment(id, segment) => self.add_segment(*id, &segment.0),
             Supervise::Start(id, entry, config) => {
                 self.machine.set_entry(*id, entry.0);
-                if let Some(server) = self.server_mut(*id) {
-                    server.begin(config);
-                }
+                self.begin(*id, config);
                 self.post(*id, |mailbox| mailbox.first |= START);
             }
             Supervise::Destroy(id) => self.destroy(*id),
@@ -259,9 +257,19 @@ impl<M: Machine> State<M> {
         self.carry_out(&Supervise::Start(id, Fixed(entry), &[]));
     }
 
+    /// Lets messages into a slot, the first with this configuration.
+    pub(crate) fn begin(&mut self, id: ServerId, config: &[u8]) {
+        if let Some(server) = self.server_mut(id) {
+            server.begin(config);
+            self.new_owners |= 1 << id.0;
+        }
+    }
+
     fn destroy(&mut self, id: ServerId) {
         self.call_off(id);
         self.forsake(id);
+        // What it asked is answered to nobody, and not to who has the slot next.
+        self.tickets.disown(id);
         self.routes.remove(id);
         if let Some(server) = self.server_mut(id) {
             server.clear();

@@ -40,9 +40,7 @@ impl<M: Machine> State<M> {
     /// Begins a succession.
     pub(crate) fn succeed(&mut self, id: ServerId, of: ServerId, entry: u64, terms: Terms, config: &[u8]) {
         self.machine.set_entry(id, entry);
-        if let Some(server) = self.server_mut(id) {
-            server.begin(config);
-        }
+        self.begin(id, config);
         let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
         self.succession = Some(Succession { successor: id, of, force: terms == Terms::Force, deadline, length: None });
         self.arm(deadline);
@@ -79,6 +77,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn exchange(&mut self, id: ServerId, of: ServerId) {
         self.succession = None;
         self.machine.exchange(id, of);
+        self.new_owners |= 1 << of.0;
         let (one, other) = (usize::from(id.0), usize::from(of.0));
         if let Ok([successor, role]) = self.servers.get_disjoint_mut([one, other]) {
             role.take_over(successor);

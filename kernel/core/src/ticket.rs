@@ -67,6 +67,9 @@ pub const VCPU: usize = 0;
 /// The loader's slot.
 pub const LOAD: usize = 1;
 
+/// No server's number.
+const NOBODY: ServerId = ServerId(u8::MAX);
+
 /// All tickets.
 pub struct Tickets {
     slots: [Ticket; SLOTS],
@@ -183,6 +186,12 @@ impl Tickets {
     pub(crate) fn request_held_by(&self, server: ServerId) -> Option<TicketId> {
         let mut held = self.named().filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Mail);
         held.next().map(|(id, _)| id)
+    }
+
+    /// What this server has asked is answered to nobody.
+    pub(crate) fn disown(&mut self, asker: ServerId) {
+        let asked = |ticket: &&mut Ticket| ticket.operation == Operation::Mail && ticket.asker == asker;
+        self.slots.iter_mut().filter(asked).for_each(|ticket| ticket.asker = NOBODY);
     }
 
     /// The loader's ticket, if it is open and this server's.

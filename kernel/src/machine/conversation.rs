@@ -39,6 +39,14 @@ impl Pages for Conversation {
         let page = unsafe { &*ANSWERS[usize::from(server.0) % SERVERS].get() };
         page.get(..length).unwrap_or(page)
     }
+
+    fn clear(&mut self, server: ServerId) {
+        for page in [&MESSAGES, &ANSWERS].map(|pages| &pages[usize::from(server.0) % SERVERS]) {
+            // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: there is no reference.
+            unsafe { page.get().write_bytes(0, 1) };
+        }
+    }
+
     #[cfg(feature = "fault-injection")]
     fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
         // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.

@@ -86,6 +86,12 @@ impl Conversation {
     pub(crate) fn new() -> Conversation {
         Conversation { messages: vec![[0; PAGE]; SERVERS], answers: vec![[0; PAGE]; SERVERS] }
     }
+
+    /// All that this server can read in its pages.
+    pub(crate) fn readable(&self, server: ServerId) -> Vec<u8> {
+        let place = usize::from(server.0);
+        [self.messages[place], self.answers[place]].concat()
+    }
 }
 
 impl Pages for Conversation {
@@ -95,6 +101,11 @@ impl Pages for Conversation {
 
     fn answer(&self, server: ServerId, length: usize) -> &[u8] {
         &self.answers[usize::from(server.0)][..length.min(PAGE)]
+    }
+
+    fn clear(&mut self, server: ServerId) {
+        self.messages[usize::from(server.0)] = [0; PAGE];
+        self.answers[usize::from(server.0)] = [0; PAGE];
     }
 }
 

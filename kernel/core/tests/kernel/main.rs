@@ -18,6 +18,7 @@ mod mail;
 mod quarantine;
 mod random;
 mod rejection;
+mod residue;
 mod restart;
 mod rights;
 mod steps;
