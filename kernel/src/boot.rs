@@ -4,6 +4,7 @@ mod entry;
 mod start_info;
 mod tables;
 
+use atoll_protocol::layout::{MSR_MAP_SIZE, MSR_MAPS};
 use atoll_protocol::units::Hpa;
 
 pub(crate) use start_info::BootInfo;
@@ -24,7 +25,8 @@ const EARLY_END: Hpa = Hpa(1 << 32);
 /// Called by [`entry`] on the first core's kernel stack.
 extern "sysv64" fn start(start_info: u32) -> ! {
     let boot = BootInfo::read(Hpa(u64::from(start_info)));
-    let reserved = [Hpa(0)..LOW_MEMORY, tables::image(), boot.bundle.clone()];
+    let [first, second, third, fourth] = MSR_MAPS.map(|at| Hpa(at)..Hpa(at + MSR_MAP_SIZE));
+    let reserved = [Hpa(0)..LOW_MEMORY, tables::image(), boot.bundle.clone(), first, second, third, fourth];
 
     // The first tables reach 4 GiB; what lies above is added once the kernel's own tables map it.
     let mut frames = Frames::new();

@@ -15,4 +15,5 @@ pub(crate) mod pic;
 pub(crate) mod port;
 pub(crate) mod rtc;
 pub(crate) mod stacks;
+pub(crate) mod tcg;
 pub(crate) mod tsc;

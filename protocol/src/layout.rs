@@ -26,6 +26,12 @@ pub const BUNDLE: u64 = 0x1000_0000_0000;
 /// Guest memory, read-only, for those who have the grant: [`ram_offset`] says where an address is in it.
 pub const GUEST: u64 = 0x2000_0000_0000;
 
+/// Where QEMU has four small modules of memory beside the host's: QEMU adds bits 33 and 32 of RCX, as so many GiB, to the address at which
+/// it looks an MSR up in the permission map. So there is a map in each.
+pub const MSR_MAPS: [u64; 4] = [0x40_0000_0000, 0x40_4000_0000, 0x40_8000_0000, 0x40_c000_0000];
+/// Bytes of each.
+pub const MSR_MAP_SIZE: u64 = 2 << 20;
+
 /// Guest RAM above this guest-physical address continues at 4 GiB: the gap belongs to devices.
 pub const GAP_START: u64 = 0xc000_0000;
 /// End of the devices' gap.

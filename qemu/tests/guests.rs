@@ -67,6 +67,30 @@ mod exits {
     }
 }
 
+mod msrmap {
+    use super::*;
+
+    #[test]
+    fn comes_to_its_end() {
+        complete("msrmap");
+    }
+
+    #[test]
+    fn the_upper_half_of_rcx_does_not_lead_past_the_permission_map() {
+        agree("msrmap", "same");
+    }
+
+    #[test]
+    fn the_upper_half_of_rcx_does_not_make_an_unknown_msr_one_of_the_hosts() {
+        agree("msrmap", "unknown");
+    }
+
+    #[test]
+    fn the_host_keeps_its_interrupt_controller_whatever_the_guest_does_to_its_own() {
+        agree("msrmap", "apic base");
+    }
+}
+
 mod prefixes {
     use super::*;
 

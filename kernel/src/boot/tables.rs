@@ -6,15 +6,16 @@
 
 use core::ops::Range;
 
+use atoll_protocol::layout::MSR_MAPS;
 use atoll_protocol::units::Hpa;
 
 use super::KERNEL_BASE;
 use crate::memory::direct::{DIRECT_MAP, DIRECT_MAP_SIZE};
 use crate::memory::frames::Frames;
-use crate::memory::paging::{self, LARGE, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE};
+use crate::memory::paging::{self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE};
 use crate::memory::physical;
 use crate::memory::space::{self, KERNEL_ROOT};
-use crate::x86::stacks;
+use crate::x86::{stacks, tcg};
 
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
 const LOW: u64 = 1 << 32;
@@ -35,6 +36,9 @@ pub(crate) fn image() -> Range<Hpa> {
 /// Builds the kernel's tables and switches to them. `frames` must only hold memory below 4 GiB so far.
 pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
     map_direct(KERNEL_ROOT.address(), ram, frames);
+    if tcg::is_host() {
+        map_msr_maps(KERNEL_ROOT.address(), frames);
+    }
     map_image(KERNEL_ROOT.address(), frames);
     space::leave();
 }
@@ -48,6 +52,18 @@ fn map_direct(root: Hpa, ram: &[Range<Hpa>], frames: &mut Frames) {
             let cache = if is_ram { 0 } else { NO_CACHE };
             let entry = address | PRESENT | WRITE | NO_EXECUTE | LARGE | cache;
             paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames).expect("direct map");
+        }
+    }
+}
+
+/// Where QEMU may have memory that no map of memory tells of.
+fn map_msr_maps(root: Hpa, frames: &mut Frames) {
+    for address in MSR_MAPS {
+        let entry = address | PRESENT | WRITE | NO_EXECUTE | LARGE;
+        match paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames) {
+            // A machine with so much memory has it mapped.
+            Ok(()) | Err(MapError::Occupied) => {}
+            Err(error) => panic!("direct map: {error:?}"),
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn control(control: &mut Control, nested_root: u64) {
     control.intercepts1 = INTR | NMI | INIT | RDPMC | CPUID | RSM | INVD | HLT | INVLPGA | IOIO | MSR | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;
     control.iopm = physical::address(&raw const permission::PORTS).0;
-    control.msrpm = physical::address(&raw const permission::MSRS).0;
+    control.msrpm = permission::msrs().0;
     control.asid = 1;
     control.tlb_control = 1;
     control.vintr = vintr::MASKING;

@@ -1,8 +1,14 @@
 //! The permission maps (APM vol. 2 §15.10.1, §15.11): every port exits; every MSR exits but those that VMRUN, VMLOAD and VMSAVE switch.
 
+use atoll_protocol::layout::MSR_MAPS;
+use atoll_protocol::units::Hpa;
+
+use crate::memory::{direct, physical};
+use crate::x86::tcg;
+
 /// Two bits per MSR, read and write, for three ranges of 8,192.
 #[repr(C, align(4096))]
-pub(super) struct MsrMap([u8; 0x2000]);
+struct MsrMap([u8; 0x2000]);
 
 /// One bit per port, and three more for accesses that begin at the last.
 #[repr(C, align(4096))]
@@ -16,9 +22,30 @@ const DIRECT: [(u32, u32); 3] = [
 ];
 
 /// Of MSRs.
-pub(super) static MSRS: MsrMap = MsrMap(msr_map());
+static MSRS: MsrMap = MsrMap(msr_map());
 /// Of ports.
 pub(super) static PORTS: PortMap = PortMap([0xff; 0x3000]);
+
+/// Where the map of MSRs is. TCG looks an MSR of the first range up 1, 2 or 3 GiB further on where bits 33 and 32 of RCX say so, which a
+/// processor ignores: so it finds the same there. The host's tool sees to it that there is memory.
+pub(super) fn msrs() -> Hpa {
+    if tcg::is_host() {
+        if MSR_MAPS.into_iter().all(|at| copy(Hpa(at))) {
+            return Hpa(MSR_MAPS[0]);
+        }
+        crate::log!("warning: no memory at {:#x}: RCX above 32 bits leads past the permission map of MSRs", MSR_MAPS[0]);
+    }
+    physical::address(&raw const MSRS)
+}
+
+/// Makes one more map; false if there is no memory.
+fn copy(to: Hpa) -> bool {
+    let map = direct::pointer::<MsrMap>(to);
+    // SAFETY: under TCG the direct map covers the address; memory that is there is for this alone, and without any a write is lost.
+    unsafe { map.write_volatile(MsrMap(MSRS.0)) };
+    // SAFETY: as above; without memory zeros are read.
+    unsafe { map.read_volatile() }.0 == MSRS.0
+}
 
 const fn msr_map() -> [u8; 0x2000] {
     let mut map = [0xff; 0x2000];

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use atoll_protocol::layout::{MSR_MAP_SIZE, MSR_MAPS};
+
 /// Host memory beside the guest's: kernel, servers, page tables, firmware.
 const OVERHEAD_MIB: u64 = 96;
 /// From this much on, q35 puts a part of its memory above 4 GiB...
@@ -11,6 +13,8 @@ const LOW_MOST_MIB: u64 = 2816;
 const LOW_MIB: u64 = 2048;
 /// The CPU that is emulated, with what Atoll needs of it.
 pub const CPU: &str = "max,+svm,+npt";
+/// As much as the addresses of a machine with modules of memory may reach, in GiB: more than its memory and the last of [`MSR_MAPS`].
+const ADDRESSES_GIB: u64 = 264;
 /// Port of the device that ends QEMU with a status.
 const EXIT_PORT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 
@@ -86,7 +90,10 @@ impl Arguments {
             Some(lab) => line.lab(lab, self.memory_mib),
             None => line.words("-machine q35,smm=off"),
         }
-        line.option("-m", format!("{}M", self.memory_mib));
+        match &self.boot {
+            Boot::Atoll { .. } => line.memory_with_msr_maps(self.memory_mib),
+            Boot::Direct { .. } => line.option("-m", format!("{}M", self.memory_mib)),
+        }
         line.words("-chardev stdio,id=console,signal=off -serial chardev:console");
         if self.icount {
             line.words("-icount shift=0,sleep=off -rtc base=2020-01-01T00:00:00,clock=vm -seed 1");
@@ -132,6 +139,16 @@ impl Line {
         self.option("-gdb", joined_before("unix:", &lab.debugger, ",server=on,wait=off"));
         if lab.incoming {
             self.words("-incoming defer");
+        }
+    }
+
+    /// The machine's memory, and the modules in which the kernel keeps the permission map of MSRs. They are small, and elsewhere: addresses
+    /// cost nothing.
+    fn memory_with_msr_maps(&mut self, memory_mib: u64) {
+        self.option("-m", format!("{memory_mib}M,slots={},maxmem={ADDRESSES_GIB}G", MSR_MAPS.len()));
+        for (index, address) in MSR_MAPS.into_iter().enumerate() {
+            self.option("-object", format!("memory-backend-ram,id=msrs{index},size={MSR_MAP_SIZE}"));
+            self.option("-device", format!("pc-dimm,id=msrs-at{index},memdev=msrs{index},addr={address:#x}"));
         }
     }
 

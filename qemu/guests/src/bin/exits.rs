@@ -64,9 +64,9 @@ fn cpuid() {
     own("an unknown leaf is empty", || ask(0x4fff_ffff, 0).general[..4].iter().fold(0, |all, register| all | register), 0);
 }
 
-/// RCX for an MSR. Its upper half does not count; but QEMU's SVM takes all of it for an index into the permission map's first range.
+/// RCX for an MSR: its upper half does not count.
 fn rcx(index: u64) -> u64 {
-    if index < 0x2000 { index } else { FULL << 32 | index }
+    FULL << 32 | index
 }
 
 fn read_msr(index: u64) -> (Stop, u64) {
