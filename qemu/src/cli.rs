@@ -158,6 +158,8 @@ pub enum Command {
     Leashed {
         /// Whose end ends the program.
         parent: i32,
+        /// The memory of the machine that the program is, in MiB: its limits follow from it.
+        memory_mib: u64,
         /// The program.
         program: std::ffi::OsString,
         /// Its arguments.

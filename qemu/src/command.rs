@@ -49,7 +49,9 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Swap { server, image, force, asked }) => swap::run(server, image, *force, asked, &cli.common).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),
-        Some(Command::Leashed { parent, program, arguments }) => leash::become_leashed(*parent, program, arguments).map(done),
+        Some(Command::Leashed { parent, memory_mib, program, arguments }) => {
+            leash::become_leashed(*parent, *memory_mib, program, arguments).map(done)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) fn run(_: &Common) -> Result<ExitCode> {
     report.line("source", place::workspace().map(|path| Found::Here(path.display().to_string())), "");
     report.line("bare target", compiler(), "`rustup target add x86_64-unknown-none`");
     report.line("QEMU", emulator(), "Debian's package qemu-system-x86");
+    report.line("sandbox", sandbox(), "");
     let cache = place::cache();
     for (what, name) in [("cloud kernel", "vmlinuz-cloud"), ("generic kernel", "vmlinuz-generic"), ("busybox", "busybox")] {
         let found = cache.as_ref().map_or(Found::Away, |cache| {
@@ -66,6 +67,16 @@ fn compiler() -> Result<Found> {
         Some(_) => Found::Here("Debian's Rust, with a sysroot in the cache".into()),
         None => Found::Away,
     })
+}
+
+/// Not having one is no reason not to boot.
+fn sandbox() -> Result<Found> {
+    let has = Emulator::present()?.map(|emulator| emulator.sandbox);
+    Ok(Found::Here(match has {
+        Some(true) => "QEMU runs in its own (seccomp)".into(),
+        Some(false) => "none: QEMU was built without seccomp, or this kernel refuses it; only its limits confine it".into(),
+        None => "as soon as there is a QEMU".into(),
+    }))
 }
 
 fn emulator() -> Result<Found> {

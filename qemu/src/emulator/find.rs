@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::confine::has_sandbox;
 use crate::error::{Error, Result};
 use crate::package::apt::{self, Apt};
 use crate::package::lock::Lock;
@@ -28,6 +29,8 @@ pub struct Emulator {
     pub program: PathBuf,
     /// Its version.
     pub version: (u32, u32, u32),
+    /// Whether it can run in its [sandbox](super::confine::SANDBOX).
+    pub sandbox: bool,
     /// Variables that it needs.
     pub environment: Vec<(&'static str, OsString)>,
     /// Directories of its firmware, where they are not the built-in ones.
@@ -69,7 +72,7 @@ impl Emulator {
     }
 
     fn at(program: PathBuf) -> Result<Option<Self>> {
-        Self { program, version: (0, 0, 0), environment: Vec::new(), firmware: Vec::new() }.with_version()
+        Self { program, version: (0, 0, 0), sandbox: false, environment: Vec::new(), firmware: Vec::new() }.with_version()
     }
 
     fn unpacked(root: &Path, program: PathBuf) -> Result<Option<Self>> {
@@ -79,13 +82,14 @@ impl Emulator {
             ("QEMU_MODULE_DIR", root.join("usr/lib/x86_64-linux-gnu/qemu").into_os_string()),
         ];
         let firmware = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"].map(|dir| root.join(dir)).to_vec();
-        Self { program, version: (0, 0, 0), environment, firmware }.with_version()
+        Self { program, version: (0, 0, 0), sandbox: false, environment, firmware }.with_version()
     }
 
     fn with_version(mut self) -> Result<Option<Self>> {
         let text = apt::run(self.command().arg("--version"))?;
         let Some(version) = parse_version(&text) else { return Ok(None) };
         self.version = version;
+        self.sandbox = has_sandbox(self.command());
         Ok(((version.0, version.1) >= LEAST).then_some(self))
     }
 

@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use super::confine::SANDBOX;
 use super::leash::leashed;
 use super::{Arguments, Emulator};
 use crate::error::{Error, Result};
@@ -18,12 +19,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it in `dir`; gives the guest's console as well.
+    /// Starts it in `dir`, confined; gives the guest's console as well.
     pub fn start(emulator: &Emulator, arguments: &Arguments, dir: &Path) -> Result<(Self, ChildStdin, ChildStdout)> {
         let mut inner: Command = emulator.command();
+        if emulator.sandbox {
+            inner.args(SANDBOX);
+        }
         inner.args(arguments.to_vec());
         tracing::debug!(command = ?inner, "starting QEMU");
-        let mut child = leashed(inner)
+        let mut child = leashed(inner, arguments.memory_mib)
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
