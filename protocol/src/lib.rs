@@ -44,7 +44,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 16;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.

@@ -71,8 +71,8 @@ pub enum Body<'m> {
     NestedFault(Fixed<NestedFault>, Fixed<Context>, Option<Fixed<Registers>>),
     /// INS or OUTS.
     StringIo(Fixed<StringIoExit>, Fixed<Context>, Option<Fixed<Registers>>),
-    /// An instruction that the kernel intercepts but does not decode.
-    Instruction(Fixed<InstructionExit>, Fixed<Context>, Option<Fixed<Registers>>),
+    /// An instruction that the kernel intercepts but does not decode; registers always included.
+    Instruction(Fixed<InstructionExit>, Fixed<Context>, Fixed<Registers>),
     /// A forwarded access with `Finish::RETURN` is done; registers always included.
     AccessDone(Fixed<AccessDone>, Fixed<Context>, Fixed<Registers>, #[serde(borrow)] &'m [u8]),
     /// An interrupt line changed.
@@ -279,6 +279,10 @@ pub struct StringIoExit {
 pub struct InstructionExit {
     /// The exit code (APM vol. 2, appendix C).
     pub code: u64,
+    /// The bytes at RIP, as far as they could be fetched; then zeros.
+    pub bytes: [u8; 15],
+    /// How many could be fetched: fewer than 15 where the next page cannot be read.
+    pub fetched: u8,
 }
 
 /// The result of a forwarded access that comes back to the emulator.

@@ -28,8 +28,10 @@ pub struct Context {
     pub cs_attributes: u16,
     /// Current privilege level, 0 to 3.
     pub cpl: u8,
+    /// The task priority (CR8), 0 to 15.
+    pub tpr: u8,
     /// Not used; zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 /// One segment register in the VMCB's form (APM vol. 2, table B-2).
@@ -46,7 +48,7 @@ pub struct Segment {
     pub base: u64,
 }
 
-/// What `NeedRegisters` adds to an exit: all general registers and the data segments.
+/// What `NeedRegisters` adds to an exit: all registers beside those of [`Context`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Registers {
@@ -56,6 +58,8 @@ pub struct Registers {
     pub segments: [Segment; 6],
     /// CR2.
     pub cr2: u64,
+    /// DR0 to DR3, DR6 and DR7 as the guest sees them.
+    pub debug: [u64; 6],
 }
 
 /// The whole state that a loader gives a virtual CPU before its first instruction.
@@ -114,6 +118,18 @@ pub enum SystemRegister {
     Tsc,
     /// The task priority (CR8): 0 to 15.
     TaskPriority,
+    /// DR0: the linear address of breakpoint 0.
+    Dr0,
+    /// DR1, of breakpoint 1.
+    Dr1,
+    /// DR2, of breakpoint 2.
+    Dr2,
+    /// DR3, of breakpoint 3.
+    Dr3,
+    /// DR6: what raised #DB.
+    Dr6,
+    /// DR7: which breakpoints are armed, and for what.
+    Dr7,
 }
 
 impl SystemRegister {

@@ -329,9 +329,12 @@ pub fn set(kernel: &mut Kernel, taken: &Exit) {
         control.vintr &= !vintr::IRQ;
     }
     (control.exit_code, control.exit_info1, control.exit_info2) = (u64::from(taken.code), taken.info[0], taken.info[1]);
-    let save = &mut vcpu.vmcb.save;
-    save.rip = ENTRY;
-    (save.cr0, save.cr3, save.cr4) = if taken.paging { (CR0_PAGING | 1, DIRECTORY, CR4_LARGE_PAGES) } else { (1, 0, 0) };
+    vcpu.vmcb.save.rip = ENTRY;
+    let (cr0, cr3, cr4) = if taken.paging { (CR0_PAGING | 1, DIRECTORY, CR4_LARGE_PAGES) } else { (1, 0, 0) };
+    if (vcpu.cr0(), vcpu.vmcb.save.cr4) != (cr0, cr4) {
+        vcpu.set_mode(cr0, cr4, 0);
+    }
+    vcpu.vmcb.save.cr3 = cr3;
     for (number, value) in [0, 1, 2].into_iter().zip(taken.registers) {
         vcpu.set_register(number, value);
     }

@@ -83,7 +83,9 @@ impl<M: Machine> Kernel<M> {
                 self.deliver(mmu, ticket, Cause(What::StringIo, exit.info), Body::StringIo(Fixed(exit), context, registers))
             }
             code => {
-                let exit = InstructionExit { code: u64::from(code) };
+                let (bytes, fetched) = vcpu.code(&self.state.machine);
+                let exit = InstructionExit { code: u64::from(code), bytes, fetched: fetched as u8 };
+                let registers = Fixed(vcpu.registers());
                 self.deliver(mmu, ticket, Cause(What::Instruction, exit.code), Body::Instruction(Fixed(exit), context, registers))
             }
         }

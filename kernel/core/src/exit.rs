@@ -1,8 +1,9 @@
 //! A #VMEXIT becomes a ticket and a message for the server whose route names it. What is the kernel's own is done here: HLT, windows,
 //! host interrupts, single steps, and everything that is nobody's.
 
+use atoll_protocol::effect::Signal;
 use atoll_protocol::message::{CpuidExit, HypercallExit, MsrExit, PortExit, Stop};
-use atoll_protocol::units::{ServerId, TicketId, Ticks};
+use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 use atoll_protocol::wire::{self, tag};
 
@@ -10,9 +11,9 @@ use crate::delivery::{Due, Step};
 use crate::machine::{Machine, Pages};
 use crate::statistics::Kind;
 use crate::ticket::{Operation, VCPU};
+use crate::vcpu::Stand;
 use crate::vcpu::skip::Opcode;
 use crate::vcpu::vmcb::{exit, intercept};
-use crate::vcpu::{EFER_SVME, Stand};
 use crate::{Kernel, State};
 use atoll_protocol::cause::{Cause, What};
 
@@ -20,6 +21,10 @@ use atoll_protocol::cause::{Cause, What};
 const MSR_TSC: u32 = 0x10;
 const MSR_PAT: u32 = 0x277;
 const MSR_EFER: u32 = 0xc000_0080;
+/// MOV to a control register.
+const MOV_TO_CR: [u8; 2] = [0x0f, 0x22];
+/// The line of the x87 unit's FERR#.
+const X87_LINE: LineId = LineId(13);
 
 impl<M: Machine> Kernel<M> {
     /// Handles the exit that the vCPU has just taken. True if it was for a host interrupt, which is still to be let in.
@@ -141,15 +146,15 @@ impl<M: Machine> Kernel<M> {
         let next = state.vcpu.behind(&state.machine, opcode)?;
         let index = state.vcpu.register(1) as u32;
         let Some(server) = state.routes.msr(index) else { return self.nobody_answers() };
-        let held = match index {
-            MSR_EFER => state.vcpu.vmcb.save.efer & !EFER_SVME,
-            MSR_PAT => state.vcpu.vmcb.save.pat,
-            MSR_TSC => state.machine.now().0.wrapping_add(state.vcpu.vmcb.control.tsc_offset),
-            _ => 0,
+        let (held, cr0) = match index {
+            MSR_EFER => (state.vcpu.efer(), state.vcpu.cr0()),
+            MSR_PAT => (state.vcpu.vmcb.save.pat, 0),
+            MSR_TSC => (state.machine.now().0.wrapping_add(state.vcpu.vmcb.control.tsc_offset), 0),
+            _ => (0, 0),
         };
         let vcpu = &state.vcpu;
         let value = if write { vcpu.register(2) << 32 | vcpu.register(0) & 0xffff_ffff } else { 0 };
-        let exit = MsrExit { index, reserved: 0, value, held, cr0: vcpu.vmcb.save.cr0 };
+        let exit = MsrExit { index, reserved: 0, value, held, cr0 };
         let (operation, what, tag) = if write {
             (Operation::MsrWrite, What::Wrmsr, tag::MSR_WRITE)
         } else {
@@ -213,11 +218,16 @@ impl<M: Machine> Kernel<M> {
             // place); the banks keep what it was, and nobody reads them yet.
             exit::NMI | exit::MACHINE_CHECK => {}
             exit::IRET => vcpu.events.at_iret(&mut vcpu.vmcb),
+            exit::X87 if vcpu.signals_x87_outside() => state.signal_x87(),
             exit::EXCEPTION..=exit::LAST_EXCEPTION => vcpu.excepted(&mut state.machine),
             exit::SHUTDOWN => {
                 state.statistics.current = Kind::Crash;
                 state.stop(Stop::Crash);
                 state.report_crash("triple fault");
+            }
+            // QEMU's TCG takes this exit where a MOV to CR3 with reserved bits should raise #GP.
+            exit::INVALID if !vcpu.holds_host_state() && vcpu.opcode(&state.machine) == MOV_TO_CR => {
+                vcpu.raise(&Exception::PROTECTION);
             }
             exit::INVALID => {
                 state.statistics.current = Kind::Crash;
@@ -233,6 +243,14 @@ impl<M: Machine> Kernel<M> {
 }
 
 impl<M: Machine> State<M> {
+    /// An x87 exception of a guest with CR0.NE clear: as on a PC, the CPU asserts FERR#, which is IRQ 13, and waits in front of the
+    /// instruction for an interrupt (APM vol. 1 §6.8, vol. 2 §8.2.17).
+    #[cold]
+    fn signal_x87(&mut self) {
+        self.line(X87_LINE, Signal::Pulse);
+        self.vcpu.stand = Stand::Halted;
+    }
+
     /// Opens the vCPU's ticket.
     #[inline(always)]
     pub(crate) fn open(&mut self, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {

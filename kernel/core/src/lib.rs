@@ -56,10 +56,8 @@ use crate::statistics::Statistics;
 use crate::swap::Succession;
 use crate::ticket::Tickets;
 use crate::timers::Timers;
-use crate::vcpu::events::Events;
-use crate::vcpu::skip::SkipCache;
+use crate::vcpu::Vcpu;
 use crate::vcpu::vmcb::Vmcb;
-use crate::vcpu::{Stand, Vcpu};
 
 /// The kernel: its state, and apart from it the pages of the conversation, so that an answer can be read while it is carried out.
 #[repr(C)]
@@ -136,14 +134,7 @@ impl<M: Machine> Kernel<M> {
     pub const fn new(machine: M, pages: M::Pages, vmcb: Vmcb) -> Self {
         Kernel {
             state: State {
-                vcpu: Vcpu {
-                    vmcb,
-                    general: [0; 16],
-                    xcr0: 1,
-                    stand: Stand::Stopped,
-                    events: Events::NONE,
-                    skip: SkipCache::EMPTY,
-                },
+                vcpu: Vcpu { vmcb, ..Vcpu::STOPPED },
                 machine,
                 servers: [const { Server::EMPTY }; SERVERS],
                 routes: Routes::NONE,

@@ -63,8 +63,13 @@ impl<M: Machine> State<M> {
     /// The guest is gone: where it was.
     #[cold]
     pub(crate) fn report_crash(&mut self, what: &str) {
-        let Save { rip, rsp, cr0, cr2, cr3, cr4, efer, rflags, .. } = self.vcpu.vmcb.save;
+        if self.vcpu.holds_host_state() {
+            self.machine.log(format_args!("the guest crashed: {what}; its registers are lost"));
+            return;
+        }
+        let Save { rip, rsp, cr2, cr3, cr4, rflags, .. } = self.vcpu.vmcb.save;
         let Control { exit_code, exit_info1, exit_info2, exit_int_info, .. } = self.vcpu.vmcb.control;
+        let (cr0, efer) = (self.vcpu.cr0(), self.vcpu.efer());
         self.machine.log(format_args!(
             "the guest crashed: {what}; rip {rip:#x} rsp {rsp:#x} cr0 {cr0:#x} cr2 {cr2:#x} cr3 {cr3:#x} cr4 {cr4:#x} efer {efer:#x} rflags {rflags:#x} exit {exit_code:#x} {exit_info1:#x} {exit_info2:#x} event {exit_int_info:#x}"
         ));

@@ -1,22 +1,24 @@
 //! A virtual CPU: its registers, its events and where it stands.
 
+pub mod debug;
 pub mod events;
 pub mod skip;
 mod step;
+pub mod system;
 pub mod vmcb;
 pub mod walk;
 
 use atoll_protocol::effect::Forward;
 use atoll_protocol::message::Leaf;
-use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers, SystemRegister};
+use atoll_protocol::vcpu::{Context, Exception, InitialState, Registers};
+use x86_64::registers::rflags::RFlags;
 
+use self::debug::Debug;
 use self::events::{Events, NOWHERE};
 use self::skip::SkipCache;
-use self::step::RFLAGS_TF;
+use self::system::System;
 use self::vmcb::{Save, Vmcb, vintr};
 
-/// EFER.SVME: always set in the VMCB, never seen by the guest.
-pub const EFER_SVME: u64 = 1 << 12;
 const RAX: usize = 0;
 const RSP: usize = 4;
 
@@ -40,8 +42,12 @@ pub struct Vcpu {
     pub vmcb: Vmcb,
     /// General registers in encoding order; RAX and RSP are in the VMCB.
     pub general: [u64; 16],
+    /// System registers as the guest sees them.
+    pub system: System,
     /// XCR0.
     pub xcr0: u64,
+    /// Where the host's GDT is, by which its state is told from the guest's.
+    pub host_gdt: u64,
     /// Where it stands.
     pub stand: Stand,
     /// Offers, windows and injection.
@@ -50,7 +56,22 @@ pub struct Vcpu {
     pub skip: SkipCache,
 }
 
+/// Flags that end with an instruction, or show when it is done.
+const PER_INSTRUCTION: u64 = RFlags::TRAP_FLAG.bits() | RFlags::RESUME_FLAG.bits();
+
 impl Vcpu {
+    /// Without a state.
+    pub const STOPPED: Vcpu = Vcpu {
+        vmcb: Vmcb::ZERO,
+        general: [0; 16],
+        system: System::RESET,
+        xcr0: 1,
+        host_gdt: u64::MAX,
+        stand: Stand::Stopped,
+        events: Events::NONE,
+        skip: SkipCache::EMPTY,
+    };
+
     /// A general register, by encoding order.
     #[inline(always)]
     pub fn register(&self, number: usize) -> u64 {
@@ -122,28 +143,34 @@ impl Vcpu {
         self.vmcb.save.rip = next_rip;
         self.vmcb.control.shadow = 0;
         self.events.shadowed = NOWHERE;
-        if self.vmcb.save.rflags & RFLAGS_TF != 0 {
-            self.trap();
+        if self.vmcb.save.rflags & PER_INSTRUCTION != 0 {
+            self.end_instruction();
         }
     }
 
     /// What an instruction emulator needs.
     #[inline(always)]
     pub fn context(&self) -> Context {
-        let Save { segments, rip, rflags, cr0, cr3, cr4, efer, cpl, .. } = &self.vmcb.save;
+        let Save { segments, rip, rflags, cr3, cr4, cpl, .. } = &self.vmcb.save;
         let [_, cs, ..] = segments;
         Context {
             rip: *rip,
             cs_base: cs.base,
             rflags: *rflags,
-            cr0: *cr0,
+            cr0: self.cr0(),
             cr3: *cr3,
             cr4: *cr4,
-            efer: *efer & !EFER_SVME,
+            efer: self.efer(),
             cs_attributes: cs.attributes,
             cpl: *cpl,
-            reserved: [0; 5],
+            tpr: (self.vmcb.control.vintr & vintr::TPR) as u8,
+            reserved: [0; 4],
         }
+    }
+
+    /// Whether the save area holds the host's state: QEMU's TCG puts it there where it refuses a VMRUN.
+    pub(crate) fn holds_host_state(&self) -> bool {
+        self.vmcb.save.gdtr.base == self.host_gdt
     }
 
     /// What `NeedRegisters` adds.
@@ -151,7 +178,9 @@ impl Vcpu {
         let mut general = self.general;
         general[RAX] = self.vmcb.save.rax;
         general[RSP] = self.vmcb.save.rsp;
-        Registers { general, segments: self.vmcb.save.segments, cr2: self.vmcb.save.cr2 }
+        let Save { segments, cr2, dr6, .. } = self.vmcb.save;
+        let [dr0, dr1, dr2, dr3] = self.system.debug.addresses();
+        Registers { general, segments, cr2, debug: [dr0, dr1, dr2, dr3, dr6, self.system.debug.control()] }
     }
 
     /// The state before the first instruction.
@@ -163,52 +192,25 @@ impl Vcpu {
         save.segments = state.segments;
         (save.gdtr, save.idtr, save.tr, save.ldtr) = (state.gdtr, state.idtr, state.tr, state.ldtr);
         (save.rip, save.rflags) = (state.rip, state.rflags | 2);
-        (save.cr0, save.cr3, save.cr4) = (state.cr0, state.cr3, state.cr4);
-        save.efer = state.efer | EFER_SVME;
-        (save.dr6, save.dr7) = (0xffff_0ff0, 0x400);
+        save.cr3 = state.cr3;
+        (save.dr6, save.dr7) = (Debug::status(0), Debug::DISARMED);
         save.pat = 0x0007_0406_0007_0406;
+        self.system = System::RESET;
+        self.set_mode(state.cr0, state.cr4, state.efer);
         self.xcr0 = 1;
         self.stand = Stand::Runnable;
         self.events = Events::NONE;
     }
 
-    /// Sets a system register; `now` is for the TSC.
-    pub fn set_system(&mut self, register: SystemRegister, value: u64, now: u64) {
-        let Vmcb { control, save } = &mut self.vmcb;
-        match register {
-            SystemRegister::Cr0 => {
-                let paging = 1 << 31;
-                // With long mode enabled the CPU itself sets LMA when paging goes on (APM vol. 2 §14.6.2); an emulated write must, too.
-                if save.efer & 1 << 8 != 0 && (save.cr0 ^ value) & paging != 0 {
-                    save.efer = save.efer & !(1 << 10) | (value & paging) >> 21;
-                }
-                save.cr0 = value;
-                control.tlb_control = 1;
-            }
-            SystemRegister::Cr2 => save.cr2 = value,
-            SystemRegister::Cr3 => {
-                save.cr3 = value;
-                control.tlb_control = 1;
-            }
-            SystemRegister::Cr4 => {
-                save.cr4 = value;
-                control.tlb_control = 1;
-            }
-            SystemRegister::Efer => {
-                save.efer = value | EFER_SVME;
-                control.tlb_control = 1;
-            }
-            SystemRegister::Pat => save.pat = value,
-            SystemRegister::Rflags => save.rflags = value | 2,
-            SystemRegister::Rip => self.advance(value),
-            SystemRegister::Xcr0 => self.xcr0 = value,
-            SystemRegister::Tsc => control.tsc_offset = value.wrapping_sub(now),
-            SystemRegister::TaskPriority => control.vintr = control.vintr & !vintr::TPR | value & 0xf,
-        }
+    /// Lets the guest take an exception before its next instruction. A fault is pushed with RF, so that no instruction breakpoint comes
+    /// again when its instruction is run again (APM vol. 2 §13.1.3).
+    pub fn raise(&mut self, exception: &Exception) {
+        self.vmcb.save.rflags |= RFlags::RESUME_FLAG.bits();
+        self.trap(exception);
     }
 
-    /// Lets the guest take an exception before its next instruction.
-    pub fn raise(&mut self, exception: &Exception) {
+    /// The same for one that comes behind an instruction.
+    pub(crate) fn trap(&mut self, exception: &Exception) {
         if exception.vector == 14 {
             self.vmcb.save.cr2 = exception.address;
         }

@@ -10,6 +10,7 @@ use atoll_protocol::manifest::ImageHeader;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, ServerId};
 use atoll_protocol::{SERVERS, SUPERVISOR_BUDGET_US};
+use x86_64::instructions::tables::sgdt;
 use zerocopy::FromBytes;
 
 use super::conversation::Conversation;
@@ -30,17 +31,22 @@ const HEADER: usize = 512;
 /// Most segments of the supervisor's image.
 const SEGMENTS: usize = 8;
 
-/// The kernel's state: a static, since it is far too large for a stack.
-static KERNEL: Physical<Kernel<Hardware>> = Physical::new(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO));
+/// The kernel's state. Its first page is a VMCB whose address may stand in DR7: see [`world`].
+#[repr(align(65536))]
+struct Aligned(Kernel<Hardware>);
+
+/// A static, since it is far too large for a stack.
+static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO)));
 
 /// Runs the machine that the bundle describes.
 pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
     enable::start();
     world::save_host();
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
-    let kernel = unsafe { &mut *KERNEL.get() };
+    let Aligned(kernel) = unsafe { &mut *KERNEL.get() };
     let nested = kernel.state.machine.start(frames, &boot.bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
+    kernel.state.vcpu.host_gdt = sgdt().base.as_u64();
     if let Err(what) = load_supervisor(kernel) {
         crate::log!("the bundle holds no supervisor that can be run: {what}");
         exit::exit(exit::HYPERVISOR_FAULT);

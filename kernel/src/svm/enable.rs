@@ -37,8 +37,12 @@ pub(crate) fn control(control: &mut Control, nested_root: u64) {
     // CR4: QEMU's TCG answers reserved bits with a bogus exit instead of #GP. CR8: with a virtual interrupt pending, QEMU 7.2 ends
     // itself on it; and a lowered priority must let a held interrupt in at that very instruction.
     control.intercept_cr_writes = 1 << 4 | 1 << 8;
-    control.intercept_exceptions = 1 << 18;
-    control.intercepts1 = INTR | NMI | INIT | RDPMC | CPUID | RSM | INVD | HLT | INVLPGA | IOIO | MSR | SHUTDOWN;
+    control.intercept_dr_reads = DEBUG_REGISTERS;
+    control.intercept_dr_writes = DEBUG_REGISTERS;
+    // #DB and #AC: a guest whose delivery of one raises it again would never exit (CVE-2015-8104, CVE-2015-5307).
+    control.intercept_exceptions = 1 << DEBUG | 1 << ALIGNMENT | 1 << MACHINE_CHECK;
+    control.intercepts1 =
+        CR0_SELECTIVE_WRITE | INTR | NMI | INIT | RDPMC | CPUID | RSM | INVD | HLT | INVLPGA | IOIO | MSR | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;
     control.iopm = physical::address(&raw const permission::PORTS).0;
     control.msrpm = permission::msrs().0;

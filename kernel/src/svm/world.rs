@@ -5,7 +5,11 @@
 //! SYSENTER: VMLOAD and VMSAVE do, for the guest and back for the host.
 
 use atoll_core::vcpu::Vcpu;
-use core::arch::asm;
+use atoll_core::vcpu::debug::Debug;
+use core::arch::x86_64::__cpuid;
+use core::arch::{asm, naked_asm};
+
+use x86_64::registers::debug::{DebugAddressRegister as _, Dr0, Dr1, Dr2, Dr3, Dr7};
 
 use crate::memory::physical::{self, Physical};
 
@@ -18,17 +22,15 @@ pub(crate) fn save_host() {
     unsafe { asm!("vmsave rax", in("rax") HOST.address().0, options(nostack)) };
 }
 
-/// Runs the guest until it exits: loads its registers, and saves them again. RAX and RSP are in the VMCB.
+/// The way into the guest and back: with `before`, `vmrun` and `after` in the places where an armed entry differs.
 ///
 /// Not a function of its own, so that the compiler saves what it needs and no more; it cannot be told that RBX and RBP change.
-#[inline(always)]
-pub(crate) fn enter(vcpu: &mut Vcpu) {
-    let vmcb = physical::address(&raw const vcpu.vmcb).0;
-    // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`; all registers are named or saved.
-    unsafe {
+macro_rules! world_switch {
+    ([$($before:literal,)*] [$($vmrun:literal,)+] [$($after:literal,)*] $($operand:tt)*) => {
         asm!(
             "push rbx",
             "push rbp",
+            $($before,)*
             "push rdx",
             "push rdi",
             "mov rcx, [rdi + 8]",
@@ -48,7 +50,7 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
             "clgi",
             "sti",
             "vmload rax",
-            "vmrun rax",
+            $($vmrun,)+
             "vmsave rax",
             "xchg rdi, [rsp]",
             "mov [rdi + 8], rcx",
@@ -67,11 +69,28 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
             "pop rax",
             "mov [rdi + 56], rax",
             "pop rax",
+            $($after,)*
             "vmload rax",
             "cli",
             "stgi",
             "pop rbp",
             "pop rbx",
+            $($operand)*
+        )
+    };
+}
+
+/// Runs the guest until it exits: loads its registers, and saves them again. RAX and RSP are in the VMCB.
+#[inline(always)]
+pub(crate) fn enter(vcpu: &mut Vcpu) {
+    if vcpu.system.debug.is_enabled() {
+        return enter_armed(vcpu);
+    }
+    let vmcb = physical::address(&raw const vcpu.vmcb).0;
+    // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`; all registers are named or saved.
+    unsafe {
+        world_switch!(
+            [] ["vmrun rax",] []
             inout("rdi") &raw mut vcpu.general => _,
             inout("rax") vmcb => _,
             inout("rdx") HOST.address().0 => _,
@@ -79,4 +98,58 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }
+}
+
+/// VMRUN between two writes to DR7, whose values lie above the return address: the VMCB's address, and below it what to arm.
+#[unsafe(naked)]
+extern "sysv64" fn armed_vmrun() {
+    naked_asm!("mov rax, [rsp + 24]", "mov dr7, rax", "mov rax, [rsp + 32]", "vmrun rax", "mov dr7, rax", "ret")
+}
+
+/// The host's instructions that run while the guest's breakpoints are in place: at most this many bytes of [`armed_vmrun`].
+const ARMED_BYTES: u64 = 32;
+
+/// The same with the guest's breakpoints in the debug registers.
+///
+/// VMRUN and #VMEXIT switch DR7, and on a processor that is all. QEMU's TCG takes a breakpoint in and out where MOV to DR7 says so, and
+/// nowhere else (measured on 7.2), so that it is told right before VMRUN and right behind it. It removes a breakpoint by its type in DR7 as
+/// that stands, which is the guest's; and behind VMRUN nothing but RAX is the host's, so that the value which disarms is the VMCB's address:
+/// it has no bit below 16.
+#[cold]
+#[inline(never)]
+fn enter_armed(vcpu: &mut Vcpu) {
+    let vmcb = physical::address(&raw const vcpu.vmcb).0;
+    let lingering = breakpoints_linger();
+    let window = (armed_vmrun as *const ()).addr() as u64;
+    let window = window..window + ARMED_BYTES;
+    let [dr0, dr1, dr2, dr3] = vcpu.system.debug.addresses();
+    let armed = vcpu.system.debug.armed(lingering, window);
+    vcpu.vmcb.save.dr7 = armed;
+    let before = if lingering { armed } else { Debug::DISARMED };
+    Dr0::write(dr0);
+    Dr1::write(dr1);
+    Dr2::write(dr2);
+    Dr3::write(dr3);
+    // SAFETY: as in `enter`. No breakpoint that `armed` leaves is hit by the host's instructions before they are out again.
+    unsafe {
+        world_switch!(
+            ["push rax", "push rsi",]
+            ["call {armed_vmrun}",]
+            ["add rsp, 16",]
+            inout("rdi") &raw mut vcpu.general => _,
+            inout("rax") vmcb => _,
+            inout("rdx") HOST.address().0 => _,
+            inout("rsi") before => _,
+            armed_vmrun = sym armed_vmrun,
+            out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
+    }
+    Dr7::write_raw(Debug::DISARMED);
+}
+
+/// Whether a #VMEXIT leaves the guest's breakpoints in place: the CPU is QEMU's TCG.
+fn breakpoints_linger() -> bool {
+    let leaf = __cpuid(0x4000_0000);
+    (leaf.ebx, leaf.ecx, leaf.edx) == (0x5447_4354, 0x4354_4743, 0x4743_5447)
 }

@@ -21,7 +21,7 @@ pub enum MmuRequest<'m> {
     /// INS or OUTS.
     StringIo(&'m StringIoExit, &'m Context, Option<&'m Registers>),
     /// An instruction to decode.
-    Instruction(&'m InstructionExit, &'m Context, Option<&'m Registers>),
+    Instruction(&'m InstructionExit, &'m Context, &'m Registers),
     /// A forwarded access with [`Forward::RETURN`] is done; the bytes are those of a string read.
     Done(&'m AccessDone, &'m Context, &'m Registers, &'m [u8]),
 }
@@ -91,9 +91,7 @@ impl Role for Mmu {
             Body::StringIo(exit, context, registers) => {
                 MmuRequest::StringIo(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
             }
-            Body::Instruction(exit, context, registers) => {
-                MmuRequest::Instruction(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
-            }
+            Body::Instruction(exit, context, registers) => MmuRequest::Instruction(&exit.0, &context.0, &registers.0),
             Body::AccessDone(done, context, registers, bytes) => MmuRequest::Done(&done.0, &context.0, &registers.0, bytes),
             _ => return None,
         }))

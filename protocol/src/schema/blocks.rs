@@ -65,11 +65,11 @@ blocks! {
     message::HypercallExit { number, arguments, cpl, reserved }
     message::NestedFault { gpa, error }
     message::StringIoExit { info, next_rip }
-    message::InstructionExit { code }
+    message::InstructionExit { code, bytes, fetched }
     message::AccessDone { token, value }
-    vcpu::Context { rip, cs_base, rflags, cr0, cr3, cr4, efer, cs_attributes, cpl, reserved }
+    vcpu::Context { rip, cs_base, rflags, cr0, cr3, cr4, efer, cs_attributes, cpl, tpr, reserved }
     vcpu::Segment { selector, attributes, limit, base }
-    vcpu::Registers { general, segments, cr2 }
+    vcpu::Registers { general, segments, cr2, debug }
     vcpu::InitialState { general, segments, gdtr, idtr, tr, ldtr, rip, rflags, cr0, cr3, cr4, efer }
     vcpu::Exception { error, vector, has_error, reserved, address }
     effect::Segment { address, offset, file, memory, access }

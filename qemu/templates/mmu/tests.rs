@@ -30,20 +30,34 @@ fn what_is_no_memory_is_not_mapped() {
     }
 }
 
-#[test]
-fn a_guest_gets_into_long_mode_with_its_registers() {
+fn instruction(bytes: &[u8], context: Context, registers: Registers) -> Answer {
     let (mut server, _) = Harness::<MyServer>::start(&MACHINE, &Setup::default());
-    server.guest = std::vec![0; MACHINE.memory as usize];
-    server.guest[0x1000..0x1003].copy_from_slice(&[0x0f, 0x22, 0xc0]);
+    let mut exit = InstructionExit { fetched: bytes.len() as u8, ..InstructionExit::default() };
+    exit.bytes[..bytes.len()].copy_from_slice(bytes);
+    server.deliver(Body::Instruction(Fixed(exit), Fixed(context), Fixed(registers)))
+}
+
+fn set(register: SystemRegister, value: u64) -> Effect<'static> {
+    Effect::System(register, Fixed(value))
+}
+
+#[test]
+fn a_guest_switches_paging_on() {
     let context = Context { rip: 0x1000, cr0: CR0_PE, cr4: CR4_PAE, efer: EFER_LME, ..Context::default() };
-    let exit = Fixed(InstructionExit { code: 0x10, ..InstructionExit::default() });
-    let asked = server.deliver(Body::Instruction(exit, Fixed(context), None));
-    assert_eq!(asked.effects(), [Effect::NeedRegisters]);
     let mut registers = Registers::default();
     registers.general[0] = CR0_PG | CR0_PE;
-    let answer = server.deliver(Body::Instruction(exit, Fixed(context), Some(Fixed(registers))));
-    let set = |register, value| Effect::System(register, Fixed(value));
-    let efer = set(SystemRegister::Efer, EFER_LME | EFER_LMA);
+    let answer = instruction(&[0x0f, 0x22, 0xc0], context, registers);
     let cr0 = set(SystemRegister::Cr0, CR0_PG | CR0_PE | CR0_ET);
-    assert_eq!(answer.effects(), [efer, cr0, set(SystemRegister::Rip, 0x1003), Effect::Resume]);
+    assert_eq!(answer.effects(), [cr0, set(SystemRegister::Rip, 0x1003), Effect::Resume]);
+}
+
+#[test]
+fn debug_registers_are_read_and_written() {
+    let context = Context { rip: 0x1000, efer: EFER_LMA, cs_attributes: 1 << 9, ..Context::default() };
+    let mut registers = Registers { debug: [0, 1, 2, 3, 6, 7], ..Registers::default() };
+    registers.general[9] = 0x40_0000;
+    let written = instruction(&[0x41, 0x0f, 0x23, 0xf9], context, registers);
+    assert_eq!(written.effects(), [set(SystemRegister::Dr7, 0x40_0000), set(SystemRegister::Rip, 0x1004), Effect::Resume]);
+    let read = instruction(&[0x0f, 0x21, 0xf0], context, registers);
+    assert_eq!(read.effects(), [Effect::Register(0, Fixed(6)), set(SystemRegister::Rip, 0x1003), Effect::Resume]);
 }

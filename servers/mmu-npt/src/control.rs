@@ -1,4 +1,5 @@
-//! Instructions that the kernel intercepts but does not decode: writes to control registers and XCR0, and what the guest does not have.
+//! Instructions that the kernel intercepts but does not decode: accesses to control and debug registers, writes to XCR0, and what the
+//! guest does not have.
 //!
 //! A value that the CPU would refuse must be refused here: the intercept comes before the CPU's own checks, and some CPUs then do not make
 //! them. The rules are those of APM vol. 2 §3.1.1 (CR0), §3.1.3 (CR4) and §11.5.2 (XCR0).
@@ -7,18 +8,19 @@ use atoll_protocol::role::{Mmu, MmuEffect, MmuReply};
 use atoll_protocol::vcpu::{Context, Exception, Registers, SystemRegister};
 use atoll_sdk::{Effects, Vault};
 
+use crate::debug;
 use crate::mode::{CR0_PE, CR0_PG, CR4_PAE, CodeSize, EFER_LMA, EFER_LME, code_size, next_rip};
 use crate::plan::Action;
-use crate::registers::{self, RAX, RCX, RDX};
+use crate::registers::{self, RAX, RCX, RDX, mask};
 use crate::strings::resume_at;
 use crate::{MmuNpt, report};
 
 /// Exit codes (APM vol. 2, appendix C).
 mod code {
-    /// Write to CR0.
-    pub(super) const CR0_WRITE: u64 = 0x10;
-    /// Write to CR15: the last of them.
-    pub(super) const CR15_WRITE: u64 = 0x1f;
+    /// Reads and writes of control and of debug registers: 16 codes each, by number.
+    pub(super) const FIRST_REGISTER: u64 = 0;
+    /// The last of them.
+    pub(super) const LAST_REGISTER: u64 = 0x3f;
     /// Write to CR0 other than to TS and MP.
     pub(super) const CR0_SELECTIVE_WRITE: u64 = 0x65;
     /// RDPMC.
@@ -51,10 +53,10 @@ pub(crate) fn instruction(
     effects: &mut Effects<'_, Mmu>,
     exit: u64,
     context: &Context,
-    registers: Option<&Registers>,
+    registers: &Registers,
 ) -> MmuReply {
     match exit {
-        code::CR0_WRITE..=code::CR15_WRITE
+        code::FIRST_REGISTER..=code::LAST_REGISTER
         | code::CR0_SELECTIVE_WRITE
         | code::INVD
         | code::PAUSE
@@ -74,17 +76,21 @@ pub(crate) fn instruction(
     if matches!(exit, code::INVD | code::PAUSE | code::WBINVD) {
         return resume_at(effects, rip);
     }
+    if let Action::StoreStatusWord { register, size } = plan.action {
+        registers::write(effects, registers, register, size, context.cr0 & mask(size));
+        return resume_at(effects, rip);
+    }
     if context.cpl != 0 {
         return MmuReply::Exception(Exception::PROTECTION);
     }
     let size = if code_size(context) == CodeSize::Bits64 { 8 } else { 4 };
-    let written = match plan.action {
+    // The instruction says which register it is: some CPUs (QEMU 8 to 10) give CR0's exit code for every read.
+    let done = match plan.action {
         Action::ClearTaskSwitched => {
             effects.emit(MmuEffect::System(SystemRegister::Cr0, context.cr0 & !CR0_TS));
             Ok(())
         }
         Action::ToControl { control, register } => {
-            let Some(registers) = registers else { return MmuReply::NeedRegisters };
             let value = registers::read(registers, register, size);
             match control {
                 0 => set_cr0(effects, context, value),
@@ -93,14 +99,29 @@ pub(crate) fn instruction(
                 _ => return report::unsupported(vault, effects, context),
             }
         }
+        Action::FromControl { control, register } => {
+            let value = match control {
+                0 => context.cr0,
+                2 => registers.cr2,
+                3 => context.cr3,
+                4 => context.cr4,
+                8 => u64::from(context.tpr),
+                _ => return report::unsupported(vault, effects, context),
+            };
+            registers::write(effects, registers, register, size, value);
+            Ok(())
+        }
+        Action::ToDebug { debug, register } => {
+            debug::write(effects, context, registers, debug, registers::read(registers, register, size))
+        }
+        Action::FromDebug { debug, register } => debug::read(effects, context, registers, debug)
+            .map(|value| registers::write(effects, registers, register, size, value)),
         Action::LoadStatusWord { register } => {
-            let Some(registers) = registers else { return MmuReply::NeedRegisters };
             // PE, MP, EM and TS; PE can be set but not cleared.
             let word = registers::read(registers, register, 2) & 0xf;
             set_cr0(effects, context, context.cr0 & !0xe | word)
         }
         Action::SetExtendedControl => {
-            let Some(registers) = registers else { return MmuReply::NeedRegisters };
             if context.cr4 & CR4_OSXSAVE == 0 {
                 return MmuReply::Exception(Exception::UNDEFINED);
             }
@@ -109,7 +130,7 @@ pub(crate) fn instruction(
         }
         _ => return report::unsupported(vault, effects, context),
     };
-    match written {
+    match done {
         Ok(()) => resume_at(effects, rip),
         Err(exception) => MmuReply::Exception(exception),
     }
@@ -138,11 +159,6 @@ fn set_cr0(effects: &mut Effects<'_, Mmu>, context: &Context, value: u64) -> Res
         || disables && long_segment;
     if refused {
         return Err(Exception::PROTECTION);
-    }
-    // Paging and LME make long mode active, and only they (APM vol. 2 §14.6).
-    let efer = if paging && long_wanted { context.efer | EFER_LMA } else { context.efer & !EFER_LMA };
-    if efer != context.efer {
-        effects.emit(MmuEffect::System(SystemRegister::Efer, efer));
     }
     effects.emit(MmuEffect::System(SystemRegister::Cr0, value & CR0_WRITABLE | CR0_ET));
     Ok(())

@@ -72,6 +72,28 @@ macro_rules! decoder {
                 }
             }
 
+            fn debug(operand: &Operand) -> Option<u8> {
+                match operand {
+                    Operand::Register { reg } if reg.class() == register_class::DR => Some(reg.num()),
+                    _ => None,
+                }
+            }
+
+            /// MOV to or from a control or debug register.
+            fn system(first: &Operand, second: &Operand) -> Option<Action> {
+                Some(match (register(first), register(second)) {
+                    (None, Some(register)) => match (control(first), debug(first)) {
+                        (Some(control), _) => Action::ToControl { control, register },
+                        (None, debug) => Action::ToDebug { debug: debug?, register },
+                    },
+                    (Some(register), None) => match (control(second), debug(second)) {
+                        (Some(control), _) => Action::FromControl { control, register },
+                        (None, debug) => Action::FromDebug { debug: debug?, register },
+                    },
+                    _ => return None,
+                })
+            }
+
             fn segment(segment: Segment) -> u8 {
                 match segment {
                     Segment::ES => 0,
@@ -156,8 +178,11 @@ macro_rules! decoder {
                     // REX.W does not widen a port.
                     Opcode::INS => Some(Action::InString { size: size.min(4) }),
                     Opcode::OUTS => Some(Action::OutString { size: size.min(4) }),
-                    Opcode::MOV => Some(Action::ToControl { control: control(&first)?, register: register(&second)? }),
+                    Opcode::MOV => system(&first, &second),
                     Opcode::LMSW if !memory_first => Some(Action::LoadStatusWord { register: register(&first)? }),
+                    Opcode::SMSW if !memory_first => {
+                        Some(Action::StoreStatusWord { register: register(&first)?, size: first.width()? })
+                    }
                     Opcode::CLTS => Some(Action::ClearTaskSwitched),
                     Opcode::XSETBV => Some(Action::SetExtendedControl),
                     Opcode::INVD | Opcode::WBINVD => Some(Action::Nothing),

@@ -30,6 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod alu;
 mod control;
+mod debug;
 mod decode;
 mod device;
 mod fetch;

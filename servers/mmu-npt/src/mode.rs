@@ -8,6 +8,8 @@ pub(crate) const CR0_PE: u64 = 1 << 0;
 pub(crate) const CR0_WP: u64 = 1 << 16;
 /// CR0.PG, paging.
 pub(crate) const CR0_PG: u64 = 1 << 31;
+/// CR4.DE, breakpoints on ports, and no second names of debug registers.
+pub(crate) const CR4_DE: u64 = 1 << 3;
 /// CR4.PSE, 4 MiB pages.
 pub(crate) const CR4_PSE: u64 = 1 << 4;
 /// CR4.PAE, 8-byte entries.

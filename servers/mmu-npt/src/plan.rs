@@ -126,8 +126,16 @@ pub(crate) enum Action {
     OutString { size: u8 },
     /// MOV CRn from a general register.
     ToControl { control: u8, register: u8 },
+    /// MOV to a general register from CRn.
+    FromControl { control: u8, register: u8 },
+    /// MOV DRn from a general register.
+    ToDebug { debug: u8, register: u8 },
+    /// MOV to a general register from DRn.
+    FromDebug { debug: u8, register: u8 },
     /// LMSW from a general register.
     LoadStatusWord { register: u8 },
+    /// SMSW to a general register; `size` bytes of it are written.
+    StoreStatusWord { register: u8, size: u8 },
     /// CLTS.
     ClearTaskSwitched,
     /// XSETBV.

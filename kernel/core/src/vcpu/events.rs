@@ -129,6 +129,7 @@ impl Vcpu {
         let Vmcb { control, .. } = vmcb;
         let (interrupted, mut at_once, mut again) = (control.exit_int_info, false, true);
         control.event = 0;
+        events.step.ended = false;
         if core::mem::take(&mut events.stepping) {
             events.step.end(vmcb);
         } else if core::mem::take(&mut events.asked) {
@@ -157,7 +158,8 @@ impl Vcpu {
         } else if events.shadowed != save.rip {
             events.shadowed = NOWHERE;
         }
-        events.eventful = events.shadowed != NOWHERE;
+        // Once more, so that no later exit takes itself for the step's end.
+        events.eventful = events.shadowed != NOWHERE || events.step.ended;
         at_once
     }
 

@@ -1,7 +1,7 @@
 //! Where an instruction that exits ends, on CPUs without next-RIP save: the kernel knows the few opcodes that exit, and needs only
 //! their length, with prefixes.
 //!
-//! Fetching walks the guest's tables, so what was found is kept by (CR0, CR3, RIP) and is used again as long as the last entry of the
+//! Fetching walks the guest's tables, so what was found is kept by (CR3, RIP) and is used again as long as the last entry of the
 //! translation and the bytes in memory are still the same. An upper-level entry that changes under the same CR3 goes unnoticed if the old
 //! last entry and the old bytes stay as they were.
 
@@ -41,9 +41,8 @@ const ENTRIES: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Known {
-    cr0: u64,
     cr3: u64,
-    at: u64,
+    rip: u64,
     place: Place,
     bytes: u64,
     mask: u64,
@@ -62,21 +61,22 @@ pub struct SkipCache {
 impl SkipCache {
     /// Nothing known.
     pub const EMPTY: SkipCache = SkipCache { known: [Known::NONE; ENTRIES] };
+
+    /// Forgets everything: addresses may translate differently from here on.
+    #[cold]
+    pub(super) fn clear(&mut self) {
+        self.known.iter_mut().for_each(|known| known.rip = u64::MAX);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.iter().all(|known| known.rip == u64::MAX)
+    }
 }
 
 impl Known {
-    const NONE: Known = Known {
-        cr0: 0,
-        cr3: 0,
-        at: u64::MAX,
-        place: Place(0),
-        bytes: 0,
-        mask: 0,
-        length: 0,
-        leaf: Place(0),
-        entry: 0,
-        entry_mask: 0,
-    };
+    const NONE: Known =
+        Known { cr3: 0, rip: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0, leaf: Place(0), entry: 0, entry_mask: 0 };
 }
 
 impl Vcpu {
@@ -85,30 +85,35 @@ impl Vcpu {
     pub(crate) fn behind<M: Machine>(&mut self, machine: &M, opcode: Opcode) -> Option<u64> {
         let save = &self.vmcb.save;
         let [_, cs, ..] = &save.segments;
-        let at = cs.base.wrapping_add(save.rip);
-        let slot = (at as usize ^ (at >> 6) as usize) % ENTRIES;
+        let slot = (save.rip as usize ^ (save.rip >> 6) as usize) % ENTRIES;
         if let Some(known) = self.skip.known.get(slot)
-            && known.at == at
-            && known.cr3 == save.cr3
-            && known.cr0 == save.cr0
+            && (known.rip ^ save.rip) | (known.cr3 ^ save.cr3) | cs.base == 0
             && machine.guest_peek(known.leaf) & known.entry_mask == known.entry
             && machine.guest_peek(known.place) & known.mask == known.bytes
         {
             return Some(save.rip.wrapping_add(known.length));
         }
-        self.fetch(machine, opcode, at, slot)
+        self.fetch(machine, opcode, slot)
+    }
+
+    /// The linear address of the instruction: in 64-bit mode CS has no base (APM vol. 2 §4.5.3).
+    fn linear_rip(&self) -> u64 {
+        let [_, cs, ..] = &self.vmcb.save.segments;
+        let rip = self.vmcb.save.rip;
+        if self.long() { rip } else { cs.base.wrapping_add(rip) & 0xffff_ffff }
     }
 
     #[inline(always)]
     pub(super) fn long(&self) -> bool {
         let [_, cs, ..] = &self.vmcb.save.segments;
-        self.vmcb.save.efer & 1 << 10 != 0 && cs.attributes & 1 << 9 != 0
+        self.efer() & 1 << 10 != 0 && cs.attributes & 1 << 9 != 0
     }
 
     #[cold]
     #[inline(never)]
-    fn fetch<M: Machine>(&mut self, machine: &M, opcode: Opcode, at: u64, slot: usize) -> Option<u64> {
-        let (code, fetched) = self.code(machine, at);
+    fn fetch<M: Machine>(&mut self, machine: &M, opcode: Opcode, slot: usize) -> Option<u64> {
+        let at = self.linear_rip();
+        let (code, fetched) = self.code(machine);
         let code = code.get(..fetched)?;
         let prefixes = self.prefixes(code);
         if !code.get(prefixes..)?.starts_with(opcode.bytes()) {
@@ -118,32 +123,37 @@ impl Vcpu {
         // Instruction pointers wrap at the width of the code segment.
         let next = self.vmcb.save.rip.wrapping_add(length as u64);
         let next = if self.long() { next } else { next & 0xffff_ffff };
-        // Kept only if it is short enough for one comparison, eight bytes can be read without leaving the page, and nothing wraps behind it.
-        if length <= 8 && at & 0xfff <= 0xff8 && (self.long() || at < 0xffff_ffff - 0xfff) {
+        // Kept only if it is short enough for one comparison, eight bytes can be read without leaving the page, nothing wraps behind it in
+        // any mode, and no base of CS makes its address another one in another mode. The same bytes are as long in every mode: where a REX
+        // prefix is none, its byte is an instruction of its own.
+        let save = &self.vmcb.save;
+        let [_, cs, ..] = save.segments;
+        if length <= 8 && at & 0xfff <= 0xff8 && at >> 12 != 0xf_ffff && cs.base == 0 && at == save.rip {
             let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
             let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
             let found = super::walk::translate(self, machine, Gva(at))?;
             let place = machine.guest_place(found.gpa)?;
             let leaf = if found.mask == 0 { place } else { machine.guest_place(found.leaf)? };
             let entry = machine.guest_peek(leaf) & found.mask;
-            let (cr0, cr3) = (self.vmcb.save.cr0, self.vmcb.save.cr3);
+            let (cr3, rip, length) = (save.cr3, save.rip, length as u64);
+            let new = Known { cr3, rip, place, bytes, mask, length, leaf, entry, entry_mask: found.mask };
             if let Some(known) = self.skip.known.get_mut(slot) {
-                *known = Known { cr0, cr3, at, place, bytes, mask, length: length as u64, leaf, entry, entry_mask: found.mask };
+                *known = new;
             }
         }
         Some(next)
     }
 
     /// The two bytes of the next instruction's opcode, as far as they can be fetched; else 0.
-    pub(super) fn opcode<M: Machine>(&self, machine: &M) -> [u8; 2] {
-        let [_, cs, ..] = &self.vmcb.save.segments;
-        let (code, _) = self.code(machine, cs.base.wrapping_add(self.vmcb.save.rip));
+    pub(crate) fn opcode<M: Machine>(&self, machine: &M) -> [u8; 2] {
+        let (code, _) = self.code(machine);
         let mut opcode = code.iter().skip(self.prefixes(&code)).copied();
         [opcode.next().unwrap_or(0), opcode.next().unwrap_or(0)]
     }
 
-    /// The bytes of the instruction at a linear address, and how many could be fetched.
-    fn code<M: Machine>(&self, machine: &M, at: u64) -> ([u8; 15], usize) {
+    /// The bytes of the instruction at RIP, and how many could be fetched.
+    pub(crate) fn code<M: Machine>(&self, machine: &M) -> ([u8; 15], usize) {
+        let at = self.linear_rip();
         let mut code = [0; 15];
         let mut gpa = Gpa(0);
         let mut fetched = 0;

@@ -7,12 +7,13 @@
 
 use atoll_protocol::units::Gva;
 use atoll_protocol::vcpu::Exception;
+use x86_64::registers::rflags::RFlags;
 
 use super::vmcb::{Vmcb, exit};
 use super::{Vcpu, walk};
 use crate::machine::Machine;
 
-pub(super) const RFLAGS_TF: u64 = 1 << 8;
+const RFLAGS_TF: u64 = RFlags::TRAP_FLAG.bits();
 /// DR6: a single step.
 const BS: u64 = 1 << 14;
 /// DR6: what raises #DB beside it: breakpoints, an access to debug registers, a task switch.
@@ -40,16 +41,19 @@ pub(super) struct Step {
     /// What the step has left in DR6.
     causes: u64,
     intercepts: u32,
+    /// Whether the last exit has ended it.
+    pub(super) ended: bool,
 }
 
 impl Step {
-    pub(super) const NONE: Step = Step { used: Use::None, own: 0, dr6: DR6_NONE, causes: 0, intercepts: 0 };
+    pub(super) const NONE: Step = Step { used: Use::None, own: 0, dr6: DR6_NONE, causes: 0, intercepts: 0, ended: false };
 
     /// Takes back what the step has changed.
     #[cold]
     #[inline(never)]
     pub(super) fn end(&mut self, vmcb: &mut Vmcb) {
         let Vmcb { control, save } = vmcb;
+        self.ended = true;
         self.causes = save.dr6;
         let done = control.exit_code as u32 == exit::DEBUG && self.causes & BS != 0;
         if !(done && self.used == Use::Load) {
@@ -61,12 +65,15 @@ impl Step {
 }
 
 impl Vcpu {
-    /// The guest steps, and an instruction was completed for it.
+    /// An instruction was completed for the guest: RF ends with it, and a guest that steps takes #DB.
     #[cold]
     #[inline(never)]
-    pub(super) fn trap(&mut self) {
-        self.vmcb.save.dr6 |= BS;
-        self.raise(&Exception { vector: 1, ..Exception::default() });
+    pub(super) fn end_instruction(&mut self) {
+        self.vmcb.save.rflags &= !RFlags::RESUME_FLAG.bits();
+        if self.vmcb.save.rflags & RFLAGS_TF != 0 {
+            self.vmcb.save.dr6 |= BS;
+            self.trap(&Exception { vector: 1, ..Exception::default() });
+        }
     }
 
     /// Begins a hidden step over the next instruction; false if that cannot be stepped.
@@ -82,40 +89,44 @@ impl Vcpu {
         };
         let Vmcb { control, save } = &mut self.vmcb;
         let (own, intercepts) = (save.rflags & RFLAGS_TF, control.intercept_exceptions);
-        self.events.step = Step { used, own, dr6: save.dr6, causes: 0, intercepts };
+        self.events.step = Step { used, own, dr6: save.dr6, causes: 0, intercepts, ended: false };
         save.rflags |= RFLAGS_TF;
         save.dr6 = DR6_NONE;
         control.intercept_exceptions = u32::MAX;
         true
     }
 
-    /// An exception during a hidden step, which has ended by now: the guest takes it, unless it is #DB for nothing but the step.
+    /// An exception that exits: the guest takes it. Of a hidden step, which has ended by now, it sees nothing.
     #[cold]
     pub(crate) fn excepted<M: Machine>(&mut self, machine: &mut M) {
-        let Vmcb { control, save } = &mut self.vmcb;
+        let control = &self.vmcb.control;
         let vector = control.exit_code as u8 & 0x1f;
         let has_error = (WITH_ERROR >> vector & 1) as u8;
-        let exception = Exception {
-            vector,
-            has_error,
-            error: control.exit_info1 as u32,
-            address: control.exit_info2,
-            ..Exception::default()
-        };
-        if control.exit_code as u32 == exit::DEBUG {
-            let Step { used, own, causes, .. } = self.events.step;
-            if used == Use::Store && own == 0 && causes & BS != 0 {
-                self.clear_stored(machine);
-            }
-            let causes = causes & if own != 0 { OTHERS | BS } else { OTHERS };
-            if causes == 0 {
-                return;
-            }
-            self.vmcb.save.dr6 |= causes;
-        } else if vector == 14 {
-            save.cr2 = control.exit_info2;
+        let (error, address) = (control.exit_info1 as u32, control.exit_info2);
+        let exception = Exception { vector, has_error, error, address, ..Exception::default() };
+        if control.exit_code as u32 != exit::DEBUG {
+            self.raise(&exception);
+        } else if self.events.step.ended {
+            self.stepped(&exception, machine);
+        } else if self.system.debug.is_fault(self.vmcb.save.dr6) {
+            self.raise(&exception);
+        } else {
+            self.trap(&exception);
         }
-        self.raise(&exception);
+    }
+
+    /// #DB, of a hidden step or during one: the guest's is what has another cause.
+    fn stepped<M: Machine>(&mut self, exception: &Exception, machine: &mut M) {
+        let Step { used, own, causes, .. } = self.events.step;
+        if used == Use::Store && own == 0 && causes & BS != 0 {
+            self.clear_stored(machine);
+        }
+        let causes = causes & if own != 0 { OTHERS | BS } else { OTHERS };
+        if causes == 0 {
+            return;
+        }
+        self.vmcb.save.dr6 |= causes;
+        if self.system.debug.is_fault(causes) { self.raise(exception) } else { self.trap(exception) }
     }
 
     /// Clears TF in what PUSHF has just stored.

@@ -75,6 +75,14 @@ pub struct Control {
     reserved_0d0: [u8; 0x330],
 }
 
+impl Control {
+    /// Sets whether the guest's exceptions with this vector exit.
+    pub(crate) fn set_exception(&mut self, vector: u8, exits: bool) {
+        let bit = 1 << vector;
+        self.intercept_exceptions = self.intercept_exceptions & !bit | if exits { bit } else { 0 };
+    }
+}
+
 /// The state save area (table B-2), the rest of the page.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -150,6 +158,8 @@ pub mod intercept {
     pub const INIT: u32 = 1 << 3;
     /// First word: the interrupt window.
     pub const VINTR: u32 = 1 << 4;
+    /// First word: writes to CR0 that change more than TS and MP.
+    pub const CR0_SELECTIVE_WRITE: u32 = 1 << 5;
     /// First word: RDPMC.
     pub const RDPMC: u32 = 1 << 15;
     /// First word: CPUID.
@@ -176,6 +186,16 @@ pub mod intercept {
     pub const MWAIT: u32 = 7 << 10;
     /// Second word: XSETBV.
     pub const XSETBV: u32 = 1 << 13;
+    /// The vector of #DB.
+    pub const DEBUG: u8 = 1;
+    /// The vector of #MF.
+    pub const X87: u8 = 16;
+    /// The vector of #AC.
+    pub const ALIGNMENT: u8 = 17;
+    /// The vector of #MC.
+    pub const MACHINE_CHECK: u8 = 18;
+    /// Debug registers that accesses exit for: all but DR6 and DR4, which names the same one.
+    pub const DEBUG_REGISTERS: u16 = 0xaf;
 }
 
 /// Bits of `vintr` (APM vol. 2, table B-1, offset 0x60).
@@ -226,6 +246,8 @@ pub mod exit {
     pub const LAST_EXCEPTION: u32 = 0x5f;
     /// #DB.
     pub const DEBUG: u32 = 0x41;
+    /// #MF.
+    pub const X87: u32 = 0x50;
     /// #AC.
     pub const ALIGNMENT: u32 = 0x51;
     /// #MC.

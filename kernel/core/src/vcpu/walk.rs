@@ -27,10 +27,10 @@ pub(crate) struct Found {
 /// Where the linear address lies in guest-physical memory.
 pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option<Found> {
     let save = &vcpu.vmcb.save;
-    if save.cr0 & 1 << 31 == 0 {
+    if vcpu.cr0() & 1 << 31 == 0 {
         return Some(Found { gpa: Gpa(at.0 & 0xffff_ffff), leaf: Gpa(0), mask: 0 });
     }
-    if save.efer & 1 << 10 != 0 {
+    if vcpu.efer() & 1 << 10 != 0 {
         // The root's index sits in bits 47 to 39, the leaf's in 20 to 12.
         return wide(machine, save.cr3 & ADDRESS, at.0, 39);
     }

@@ -25,6 +25,7 @@ mod steps;
 mod supervision;
 mod supervisor;
 mod swap;
+mod system;
 mod tickets;
 mod time;
 mod usual;

@@ -87,7 +87,8 @@ fn an_msr_server_sets_only_the_registers_that_msrs_are() {
     world.on(MSR, &[Effect::System(SystemRegister::Efer, Fixed(0x100)), Effect::Done]);
     world.exit(wrmsr);
     world.assert_no_fault();
-    assert_eq!(world.kernel.state.vcpu.vmcb.save.efer, 0x1100, "SVME stays set, unseen");
+    let vcpu = &world.kernel.state.vcpu;
+    assert_eq!((vcpu.efer(), vcpu.vmcb.save.efer), (0x100, 0x1000), "SVME stays set, unseen, and LME waits for paging");
 }
 
 #[test]

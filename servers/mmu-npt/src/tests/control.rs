@@ -4,6 +4,9 @@ use atoll_protocol::vcpu::{Exception, SystemRegister};
 
 use super::machine::{CODE, Guest};
 
+const CR0_READ: u64 = 0;
+const DR_READ: u64 = 0x20;
+const DR_WRITE: u64 = 0x30;
 const CR0: u64 = 0x10;
 const CR4: u64 = 0x14;
 const CR8: u64 = 0x18;
@@ -54,14 +57,14 @@ fn cr0_follows_the_manuals_rules() {
 }
 
 #[test]
-fn paging_with_lme_makes_long_mode_active() {
+fn paging_with_lme_wants_pae() {
     let mut guest = Guest::flat32(&[0x0f, 0x22, 0xc0]);
     guest.context.efer = 0x100;
     guest.context.cr4 = 0x20;
     guest.registers.general[0] = 0x8000_0011;
     let said = guest.instruction(CR0);
-    assert_eq!(said.system(SystemRegister::Efer), Some(0x500));
     assert_eq!(said.system(SystemRegister::Cr0), Some(0x8000_0011));
+    assert_eq!(said.system(SystemRegister::Efer), None, "LMA is the kernel's to derive");
     guest.context.rip = CODE;
     guest.context.cr4 = 0;
     assert_eq!(guest.instruction(CR0).exception, Some(Exception::PROTECTION), "no PAE");
@@ -76,6 +79,86 @@ fn clts_and_lmsw_change_the_low_bits() {
     let (guest, said) = write(&[0x0f, 0x01, 0xf0], CR0, 0xfff8);
     assert_eq!(said.system(SystemRegister::Cr0), Some(0x8001_0039), "PE stays");
     assert_eq!(guest.context.rip, CODE + 3);
+}
+
+#[test]
+fn reads_give_the_register_that_the_instruction_names_whatever_the_exit_says() {
+    let mut guest = Guest::new(&[0x0f, 0x20, 0xd3]);
+    guest.registers.cr2 = 0x1234_5678_9abc;
+    guest.context.tpr = 7;
+    assert_eq!(guest.instruction(CR0_READ).registers, [(3, 0x1234_5678_9abc)], "MOV RBX, CR2");
+    for (code, value) in [(&[0x0f, 0x20, 0xc3][..], 0x8001_0033), (&[0x0f, 0x20, 0xe3], 0x20), (&[0x44, 0x0f, 0x20, 0xc3], 7)] {
+        let mut guest = Guest { context: guest.context, registers: guest.registers, ..Guest::new(code) };
+        guest.context.rip = CODE;
+        assert_eq!(guest.instruction(CR0_READ).registers, [(3, value)], "{code:x?}");
+        assert_eq!(guest.context.rip, CODE + code.len() as u64);
+    }
+}
+
+#[test]
+fn smsw_shows_the_guests_cr0_at_any_privilege() {
+    for (code, value) in [(&[0x66, 0x0f, 0x01, 0xe3][..], 0xaaaa_0033), (&[0x0f, 0x01, 0xe3], 0x8001_0033)] {
+        let mut guest = Guest::new(code);
+        guest.registers.general[3] = 0xaaaa_bbbb;
+        guest.context.cpl = 3;
+        assert_eq!(guest.instruction(CR0_READ).registers, [(3, value)]);
+        assert_eq!(guest.context.rip, CODE + code.len() as u64);
+    }
+}
+
+#[test]
+fn debug_registers_are_read_and_written() {
+    for number in [0, 1, 2, 3, 6, 7_u8] {
+        let mut guest = Guest::new(&[0x0f, 0x23, 0xc0 | number << 3]);
+        guest.registers.general[0] = 0x40_1000;
+        let said = guest.instruction(DR_WRITE + u64::from(number));
+        assert_eq!(said.system(register(number)), Some(0x40_1000), "{number}");
+        let mut guest = Guest::new(&[0x0f, 0x21, 0xc0 | number << 3]);
+        guest.registers.debug = [10, 11, 12, 13, 16, 17];
+        assert_eq!(guest.instruction(DR_READ).registers, [(0, 10 + u64::from(number))], "{number}");
+        assert_eq!(guest.context.rip, CODE + 3);
+    }
+}
+
+fn register(number: u8) -> SystemRegister {
+    match number {
+        0 => SystemRegister::Dr0,
+        1 => SystemRegister::Dr1,
+        2 => SystemRegister::Dr2,
+        3 => SystemRegister::Dr3,
+        6 => SystemRegister::Dr6,
+        _ => SystemRegister::Dr7,
+    }
+}
+
+#[test]
+fn dr4_and_dr5_are_dr6_and_dr7_unless_cr4_forbids_it() {
+    let mut guest = Guest::new(&[0x0f, 0x21, 0xe8]);
+    guest.registers.debug = [0, 0, 0, 0, 16, 17];
+    assert_eq!(guest.instruction(DR_READ).registers, [(0, 17)]);
+    guest.context.rip = CODE;
+    guest.context.cr4 |= 1 << 3;
+    assert_eq!(guest.instruction(DR_READ).exception, Some(Exception::UNDEFINED));
+}
+
+#[test]
+fn the_upper_half_of_dr6_and_dr7_is_reserved() {
+    for (number, refused) in [(3, None), (6, Some(Exception::PROTECTION)), (7, Some(Exception::PROTECTION))] {
+        let mut guest = Guest::new(&[0x0f, 0x23, 0xc0 | number << 3]);
+        guest.registers.general[0] = 1 << 32;
+        assert_eq!(guest.instruction(DR_WRITE).exception, refused, "{number}");
+    }
+}
+
+#[test]
+fn general_detect_is_a_debug_exception_once() {
+    let mut guest = Guest::new(&[0x0f, 0x21, 0xc0]);
+    guest.registers.debug = [0, 0, 0, 0, 0xffff_0ff0, 0x2400];
+    let said = guest.instruction(DR_READ);
+    assert_eq!(said.exception.map(|exception| exception.vector), Some(1));
+    assert_eq!(said.system(SystemRegister::Dr7), Some(0x400));
+    assert_eq!(said.system(SystemRegister::Dr6), Some(0xffff_2ff0));
+    assert_eq!(guest.context.rip, CODE, "a fault");
 }
 
 #[test]

@@ -178,7 +178,8 @@ impl Guest {
 
     pub(super) fn instruction(&mut self, code: u64) -> Said {
         let context = Fixed(self.context);
-        self.deliver(|registers| Body::Instruction(Fixed(InstructionExit { code }), context, registers))
+        let registers = Fixed(self.registers);
+        self.deliver(|_| Body::Instruction(Fixed(InstructionExit { code, ..InstructionExit::default() }), context, registers))
     }
 
     pub(super) fn string_io(&mut self, info: u64) -> Said {

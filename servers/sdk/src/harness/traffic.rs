@@ -7,7 +7,7 @@ use atoll_protocol::message::{
     Body, CpuidExit, HypercallExit, InstructionExit, Leaf, LineChange, MmioExit, MsrExit, NestedFault, PortExit,
 };
 use atoll_protocol::units::{Gpa, HostIrq, LineId, ServerId, Ticks};
-use atoll_protocol::vcpu::Context;
+use atoll_protocol::vcpu::{Context, Registers};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -95,7 +95,8 @@ impl Event {
             }
             Event::MemoryFault(gpa) => Body::MemoryFault(Fixed(NestedFault { gpa: Gpa(*gpa), error: 0 })),
             Event::Instruction(code) => {
-                Body::Instruction(Fixed(InstructionExit { code: *code }), Fixed(Context::default()), None)
+                let exit = InstructionExit { code: *code, ..InstructionExit::default() };
+                Body::Instruction(Fixed(exit), Fixed(Context::default()), Fixed(Registers::default()))
             }
             Event::ReadMsr(index) => Body::MsrRead(msr(*index, 0)),
             Event::WriteMsr(index, value) => Body::MsrWrite(msr(*index, *value)),

@@ -32,7 +32,7 @@ fn trade(scene: &Scene<'_>) -> &'static [&'static str] {
 /// Completes the message's ticket in one of the ways that its operation allows.
 fn complete(answer: &mut Vec<u8>, message: &Message<'_>, scene: &Scene<'_>, dice: &mut Dice) {
     let other = match message.body {
-        Body::MemoryFault(..) | Body::NestedFault(_, _, None) | Body::StringIo(_, _, None) | Body::Instruction(_, _, None)
+        Body::MemoryFault(..) | Body::NestedFault(_, _, None) | Body::StringIo(_, _, None) | Body::Instruction(..)
             if dice.one_in(4) =>
         {
             *answer = encode(&[Effect::NeedRegisters]);
