@@ -21,6 +21,9 @@ const CLEAR: u64 = 0xd800;
 const STATUS_SET: u64 = 0xffff_0ff0;
 const STATUS_CLEAR: u64 = 1 << 12;
 
+/// DR6: a single step.
+const STEP: u64 = 1 << 14;
+
 /// The values of DR0 to DR3 and DR7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Debug {
@@ -65,9 +68,10 @@ impl Debug {
         self.control & ENABLES != 0
     }
 
-    /// Of the breakpoints with these bits in DR6, whether one is for instructions: then #DB is a fault, else a trap.
+    /// Of the breakpoints with these bits in DR6, whether one is for instructions: then #DB is a fault, else a trap. A single step is one in any
+    /// case: TCG reports with it the breakpoint that the next instruction will hit.
     pub(super) fn is_fault(&self, status: u64) -> bool {
-        (0..4).any(|number| status & 1 << number != 0 && self.kind(number) == Kind::Execute)
+        status & STEP == 0 && (0..4).any(|number| status & 1 << number != 0 && self.kind(number) == Kind::Execute)
     }
 
     /// DR7 for the CPU. With `lingering`, breakpoints stay in place over a #VMEXIT: until they are taken out again the host executes the
@@ -144,6 +148,12 @@ mod tests {
         assert!(debug.is_fault(0b01));
         assert!(!debug.is_fault(0b10));
         assert!(debug.is_fault(0b11));
-        assert!(!debug.is_fault(1 << 14));
+    }
+
+    #[test]
+    fn a_single_step_is_a_trap_even_where_the_next_instruction_has_a_breakpoint() {
+        let debug = debug([0; 4], 1);
+        assert!(!debug.is_fault(STEP));
+        assert!(!debug.is_fault(STEP | 1));
     }
 }
