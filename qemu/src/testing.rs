@@ -8,9 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bare::{Toolchain, build};
+use crate::bench::linux;
 use crate::console::{Event, Keyboard};
 use crate::emulator::{Arguments, Emulator, arguments};
 use crate::error::Result;
+use crate::guest::archive::Archive;
 use crate::guest::init::Marks;
 use crate::guest::initramfs::Job;
 use crate::guest::{Choice, Guest};
@@ -33,6 +35,7 @@ pub struct Boot {
     choice: Choice,
     manifest: String,
     swaps: Vec<(String, PathBuf)>,
+    programs: Vec<(String, String)>,
     memory: Option<u64>,
     icount: bool,
     direct: bool,
@@ -60,6 +63,7 @@ impl Boot {
             choice,
             manifest: LINUX.to_owned(),
             swaps: Vec::new(),
+            programs: Vec::new(),
             memory: None,
             icount: false,
             direct: false,
@@ -113,6 +117,12 @@ impl Boot {
     /// Runs a command in the guest's shell.
     pub fn exec(mut self, command: &str) -> Self {
         self.choice.job = Job { exec: Some((command.to_owned(), Marks::new("test"))), terminal: None, workload: None };
+        self
+    }
+
+    /// Gives Linux a program, as `/NAME`: that of this name in the workspace `qemu/DIRECTORY`.
+    pub fn program(mut self, directory: &str, name: &str) -> Self {
+        self.programs.push((directory.to_owned(), name.to_owned()));
         self
     }
 
@@ -186,9 +196,16 @@ impl Boot {
             machine.replace(server, dir)?;
         }
         machine.memory = self.memory.unwrap_or(machine.memory);
-        let guest = self.choice.find()?;
-        let instance = Instance::temporary()?;
         let permission = self.choice.permission;
+        let mut guest = self.choice.find()?;
+        let mut more = Archive::default();
+        for (directory, name) in &self.programs {
+            more.file(name, 0o755, &linux::program_of(directory, name, permission.offline)?)?;
+        }
+        if !self.programs.is_empty() {
+            guest.unpack_also(more)?;
+        }
+        let instance = Instance::temporary()?;
         let plan = Plan { machine: &machine, guest: &guest, icount: self.icount, direct: self.direct, permission };
         let mut arguments = plan.prepare(&instance)?;
         if let (true, arguments::Boot::Atoll { kernel, .. }) = (self.digests, &mut arguments.boot) {

@@ -43,15 +43,13 @@ fn guest(name: &str, permission: Permission) -> Result<Guest> {
     Choice { name: Some(name.to_owned()), repeatable: true, permission, ..Choice::default() }.find()
 }
 
-/// Adds the program, and the shell that runs it. Linux unpacks one archive after the other; what comes later replaces what was there.
+/// Adds the program, and the shell that runs it.
 fn with_stamp(mut guest: Guest, program: &[u8]) -> Result<Guest> {
     let mut more = Archive::default();
     more.file("atoll/stamp", 0o755, program)?;
     more.file("atoll/prompt", 0o644, PROMPT.as_bytes())?;
     more.file("atoll/shell", 0o755, shell().as_bytes())?;
-    let initrd = guest.initrd.get_or_insert_default();
-    initrd.resize(initrd.len().next_multiple_of(512), 0);
-    initrd.extend(more.finish()?);
+    guest.unpack_also(more)?;
     Ok(guest)
 }
 

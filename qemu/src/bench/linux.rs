@@ -21,13 +21,21 @@ const XZ: &[u8] = b"\xfd7zXZ\0";
 /// KVM's modules, in the order in which they need each other.
 const MODULES: [&str; 3] = ["irqbypass", "kvm", "kvm-amd"];
 
+/// The workspace below `qemu` of the programs that `atoll bench` needs.
+const PEER: &str = "kvm-peer";
+
 /// Builds a program of `qemu/kvm-peer`; its bytes.
 pub fn program(name: &str, offline: bool) -> Result<Vec<u8>> {
+    program_of(PEER, name, offline)
+}
+
+/// Builds a program of the workspace in a directory below `qemu`; its bytes.
+pub fn program_of(directory: &str, name: &str, offline: bool) -> Result<Vec<u8>> {
     let workspace = place::workspace()?;
     let target = workspace.join("target/linux");
     let mut cargo = Toolchain::default().cargo();
     cargo.args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"]).arg(&target);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", STATIC).current_dir(workspace.join("qemu/kvm-peer"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", STATIC).current_dir(workspace.join("qemu").join(directory));
     if offline {
         cargo.arg("--offline");
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::archive::Archive;
 use super::format::{Format, memory_needed};
 use super::init::Marks;
 use super::initramfs::{self, Job};
@@ -118,6 +119,14 @@ impl Choice {
 }
 
 impl Guest {
+    /// Adds an archive to its initial RAM disk. Linux unpacks one after the other; what comes later replaces what was there.
+    pub(crate) fn unpack_also(&mut self, more: Archive) -> Result<()> {
+        let initrd = self.initrd.get_or_insert_default();
+        initrd.resize(initrd.len().next_multiple_of(512), 0);
+        initrd.extend(more.finish()?);
+        Ok(())
+    }
+
     /// Refuses a guest that its machine's memory cannot hold.
     pub fn check_memory(&self, memory: u64) -> Result<()> {
         let initrd = self.initrd.as_ref().map_or(0, Vec::len) as u64;

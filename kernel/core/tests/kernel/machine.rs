@@ -126,8 +126,6 @@ pub(crate) struct Simulated {
     /// What port reads give, byte after byte; afterwards all ones.
     pub(crate) input: Vec<u8>,
     pub(crate) frames: u64,
-    /// Bytes of the bundle.
-    pub(crate) bundle: u64,
     /// What is mapped for the guest.
     pub(crate) nested: Nested,
     /// When the timer will fire.
@@ -154,7 +152,6 @@ impl Simulated {
             journal: Vec::new(),
             input: Vec::new(),
             frames,
-            bundle: BUNDLE,
             nested: Nested::default(),
             armed: Ticks(u64::MAX),
             events: false,
@@ -259,7 +256,7 @@ impl Machine for Simulated {
     }
 
     fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
-        assert!(offset + length <= self.bundle, "a copy from behind the bundle");
+        assert!(offset + length <= BUNDLE, "a copy from behind the bundle");
         let bytes: Vec<u8> = (offset..offset + length).map(|at| at as u8).collect();
         self.memory.write(gpa, &bytes);
         self.act(Act::Copy(gpa, length));
@@ -312,7 +309,7 @@ impl Machine for Simulated {
     }
 
     fn bundle_size(&self) -> u64 {
-        self.bundle
+        BUNDLE
     }
 
     fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
