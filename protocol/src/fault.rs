@@ -25,7 +25,7 @@ pub enum Reason {
     Oversized,
     /// The answer does not decode.
     Malformed,
-    /// More effects than an answer may have.
+    /// More effects than an answer may have, or more that they copy or access.
     TooManyEffects,
     /// An effect that its role does not have.
     WrongRole,

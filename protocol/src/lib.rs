@@ -51,6 +51,10 @@ pub use schema::SCHEMA_HASH;
 pub const PAGE: usize = 4096;
 /// Most effects one answer may carry.
 pub const EFFECTS: usize = 48;
+/// Most bytes that the effects of one answer may copy from the bundle: the kernel copies with interrupts off.
+pub const COPY_BYTES: u64 = 1 << 20;
+/// Most accesses to host ports that the effects of one answer may take.
+pub const PORT_ACCESSES: u64 = 4096;
 /// Most bytes of one mail.
 pub const MAIL_BYTES: usize = 256;
 /// Most bytes of a state on its way from one server to another.

@@ -8,7 +8,7 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
 use atoll_protocol::wire::effects;
-use atoll_protocol::{EFFECTS, INTERCHANGE_BYTES, MAIL_BYTES};
+use atoll_protocol::{COPY_BYTES, EFFECTS, INTERCHANGE_BYTES, MAIL_BYTES, PORT_ACCESSES};
 
 use crate::State;
 use crate::machine::Machine;
@@ -45,6 +45,9 @@ pub struct Check<'k, M> {
     results: u8,
     pub(crate) frames: u64,
     maps: usize,
+    /// Bytes to be copied from the bundle, and ports to be accessed.
+    copied: u64,
+    accesses: u64,
 }
 
 impl<'k, M: Machine> Check<'k, M> {
@@ -65,6 +68,8 @@ impl<'k, M: Machine> Check<'k, M> {
             results: server.results,
             frames: 0,
             maps: 0,
+            copied: 0,
+            accesses: 0,
         }
     }
 
@@ -199,26 +204,35 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(self.server.grants.guest_write && self.server.grants.bundle, Reason::NotGranted)?;
                 let end = copy.0.offset.checked_add(copy.0.length).ok_or(Reason::BadValue)?;
                 require(end <= self.state.machine.bundle_size(), Reason::BadValue)?;
+                self.copied = self.copied.saturating_add(copy.0.length);
+                require(self.copied <= COPY_BYTES, Reason::TooManyEffects)?;
                 self.state.in_memory(copy.0.gpa, copy.0.length)
             }
             Effect::Unmap(mapping) => self.state.mapping_makes_sense(self.me, &mapping.0),
             Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
             Effect::Arm(timer, _) | Effect::Disarm(timer) => self.timer(*timer),
-            Effect::PortOut(port, size, _) => self.port(*port, *size),
+            Effect::PortOut(port, size, _) => {
+                self.port(*port, *size)?;
+                self.accesses(1)
+            }
             Effect::PortIn(port, size) => {
                 self.port(*port, *size)?;
+                self.accesses(1)?;
                 self.result()
             }
             Effect::Fill(fifo, bytes) => {
                 self.port(fifo.status, 1)?;
                 self.port(fifo.data, 1)?;
                 require(fifo.burst > 0 && bytes.len() <= usize::from(u16::MAX), Reason::BadValue)?;
+                // The status is looked at before each burst.
+                self.accesses(bytes.len() as u64 + bytes.len().div_ceil(usize::from(fifo.burst)) as u64)?;
                 self.result()
             }
             Effect::Drain(fifo, max) => {
                 self.port(fifo.status, 1)?;
                 self.port(fifo.data, 1)?;
                 require(usize::from(*max) <= MAIL_BYTES, Reason::BadValue)?;
+                self.accesses(2 * u64::from(*max))?;
                 self.result()
             }
             Effect::Mail(to, bytes) => {
@@ -281,6 +295,12 @@ impl<'k, M: Machine> Check<'k, M> {
     fn port(&self, port: u16, size: u8) -> Result<(), Reason> {
         require(matches!(size, 1 | 2 | 4), Reason::BadValue)?;
         require(self.server.grants.has_port(port, size), Reason::NotGranted)
+    }
+
+    /// Ports are accessed with interrupts off, and each access takes its time.
+    fn accesses(&mut self, count: u64) -> Result<(), Reason> {
+        self.accesses += count;
+        require(self.accesses <= PORT_ACCESSES, Reason::TooManyEffects)
     }
 
     fn result(&mut self) -> Result<(), Reason> {

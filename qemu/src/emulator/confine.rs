@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// QEMU's sandbox: no obsolete system calls, no other user, no other program, no other priority.
 pub const SANDBOX: [&str; 2] = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
+/// The same for a machine under experiment, whose snapshots QEMU 7.2 hands to a program, and takes from one.
+pub const LAB_SANDBOX: [&str; 2] = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny"];
 /// Beside the machine's memory: the largest file that QEMU may write, its log and what a snapshot has beside the memory.
 const FILE_MIB: u64 = 4 << 10;
 /// Beside twice the machine's memory: QEMU's program, its translated code (1 GiB) and its threads' arenas.

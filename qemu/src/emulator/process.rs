@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::confine::SANDBOX;
+use super::confine::{LAB_SANDBOX, SANDBOX};
 use super::leash::leashed;
 use super::{Arguments, Emulator};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ impl Process {
     pub fn start(emulator: &Emulator, arguments: &Arguments, dir: &Path) -> Result<(Self, ChildStdin, ChildStdout)> {
         let mut inner: Command = emulator.command();
         if emulator.sandbox {
-            inner.args(SANDBOX);
+            inner.args(if arguments.lab.is_some() { LAB_SANDBOX } else { SANDBOX });
         }
         inner.args(arguments.to_vec());
         tracing::debug!(command = ?inner, "starting QEMU");

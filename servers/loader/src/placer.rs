@@ -4,11 +4,11 @@
 //! committed are passed over, the next ones are emitted until the answer is full, and the rest waits for the next activation. So the code
 //! that decides what goes where knows nothing of answers.
 
-use atoll_protocol::EFFECTS;
 use atoll_protocol::effect::GuestCopy;
 use atoll_protocol::role::{Loader, LoaderEffect};
 use atoll_protocol::units::Gpa;
 use atoll_protocol::vcpu::InitialState;
+use atoll_protocol::{COPY_BYTES, EFFECTS};
 use atoll_sdk::Effects;
 use atoll_sdk::bundle::Entry;
 
@@ -32,13 +32,15 @@ pub(crate) struct Placer<'p, 'e> {
     skip: u32,
     room: usize,
     slots: usize,
+    /// Bytes that this answer may still copy.
+    copies: u64,
     full: bool,
 }
 
 impl<'p, 'e> Placer<'p, 'e> {
     /// A placer that passes over the first `skip` pieces.
     pub(crate) fn new(skip: u32, zeros: Entry<'p>, effects: &'p mut Effects<'e, Loader>) -> Self {
-        Placer { effects, zeros, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, full: false }
+        Placer { effects, zeros, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, copies: COPY_BYTES, full: false }
     }
 
     /// How many pieces are placed, if that is not all of them.
@@ -62,6 +64,16 @@ impl<'p, 'e> Placer<'p, 'e> {
         self.count += 1;
     }
 
+    /// Copies bytes of the bundle that are no more than an answer may copy.
+    fn piece_of_copy(&mut self, copy: GuestCopy) {
+        let is_new = self.count >= self.skip && !self.full;
+        match self.copies.checked_sub(copy.length).filter(|_| is_new) {
+            Some(left) => self.copies = left,
+            None => self.full |= is_new,
+        }
+        self.piece(size_of::<GuestCopy>(), LoaderEffect::GuestCopy(copy));
+    }
+
     /// Writes bytes.
     pub(crate) fn write(&mut self, gpa: u64, bytes: &[u8]) {
         for (chunk, at) in bytes.chunks(CHUNK).zip((gpa..).step_by(CHUNK)) {
@@ -75,18 +87,18 @@ impl<'p, 'e> Placer<'p, 'e> {
 
     /// Clears memory: guests get it as the firmware left it.
     pub(crate) fn zero(&mut self, gpa: u64, length: u64) {
-        let most = self.zeros.bytes.len().max(1);
+        let most = self.zeros.bytes.len().clamp(1, COPY_BYTES as usize);
         for at in (0..length).step_by(most) {
             let copy = GuestCopy { gpa: Gpa(gpa + at), offset: self.zeros.offset, length: (length - at).min(most as u64) };
-            self.piece(size_of::<GuestCopy>(), LoaderEffect::GuestCopy(copy));
+            self.piece_of_copy(copy);
         }
     }
 
     /// Copies a file, or part of one.
     pub(crate) fn copy(&mut self, gpa: u64, file: &Entry<'_>) {
-        if !file.bytes.is_empty() {
-            let copy = GuestCopy { gpa: Gpa(gpa), offset: file.offset, length: file.bytes.len() as u64 };
-            self.piece(size_of::<GuestCopy>(), LoaderEffect::GuestCopy(copy));
+        let length = file.bytes.len() as u64;
+        for at in (0..length).step_by(COPY_BYTES as usize) {
+            self.piece_of_copy(GuestCopy { gpa: Gpa(gpa + at), offset: file.offset + at, length: (length - at).min(COPY_BYTES) });
         }
     }
 

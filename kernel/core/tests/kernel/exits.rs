@@ -60,11 +60,12 @@ impl Exit {
         let vcpu = &mut kernel.state.vcpu;
         vcpu.stand = Stand::Runnable;
         run(&mut vcpu.vmcb);
+        let flush = vcpu.vmcb.control.tlb_control;
         if (vcpu.cr0(), vcpu.vmcb.save.cr4, vcpu.efer()) != (1, 0, 0) {
             vcpu.set_mode(1, 0, 0);
         }
-        // The guest has been entered since.
-        vcpu.vmcb.control.tlb_control = 0;
+        // It was in that mode when it was entered.
+        vcpu.vmcb.control.tlb_control = flush;
         vcpu.vmcb.save.segments = Default::default();
         let port = |port: u16, size: u8, more: u64| u64::from(port) << 16 | u64::from(size) << 4 | more;
         let (code, info1, info2, bytes): (u32, u64, u64, &[u8]) = match self {

@@ -126,6 +126,8 @@ pub(crate) struct Simulated {
     /// What port reads give, byte after byte; afterwards all ones.
     pub(crate) input: Vec<u8>,
     pub(crate) frames: u64,
+    /// Bytes of the bundle.
+    pub(crate) bundle: u64,
     /// What is mapped for the guest.
     pub(crate) nested: Nested,
     /// When the timer will fire.
@@ -152,6 +154,7 @@ impl Simulated {
             journal: Vec::new(),
             input: Vec::new(),
             frames,
+            bundle: BUNDLE,
             nested: Nested::default(),
             armed: Ticks(u64::MAX),
             events: false,
@@ -256,7 +259,7 @@ impl Machine for Simulated {
     }
 
     fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
-        assert!(offset + length <= BUNDLE, "a copy from behind the bundle");
+        assert!(offset + length <= self.bundle, "a copy from behind the bundle");
         let bytes: Vec<u8> = (offset..offset + length).map(|at| at as u8).collect();
         self.memory.write(gpa, &bytes);
         self.act(Act::Copy(gpa, length));
@@ -309,7 +312,7 @@ impl Machine for Simulated {
     }
 
     fn bundle_size(&self) -> u64 {
-        BUNDLE
+        self.bundle
     }
 
     fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {

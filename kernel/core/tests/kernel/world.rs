@@ -98,7 +98,10 @@ impl World {
     pub(crate) fn around(&mut self, exit: Exit) -> (Observation, Observation) {
         exit.set(&mut self.kernel);
         self.kernel.state.vcpu.note_exit();
+        // What it was entered with is not what the kernel changes.
+        let flush = std::mem::take(&mut self.kernel.state.vcpu.vmcb.control.tlb_control);
         let before = self.observe();
+        self.kernel.state.vcpu.vmcb.control.tlb_control = flush;
         self.kernel.exited();
         (before, self.observe())
     }
