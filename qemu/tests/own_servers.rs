@@ -5,6 +5,8 @@
 use running::Running;
 
 mod own;
+#[path = "own/residue.rs"]
+mod residue;
 mod running;
 
 /// Roles, the server and image that have them in the machine, and what `new-server` is told beside role and name.
