@@ -133,8 +133,8 @@ pub enum Supervise<'a> {
     /// the guest. One at a time; to destroy the successor is to call it off.
     Succeed(ServerId, ServerId, Fixed<u64>, Terms, &'a [u8]),
     /// Put what is in the first slot into the second one's place, and the other way round: image, memory and limits. Rights, mail and
-    /// everything that waits stay with the slots.
-    Exchange(ServerId, ServerId),
+    /// everything that waits stay with the slots. Only for the generation that has started, as `ServerStarted` names it.
+    Exchange(ServerId, ServerId, u32),
     /// Write into the bundle, where that may be: an image that came while the machine runs.
     Write(Fixed<u64>, &'a [u8]),
 }

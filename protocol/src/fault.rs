@@ -47,8 +47,10 @@ pub enum Reason {
     WrongNeed,
     /// More undelivered mail than its credit.
     Credit,
-    /// No frame, slot or table left for what it asked.
+    /// No frame, slot or place left for what it asked.
     Exhausted,
+    /// A successor that has not taken its place yet wanted more than to save its state and to write to the log.
+    NotInPlace,
     /// The server said itself that it cannot go on.
     Panicked,
     /// It broke no rule: somebody asked for the fault, to see what comes of it.

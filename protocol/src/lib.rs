@@ -7,7 +7,7 @@
 //! 3. [`effect`]: what a server may answer (a list of [`effect::Effect`]s, all committed or none).
 //! 4. [`role`]: what each role may be asked and may answer; the typed surface that servers are written against.
 //!    [`interchange`]: the form in which a role's state moves from one server to another.
-//! 5. [`grant`]: the rights that the kernel checks each effect against.
+//! 5. [`grant`]: the rights that the kernel checks each effect against; [`frames`]: what everything costs in memory.
 //! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
 //! 7. [`fault`]: why a server's activation was refused.
 //! 8. [`control`]: what the host tool may ask of a running machine, such as the [`dump`] of a fault; [`order`]: what it may have changed there.
@@ -29,6 +29,7 @@ pub mod dump;
 pub mod effect;
 pub mod fault;
 pub mod fixed;
+pub mod frames;
 pub mod grant;
 pub mod inject;
 pub mod interchange;

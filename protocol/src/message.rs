@@ -103,8 +103,8 @@ pub enum Body<'m> {
     Record(&'m [u8]),
     /// To the supervisor: a server was faulted.
     ServerFaulted(FaultReport),
-    /// To the supervisor: a server's `Start` was committed.
-    ServerStarted(ServerId),
+    /// To the supervisor: a server's `Start`, or `Import`, was committed, and which generation of its slot it is.
+    ServerStarted(ServerId, u32),
     /// To the supervisor: the loader has placed the guest.
     Loaded,
     /// To the supervisor: the virtual machine stopped by itself.
@@ -161,6 +161,8 @@ pub struct Machine {
     pub vcpus: u32,
     /// Physical address bits of the host.
     pub physical_bits: u32,
+    /// Free frames of 4 KiB, to the supervisor, which is to make do with them ([`crate::frames`]); to others 0.
+    pub frames: u64,
     /// What the host's CPU says of itself, in the order of [`CpuidState::features`](crate::interchange::CpuidState::features).
     pub features: [u32; 8],
 }

@@ -9,7 +9,8 @@ use atoll_core::inject::Area;
 use atoll_core::machine::{Machine, Outcome, Place, Stale};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
-use atoll_protocol::grant::Limits;
+use atoll_protocol::frames::{of_grant, of_image, of_memory, of_nested, of_server};
+use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::inject::{Injection, Model, Plan, kind_of};
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::{Header, Leaf};
@@ -33,8 +34,6 @@ use crate::tally::Tally;
 pub const TSC_KHZ: u64 = 1_000_000;
 /// Lines of the log that are kept: a server that fails again and again would fill any memory with it.
 const LOG_LINES: usize = 40;
-/// Frames that a mapping can take for tables.
-const TABLES: u64 = 3;
 
 /// A vault: the copy that the server works on, and the committed one. In words, as the server's state needs its alignment.
 #[derive(Clone, Default)]
@@ -318,10 +317,6 @@ impl Machine for Host {
         self.guest_write(cas.gpa, &cas.new.to_le_bytes()[..cas.size as usize]);
     }
 
-    fn can_map(&self, count: usize) -> bool {
-        self.frames.free() >= TABLES * count as u64
-    }
-
     fn map(&mut self, mapping: Mapping) -> Stale {
         assert!(ram_offset(self.memory.len() as u64, mapping.gpa.0).is_some(), "a mapping outside guest memory");
         Stale(self.mapped.insert(mapping.gpa.0, (mapping.size, mapping.access)).is_some())
@@ -353,7 +348,7 @@ impl Machine for Host {
     }
 
     fn create_machine(&mut self, bytes: u64) {
-        self.frames.take(bytes / PAGE as u64);
+        self.frames.take(of_memory(bytes) + of_nested(bytes));
         let used = MEMORIES.with_borrow_mut(|memories| {
             let place = memories.iter().position(|memory| memory.len() as u64 == bytes)?;
             Some(memories.swap_remove(place))
@@ -363,12 +358,13 @@ impl Machine for Host {
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let words = usize::from(limits.vault_lines) * LINE / 8;
-        self.frames.take_for(server, u64::from(limits.stack_pages) + 2 * (words * 8).div_ceil(PAGE) as u64);
+        self.frames.take_for(server, of_server(limits));
         self.vaults[usize::from(server.0)] = Vault { working: vec![0; words], committed: vec![0; words] };
     }
 
     fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
-        self.frames.take_for(server, segment.memory.div_ceil(PAGE as u64));
+        // Every image is one segment.
+        self.frames.take_for(server, of_image([segment]));
         self.refill_segment(server, segment);
     }
 
@@ -390,10 +386,13 @@ impl Machine for Host {
     }
 
     fn show_guest(&mut self, server: ServerId) {
+        self.frames.take_for(server, of_grant(Grant::GuestRead, self.memory.len() as u64, bundle::SIZE));
         self.reads_guest[usize::from(server.0)] = true;
     }
 
-    fn show_bundle(&mut self, _: ServerId) {}
+    fn show_bundle(&mut self, server: ServerId) {
+        self.frames.take_for(server, of_grant(Grant::Bundle, self.memory.len() as u64, bundle::SIZE));
+    }
 
     fn set_entry(&mut self, _: ServerId, _: u64) {}
 

@@ -111,8 +111,8 @@ pub(crate) fn answer(cast: &Cast, desk: &Desk, message: &[u8], answer: &mut [u8]
     let mut answer = Answer { bytes: answer, used: 0 };
     match message.body {
         Body::Start(..) | Body::Loaded => go_on(cast, memory, &mut answer),
-        Body::ServerStarted(FREE) if memory.made != 0 => finish(cast, desk, memory, &mut answer),
-        Body::ServerStarted(_) => go_on(cast, memory, &mut answer),
+        Body::ServerStarted(FREE, generation) if memory.made != 0 => finish(cast, desk, memory, generation, &mut answer),
+        Body::ServerStarted(..) => go_on(cast, memory, &mut answer),
         Body::ServerFaulted(report) if report.server == FREE => call_off(memory, &mut answer),
         Body::ServerFaulted(report) => {
             if memory.next_swap(cast, desk).is_some_and(|(of, _)| of == report.server) {
@@ -194,9 +194,9 @@ fn begin(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>)
 }
 
 /// The successor has begun: it takes the other's place.
-fn finish(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>) {
+fn finish(cast: &Cast, desk: &Desk, memory: &mut Memory, generation: u32, answer: &mut Answer<'_>) {
     let Some((of, _)) = memory.next_swap(cast, desk) else { return };
-    answer.order(Supervise::Exchange(FREE, of));
+    answer.order(Supervise::Exchange(FREE, of, generation));
     answer.order(Supervise::Destroy(FREE));
     memory.made = 0;
     memory.succeeded = memory.succeeded.wrapping_add(1);

@@ -44,10 +44,11 @@ pub struct Check<'k, M> {
     pub seen: usize,
     results: u8,
     pub(crate) frames: u64,
-    maps: usize,
     /// Bytes to be copied from the bundle, and ports to be accessed.
     copied: u64,
     accesses: u64,
+    /// Whether it has not taken its place yet.
+    waits: bool,
 }
 
 impl<'k, M: Machine> Check<'k, M> {
@@ -67,9 +68,9 @@ impl<'k, M: Machine> Check<'k, M> {
             seen: 0,
             results: server.results,
             frames: 0,
-            maps: 0,
             copied: 0,
             accesses: 0,
+            waits: state.is_successor(me),
         }
     }
 
@@ -92,6 +93,7 @@ impl<'k, M: Machine> Check<'k, M> {
 
     fn effect(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
         let role = self.server.role;
+        require(!self.waits || matches!(effect, Effect::Save(..) | Effect::Log(_)), Reason::NotInPlace)?;
         require(self.verdict != Verdict::NeedRegisters || matches!(effect, Effect::Save(..)), Reason::WrongNeed)?;
         match effect {
             Effect::Save(first, count) => {
@@ -111,11 +113,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
                 require(forward.0.makes_sense(bytes.len()), Reason::BadValue)
             }
-            Effect::Map(mapping) => {
-                self.state.mapping_makes_sense(self.me, &mapping.0)?;
-                self.maps += 1;
-                require(self.state.machine.can_map(self.maps), Reason::Exhausted)
-            }
+            Effect::Map(mapping) | Effect::Unmap(mapping) => self.state.mapping_makes_sense(self.me, &mapping.0),
             Effect::Resume => {
                 self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish | Operation::Load))
             }
@@ -208,7 +206,6 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(self.copied <= COPY_BYTES, Reason::TooManyEffects)?;
                 self.state.in_memory(copy.0.gpa, copy.0.length)
             }
-            Effect::Unmap(mapping) => self.state.mapping_makes_sense(self.me, &mapping.0),
             Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
             Effect::Arm(timer, _) | Effect::Disarm(timer) => self.timer(*timer),
             Effect::PortOut(port, size, _) => {

@@ -183,15 +183,7 @@ impl<M: Machine> Kernel<M> {
             }
             // Guest memory is not as the server took it to be: the same message again.
             self.state.wasted(to, 1);
-            let now = self.state.machine.now();
-            let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
-            server.remember(now, cause);
-            let deadline = now.after(server.budget);
-            #[cfg(not(feature = "fault-injection"))]
-            let outcome = self.state.machine.activate(&mut self.pages, to, length, deadline);
-            #[cfg(feature = "fault-injection")]
-            let outcome = self.activate_injected(to, length, deadline);
-            step = self.settle(to, ticket, now, &outcome);
+            step = self.activate_once(Due { to, ticket, length, now: self.state.machine.now(), cause });
         }
         // An exit that finds no other end is given up, and the guest runs its instruction again; what lies in a mailbox stays there.
         if step == Step::Again && (ticket.0 & 0xff) as usize == VCPU && self.state.tickets.get(ticket).is_some() {
@@ -200,6 +192,20 @@ impl<M: Machine> Kernel<M> {
             return Step::Committed;
         }
         step
+    }
+
+    /// Runs the server on the message in its page, once, and has every effect of the answer looked at.
+    #[inline(never)]
+    pub(crate) fn activate_once(&mut self, due: Due) -> Step {
+        let Due { to, ticket, length, now, cause } = due;
+        let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
+        server.remember(now, cause);
+        let deadline = now.after(server.budget);
+        #[cfg(not(feature = "fault-injection"))]
+        let outcome = self.state.machine.activate(&mut self.pages, to, length, deadline);
+        #[cfg(feature = "fault-injection")]
+        let outcome = self.activate_injected(to, length, deadline);
+        self.settle(to, ticket, now, &outcome)
     }
 
     fn settle(&mut self, to: ServerId, ticket: TicketId, began: Ticks, outcome: &Outcome) -> Step {

@@ -90,9 +90,8 @@ pub trait Machine {
     fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool;
     /// Writes the new value of a compare-and-swap. Checked to be RAM, aligned, of 1, 2, 4 or 8 bytes.
     fn guest_swap(&mut self, cas: GuestCas);
-    /// Whether one mapping can be made without running out of tables.
-    fn can_map(&self, count: usize) -> bool;
-    /// Enters guest memory into the nested page tables, in place of what is mapped there.
+    /// Enters guest memory into the nested page tables, in place of what is mapped there. Frames for all tables were set aside with the guest's
+    /// memory; while too many of them still wait to be flushed, nothing is entered, and the guest is to run after a flush and fault again.
     fn map(&mut self, mapping: Mapping) -> Stale;
     /// Takes it out again.
     fn unmap(&mut self, mapping: Mapping) -> Stale;
@@ -105,11 +104,11 @@ pub trait Machine {
     fn bundle_size(&self) -> u64;
     /// Writes into the bundle; the range has been checked.
     fn bundle_write(&mut self, offset: u64, bytes: &[u8]);
-    /// Free frames of 4 KiB.
+    /// Free frames of 4 KiB: those that nobody has, and that are not set aside for anything.
     fn free_frames(&self) -> u64;
     /// Whether guest memory of `bytes` can be had.
     fn can_hold(&self, bytes: u64) -> bool;
-    /// Sets guest memory aside.
+    /// Sets guest memory aside, and frames for all the nested tables that it can need.
     fn create_machine(&mut self, bytes: u64);
     /// Makes an address space with stack, vault and pages; frames have been counted.
     fn create_server(&mut self, server: ServerId, limits: &Limits);

@@ -175,6 +175,17 @@ impl Mailbox {
         self.started |= 1 << server.0;
     }
 
+    /// That a server has started is of no interest any more.
+    pub(crate) fn forget_start(&mut self, server: ServerId) {
+        self.started &= !(1 << server.0);
+    }
+
+    /// Nothing about a server is of interest any more.
+    pub(crate) fn forget_server(&mut self, server: ServerId) {
+        self.forget_start(server);
+        self.faulted &= !(1 << server.0);
+    }
+
     pub(crate) fn server_faulted(&mut self, report: FaultReport) {
         self.faulted |= 1 << report.server.0;
         if let Some(place) = self.reports.get_mut(usize::from(report.server.0)) {

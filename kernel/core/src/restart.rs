@@ -18,7 +18,7 @@ use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
 
 use crate::delivery::Step;
 use crate::machine::{Machine, Pages};
-use crate::mailbox::Next;
+use crate::mailbox::{Kind as Letter, Next};
 use crate::server::Standing;
 use crate::statistics::Kind;
 use crate::ticket::{Operation, SLOTS, Ticket};
@@ -30,6 +30,8 @@ use atoll_protocol::cause::{Cause, What};
 const HYPERVISOR_FAULT: u8 = 20;
 /// How often the supervisor is restarted over one message.
 const SUPERVISOR_ATTEMPTS: u8 = 5;
+/// How often it may fail over what a server has asked of it before that is dropped.
+const ORDER_ATTEMPTS: u8 = 3;
 
 /// The supervisor's last fault.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +126,24 @@ impl<M: Machine> State<M> {
             self.leave_with(HYPERVISOR_FAULT);
         } else {
             self.restart(ServerId(0));
+        }
+    }
+
+    /// The supervisor has failed over this message. If that is mail, over which it fails again and again, it is dropped, and a request is
+    /// given up: what somebody asks for must not end the host.
+    #[cold]
+    pub(crate) fn drop_poison(&mut self, next: Next) {
+        let Some(supervisor) = self.servers.first().filter(|_| self.relapse.attempts >= ORDER_ATTEMPTS) else { return };
+        let letter = supervisor.mailbox.letter();
+        let (kind, from) = (letter.kind, letter.from);
+        if !matches!(next, Next::Letter) || kind.is_result() {
+            return;
+        }
+        self.relapse.attempts = 0;
+        self.machine.log(format_args!("the supervisor fails over what server {} asks of it: it is dropped", from.0));
+        self.take_out(ServerId(0), next);
+        if let Letter::Request(ticket) = kind {
+            self.answer_request(ticket, None);
         }
     }
 

@@ -124,7 +124,9 @@ impl<M: Machine> Kernel<M> {
                 self.deliver(to, none, Cause(What::ServerFaulted, u64::from(report.server.0)), Body::ServerFaulted(report))
             }
             Next::ServerStarted(server) => {
-                self.deliver(to, none, Cause(What::ServerStarted, u64::from(server.0)), Body::ServerStarted(server))
+                let generation = self.state.server(server).map_or(0, |server| server.generation);
+                let body = Body::ServerStarted(server, generation);
+                self.deliver(to, none, Cause(What::ServerStarted, u64::from(server.0)), body)
             }
             Next::Loaded => self.deliver(to, none, Cause(What::Loaded, 0), Body::Loaded),
             Next::Stopped(why) => self.deliver(to, none, Cause(What::Stopped, 0), Body::MachineStopped(why)),
@@ -154,7 +156,7 @@ impl<M: Machine> Kernel<M> {
 
     fn deliver_start(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let facts = state.facts();
+        let facts = state.facts(to);
         let Some(server) = state.server(to) else { return Step::Faulted };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
@@ -165,8 +167,8 @@ impl<M: Machine> Kernel<M> {
 }
 
 impl<M: Machine> State<M> {
-    /// The machine's facts, as every server learns them.
-    pub(crate) fn facts(&self) -> Facts {
+    /// The machine's facts, as this server learns them.
+    pub(crate) fn facts(&self, to: ServerId) -> Facts {
         let machine = &self.machine;
         let (basic, structured, extended) = (machine.cpuid(1, 0), machine.cpuid(7, 0), machine.cpuid(0x8000_0001, 0));
         let states = machine.cpuid(0xd, 0).eax;
@@ -179,6 +181,7 @@ impl<M: Machine> State<M> {
             wall_seconds: machine.wall_seconds(),
             vcpus: 1,
             physical_bits: machine.physical_bits(),
+            frames: if to.0 == 0 { machine.free_frames() } else { 0 },
             features: [basic.ecx, basic.edx, structured.ebx, structured.ecx, structured.edx, ecx, edx, states],
         }
     }
@@ -241,9 +244,15 @@ impl<M: Machine> State<M> {
 
     /// Takes what was committed out of the mailbox. What was not stays in its slot: with a faulted server until it is restarted.
     pub(crate) fn delivered(&mut self, to: ServerId, next: Next, step: Step) {
-        if !matches!(step, Step::Committed) {
-            return;
+        match step {
+            Step::Committed => self.take_out(to, next),
+            Step::Faulted if to.0 == 0 => self.drop_poison(next),
+            _ => {}
         }
+    }
+
+    /// What was delivered is done with.
+    pub(crate) fn take_out(&mut self, to: ServerId, next: Next) {
         let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
         let letter =
             if matches!(next, Next::Letter) { Some((server.mailbox.letter().kind, server.mailbox.letter().from)) } else { None };
@@ -257,7 +266,10 @@ impl<M: Machine> State<M> {
                 }
             }
             (Next::HostIrq(irq), _) => self.machine.unmask(irq),
-            (Next::Start | Next::Import, _) if to.0 != 0 => self.post(ServerId(0), |mailbox| mailbox.server_started(to)),
+            (Next::Start | Next::Import, _) if to.0 != 0 => {
+                self.imported(to);
+                self.post(ServerId(0), |mailbox| mailbox.server_started(to));
+            }
             _ => {}
         }
     }

@@ -64,7 +64,9 @@ impl Grants {
             Grant::HostIrq(irq) => irq.0 < 16,
             Grant::Line(line) => usize::from(line.0) < atoll_protocol::LINES,
             Grant::Mail(to, _) => usize::from(to.0) < SERVERS,
-            Grant::GuestRead | Grant::GuestWrite | Grant::Bundle => true,
+            Grant::GuestRead => !self.guest_read,
+            Grant::Bundle => !self.bundle,
+            Grant::GuestWrite => true,
         }
     }
 

@@ -1,6 +1,5 @@
 //! What only the supervisor may do: make servers, give them rights, build and run the machine.
 
-use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
@@ -10,6 +9,7 @@ use atoll_protocol::name::Name;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
 use atoll_protocol::{LINE, TIMERS};
+use atoll_protocol::{SERVERS, frames};
 
 use crate::State;
 use crate::check::{Check, require};
@@ -20,14 +20,6 @@ use crate::ticket::LOAD;
 use crate::vcpu::Stand;
 
 const PAGE: u64 = 4096;
-/// Frames for the tables of one address space: its root and, per region of the layout, three levels at most.
-const TABLES: u64 = 24;
-
-/// Frames that a server of these limits takes, beside its segments.
-fn frames_of(limits: &Limits) -> u64 {
-    let vault = (u64::from(limits.vault_lines) * LINE as u64).div_ceil(PAGE);
-    TABLES + u64::from(limits.stack_pages) + 2 * vault
-}
 
 impl<M: Machine> Check<'_, M> {
     /// Checks one of the supervisor's own effects.
@@ -47,7 +39,7 @@ impl<M: Machine> Check<'_, M> {
                 require(u64::from(limits.vault_lines) * LINE as u64 <= VAULT_MAX, Reason::BadValue)?;
                 require(limits.stack_pages > 0 && u64::from(limits.stack_pages) <= STACK_MAX_PAGES, Reason::BadValue)?;
                 require(usize::from(limits.timers) <= TIMERS && limits.budget_us > 0, Reason::BadValue)?;
-                self.take_frames(frames_of(limits))
+                self.take_frames(frames::of_server(limits))
             }
             Supervise::Grant(id, grant) => {
                 require(exists(*id), Reason::BadValue)?;
@@ -55,7 +47,15 @@ impl<M: Machine> Check<'_, M> {
                     |effect: &Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
                 let ports = before().filter(ports).count();
                 let fits = self.state.server(*id).is_some_and(|server| server.has_room(*grant, ports));
-                require(fits, Reason::BadValue)?;
+                let is_window = matches!(grant, Grant::GuestRead | Grant::Bundle);
+                let twice = is_window && before().any(|effect| effect == Supervise::Grant(*id, *grant));
+                require(fits && !twice, Reason::BadValue)?;
+                let promised = before().find_map(|effect| match effect {
+                    Supervise::CreateMachine(bytes, ..) => Some(bytes.0),
+                    _ => None,
+                });
+                let memory = promised.unwrap_or(self.state.machine.guest_size());
+                self.take_frames(frames::of_grant(*grant, memory, self.state.machine.bundle_size()))?;
                 if let Grant::HostIrq(irq) = grant {
                     let others = (0..).map(ServerId).zip(&self.state.servers).filter(|(other, _)| !destroyed(*other));
                     let held = others.into_iter().any(|(_, server)| server.grants.host_irqs & 1 << irq.0 != 0);
@@ -74,6 +74,7 @@ impl<M: Machine> Check<'_, M> {
                 let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if other.overlaps(*route)));
                 let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
                 require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)?;
+                require(!self.state.is_successor(*id), Reason::BadValue)?;
                 // An exit to a server that was never started would wait for ever.
                 let starts = before().any(|effect| matches!(effect, Supervise::Start(other, ..) if other == *id));
                 require(starts || !matches!(standing(*id), None | Some(Standing::Empty | Standing::Made)), Reason::BadValue)
@@ -85,13 +86,13 @@ impl<M: Machine> Check<'_, M> {
                 require(filled + before().filter(same).count() < SEGMENTS, Reason::BadValue)?;
                 self.segment(&segment.0)?;
                 let ends = before().filter_map(|effect| match effect {
-                    Supervise::Segment(other, earlier) if other == *id => Some(end_of(&earlier.0)),
+                    Supervise::Segment(other, earlier) if other == *id => Some(frames::end_of(&earlier.0)),
                     _ => None,
                 });
                 // Ascending, so that none overlaps another.
                 let filled = self.state.server(*id).map_or(0, |server| server.filled).max(ends.max().unwrap_or(0));
                 require(segment.0.address >= filled, Reason::BadValue)?;
-                self.take_frames(segment.0.memory.div_ceil(PAGE) + 4)
+                self.take_frames(frames::of_segment(filled, &segment.0))
             }
             Supervise::Start(id, entry, config) => {
                 require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
@@ -103,7 +104,7 @@ impl<M: Machine> Check<'_, M> {
                 require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
                 require(bytes.0.is_multiple_of(RAM_UNIT) && bytes.0 > 0, Reason::BadValue)?;
                 require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)?;
-                self.take_frames(bytes.0 / PAGE)
+                self.take_frames(frames::of_memory(bytes.0).saturating_add(frames::of_nested(bytes.0)))
             }
             Supervise::Load(id) => {
                 let loader = self.state.server(*id).is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
@@ -114,7 +115,7 @@ impl<M: Machine> Check<'_, M> {
             Supervise::Exit(_) => Ok(()),
             Supervise::Restart(id) => {
                 let down = matches!(standing(*id), Some(Standing::Faulted | Standing::Quarantined));
-                require(id.0 != 0 && down, Reason::BadValue)
+                require(id.0 != 0 && down && !self.state.is_successor(*id), Reason::BadValue)
             }
             Supervise::Quarantine(id) => {
                 let up = matches!(standing(*id), Some(Standing::Running | Standing::Faulted));
@@ -129,10 +130,11 @@ impl<M: Machine> Check<'_, M> {
                 let running = of.0 != 0 && (restarted || standing(*of) == Some(Standing::Running));
                 require(!again && self.state.succession.is_none() && running, Reason::BadValue)
             }
-            Supervise::Exchange(id, of) => {
+            Supervise::Exchange(id, of, generation) => {
                 let again = before().any(|effect| matches!(effect, Supervise::Exchange(..)));
                 let ready = standing(*id) == Some(Standing::Running) && standing(*of) == Some(Standing::Held);
-                require(!again && ready && self.state.is_succession(*id, *of), Reason::BadValue)
+                let told = self.state.server(*id).is_some_and(|server| server.generation == *generation);
+                require(!again && ready && told && self.state.is_complete(*id, *of), Reason::BadValue)
             }
             Supervise::Write(Fixed(offset), bytes) => {
                 let end = offset.saturating_add(bytes.len() as u64);
@@ -154,11 +156,6 @@ impl<M: Machine> Check<'_, M> {
         let access = matches!(segment.access, Segment::READ | Segment::WRITE | Segment::EXECUTE);
         require(place && content && access, Reason::BadValue)
     }
-}
-
-/// The first page behind a segment.
-fn end_of(segment: &Segment) -> u64 {
-    segment.address.saturating_add(segment.memory).next_multiple_of(PAGE)
 }
 
 fn mail_credit(effect: &Supervise<'_>, to: ServerId) -> u32 {
@@ -183,7 +180,8 @@ impl<M: Machine> State<M> {
             }
             Supervise::Destroy(id) => self.destroy(*id),
             Supervise::CreateMachine(bytes, _, reserve) => {
-                self.machine.create_machine(bytes.0);
+                let cost = frames::of_memory(bytes.0).saturating_add(frames::of_nested(bytes.0));
+                self.taking(cost, |machine| machine.create_machine(bytes.0));
                 self.reserve = reserve.0;
             }
             Supervise::Load(id) => self.post(*id, |mailbox| mailbox.load = true),
@@ -199,7 +197,7 @@ impl<M: Machine> State<M> {
             // It is away already.
             Supervise::Kill(_) => {}
             Supervise::Succeed(id, of, entry, terms, config) => self.succeed(*id, *of, entry.0, *terms, config),
-            Supervise::Exchange(id, of) => self.exchange(*id, *of),
+            Supervise::Exchange(id, of, _) => self.exchange(*id, *of),
             Supervise::Write(offset, bytes) => self.machine.bundle_write(offset.0, bytes),
         }
     }
@@ -217,7 +215,17 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(id) {
             server.make(role, limits, name, image, tsc_khz);
         }
-        self.machine.create_server(id, &limits);
+        self.taking(frames::of_server(&limits), |machine| machine.create_server(id, &limits));
+    }
+
+    /// Has the machine do something that takes exactly so many frames, as the check has counted.
+    fn taking(&mut self, cost: u64, act: impl FnOnce(&mut M)) {
+        let before = self.machine.free_frames();
+        act(&mut self.machine);
+        let took = before.wrapping_sub(self.machine.free_frames());
+        if took != cost {
+            self.machine.log(format_args!("{took} frames were taken where {cost} were counted: the kernel has miscounted"));
+        }
     }
 
     /// Gives a right.
@@ -225,9 +233,10 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(id) {
             server.grants.add(grant);
         }
+        let cost = frames::of_grant(grant, self.machine.guest_size(), self.machine.bundle_size());
         match grant {
-            Grant::GuestRead => self.machine.show_guest(id),
-            Grant::Bundle => self.machine.show_bundle(id),
+            Grant::GuestRead => self.taking(cost, |machine| machine.show_guest(id)),
+            Grant::Bundle => self.taking(cost, |machine| machine.show_bundle(id)),
             Grant::HostIrq(irq) => self.machine.unmask(irq),
             _ => {}
         }
@@ -245,11 +254,10 @@ impl<M: Machine> State<M> {
     }
 
     fn add_segment(&mut self, id: ServerId, segment: &Segment) {
-        if let Some(server) = self.server_mut(id) {
-            server.remember_segment(segment);
-            server.filled = end_of(segment);
-        }
-        self.machine.fill_segment(id, segment);
+        let Some(server) = self.server_mut(id) else { return };
+        server.remember_segment(segment);
+        let before = core::mem::replace(&mut server.filled, frames::end_of(segment));
+        self.taking(frames::of_segment(before, segment), |machine| machine.fill_segment(id, segment));
     }
 
     /// Lets the first server begin.
@@ -275,6 +283,10 @@ impl<M: Machine> State<M> {
             server.clear();
         }
         self.machine.destroy_server(id);
+        // What the supervisor was to be told of it is over.
+        if let Some(supervisor) = self.server_mut(ServerId(0)) {
+            supervisor.mailbox.forget_server(id);
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Succession {
     deadline: Ticks,
     /// Bytes of the state, when it has been exported.
     length: Option<usize>,
+    /// Whether the successor has begun with it, and that was committed.
+    imported: bool,
 }
 
 impl<M: Machine> State<M> {
@@ -42,7 +44,12 @@ impl<M: Machine> State<M> {
         self.machine.set_entry(id, entry);
         self.begin(id, config);
         let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
-        self.succession = Some(Succession { successor: id, of, force: terms == Terms::Force, deadline, length: None });
+        self.succession =
+            Some(Succession { successor: id, of, force: terms == Terms::Force, deadline, length: None, imported: false });
+        // One that went before is over.
+        if let Some(supervisor) = self.server_mut(ServerId(0)) {
+            supervisor.mailbox.released = None;
+        }
         self.arm(deadline);
         match terms {
             Terms::Reset => self.exported(of, &[]),
@@ -55,9 +62,21 @@ impl<M: Machine> State<M> {
         self.succession.is_some_and(|succession| succession.of == id && succession.length.is_none())
     }
 
-    /// Whether this succession is under way and the state has been exported.
-    pub(crate) fn is_succession(&self, id: ServerId, of: ServerId) -> bool {
-        self.succession.is_some_and(|it| it.successor == id && it.of == of && it.length.is_some())
+    /// Whether this succession is under way, and the successor has begun with the state.
+    pub(crate) fn is_complete(&self, id: ServerId, of: ServerId) -> bool {
+        self.succession.is_some_and(|it| it.successor == id && it.of == of && it.imported)
+    }
+
+    /// Whether this server is about to take another's place, and has not: until then it can do nothing to the machine.
+    pub(crate) fn is_successor(&self, id: ServerId) -> bool {
+        self.succession.is_some_and(|succession| succession.successor == id)
+    }
+
+    /// A server's first message was committed: if it is a successor, that was the state.
+    pub(crate) fn imported(&mut self, by: ServerId) {
+        if let Some(succession) = self.succession.as_mut().filter(|succession| succession.successor == by) {
+            succession.imported = true;
+        }
     }
 
     /// A server's state is on its way: from here on all messages are its successor's.
@@ -95,8 +114,18 @@ impl<M: Machine> State<M> {
 
     /// Calls a succession off, if there is one and this server has a part in it: the other goes on itself.
     pub(crate) fn call_off(&mut self, id: ServerId) {
-        let Some(Succession { of, .. }) = self.succession.filter(|it| it.successor == id || it.of == id) else { return };
+        let Some(Succession { of, successor, .. }) = self.succession.filter(|it| it.successor == id || it.of == id) else {
+            return;
+        };
         self.succession = None;
+        // It is nobody's successor any more: it gets no message, and has not started.
+        if let Some(server) = self.server_mut(successor).filter(|server| server.is_running()) {
+            server.standing = Standing::Made;
+            self.forsake(successor);
+        }
+        if let Some(supervisor) = self.server_mut(ServerId(0)) {
+            supervisor.mailbox.forget_start(successor);
+        }
         let Some(server) = self.server_mut(of) else { return };
         server.mailbox.export(false);
         if matches!(server.standing, Standing::Held | Standing::Running) {
@@ -129,10 +158,11 @@ impl<M: Machine> Kernel<M> {
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
         let bytes = state.interchange.get(..succession.length.unwrap_or(0)).unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
-        let body = Body::Import(Fixed(state.facts()), config, bytes, succession.force);
+        let body = Body::Import(Fixed(state.facts(to)), config, bytes, succession.force);
         let length = encode(&mut self.pages, to, header, body);
         let cause = Cause(What::Import, u64::from(succession.of.0));
-        self.activate(Due { to, ticket: TicketId(0), length, now: header.now, cause })
+        // Not the usual way, which does not know what a successor may do.
+        self.activate_once(Due { to, ticket: TicketId(0), length, now: header.now, cause })
     }
 }
 

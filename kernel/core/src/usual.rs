@@ -129,9 +129,6 @@ impl<M: Machine> State<M> {
         let (mapping, rest) = take::<Mapping>(answer)?;
         self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Emulate && *rest == [tag::RESUME])?;
         self.mapping_makes_sense(from, &mapping.0).ok()?;
-        if !self.machine.can_map(1) {
-            return None;
-        }
         let stale = self.machine.map(mapping.0);
         self.flush(stale);
         self.tickets.vcpu_slot().operation = Operation::None;

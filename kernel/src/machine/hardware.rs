@@ -8,6 +8,7 @@ use atoll_core::machine::{Machine, Outcome, Place, Stale};
 use atoll_protocol::SERVERS;
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
+use atoll_protocol::frames::of_nested;
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, Hpa, ServerId, Ticks};
@@ -19,7 +20,7 @@ use super::server::Memory;
 use crate::memory::direct;
 use crate::memory::frames::Frames;
 use crate::memory::space::MapError;
-use crate::svm::nested::{Nested, TABLES};
+use crate::svm::nested::Nested;
 use crate::x86::entry::Registers;
 use crate::x86::percore::{Core, Stopped};
 use crate::x86::{lapic, pic, port, rtc, tsc};
@@ -34,6 +35,8 @@ pub(crate) struct Hardware {
     memories: [Memory; SERVERS],
     guest: Guest,
     frames: Option<Frames>,
+    /// Set aside for nested tables, with the guest's memory: as many as that can need.
+    tables: Frames,
     nested: Option<Nested>,
     bundle: Range<u64>,
     /// When the timer will fire.
@@ -50,6 +53,7 @@ impl Hardware {
         memories: [const { Memory::NONE }; SERVERS],
         guest: Guest::NONE,
         frames: None,
+        tables: Frames::new(),
         nested: None,
         bundle: 0..0,
         armed: Ticks(u64::MAX),
@@ -216,14 +220,10 @@ impl Machine for Hardware {
         self.guest.write(cas.gpa, cas.new.to_le_bytes().get(..cas.size as usize).unwrap_or(&[]));
     }
 
-    fn can_map(&self, count: usize) -> bool {
-        self.free_frames() >= TABLES * count as u64
-    }
-
     #[inline(always)]
     fn map(&mut self, mapping: Mapping) -> Stale {
-        let Hardware { guest, frames: Some(frames), nested: Some(nested), .. } = self else { return Stale(false) };
-        guest.place(mapping.gpa, 1).map_or(Stale(false), |to| nested.map(&mapping, to, frames))
+        let Hardware { guest, tables, nested: Some(nested), .. } = self else { return Stale(false) };
+        guest.place(mapping.gpa, 1).map_or(Stale(false), |to| nested.map(&mapping, to, tables))
     }
 
     fn unmap(&mut self, mapping: Mapping) -> Stale {
@@ -235,8 +235,8 @@ impl Machine for Hardware {
     }
 
     fn flushed(&mut self) {
-        if let Hardware { frames: Some(frames), nested: Some(nested), .. } = self {
-            nested.flushed(frames);
+        if let Hardware { tables, nested: Some(nested), .. } = self {
+            nested.flushed(tables);
         }
     }
 
@@ -259,10 +259,12 @@ impl Machine for Hardware {
     }
 
     fn create_machine(&mut self, bytes: u64) {
-        let base = self.frames.as_mut().and_then(|frames| frames.alloc_contiguous(bytes, LARGE_PAGE));
-        if let Some(base) = base {
+        let Some(frames) = &mut self.frames else { return };
+        if let Some(base) = frames.alloc_contiguous(bytes, LARGE_PAGE) {
             self.guest = Guest { base, size: bytes };
         }
+        // Single frames, wherever they lie: that many are left, as the check has counted.
+        (0..of_nested(bytes)).map_while(|_| frames.alloc()).for_each(|frame| self.tables.free(frame));
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {

@@ -10,7 +10,7 @@ use super::conversation::Conversation;
 use crate::memory::direct;
 use crate::memory::frames::Frames;
 use crate::memory::paging::PAGE_SIZE;
-use crate::memory::space::{Access, MapError, Space};
+use crate::memory::space::{Access, MapError, PageSize, Space};
 use crate::x86::activation::Target;
 
 const VAULT_PAGES: usize = (VAULT_MAX / PAGE_SIZE) as usize;
@@ -119,7 +119,7 @@ impl Memory {
     /// Maps guest memory read-only.
     pub(super) fn show_guest(&mut self, base: Hpa, size: u64, frames: &mut Frames) -> Result<(), MapError> {
         let Some(space) = &mut self.space else { return Ok(()) };
-        space.map_window(GUEST, base, size, frames)?;
+        space.map_window(GUEST, base, size, PageSize::Large, frames)?;
         self.guest = size;
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Memory {
     /// Maps the bundle read-only.
     pub(super) fn show_bundle(&mut self, base: Hpa, size: u64, frames: &mut Frames) -> Result<(), MapError> {
         let Some(space) = &mut self.space else { return Ok(()) };
-        space.map_window(BUNDLE, base, size, frames)?;
+        space.map_window(BUNDLE, base, size, PageSize::Small, frames)?;
         self.bundle = size;
         Ok(())
     }

@@ -48,7 +48,7 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// No memory yet.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Frames { ranges: [const { 0..0 }; RANGES], list: Hpa(0), free: 0 }
     }
 

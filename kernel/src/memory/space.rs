@@ -86,16 +86,19 @@ impl Space {
         self.insert(address, to.0 | access.bits() | SHARED, PageSize::Small, frames)
     }
 
-    /// Maps a stretch read-only that belongs to someone else (guest memory, the bundle), in 2 MiB pages where both sides are aligned.
-    /// The last page is mapped whole.
-    pub(crate) fn map_window(&mut self, address: u64, to: Hpa, bytes: u64, frames: &mut Frames) -> Result<(), MapError> {
-        let mut done = 0;
-        while done < bytes {
-            let large = PageSize::Large.bytes();
-            let fits = ((address + done) | (to.0 + done)).is_multiple_of(large) && bytes - done >= large;
-            let (size, bit) = if fits { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
-            self.insert(address + done, (to.0 + done) | Access::Read.bits() | SHARED | bit, size, frames)?;
-            done += size.bytes();
+    /// Maps a stretch read-only that belongs to someone else (guest memory, the bundle), in pages of one size. The last page is mapped
+    /// whole.
+    pub(crate) fn map_window(
+        &mut self,
+        address: u64,
+        to: Hpa,
+        bytes: u64,
+        size: PageSize,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        let large = if size == PageSize::Large { LARGE } else { 0 };
+        for page in (0..bytes).step_by(size.bytes() as usize) {
+            self.insert(address + page, (to.0 + page) | Access::Read.bits() | SHARED | large, size, frames)?;
         }
         Ok(())
     }

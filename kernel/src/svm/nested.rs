@@ -10,9 +10,6 @@ use atoll_protocol::units::Hpa;
 use crate::memory::frames::{Frames, Retired};
 use crate::memory::paging::{self, LARGE, NO_EXECUTE, PRESENT, PageSize, Removed, USER, WRITE};
 
-/// Tables that one mapping may need.
-pub(crate) const TABLES: u64 = 3;
-
 /// The nested tables of the machine.
 pub(crate) struct Nested {
     root: Hpa,
@@ -30,7 +27,7 @@ impl Nested {
         self.root.0
     }
 
-    /// Enters `mapping`, whose frame lies at `to`; what was mapped there is replaced.
+    /// Enters `mapping`, whose frame lies at `to`; what was mapped there is replaced. `frames` has as many as all of guest memory can need.
     #[inline(always)]
     pub(crate) fn map(&mut self, mapping: &Mapping, to: Hpa, frames: &mut Frames) -> Stale {
         let (size, large) = if mapping.size == Mapping::LARGE { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
@@ -48,7 +45,8 @@ impl Nested {
     #[inline(never)]
     fn replace(&mut self, mapping: &Mapping, leaf: u64, size: PageSize, frames: &mut Frames) {
         let _ = self.unmap(mapping);
-        // The place is free now; what can still fail is a table, and those were counted in the check.
+        // The place is free now; what can still fail is a table, while too many that were taken out wait for the flush. Then the guest runs, with
+        // that flush, and faults again: the tables are a cache.
         let _ = paging::insert(self.root, mapping.gpa.0, leaf, size, frames);
     }
 

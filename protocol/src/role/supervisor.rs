@@ -14,8 +14,8 @@ pub struct Supervisor;
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SupervisorEvent<'m> {
-    /// A server's `Start` was committed.
-    ServerStarted(ServerId),
+    /// A server's `Start`, or `Import`, was committed: the generation of its slot.
+    ServerStarted(ServerId, u32),
     /// A server was faulted.
     ServerFaulted(&'m FaultReport),
     /// The loader has placed the guest.
@@ -67,7 +67,7 @@ impl Role for Supervisor {
 
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, SupervisorEvent<'m>>> {
         Some(Input::Event(match &message.body {
-            Body::ServerStarted(server) => SupervisorEvent::ServerStarted(*server),
+            Body::ServerStarted(server, generation) => SupervisorEvent::ServerStarted(*server, *generation),
             Body::ServerFaulted(report) => SupervisorEvent::ServerFaulted(report),
             Body::Loaded => SupervisorEvent::Loaded,
             Body::MachineStopped(stop) => SupervisorEvent::MachineStopped(*stop),

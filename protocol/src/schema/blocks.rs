@@ -55,7 +55,7 @@ macro_rules! blocks {
 
 blocks! {
     message::Header { now, ticket, vcpu, tpr, accepted }
-    message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits, features }
+    message::Machine { schema, tsc_khz, memory, bundle, wall_seconds, vcpus, physical_bits, frames, features }
     message::Held { tickets }
     message::Leaf { eax, ebx, ecx, edx }
     message::CpuidExit { leaf, subleaf, host, cr4 }

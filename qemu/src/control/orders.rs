@@ -92,9 +92,12 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
             }
         }
         Outcome::Broken | Outcome::NoRoom => line.refused("the image did not arrive as it was sent; nothing has changed"),
-        Outcome::Done | Outcome::Swapped(_) | Outcome::NotUnderstood | Outcome::NoAnswer => {
-            line.refused("its supervisor takes no orders")
-        }
+        Outcome::BadImage => line.refused("what was sent is no image of a server; nothing has changed"),
+        Outcome::NoMemory(needed, free) => line.refused(format_args!(
+            "the image takes {needed} KiB of memory in the place of '{server}', and {free} KiB are free for it; nothing has changed"
+        )),
+        Outcome::NoAnswer => line.refused("the supervisor failed over the order, which is dropped; the log says how"),
+        Outcome::Done | Outcome::Swapped(_) | Outcome::NotUnderstood => line.refused("its supervisor takes no orders"),
     }
 }
 

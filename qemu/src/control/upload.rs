@@ -1,7 +1,7 @@
 //! An image on its way into a running machine: pieces, each with its checksum and each acknowledged before the next is sent.
 
 use atoll_protocol::control::Ask;
-use atoll_protocol::order::{Order, Outcome, PIECE_BYTES, checksum};
+use atoll_protocol::order::{Checksum, Order, Outcome, PIECE_BYTES, checksum};
 
 use super::{Line, orders};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ pub fn upload(line: &mut Line, image: &[u8], mut sent: impl FnMut(usize)) -> Res
         ))
     };
     let length = u32::try_from(image.len()).map_err(|_| too_large(line))?;
-    line.ask(Ask::Order(Order::Upload(length, checksum(image))))?;
+    line.ask(Ask::Order(Order::Upload(length, Checksum::of(image).0)))?;
     match orders::outcome(line)? {
         Outcome::Done => {}
         Outcome::NoRoom => return Err(too_large(line)),

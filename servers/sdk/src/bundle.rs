@@ -59,6 +59,12 @@ impl<'b> Bundle<'b> {
         Bundle { bytes }
     }
 
+    /// All of its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
     /// The files in order; ends after the first error.
     #[must_use]
     pub const fn entries(&self) -> Entries<'b> {

@@ -76,6 +76,7 @@ pub const MACHINE: Machine = Machine {
     memory: 64 << 20,
     bundle: 0,
     wall_seconds: 1_577_836_800,
+    frames: 1 << 20,
     vcpus: 1,
     physical_bits: 40,
     features: [u32::MAX; 8],

@@ -7,11 +7,12 @@ use atoll_protocol::manifest::{Restart, ServerSpec};
 use atoll_protocol::role::{Supervisor, SupervisorEffect};
 use atoll_protocol::units::ServerId;
 use atoll_protocol::{EFFECTS, PAGE};
-use atoll_sdk::Effects;
+use atoll_sdk::{Effects, Vault};
 
 use crate::image::{Image, SEGMENTS};
 use crate::plan::Plan;
 use crate::trouble::Trouble;
+use crate::{SupervisorServer, supply};
 
 /// Effects that may stand beside a server's own: the machine, the vault's lines, a line of the log, an exit.
 const OTHERS: usize = 4;
@@ -20,6 +21,7 @@ const OTHER_BYTES: usize = 320;
 
 /// Creates and starts a server, by its number: what its image is, and how it is restarted.
 pub(crate) fn server<'b>(
+    vault: &mut Vault<'_, SupervisorServer>,
     plan: &Plan<'b>,
     number: u8,
     effects: &mut Effects<'_, Supervisor>,
@@ -30,6 +32,7 @@ pub(crate) fn server<'b>(
     if !fits(number, &spec, &image) {
         return Err(Trouble::TooMuch(spec.name));
     }
+    supply::build(vault, number, spec.name, supply::cost_of(plan, &spec, &image))?;
     steps(number, &spec, &image).for_each(|step| effects.emit(SupervisorEffect::Supervise(step)));
     Ok((image.note, spec.restart))
 }

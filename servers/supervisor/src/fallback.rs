@@ -19,7 +19,7 @@ use atoll_sdk::{Effects, Vault};
 use crate::image::Image;
 use crate::plan::Plan;
 use crate::watch::Stage;
-use crate::{SupervisorServer, report, swap, watch};
+use crate::{SupervisorServer, report, supply, swap, watch};
 
 /// Does the next step for a server, at once if the scratch slot is free; false if there is none.
 pub(crate) fn step(
@@ -46,9 +46,14 @@ pub(crate) fn step(
         watch::wait(vault, id, effects);
         return true;
     }
+    let cost = supply::cost_of(&plan, &spec, &image);
+    // There is room for each image of the bundle, unless the machine was too small for that from the beginning.
+    if supply::allows(vault, id, cost).is_err() {
+        return false;
+    }
     effects.log(report::Fallback { server: spec.name, image: name, terms });
     effects.emit(SupervisorEffect::Supervise(Supervise::Restart(id)));
-    swap::prepare(vault, id, &spec, &image, terms, effects);
+    swap::prepare(vault, id, &spec, &image, cost, terms, effects);
     watch::reach(vault, id, next);
     true
 }

@@ -17,6 +17,9 @@ use zerocopy::FromBytes;
 /// Most loadable segments: code, constants, data and one to spare for each.
 pub(crate) const SEGMENTS: usize = 6;
 
+/// Most entries of a program header table that are looked at: far more than any linker writes.
+const HEADERS: usize = 64;
+
 /// What is loaded, and where it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -35,7 +38,7 @@ pub(crate) enum BadImage {
     Format,
     /// ELF, but not a static x86-64 executable.
     Kind,
-    /// More segments than [`SEGMENTS`], or none.
+    /// More segments than [`SEGMENTS`], more headers than [`HEADERS`], or none.
     Count,
     /// A segment that does not begin on a page.
     Alignment(u64),
@@ -68,7 +71,7 @@ impl fmt::Display for BadImage {
 }
 
 impl Image {
-    /// Reads and checks an image in the bundle.
+    /// Reads and checks an image in the bundle, which may be anything at all.
     pub(crate) fn read(file: &Entry<'_>) -> Result<Image, BadImage> {
         let elf = ElfBytes::<LittleEndian>::minimal_parse(file.bytes).map_err(|_| BadImage::Format)?;
         let header = elf.ehdr;
@@ -77,7 +80,8 @@ impl Image {
         }
         let mut segments = heapless::Vec::new();
         let mut end = IMAGE;
-        for program in elf.segments().into_iter().flatten().filter(|program| program.p_type == PT_LOAD && program.p_memsz != 0) {
+        let headers = elf.segments().filter(|headers| headers.len() <= HEADERS);
+        for program in headers.into_iter().flatten().filter(|program| program.p_type == PT_LOAD && program.p_memsz != 0) {
             let segment = Segment {
                 address: program.p_vaddr,
                 offset: file.offset.saturating_add(program.p_offset),

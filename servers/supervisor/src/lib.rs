@@ -31,6 +31,7 @@ mod image;
 mod order;
 mod plan;
 mod report;
+mod supply;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ mod upload;
 mod watch;
 
 use plan::Plan;
+use supply::Supply;
 use swap::Swap;
 use trouble::Trouble;
 use upload::Uploads;
@@ -52,6 +54,7 @@ pub struct State {
     watches: Watches,
     swap: Swap,
     uploads: Uploads,
+    supply: Supply,
 }
 
 /// Where the supervisor is: one vault line.
@@ -108,6 +111,7 @@ impl Server for SupervisorServer {
             watches: Watches::default(),
             swap: Swap::default(),
             uploads: Uploads::default(),
+            supply: Supply::of(machine.frames),
         })
     }
 
@@ -117,6 +121,7 @@ impl Server for SupervisorServer {
         let begun = Plan::read(effects.bundle()).and_then(|plan| {
             let millisecond = vault.progress.millisecond;
             *vault.at(|state| &mut state.progress) = Progress { millisecond, ..plan.progress() };
+            supply::begin(vault, &plan)?;
             effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(
                 plan.memory(),
                 plan.vcpus(),
@@ -135,7 +140,7 @@ impl Server for SupervisorServer {
 
     fn event(vault: &mut Vault<'_, Self>, event: SupervisorEvent<'_>, effects: &mut Effects<'_, Supervisor>) {
         match event {
-            SupervisorEvent::ServerStarted(id) => server_started(vault, id, effects),
+            SupervisorEvent::ServerStarted(id, generation) => server_started(vault, id, generation, effects),
             SupervisorEvent::Loaded => loaded(vault, effects),
             SupervisorEvent::MachineStopped(why) => machine_stopped(vault, why, effects),
             SupervisorEvent::ServerFaulted(report) => server_faulted(vault, report, effects),
@@ -152,8 +157,8 @@ impl Server for SupervisorServer {
 }
 
 /// The next server, or the guest after the last.
-fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
-    if swap::started(vault, id, effects) {
+fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, generation: u32, effects: &mut Effects<'_, Supervisor>) {
+    if swap::started(vault, id, generation, effects) {
         return;
     }
     if vault.progress.phase != Progress::BUILDING || id.0 != vault.progress.server {
@@ -178,7 +183,7 @@ fn build<'b>(
     number: u8,
     effects: &mut Effects<'_, Supervisor>,
 ) -> Result<(), Trouble<'b>> {
-    let (note, policy) = build::server(plan, number, effects)?;
+    let (note, policy) = build::server(vault, plan, number, effects)?;
     swap::note(vault, number, &note);
     watch::allow(vault, number, policy);
     Ok(())
@@ -192,8 +197,9 @@ fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Sup
     let state = vault.at(|state| &mut state.progress);
     state.phase = Progress::RUNNING;
     state.placed = 1;
-    let loader = state.loader;
-    effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(ServerId(loader))));
+    let loader = ServerId(state.loader);
+    effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(loader)));
+    supply::give_back(vault, loader);
     effects.log("machine runs");
     effects.emit(SupervisorEffect::Supervise(Supervise::Run));
 }

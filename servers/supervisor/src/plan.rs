@@ -62,6 +62,11 @@ impl<'b> Plan<'b> {
         self.manifest.vcpus
     }
 
+    /// All servers' parts of the manifest, from number 1.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = ServerSpec<'b>> + use<'b> {
+        self.manifest.servers().take(SERVERS)
+    }
+
     /// A server's part of the manifest, by its number from 1.
     pub(crate) fn server(&self, number: u8) -> Result<ServerSpec<'b>, Trouble<'b>> {
         self.manifest.servers().nth(usize::from(number.saturating_sub(1))).ok_or(Trouble::Server(number))

@@ -68,6 +68,7 @@ fn about_an_effect(reason: Reason) -> bool {
             | Reason::WrongNeed
             | Reason::Credit
             | Reason::Exhausted
+            | Reason::NotInPlace
     )
 }
 
@@ -96,6 +97,7 @@ impl fmt::Display for InWords {
             Reason::WrongNeed => "it asked for registers where it may not",
             Reason::Credit => "it sent more mail than its credit",
             Reason::Exhausted => "nothing was left of what it asked for",
+            Reason::NotInPlace => "it wanted to do something before it had taken another's place",
             Reason::Panicked => "it panicked",
             Reason::Killed => "somebody asked for it; it has done nothing wrong",
             Reason::Exchanged => "another server took its place",

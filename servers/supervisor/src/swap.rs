@@ -5,7 +5,8 @@
 //!         any fault of either, or Released ─► destroy the successor: the kernel lets the other go on; answer
 //! ```
 //!
-//! What can be found out before is: whether there is such an image, of this role, and whether the two have a version of the state in common.
+//! What can be found out before is: whether there is such an image, of this role, whether the two have a version of the state in common, and
+//! whether there is memory for it ([`supply`]).
 
 use atoll_protocol::effect::{Supervise, Terms};
 use atoll_protocol::fixed::Fixed;
@@ -21,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::image::Image;
 use crate::plan::Plan;
-use crate::{Progress, SupervisorServer, order, upload, watch};
+use crate::{Progress, SupervisorServer, order, supply, upload, watch};
 
 /// Where successors are made.
 pub(crate) const SCRATCH: ServerId = ServerId(SERVERS as u8 - 1);
@@ -83,12 +84,13 @@ pub(crate) fn is_under_way(vault: &Vault<'_, SupervisorServer>) -> bool {
     vault.swap.of != 0
 }
 
-/// Makes a successor.
+/// Makes a successor, which costs so much: that must be allowed.
 pub(crate) fn prepare(
     vault: &mut Vault<'_, SupervisorServer>,
     id: ServerId,
     spec: &ServerSpec<'_>,
     image: &Image,
+    cost: u64,
     terms: Terms,
     effects: &mut Effects<'_, Supervisor>,
 ) {
@@ -99,6 +101,7 @@ pub(crate) fn prepare(
     mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));
     image.segments.iter().for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
     supervise(Supervise::Succeed(SCRATCH, id, Fixed(image.entry), terms, spec.config));
+    supply::take(vault, cost);
     let swap = vault.at(|state| &mut state.swap);
     (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, 0, 0, effects.now().0);
     swap.next = Versions { writes: image.note.version, oldest: image.note.oldest };
@@ -125,14 +128,17 @@ pub(crate) fn begin(
         Some(name) => plan.bundle.find_in("image", name).ok().flatten().ok_or(Outcome::NoSuchImage)?,
         None => upload::image(vault, effects.bundle())?,
     };
-    let image = Image::read(&file).map_err(|_| Outcome::NoSuchImage)?;
+    let bad = if name.is_some() { Outcome::NoSuchImage } else { Outcome::BadImage };
+    let image = Image::read(&file).map_err(|_| bad)?;
     if image.note.schema != SCHEMA_HASH || image.note.role != spec.role as u32 {
         return Err(Outcome::WrongImage);
     }
     if !image.note.succeeds(&noted(vault, id)) {
         return Err(Outcome::NoCommonVersion);
     }
-    prepare(vault, id, &spec, &image, if force { Terms::Force } else { Terms::Gentle }, effects);
+    let cost = supply::cost_of(&plan, &spec, &image);
+    supply::allows(vault, id, cost)?;
+    prepare(vault, id, &spec, &image, cost, if force { Terms::Force } else { Terms::Gentle }, effects);
     upload::take(vault, name.is_none());
     let until = effects.now().after(Ticks(vault.progress.millisecond.saturating_mul(PATIENCE)));
     let swap = vault.at(|state| &mut state.swap);
@@ -141,19 +147,25 @@ pub(crate) fn begin(
 }
 
 /// A server has started: if it is the successor, it takes its place.
-pub(crate) fn started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> bool {
+pub(crate) fn started(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    generation: u32,
+    effects: &mut Effects<'_, Supervisor>,
+) -> bool {
     if id != SCRATCH {
         return false;
     }
     let of = ServerId(vault.swap.of);
     if of.0 != 0 {
-        effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(SCRATCH, of)));
+        effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(SCRATCH, of, generation)));
         effects.log("a successor has taken its place");
         let next = vault.swap.next;
         if let Some(versions) = vault.at(|state| &mut state.swap.versions).get_mut(usize::from(of.0)) {
             *versions = next;
         }
         upload::moved(vault, of);
+        supply::moved(vault, of);
         watch::replaced(vault, of, vault.swap.until != 0);
         let held = effects.now().since(Ticks(vault.swap.begun));
         end(vault, Outcome::Swapped(held.0), effects);
@@ -180,4 +192,5 @@ fn end(vault: &mut Vault<'_, SupervisorServer>, outcome: Outcome, effects: &mut 
     }
     vault.at(|state| &mut state.swap).of = 0;
     upload::leave(vault);
+    supply::give_back(vault, SCRATCH);
 }

@@ -104,7 +104,7 @@ fn start(bundle: Vec<u8>) -> (Harness<SupervisorServer>, Answer) {
 fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
     let (mut supervisor, _) = start(bundle);
     for id in 1..=3 {
-        supervisor.deliver(Body::ServerStarted(ServerId(id)));
+        supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
     }
     supervisor.deliver(Body::Loaded);
     supervisor
@@ -143,7 +143,7 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     assert_eq!(effects[0], supervise(Supervise::CreateMachine(memory, 1, no_reserve)));
     assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console", "console")));
 
-    let answer = supervisor.deliver(Body::ServerStarted(ServerId(1)));
+    let answer = supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
     let id = ServerId(2);
     let segment = |index: u64, file, access| {
         let offset = image + 64 + 3 * 56 + [0, 4, 13][index as usize];
@@ -165,9 +165,9 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
             supervise(Supervise::Route(id, Route::Cpuid)),
         ]
     );
-    supervisor.deliver(Body::ServerStarted(ServerId(2)));
+    supervisor.deliver(Body::ServerStarted(ServerId(2), 1));
     let load = supervise(Supervise::Load(ServerId(3)));
-    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(3))).effects(), [load]);
+    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(3), 1)).effects(), [load]);
     let answer = supervisor.deliver(Body::Loaded);
     let destroy = supervise(Supervise::Destroy(ServerId(3)));
     assert_eq!(answer.effects(), [destroy, Effect::Log("machine runs"), supervise(Supervise::Run)]);
@@ -224,9 +224,9 @@ fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
     let (mut supervisor, _) = start(bundle(&[("keep", b"")]));
     assert_eq!(logged(&supervisor.deliver(fault(1)).effects()).1, [supervise(Supervise::Exit(19))], "no console yet");
     let (mut supervisor, _) = start(bundle(&[]));
-    supervisor.deliver(Body::ServerStarted(ServerId(1)));
+    supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
     assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
-    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(2))).effects(), [], "building is over");
+    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(2), 1)).effects(), [], "building is over");
 }
 
 /// A running machine whose cpuid server is restarted up to `attempts` times.
@@ -387,9 +387,9 @@ fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
     let succeed = format!("{:?}", supervise(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, Terms::Force, b"how")));
     assert_eq!((&steps[0], &steps[1], &steps[4]), (&create, &mapped, &succeed));
     assert!(steps.len() == 6 && steps[5].starts_with("Defer"), "{steps:?}");
-    let exchange = format!("{:?}", supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2))));
+    let exchange = format!("{:?}", supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1)));
     supervisor.advance(Ticks(7));
-    let done = outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH));
+    let done = outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1));
     assert_eq!(done, (Some(Outcome::Swapped(7)), vec![exchange, destroy_scratch()]));
     // Now it is of version 3, which reads 2: what only knows 1 cannot follow, what it came from can.
     assert_eq!(ordered(&mut supervisor, &swap_for("ancient")).0, Outcome::NoCommonVersion);
@@ -503,7 +503,7 @@ proptest! {
         bytes[place] = value;
         let (mut supervisor, _) = start(bytes);
         for id in 1..=3 {
-            supervisor.deliver(Body::ServerStarted(ServerId(id)));
+            supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
         }
         supervisor.deliver(fault(seed));
     }

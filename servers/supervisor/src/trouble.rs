@@ -34,6 +34,8 @@ pub(crate) enum Trouble<'b> {
     TooMuch(&'b str),
     /// This server's image is not in the bundle.
     NoImage(&'b str, &'b str),
+    /// There is too little memory for it: what it takes, and what is left, in KiB.
+    NoMemory(&'b str, u64, u64),
     /// This server's image is bad.
     Image(&'b str, BadImage),
 }
@@ -63,6 +65,9 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Server(number) => write!(f, "the manifest's part on server {number} does not decode"),
             Trouble::TooMuch(name) => write!(f, "server `{name}`: its rights and its configuration do not fit one answer"),
             Trouble::NoImage(name, image) => write!(f, "server `{name}`: the bundle has no `image/{image}`"),
+            Trouble::NoMemory(name, needed, free) => {
+                write!(f, "`{name}` takes {needed} KiB of memory, of which {free} KiB are left: start the host with more")
+            }
             Trouble::Image(name, bad) => write!(f, "server `{name}`: its image {bad}"),
         }
     }

@@ -4,12 +4,12 @@
 //! A server is filled again from its image whenever it is restarted. So a place in the reserve is taken for as long as the image in it is
 //! some server's, and the next upload goes where none is: also one that is to succeed an uploaded one. Pieces come in order. What is written
 //! is not looked at before the whole of it is right by its checksum, so an upload that is broken off leaves nothing but a place that the
-//! next one takes.
+//! next one takes. The checksum grows with each piece: however large an image is, no message about it takes long.
 
 use atoll_protocol::SERVERS;
 use atoll_protocol::effect::Supervise;
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::order::{Outcome, checksum};
+use atoll_protocol::order::{Checksum, Outcome, PIECE_BYTES, checksum};
 use atoll_protocol::role::{Supervisor, SupervisorEffect};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::bundle::{Bundle, Entry};
@@ -37,10 +37,12 @@ pub struct Fresh {
     place: Place,
     /// What the whole of it is to have as its checksum.
     sum: u64,
+    /// The checksum of what has come, and of that without its last piece.
+    sums: [u64; 2],
     /// How much of it has come.
     came: u32,
     /// Not used; zero.
-    rest: [u32; 11],
+    rest: [u32; 7],
 }
 
 /// A part of the reserve; nothing, if it has no length.
@@ -103,31 +105,34 @@ pub(crate) fn piece(
     bytes: &[u8],
     effects: &mut Effects<'_, Supervisor>,
 ) -> Outcome {
-    let Fresh { place, came, .. } = vault.uploads.fresh;
+    let Fresh { place, came, sums: [before, last], .. } = vault.uploads.fresh;
+    let expected = (place.length.saturating_sub(offset) as usize).min(PIECE_BYTES);
     let end = u64::from(offset) + bytes.len() as u64;
-    let again = end == u64::from(came);
-    if checksum(bytes) != sum || end > u64::from(place.length) || bytes.is_empty() || !(offset == came || again) {
+    let again = end == u64::from(came) && (offset as usize).is_multiple_of(PIECE_BYTES);
+    if checksum(bytes) != sum || bytes.len() != expected || bytes.is_empty() || !(offset == came || again) {
         return Outcome::Broken;
     }
+    let before = if again { before } else { last };
     // An image that has become a server's is not written any more.
     if vault.uploads.used.contains(&place) {
         return Outcome::Broken;
     }
     let at = reserve(effects.bundle()).offset + u64::from(place.start) + u64::from(offset);
     effects.emit(SupervisorEffect::Supervise(Supervise::Write(Fixed(at), bytes)));
-    vault.at(|state| &mut state.uploads.fresh).came = end as u32;
+    let fresh = vault.at(|state| &mut state.uploads.fresh);
+    (fresh.came, fresh.sums) = (end as u32, [before, Checksum(before).and(bytes).0]);
     Outcome::Done
 }
 
 /// The image that has come.
 pub(crate) fn image<'b>(vault: &Vault<'_, SupervisorServer>, bundle: &'b [u8]) -> Result<Entry<'b>, Outcome> {
-    let Fresh { place, came, sum, .. } = vault.uploads.fresh;
+    let Fresh { place, came, sum, sums: [_, last], .. } = vault.uploads.fresh;
     if place == Place::NONE {
         return Err(Outcome::NoSuchImage);
     }
     let reserve = reserve(bundle);
     let bytes = reserve.bytes.get(place.start as usize..).and_then(|rest| rest.get(..place.length as usize));
-    let whole = bytes.filter(|bytes| came == place.length && checksum(bytes) == sum).ok_or(Outcome::Broken)?;
+    let whole = bytes.filter(|_| came == place.length && last == sum).ok_or(Outcome::Broken)?;
     Ok(Entry { name: "", offset: reserve.offset + u64::from(place.start), bytes: whole })
 }
 

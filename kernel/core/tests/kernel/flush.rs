@@ -4,6 +4,7 @@
 use atoll_core::vcpu::vmcb::exit;
 use atoll_protocol::effect::{Effect, Mapping, Supervise};
 use atoll_protocol::fixed::Fixed;
+use atoll_protocol::frames;
 use atoll_protocol::layout::{GAP_END, GAP_START};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Gpa;
@@ -66,24 +67,26 @@ fn taking_a_mapping_away_flushes() {
 fn a_table_that_is_taken_out_is_a_free_frame_when_the_guest_has_run_with_a_flush_and_not_before() {
     let mut world = World::booted();
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
-    let frames = world.kernel.state.machine.frames;
+    let tables = world.kernel.state.machine.tables;
     flushes(&mut world, &answers(mapping(0, Mapping::LARGE, 3))[0]);
-    assert_eq!(world.kernel.state.machine.frames, frames, "the processor may still walk it");
+    assert_eq!(world.kernel.state.machine.tables, tables, "the processor may still walk it");
     // The CPU refuses the state: the guest has not run.
     world.exit(Exit::Code(exit::INVALID));
-    assert_eq!(world.kernel.state.machine.frames, frames, "nothing was flushed");
+    assert_eq!(world.kernel.state.machine.tables, tables, "nothing was flushed");
     let mut world = World::booted();
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
     flushes(&mut world, &answers(mapping(0, Mapping::LARGE, 3))[0]);
     world.exit(Exit::Cpuid(0));
-    assert_eq!(world.kernel.state.machine.frames, frames + 1);
+    assert_eq!(world.kernel.state.machine.tables, tables + 1);
 }
 
 #[test]
 fn a_new_mmu_begins_with_nothing_mapped_also_above_the_gap_and_flushes() {
     let mut world = World::booted();
     // More than lies below the devices' gap.
-    world.kernel.state.machine.memory.size = GAP_START + (1 << 30);
+    let size = GAP_START + (1 << 30);
+    world.kernel.state.machine.memory.size = size;
+    world.kernel.state.machine.tables = frames::of_nested(size);
     for gpa in [0, AT, GAP_START - Mapping::LARGE, GAP_END, GAP_END + (1 << 30) - Mapping::LARGE] {
         let size = if gpa == AT { Mapping::SMALL } else { Mapping::LARGE };
         flushes(&mut world, &answers(mapping(gpa, size, 3))[0]);
@@ -92,12 +95,12 @@ fn a_new_mmu_begins_with_nothing_mapped_also_above_the_gap_and_flushes() {
     assert_eq!(world.kernel.state.machine.nested.leaves().len(), 4, "the small page has taken the place of the first large one");
     world.on(MMU, &[Effect::Exported(b"")]);
     order(&mut world, &succession(MMU, RoleKind::Mmu));
-    order(&mut world, &[Supervise::Exchange(FREE, MMU)]);
+    order(&mut world, &[Supervise::Exchange(FREE, MMU, 1)]);
     assert!(world.kernel.state.machine.nested.leaves().is_empty(), "{:#x?}", world.kernel.state.machine.nested.leaves());
     assert_eq!(world.kernel.state.vcpu.vmcb.control.tlb_control, 1);
-    let frames = world.kernel.state.machine.frames;
+    let tables = world.kernel.state.machine.tables;
     world.exit(Exit::Cpuid(0));
-    assert!(world.kernel.state.machine.frames > frames, "its tables are given back");
+    assert!(world.kernel.state.machine.tables > tables, "its tables are given back");
 }
 
 #[test]
@@ -106,6 +109,6 @@ fn a_new_server_of_another_role_takes_no_mapping_away() {
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
     world.on(crate::cast::CPUID, &[Effect::Exported(b"")]);
     order(&mut world, &succession(crate::cast::CPUID, RoleKind::Cpuid));
-    order(&mut world, &[Supervise::Exchange(FREE, crate::cast::CPUID)]);
+    order(&mut world, &[Supervise::Exchange(FREE, crate::cast::CPUID, 1)]);
     assert_eq!(world.kernel.state.machine.nested.leaves().len(), 1);
 }

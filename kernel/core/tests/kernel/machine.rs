@@ -11,11 +11,11 @@ use std::rc::Rc;
 use atoll_core::machine::{Machine, Outcome, Pages, Place, Stale};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
-use atoll_protocol::grant::Limits;
+use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
-use atoll_protocol::{LINE, PAGE, SERVERS};
+use atoll_protocol::{LINE, PAGE, SERVERS, frames};
 
 use crate::memory::Memory;
 use crate::nested::Nested;
@@ -26,8 +26,6 @@ pub(crate) const TSC_KHZ: u64 = 1000;
 pub(crate) const BUNDLE: u64 = 0x4000;
 /// What the host says to CPUID leaf 0xd: it has x87, SSE and AVX state.
 pub(crate) const HOST_XCR0: u32 = 7;
-/// Frames that mapping one page can take for tables.
-const TABLES: u64 = 3;
 
 /// What the servers do when they are activated.
 pub(crate) trait Servers {
@@ -130,6 +128,10 @@ pub(crate) struct Simulated {
     pub(crate) bundle: u64,
     /// What is mapped for the guest.
     pub(crate) nested: Nested,
+    /// Frames that are set aside for tables, and free.
+    pub(crate) tables: u64,
+    /// What each server has of them, and where its image ends.
+    held: [(u64, u64); SERVERS],
     /// When the timer will fire.
     pub(crate) armed: Ticks,
     /// A host event waits.
@@ -156,6 +158,8 @@ impl Simulated {
             frames,
             bundle: BUNDLE,
             nested: Nested::default(),
+            tables: 0,
+            held: [(0, 0); SERVERS],
             armed: Ticks(u64::MAX),
             events: false,
             deadline: Ticks(0),
@@ -171,6 +175,11 @@ impl Simulated {
 
     fn take_frames(&mut self, count: u64) {
         self.frames = self.frames.checked_sub(count).expect("frames ran out after the check had counted them");
+    }
+
+    fn take_for(&mut self, server: ServerId, count: u64) {
+        self.take_frames(count);
+        self.held[usize::from(server.0)].0 += count;
     }
 }
 
@@ -280,18 +289,19 @@ impl Machine for Simulated {
         self.act(Act::Swap(cas));
     }
 
-    fn can_map(&self, count: usize) -> bool {
-        self.frames >= TABLES * count as u64
-    }
-
     fn map(&mut self, mapping: Mapping) -> Stale {
         let last = mapping.gpa.0 + mapping.size - 1;
         assert!(
             [mapping.gpa.0, last].iter().all(|at| ram_offset(self.memory.size, *at).is_some()),
             "a mapping outside guest memory"
         );
+        if self.nested.needs(mapping) > self.tables {
+            assert!(self.nested.is_waiting(), "tables ran out, and none is about to be flushed");
+            let _ = self.nested.unmap(mapping);
+            return Stale(true);
+        }
         let (stale, tables) = self.nested.map(mapping);
-        self.take_frames(tables);
+        self.tables -= tables;
         self.act(Act::Map(mapping));
         Stale(stale)
     }
@@ -308,7 +318,7 @@ impl Machine for Simulated {
     }
 
     fn flushed(&mut self) {
-        self.frames += self.nested.give_back();
+        self.tables += self.nested.give_back();
     }
 
     fn bundle_size(&self) -> u64 {
@@ -330,14 +340,15 @@ impl Machine for Simulated {
 
     fn create_machine(&mut self, bytes: u64) {
         assert_eq!(self.memory.size, 0, "guest memory is made once");
-        self.take_frames(bytes / PAGE as u64);
+        self.take_frames(frames::of_memory(bytes) + frames::of_nested(bytes));
+        self.tables = frames::of_nested(bytes);
         self.memory.size = bytes;
         self.act(Act::CreateMachine(bytes));
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let vault = usize::from(limits.vault_lines) * LINE;
-        self.take_frames(u64::from(limits.stack_pages) + 2 * vault.div_ceil(PAGE) as u64 + 4);
+        self.take_for(server, frames::of_server(limits));
         self.vaults[usize::from(server.0)] = Vault { working: vec![0; vault], committed: vec![0; vault] };
         self.act(Act::CreateServer(server));
     }
@@ -347,7 +358,9 @@ impl Machine for Simulated {
             segment.offset + segment.file <= BUNDLE && segment.file <= segment.memory,
             "a segment of bytes that are not there"
         );
-        self.take_frames(segment.memory.div_ceil(PAGE as u64));
+        let place = usize::from(server.0);
+        self.take_for(server, frames::of_segment(self.held[place].1, segment));
+        self.held[place].1 = frames::end_of(segment);
         self.act(Act::Fill(server, *segment));
     }
 
@@ -363,14 +376,17 @@ impl Machine for Simulated {
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
         self.vaults.swap(usize::from(one.0), usize::from(other.0));
+        self.held.swap(usize::from(one.0), usize::from(other.0));
         self.act(Act::Exchange(one, other));
     }
 
     fn show_guest(&mut self, server: ServerId) {
+        self.take_for(server, frames::of_grant(Grant::GuestRead, self.memory.size, BUNDLE));
         self.act(Act::ShowGuest(server));
     }
 
     fn show_bundle(&mut self, server: ServerId) {
+        self.take_for(server, frames::of_grant(Grant::Bundle, self.memory.size, BUNDLE));
         self.act(Act::ShowBundle(server));
     }
 
@@ -380,6 +396,7 @@ impl Machine for Simulated {
 
     fn destroy_server(&mut self, server: ServerId) {
         self.vaults[usize::from(server.0)] = Vault::default();
+        self.frames += std::mem::take(&mut self.held[usize::from(server.0)]).0;
         self.act(Act::Destroy(server));
     }
 

@@ -43,6 +43,18 @@ impl Nested {
         (stale, self.numbers - before)
     }
 
+    /// How many frames a mapping takes for tables.
+    pub(crate) fn needs(&self, mapping: Mapping) -> u64 {
+        let depth = if mapping.size == Mapping::LARGE { 2 } else { 3 };
+        let tables = LEVELS.into_iter().take(depth);
+        tables.filter(|level| !self.tables.contains_key(&(*level, mapping.gpa.0 >> level))).count() as u64
+    }
+
+    /// Whether tables that were taken out are no free frames yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
     /// Takes out all that overlaps a page; whether there was anything.
     pub(crate) fn unmap(&mut self, mapping: Mapping) -> bool {
         let (start, end) = (mapping.gpa.0, mapping.gpa.0 + mapping.size);

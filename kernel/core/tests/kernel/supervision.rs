@@ -65,7 +65,7 @@ fn a_server_is_made_given_rights_and_started_in_one_answer() {
         let Body::Start(machine, config) = message.body else { panic!("no start") };
         assert_eq!((machine.0.memory, machine.0.bundle, config), (cast::MEMORY, BUNDLE, &b"be quick"[..]));
     });
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::ServerStarted(FREE)));
+    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::ServerStarted(FREE, 1)));
     world.exit(Exit::In(0x107, 1));
     assert_eq!(world.got(FREE).len(), 2);
 }

@@ -15,7 +15,7 @@ fn falling(version: u16) -> Harness<SupervisorServer> {
     let more = [("image/loader", &plain[..]), ("image/next", &next), ("image/msr", &msr)];
     let (mut supervisor, _) = start(archive(&[&files[..], &more[..]].concat()));
     for id in 1..=4 {
-        supervisor.deliver(Body::ServerStarted(ServerId(id)));
+        supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
     }
     supervisor.deliver(Body::Loaded);
     supervisor
@@ -47,7 +47,7 @@ fn of_scratch() -> Body<'static> {
 }
 
 fn exchanged() -> Vec<String> {
-    vec![text(Supervise::Exchange(swap::SCRATCH, ServerId(2))), destroy_scratch()]
+    vec![text(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1)), destroy_scratch()]
 }
 
 fn quarantined() -> Vec<String> {
@@ -65,7 +65,7 @@ fn the_alternative_goes_on_with_the_state_that_a_fresh_copy_of_the_old_server_ex
     let mut supervisor = falling(1);
     let answer = exhausted(&mut supervisor);
     assert_succession(&answer, Terms::Force);
-    assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH)), exchanged());
+    assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)), exchanged());
     // It is a server like any other: its own faults, over other messages, are followed by restarts.
     assert_eq!(does(&mut supervisor, fault_at(90, Reason::Hang)), restart_of(2));
 }
@@ -88,7 +88,7 @@ fn a_server_that_crashes_over_its_export_is_followed_by_an_alternative_that_begi
     assert_eq!(answer[0], destroy_scratch(), "what there is of the alternative goes first");
     assert!(answer.len() == 2 && answer[1].starts_with("Arm"), "{answer:?}");
     assert_succession(&later(&mut supervisor), Terms::Reset);
-    assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH)), exchanged());
+    assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)), exchanged());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_alternative_that_fails_over_the_same_message_ends_in_quarantine_after_a_bo
         }
         if answer.iter().any(|effect| effect.contains("Succeed")) {
             handled += 2;
-            assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH)), exchanged());
+            assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)), exchanged());
         } else if answer != restart_of(2) {
             assert_eq!(later(&mut supervisor), restart_of(2), "{answer:?}");
         }
@@ -143,7 +143,7 @@ fn a_fallback_waits_for_a_swap_of_another_server() {
     let answer = does(&mut supervisor, fault_at(6, Reason::Hang));
     assert!(answer.len() == 1 && answer[0].starts_with("Arm"), "{answer:?}");
     assert!(later(&mut supervisor)[0].starts_with("Arm"), "still");
-    supervisor.deliver(Body::ServerStarted(swap::SCRATCH));
+    supervisor.deliver(Body::ServerStarted(swap::SCRATCH, 1));
     assert_succession(&later(&mut supervisor), Terms::Force);
 }
 
@@ -151,10 +151,10 @@ fn a_fallback_waits_for_a_swap_of_another_server() {
 fn a_server_that_is_swapped_by_order_has_its_alternative_again() {
     let mut supervisor = falling(2);
     exhausted(&mut supervisor);
-    supervisor.deliver(Body::ServerStarted(swap::SCRATCH));
+    supervisor.deliver(Body::ServerStarted(swap::SCRATCH, 1));
     let order = postcard::to_extend(&Order::Swap(ServerId(2), true, Some("next")), Vec::new()).unwrap();
     supervisor.deliver(Body::Request(ServerId(1), &order));
-    assert_eq!(outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH)), (Some(Outcome::Swapped(0)), exchanged()));
+    assert_eq!(outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)), (Some(Outcome::Swapped(0)), exchanged()));
     assert_eq!(does(&mut supervisor, fault_at(7, Reason::Hang)), restart_of(2));
     // Both are of version 2 now.
     assert_succession(&does(&mut supervisor, fault_at(8, Reason::Hang)), Terms::Force);

@@ -1,7 +1,7 @@
 //! Images that come while the machine runs.
 
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::order::{PIECE_BYTES, checksum};
+use atoll_protocol::order::{Checksum, PIECE_BYTES, checksum};
 
 use super::*;
 
@@ -20,7 +20,7 @@ impl Running {
         let more = [("image/loader", &plain[..]), ("image/msr", &msr), (upload::RESERVE, &room)];
         let (mut supervisor, _) = start(archive(&[&files[..], &more[..]].concat()));
         for id in 1..=4 {
-            supervisor.deliver(Body::ServerStarted(ServerId(id)));
+            supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
         }
         supervisor.deliver(Body::Loaded);
         Running(supervisor)
@@ -56,7 +56,7 @@ impl Running {
     }
 
     fn upload(&mut self, image: &[u8]) -> Outcome {
-        match self.order(Order::Upload(image.len() as u32, checksum(image))) {
+        match self.order(Order::Upload(image.len() as u32, Checksum::of(image).0)) {
             Outcome::Done => self.pieces(image, 0),
             other => other,
         }
@@ -80,7 +80,7 @@ impl Running {
     /// Swaps for what was uploaded; where its image is in the bundle.
     fn swap(&mut self, of: u8, image: Option<&str>) -> u64 {
         let offsets = self.begin(of, image).expect("a swap that begins");
-        let (told, _) = self.does(Body::ServerStarted(swap::SCRATCH));
+        let (told, _) = self.does(Body::ServerStarted(swap::SCRATCH, 1));
         assert!(matches!(told, Some(Outcome::Swapped(_))), "{told:?}");
         offsets[0]
     }
@@ -114,7 +114,7 @@ fn an_image_comes_in_pieces_and_takes_the_place_of_a_server() {
 fn a_piece_that_is_sent_again_because_nobody_heard_of_it_changes_nothing() {
     let mut running = Running::new(8192);
     let image = large(1000, 0x90);
-    running.order(Order::Upload(image.len() as u32, checksum(&image)));
+    running.order(Order::Upload(image.len() as u32, Checksum::of(&image).0));
     let (first, second) = (&image[..PIECE_BYTES], &image[PIECE_BYTES..2 * PIECE_BYTES]);
     for _ in 0..3 {
         assert_eq!(running.order(Order::Piece(0, checksum(first), first)), Outcome::Done);
@@ -129,7 +129,7 @@ fn a_piece_that_is_sent_again_because_nobody_heard_of_it_changes_nothing() {
 fn a_broken_piece_or_one_out_of_order_is_refused_and_the_upload_goes_on() {
     let mut running = Running::new(8192);
     let image = large(1000, 0x90);
-    running.order(Order::Upload(image.len() as u32, checksum(&image)));
+    running.order(Order::Upload(image.len() as u32, Checksum::of(&image).0));
     let first = &image[..PIECE_BYTES];
     let before = running.0.bundle.clone();
     assert_eq!(running.order(Order::Piece(0, checksum(first) ^ 1, first)), Outcome::Broken);
@@ -151,7 +151,7 @@ fn an_upload_that_is_broken_off_leaves_the_machine_as_it_was_and_the_next_one_wo
     let mut running = Running::new(2048);
     let (one, other) = (large(1500, 1), large(1600, 2));
     assert_eq!(running.begin(2, None), Err(Outcome::NoSuchImage), "nothing was uploaded");
-    running.order(Order::Upload(one.len() as u32, checksum(&one)));
+    running.order(Order::Upload(one.len() as u32, Checksum::of(&one).0));
     running.order(Order::Piece(0, checksum(&one[..PIECE_BYTES]), &one[..PIECE_BYTES]));
     assert_eq!(running.begin(2, None), Err(Outcome::Broken));
     assert_eq!(running.upload(&other), Outcome::Done);
@@ -162,7 +162,7 @@ fn an_upload_that_is_broken_off_leaves_the_machine_as_it_was_and_the_next_one_wo
 fn an_image_that_is_not_what_was_announced_is_not_used() {
     let mut running = Running::new(8192);
     let image = large(1000, 0x90);
-    running.order(Order::Upload(image.len() as u32, checksum(&image) ^ 1));
+    running.order(Order::Upload(image.len() as u32, Checksum::of(&image).0 ^ 1));
     assert_eq!(running.pieces(&image, 0), Outcome::Done);
     assert_eq!(running.begin(2, None), Err(Outcome::Broken));
 }
@@ -176,7 +176,7 @@ fn an_image_of_another_role_or_protocol_is_refused_before_anything_is_stopped() 
     assert_eq!(running.upload(&elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, note.as_bytes())])), Outcome::Done);
     assert_eq!(running.begin(2, None), Err(Outcome::WrongImage));
     assert_eq!(running.upload(b"no program at all"), Outcome::Done);
-    assert_eq!(running.begin(2, None), Err(Outcome::NoSuchImage));
+    assert_eq!(running.begin(2, None), Err(Outcome::BadImage));
 }
 
 #[test]
@@ -240,14 +240,14 @@ proptest! {
             match what {
                 0 => {
                     coming = number % 3;
-                    running.order(Order::Upload(images[coming].len() as u32, checksum(&images[coming])));
+                    running.order(Order::Upload(images[coming].len() as u32, Checksum::of(&images[coming]).0));
                 }
                 1 => {
                     running.pieces(&images[coming], if good { 0 } else { number });
                 }
                 _ => if let Ok(offsets) = running.begin(2, None) {
                     if good {
-                        running.does(Body::ServerStarted(swap::SCRATCH));
+                        running.does(Body::ServerStarted(swap::SCRATCH, 1));
                         let at = offsets[0] as usize;
                         used = Some((at, running.0.bundle[at..at + 900].to_vec()));
                     } else {

@@ -335,7 +335,7 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
                 b"configuration",
             )
         }
-        "Exchange" => Supervise::Exchange(id, ServerId(dice.below(13) as u8)),
+        "Exchange" => Supervise::Exchange(id, ServerId(dice.below(13) as u8), 1 + dice.below(2) as u32),
         "Write" => {
             let offset = if sound { BUNDLE - 16 } else { dice.edge() };
             return push(answer, &Effect::Supervise(Supervise::Write(Fixed(offset), &dice.bytes(16))));

@@ -18,7 +18,7 @@ const ANSWERS: u64 = 1_000_000;
 /// How often each kind of effect, and each reason for rejection, must be met.
 const OFTEN: u64 = 1000;
 /// Every reason by which an answer can be rejected.
-const REASONS: [&str; 19] = [
+const REASONS: [&str; 20] = [
     "Killed",
     "Exception",
     "Hang",
@@ -37,6 +37,7 @@ const REASONS: [&str; 19] = [
     "WrongNeed",
     "Credit",
     "Exhausted",
+    "NotInPlace",
     "Panicked",
 ];
 
@@ -83,7 +84,9 @@ fn a_million_random_answers_break_no_rule_of_the_kernels_own() {
     }
     for reason in REASONS {
         let count = tally.reasons.get(reason).copied().unwrap_or(0);
-        assert!(count >= OFTEN, "{reason} was met {count} times only");
+        // There is not always a succession.
+        let least = if reason == "NotInPlace" { OFTEN / 4 } else { OFTEN };
+        assert!(count >= least, "{reason} was met {count} times only");
     }
     assert_eq!(tally.reasons.len(), REASONS.len(), "a reason that this test does not know");
 }
