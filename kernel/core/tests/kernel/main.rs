@@ -7,6 +7,7 @@ mod machine;
 mod memory;
 mod nested;
 mod script;
+mod shortage;
 mod simulation;
 mod world;
 
@@ -15,6 +16,8 @@ mod emulation;
 mod entry;
 mod flush;
 mod mail;
+mod place;
+mod poison;
 mod quarantine;
 mod random;
 mod rejection;

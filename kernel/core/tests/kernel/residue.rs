@@ -17,7 +17,7 @@ use crate::cast::{CONSOLE, CONTROL, FREE, IRQCHIP, LIMITS, SERIAL, SUPERVISOR, T
 use crate::exits::Exit;
 use crate::restart::order;
 use crate::script::{READ, message};
-use crate::swap::succession;
+use crate::swap::{exchange, succession};
 use crate::world::World;
 
 /// Another free slot.
@@ -73,7 +73,7 @@ fn a_successor_finds_nothing_in_the_pages_of_its_slot_before_and_after_it_takes_
     let readable = world.kernel.pages.readable(FREE);
     assert!(readable.starts_with(&import) && readable[import.len()..].iter().all(|byte| *byte == 0));
     world.on(IRQCHIP, &[]);
-    order(&mut world, &[Supervise::Exchange(FREE, IRQCHIP), Supervise::Destroy(FREE)]);
+    exchange(&mut world, IRQCHIP);
     let restarted = world.got(IRQCHIP).pop().expect("it is told that it has taken over");
     assert!(matches!(message(&restarted).body, Body::Restarted(Reason::Exchanged, _)));
     let readable = world.kernel.pages.readable(IRQCHIP);
@@ -86,7 +86,7 @@ fn a_server_that_was_exchanged_finds_nothing_of_the_successor_if_it_is_started_a
     let mut world = World::booted();
     world.on(SERIAL, &[Effect::Exported(CANARY)]);
     order(&mut world, &succession(SERIAL, RoleKind::Serial));
-    order(&mut world, &[Supervise::Exchange(FREE, SERIAL)]);
+    order(&mut world, &[Supervise::Exchange(FREE, SERIAL, 1)]);
     assert!(holds(&world.kernel.pages.readable(FREE), CANARY), "else nothing is tested");
     world.on(FREE, &[]);
     order(&mut world, &[Supervise::Start(FREE, Fixed(IMAGE), b"")]);
@@ -102,7 +102,7 @@ fn a_successor_is_never_given_the_configuration_of_its_predecessor() {
     let [create, segment, _] = succession(OTHER, RoleKind::Cpuid);
     let succeed = Supervise::Succeed(FREE, OTHER, Fixed(IMAGE), Terms::Reset, b"how");
     order(&mut world, &[Supervise::Restart(OTHER), create, segment, succeed]);
-    order(&mut world, &[Supervise::Exchange(FREE, OTHER), Supervise::Destroy(FREE)]);
+    order(&mut world, &[Supervise::Exchange(FREE, OTHER, 1), Supervise::Destroy(FREE)]);
     world.last(OTHER, |message| {
         let Body::Start(_, config) = message.body else { panic!("{:?}", message.body) };
         assert_eq!(config, b"how", "that of the succession, and not of the first start");

@@ -33,7 +33,7 @@ pub(crate) fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3
 }
 
 /// The successor takes this server's place.
-fn exchange(world: &mut World, of: ServerId) -> Turn {
+pub(crate) fn exchange(world: &mut World, of: ServerId) -> Turn {
     let generation = world.kernel.state.servers[usize::from(FREE.0)].generation;
     order(world, &[Supervise::Exchange(FREE, of, generation), Supervise::Destroy(FREE)])
 }
