@@ -26,6 +26,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod fallbacks;
+mod shortages;
 mod uploads;
 
 const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
