@@ -23,7 +23,7 @@ const OWN: u64 = Cr0Flags::PROTECTED_MODE_ENABLE.bits()
     | Cr0Flags::MONITOR_COPROCESSOR.bits()
     | Cr0Flags::EMULATE_COPROCESSOR.bits()
     | Cr0Flags::TASK_SWITCHED.bits();
-/// Bit of CR0 in the intercepts of reads.
+/// Bit of CR0 in the intercepts of reads, and of writes.
 const CR0: u16 = 1;
 
 /// What the guest sees of the registers that the CPU does not run with as they are.
@@ -80,7 +80,10 @@ impl Vcpu {
 
         let differs = run.bits() != cr0.bits();
         let control = &mut self.vmcb.control;
-        control.intercept_cr_reads = control.intercept_cr_reads & !CR0 | if differs { CR0 } else { 0 };
+        let all = if differs { CR0 } else { 0 };
+        control.intercept_cr_reads = control.intercept_cr_reads & !CR0 | all;
+        // The intercept of changes compares with what the CPU runs with: a guest that sets NE would change nothing there.
+        control.intercept_cr_writes = control.intercept_cr_writes & !CR0 | all;
         control.set_exception(intercept::X87, self.system.cr0 & Cr0Flags::NUMERIC_ERROR.bits() == 0);
         control.tlb_control = 1;
         let save = &mut self.vmcb.save;
@@ -170,6 +173,8 @@ mod tests {
             assert_eq!(vcpu.cr0(), cr0, "the guest sees what it wrote");
             assert_eq!(vcpu.efer() & !LMA, SCE | bit(7, LME));
             let reads = vcpu.vmcb.control.intercept_cr_reads & CR0 != 0;
+            let writes = vcpu.vmcb.control.intercept_cr_writes & CR0 != 0;
+            assert_eq!(writes, reads, "{cr0:x}: a write is asked for where it would change nothing");
             assert_eq!(reads, save.cr0 != cr0, "reads exit exactly while the values differ");
             assert_eq!(vcpu.vmcb.control.intercept_exceptions & 1 << 16 != 0, cr0 & NE == 0);
         }
