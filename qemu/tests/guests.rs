@@ -1,6 +1,16 @@
 //! The test guests: what instructions do that exit is the same on Atoll as directly in QEMU, and as the manuals say.
 #![forbid(unsafe_code)]
 
+#[path = "guests/attacks.rs"]
+mod attacks;
+#[path = "guests/deviations.rs"]
+mod deviations;
+#[path = "guests/fuzz.rs"]
+mod fuzz;
+#[path = "guests/kernel.rs"]
+mod kernel;
+#[path = "guests/modes.rs"]
+mod modes;
 #[path = "guests/topic.rs"]
 mod topic;
 

@@ -15,14 +15,18 @@ pub mod alone;
 pub mod apic;
 pub mod check;
 pub mod forms;
+pub mod fuzz;
 pub mod legacy;
 pub mod memory;
+pub mod modes;
 pub mod paging;
+pub mod parameters;
 pub mod power;
 pub mod probes;
 pub mod run;
 pub mod serial;
 mod start;
+pub mod system;
 pub mod traps;
 
 /// Makes `main` (a `fn()`) the guest's program; the machine is powered off when it returns.

@@ -37,6 +37,8 @@ const FLAGS: u64 = 2;
 pub const IF: u64 = 1 << 9;
 /// RFLAGS: string instructions go down.
 pub const DF: u64 = 1 << 10;
+/// RFLAGS: resume, no instruction breakpoint at the next instruction.
+pub const RF: u64 = 1 << 16;
 /// RFLAGS: CF, PF, AF, ZF, SF, OF.
 pub const STATUS: u64 = 0x8d5;
 
@@ -151,6 +153,13 @@ impl Run {
     #[must_use]
     pub fn compatible(mut self) -> Self {
         self.cs = COMPATIBLE_CODE;
+        self
+    }
+
+    /// Runs the code in another code segment.
+    #[must_use]
+    pub fn segment(mut self, selector: u64) -> Self {
+        self.cs = selector;
         self
     }
 

@@ -24,6 +24,7 @@ guest_entry:
     cli
     cld
     mov esp, offset guest_stack_end
+    mov [guest_information], ebx
 
     // Four page directories, each of 512 pages of 2 MiB.
     mov edi, offset guest_directories
@@ -103,5 +104,8 @@ guest_directories:
 guest_stack:
     .skip 65536
 guest_stack_end:
+    .global guest_information
+guest_information:                      // the loader's
+    .skip 4
 "#
 );

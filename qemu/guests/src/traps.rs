@@ -9,8 +9,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, Segment};
-use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::instructions::tables::{lgdt, lidt, load_tss, sgdt};
 use x86_64::registers::control::Cr2;
+use x86_64::registers::segmentation::SegmentSelector;
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
@@ -26,6 +27,12 @@ pub const USER_CODE: u64 = 0x33;
 pub const COMPATIBLE_CODE: u64 = 0x38;
 /// Its descriptor: present, readable, flat (APM vol. 2 §4.8.1).
 const CODE_32_BITS: u64 = 0x00cf_9b00_0000_ffff;
+/// Selector of the code segment of 64 bits with a base, which does not count there.
+pub const BASED_CODE: u64 = 0x40;
+/// Its descriptor: the base is 0x12345000.
+const CODE_WITH_BASE: u64 = 0x12af_9b34_5000_ffff;
+/// Entries of the GDT: those that [`start`] appends, and the first.
+const ENTRIES: usize = 16;
 /// Vectors.
 const VECTORS: usize = 256;
 /// Bytes of a stub.
@@ -71,7 +78,8 @@ struct Stack([u8; 16384]);
 
 static IDT: Alone<Gates> = Alone::new([0; 2 * VECTORS]);
 static TSS: Alone<TaskStateSegment> = Alone::new(TaskStateSegment::new());
-static GDT: Alone<GlobalDescriptorTable> = Alone::new(GlobalDescriptorTable::empty());
+static GDT: Alone<GlobalDescriptorTable<ENTRIES>> = Alone::new(GlobalDescriptorTable::empty());
+static KEPT: Alone<DescriptorTablePointer> = Alone::new(DescriptorTablePointer { limit: 0, base: VirtAddr::zero() });
 static STOPS: Alone<Stack> = Alone::new(Stack([0; 16384]));
 
 /// Loads GDT, TSS and IDT. Once, at the start.
@@ -90,7 +98,10 @@ pub(crate) fn start() {
     gdt.append(Descriptor::user_data_segment());
     gdt.append(Descriptor::user_code_segment());
     gdt.append(Descriptor::UserSegment(CODE_32_BITS));
+    gdt.append(Descriptor::UserSegment(CODE_WITH_BASE));
     gdt.load();
+    // SAFETY: nobody has begun to run.
+    unsafe { KEPT.get().write_volatile(sgdt()) };
     // SAFETY: the selector is of the 64-bit code segment that was just loaded.
     unsafe { CS::set_reg(code) };
     // SAFETY: the selector is of the TSS.
@@ -122,6 +133,19 @@ fn set_gate(gates: *mut Gates, vector: usize) {
     unsafe { word.wrapping_add(1).write_volatile(stub >> 32) };
 }
 
+/// Makes the guest's own GDT and IDT the CPU's again, as they are, and its 64-bit code segment that of the caller.
+pub fn reload() {
+    // SAFETY: nobody holds a reference.
+    let kept = unsafe { KEPT.get().read_volatile() };
+    // SAFETY: it is the guest's own GDT.
+    unsafe { lgdt(&kept) };
+    // SAFETY: the selector is of the 64-bit code segment.
+    unsafe { CS::set_reg(SegmentSelector(0x08)) };
+    let pointer = DescriptorTablePointer { limit: (size_of::<Gates>() - 1) as u16, base: VirtAddr::from_ptr(IDT.get()) };
+    // SAFETY: every gate leads to its stub.
+    unsafe { lidt(&pointer) };
+}
+
 /// Makes the guest's own IDT the CPU's again.
 pub fn load_own() {
     load(IDT.get());
@@ -135,6 +159,18 @@ pub fn set_present(vector: u8, present: bool) {
     let gate = unsafe { word.read_volatile() };
     // SAFETY: as above.
     unsafe { word.write_volatile(if present { gate | PRESENT } else { gate & !PRESENT }) };
+}
+
+/// Lets the vector's traps come on the stack of IST 2, which begins at `top`.
+pub fn on_stack(vector: u8, top: u64) {
+    // SAFETY: the CPU alone reads it, and no trap uses IST 2 but those that are given it here.
+    let tss = unsafe { &mut *TSS.get() };
+    tss.interrupt_stack_table[1] = VirtAddr::new_truncate(top);
+    let word = IDT.get().cast::<u64>().wrapping_add(2 * usize::from(vector));
+    // SAFETY: the table has two words for every vector.
+    let gate = unsafe { word.read_volatile() };
+    // SAFETY: as above.
+    unsafe { word.write_volatile(gate & !(7 << 32) | 2 << 32) };
 }
 
 /// Sets what is called for a vector, instead of ending the run.

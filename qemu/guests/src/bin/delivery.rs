@@ -5,7 +5,7 @@
 
 use atoll_guests::alone::Alone;
 use atoll_guests::apic::{self, ICR, NMI};
-use atoll_guests::check::{equal, section, shown};
+use atoll_guests::check::{equal, left, section};
 use atoll_guests::code;
 use atoll_guests::memory::{load64, store};
 use atoll_guests::paging::{self, PAGE, PRESENT, Page, WRITABLE};
@@ -23,6 +23,8 @@ const FRESH: u64 = 64 << 20;
 /// Each stack is in a page of its own, whatever the size of pages.
 const APART: u64 = 4 << 20;
 
+/// What QEMU does with the error code of a gate.
+const TIMES_16: &str = "it is the gate's number times 16, without EXT";
 const DOUBLE: u8 = 8;
 const NOT_PRESENT: u8 = 11;
 const PROTECTION: u8 = 13;
@@ -155,8 +157,7 @@ fn missing_stacks() {
     traps::forget(6);
     // A stack pointer that is no address.
     let stop = Run::new(code!("int 0x55")).with(RSP, 1 << 60).go();
-    // #SS by the manual; QEMU says #GP.
-    shown("int n with a stack pointer that is no address", (stop.vector, stop.error, stop.offset));
+    left("int n with a stack pointer that is no address", "it is #GP", (stop.vector, stop.error, stop.offset), (12, 0, 0));
     paging::map(1, PAGES.get().addr() as u64 + PAGE, PRESENT);
     let code = code!("mov rax, cr0", "bts eax, 16", "mov cr0, rax", "int 0x55");
     let stop = Run::new(code).with(RSP, stack).go();
@@ -200,8 +201,7 @@ fn missing_gates() {
     traps::load_own();
 }
 
-/// Gates that are marked not present. The error code is the gate's place in the table times 8, and QEMU's is times 16: it is for the
-/// comparison to judge.
+/// Gates that are marked not present. The error code is the gate's number times 8, with IDT and EXT.
 fn absent_gates() {
     section("absent gates");
     let code = code!("nop", "int 0x91", "nop");
@@ -209,12 +209,12 @@ fn absent_gates() {
     traps::clear();
     let stop = Run::new(code).go();
     equal("int n", (stop.vector, stop.offset, traps::count()), (NOT_PRESENT, 1, 0));
-    shown("its error code", stop.error);
+    left("error code of an absent gate, by int n", TIMES_16, stop.error, 0x91 << 3 | 2);
     apic::raise(HIGH);
     let code = code!("nop", "nop");
     let stop = Run::new(code).flags(IF).go();
     equal("an interrupt", (stop.vector, stop.offset, traps::count()), (NOT_PRESENT, 0, 0));
-    shown("its error code", stop.error);
+    left("error code of an absent gate, by an interrupt", TIMES_16, stop.error, 0x91 << 3 | 3);
     apic::end();
     traps::set_present(HIGH, true);
     let stop = Run::new(code!("int 0x91")).go();
@@ -227,7 +227,7 @@ fn absent_gates() {
     let code = code!("nop", "int 0x56", "nop");
     let stop = Run::new(code).with(RSP, 240 << 20).with(RDX, 2).go();
     equal("#NP on a stack not backed yet comes once", (stop.vector, traps::count(), seen(code).1), (3, 1, 1));
-    shown("its error code", seen(code).0);
+    left("error code of an absent gate, on a stack not backed yet", TIMES_16, seen(code).0, 0x56 << 3 | 2);
     traps::set_present(0x56, true);
     traps::forget(NOT_PRESENT);
 }
