@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use atoll::emulator::Emulator;
 use atoll::emulator::confine::SANDBOX;
+
 /// A QEMU that knows no sandbox, and puts its arguments into the file `arguments` beside it.
 const WITHOUT: &str = r#"#!/bin/sh
 for word in "$@"; do
@@ -88,4 +89,6 @@ fn a_qemu_without_a_sandbox_runs_all_the_same_and_doctor_says_so() {
     atoll(&["boot", "hello", "--name", &name]);
     let arguments = fs::read_to_string(Path::new(dir.path()).join("arguments")).unwrap();
     assert!(arguments.contains("-accel tcg") && !arguments.contains("sandbox"), "{arguments}");
+    let told = atoll(&["doctor"]);
+    assert!(told.lines().any(|line| line.contains("sandbox") && line.contains("none")), "{told}");
 }

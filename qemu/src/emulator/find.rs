@@ -40,11 +40,6 @@ pub struct Emulator {
 impl Emulator {
     /// Finds one, fetching it if need be.
     pub fn find(offline: bool) -> Result<Self> {
-        if let Some(program) = env::var_os("ATOLL_QEMU").map(PathBuf::from) {
-            let found = Self::at(program.clone())?;
-            return found
-                .ok_or_else(|| Error::missing(format_args!("{}: is not QEMU 7.2 or later (ATOLL_QEMU)", program.display())));
-        }
         if let Some(found) = Self::present()? {
             return Ok(found);
         }
@@ -59,6 +54,11 @@ impl Emulator {
 
     /// The one that is here already, if any.
     pub fn present() -> Result<Option<Self>> {
+        if let Some(program) = env::var_os("ATOLL_QEMU").map(PathBuf::from) {
+            let found = Self::at(program.clone())?;
+            let missing = || Error::missing(format_args!("{}: is not QEMU 7.2 or later (ATOLL_QEMU)", program.display()));
+            return found.ok_or_else(missing).map(Some);
+        }
         if let Some(found) = place::on_path(PROGRAM).map(Self::at).transpose()?.flatten() {
             return Ok(Some(found));
         }
