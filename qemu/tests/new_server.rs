@@ -8,6 +8,7 @@ use atoll::place;
 use atoll::template::Wanted;
 use atoll::testing::{Boot, Booted};
 
+mod made;
 mod own;
 
 const SHOWN: &str = include_str!("../../docs/writing-a-server.md");

@@ -4,6 +4,7 @@
 
 use running::Running;
 
+mod made;
 mod own;
 #[path = "own/residue.rs"]
 mod residue;
