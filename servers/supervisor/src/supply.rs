@@ -101,7 +101,7 @@ fn due(vault: &mut Vault<'_, SupervisorServer>, slot: usize, frames: u64) {
 fn take_from<'b>(vault: &mut Vault<'_, SupervisorServer>, whom: &'b str, frames: u64) -> Result<(), Trouble<'b>> {
     let free = vault.supply.free;
     let left = free.checked_sub(frames).ok_or(Trouble::NoMemory(whom, frames.saturating_mul(KIB), free * KIB))?;
-    vault.at(|state| &mut state.supply).free = left;
+    *vault.at(|state| &mut state.supply.free) = left;
     Ok(())
 }
 
@@ -120,27 +120,29 @@ pub(crate) fn allows(vault: &Vault<'_, SupervisorServer>, of: ServerId, cost: u6
 
 /// A successor is made, which was allowed.
 pub(crate) fn take(vault: &mut Vault<'_, SupervisorServer>, cost: u64) {
-    let supply = vault.at(|state| &mut state.supply);
-    supply.free = supply.free.saturating_sub(cost);
+    let free = vault.at(|state| &mut state.supply.free);
+    *free = free.saturating_sub(cost);
     set(vault, SCRATCH, cost);
 }
 
-/// The successor is in this place now, and what was there in the scratch slot.
-pub(crate) fn moved(vault: &mut Vault<'_, SupervisorServer>, to: ServerId) {
-    vault.at(|state| &mut state.supply.used).swap(usize::from(to.0) % SERVERS, usize::from(SCRATCH.0));
+/// The successor is in this place now, and what was there is in the scratch slot.
+pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, of: ServerId) {
+    let [place, scratch] = [of, SCRATCH].map(|id| usize::from(id.0) % SERVERS);
+    let before = vault.supply.used[place];
+    let successor = vault.supply.used[scratch];
+    *vault.at(|state| &mut state.supply.used[place]) = successor;
+    *vault.at(|state| &mut state.supply.used[scratch]) = before;
 }
 
 /// What is in a slot is destroyed.
 pub(crate) fn give_back(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId) {
-    let Some(used) = vault.at(|state| &mut state.supply.used).get_mut(usize::from(slot.0)) else { return };
-    let used = core::mem::take(used);
-    let supply = vault.at(|state| &mut state.supply);
-    supply.free = supply.free.saturating_add(u64::from(used));
+    let used = core::mem::take(vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]));
+    let free = vault.at(|state| &mut state.supply.free);
+    *free = free.saturating_add(u64::from(used));
 }
 
 fn set(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId, cost: u64) {
-    if let Some(used) = vault.at(|state| &mut state.supply.used).get_mut(usize::from(slot.0)) {
-        // No machine has as many.
-        *used = u32::try_from(cost).unwrap_or(u32::MAX);
-    }
+    // No machine has as many.
+    let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+    *vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]) = cost;
 }

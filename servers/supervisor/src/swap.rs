@@ -161,11 +161,9 @@ pub(crate) fn started(
         effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(SCRATCH, of, generation)));
         effects.log("a successor has taken its place");
         let next = vault.swap.next;
-        if let Some(versions) = vault.at(|state| &mut state.swap.versions).get_mut(usize::from(of.0)) {
-            *versions = next;
-        }
+        *vault.at(|state| &mut state.swap.versions[usize::from(of.0) % SERVERS]) = next;
         upload::moved(vault, of);
-        supply::moved(vault, of);
+        supply::replaced(vault, of);
         watch::replaced(vault, of, vault.swap.until != 0);
         let held = effects.now().since(Ticks(vault.swap.begun));
         end(vault, Outcome::Swapped(held.0), effects);

@@ -154,7 +154,5 @@ pub(crate) fn leave(vault: &mut Vault<'_, SupervisorServer>) {
 }
 
 fn set(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId, place: Place) {
-    if let Some(used) = vault.at(|state| &mut state.uploads.used).get_mut(usize::from(slot.0)) {
-        *used = place;
-    }
+    *vault.at(|state| &mut state.uploads.used[usize::from(slot.0) % SERVERS]) = place;
 }

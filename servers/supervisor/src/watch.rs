@@ -113,11 +113,11 @@ pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage
 
 /// Another server is in its place and has all attempts; one that was put there by order has a fallback, too.
 pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, by_order: bool) {
-    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
-        watch.attempts = 0;
-        if by_order {
-            watch.stage = Stage::OWN;
-        }
+    // Its own line only: the guest is waiting.
+    let watch = vault.at(|state| &mut state.watches[usize::from(id.0) % SERVERS]);
+    watch.attempts = 0;
+    if by_order {
+        watch.stage = Stage::OWN;
     }
 }
 
