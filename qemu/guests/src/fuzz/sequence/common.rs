@@ -2,6 +2,7 @@
 
 use super::{Writer, scratch};
 use crate::apic::{ICR_HIGH, SELECT};
+use crate::run::IF;
 
 /// MSRs that keep what is written.
 const KEPT: [u64; 10] =
@@ -74,7 +75,7 @@ pub(super) fn instruction(writer: &mut Writer<'_>, interrupts: bool) {
         // STI; HLT: the timer goes on.
         14 if interrupts => writer.bytes(&[0xfb, 0xf4]),
         15 => {
-            let flags = 0x202 | writer.random.some(FLAGS);
+            let flags = 2 | if interrupts { IF } else { 0 } | writer.random.some(FLAGS);
             writer.load64(0, flags);
             writer.bytes(&[0x50, 0x9d, 0x90, 0x9c, 0x5b]);
         }
