@@ -8,7 +8,7 @@ use atoll::control::listing::listing;
 use atoll::run::End;
 use atoll::testing::{Boot, Booted};
 
-use crate::topic::unharmed;
+use crate::topic::unharmed_in_real_time;
 
 /// Sequences of one machine.
 const PIECE: u64 = 1500;
@@ -60,7 +60,7 @@ fn privileged_sequences_under_host_interrupts_are_those_of_a_pc() {
         let direct = boot(seed).direct().run().unwrap();
         let context = || format!("seed {seed}\n{}\n{}", booted.console, booted.log);
         assert_eq!((booted.status, &booted.ended.end), (0, &End::PowerOff), "{}", context());
-        unharmed(&booted);
+        unharmed_in_real_time(&booted);
         assert!(answers > 0, "the control line never answered: {}", context());
         assert_eq!(digests(&booted), digests(&direct), "on Atoll (left) and directly in QEMU: {}", context());
         assert_eq!(digests(&booted).len() as u64, PIECE / EVERY, "{}", context());

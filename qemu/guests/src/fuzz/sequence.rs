@@ -141,9 +141,11 @@ impl Sequence {
             // SAFETY: no code runs there now.
             unsafe { CODE.get().cast::<u8>().wrapping_add(offset).write_volatile(0xcc) };
         }
-        for word in 0..64 {
+        // All of it: what a sequence for Atoll alone has left there would show.
+        let pattern = random.any();
+        for word in 0..2 * 512 {
             // SAFETY: it lies within the pages, and nobody holds a reference.
-            unsafe { SCRATCH.get().cast::<u64>().wrapping_add(word).write_volatile(random.any()) };
+            unsafe { SCRATCH.get().cast::<u64>().wrapping_add(word).write_volatile(pattern.rotate_left(word as u32)) };
         }
         let kind = random.of(&[Kind::Interrupted, Kind::Interrupted, Kind::Quiet, Kind::Quiet, Kind::Alone]);
         let mut general = [0; 16];
