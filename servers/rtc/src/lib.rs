@@ -94,11 +94,14 @@ impl Server for RtcServer {
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, ClockRole>) -> u32 {
-        // A word written to the index port is index and data, as on the ISA bus.
-        let mut value = [0; 4];
+        // A word written to the index port is index and data, as on the ISA bus; what is behind them is nobody's.
         let written = request.write.map(u32::to_le_bytes);
-        for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
-            let data = request.port.wrapping_add(place as u16) & 1 != 0;
+        let mut value = [0; 4];
+        if written.is_none() {
+            value.iter_mut().take(usize::from(request.size)).for_each(|byte| *byte = 0xff);
+        }
+        let bytes = value.iter_mut().enumerate().take(usize::from(request.size));
+        for ((place, byte), data) in bytes.zip([false, true].into_iter().skip(usize::from(request.port & 1))) {
             match (written.and_then(|bytes| bytes.get(place).copied()), data) {
                 (Some(byte), false) => vault.at(|s| &mut s.run).index = byte & 0x7f,
                 (Some(byte), true) => write(vault, byte, effects),

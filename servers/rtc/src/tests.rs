@@ -47,6 +47,15 @@ fn armed(answer: &Answer, timer: u8) -> Option<u64> {
 }
 
 #[test]
+fn a_wide_access_at_the_last_port_reaches_no_other() {
+    let mut server = start();
+    out(&mut server, 0x70, 0x0b);
+    let wide = |value| PortExit { port: 0x71, size: 2, value, count: 1, ..PortExit::default() };
+    server.deliver(Body::PortWrite(Fixed(wide(0x0a02))));
+    assert_eq!(server.deliver(Body::PortRead(Fixed(wide(0)))).value(), 0xff02, "the index is still that of register B");
+}
+
+#[test]
 fn it_shows_the_hosts_wall_clock_and_goes_on_with_the_counter() {
     let mut server = start();
     assert_eq!(time(&mut server), [0x20, 0x20, 0x01, 0x01, 0x00, 0x00, 0x00]);

@@ -61,13 +61,16 @@ impl Server for RingServer {
     }
 
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
-        let places = (0..u32::from(request.size.min(4))).map(|byte| (8 * byte, request.port.wrapping_add(byte as u16) & 7));
+        // What is behind the last register is nobody's.
+        let places = (0..u32::from(request.size.min(4))).map(|byte| 8 * byte).zip(request.port & 7..=7);
         let value = match request.write {
             Some(value) => {
                 places.for_each(|(shift, offset)| write(vault, offset, (value >> shift) as u8, effects));
                 0
             }
-            None => places.fold(0, |all, (shift, offset)| all | u32::from(read(vault, offset, effects)) << shift),
+            None => places.fold(u32::MAX >> (32 - 8 * u32::from(request.size.clamp(1, 4))), |all, (shift, offset)| {
+                all & !(0xff << shift) | u32::from(read(vault, offset, effects)) << shift
+            }),
         };
         settle(vault, effects);
         value

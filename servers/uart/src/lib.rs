@@ -68,12 +68,15 @@ impl Server for UartServer {
         quick::access(vault, request)
     }
 
-    /// A wide access is as many narrow ones, as on the ISA bus.
+    /// A wide access is as many narrow ones, as on the ISA bus. Those behind the last register are nobody's.
     fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
-        let mut value = [0; 4];
         let written = request.write.map(u32::to_le_bytes);
-        for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
-            let offset = request.port.wrapping_add(place as u16) & 7;
+        let mut value = [0; 4];
+        if written.is_none() {
+            value.iter_mut().take(usize::from(request.size)).for_each(|byte| *byte = 0xff);
+        }
+        let first = request.port & LAST;
+        for ((place, byte), offset) in value.iter_mut().enumerate().take(usize::from(request.size)).zip(first..=LAST) {
             match written {
                 Some(bytes) => write(vault, offset, bytes.get(place).copied().unwrap_or(0), effects),
                 None => *byte = read(vault, offset, effects),
@@ -97,6 +100,9 @@ impl Server for UartServer {
         }
     }
 }
+
+/// The last register's number.
+const LAST: u16 = 7;
 
 /// The line status register; reading it clears the errors.
 fn line_status(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) -> u8 {

@@ -112,6 +112,16 @@ fn postcard_peers() -> Vec<u8> {
 }
 
 #[test]
+fn a_wide_access_at_the_last_register_reaches_no_other() {
+    let mut port = Port::new();
+    let wide = PortExit { port: 0x3ff, size: 4, value: 0x4142_4355, count: 1, ..PortExit::default() };
+    port.deliver(Body::PortWrite(Fixed(wide)));
+    assert_eq!(port.input(7), 0x55);
+    assert!(port.output.is_empty(), "nothing is transmitted");
+    assert_eq!(port.deliver(Body::PortRead(Fixed(wide))), 0xffff_ff55);
+}
+
+#[test]
 fn a_line_of_text_is_one_mail_and_a_prompt_follows_within_a_millisecond() {
     let mut port = Port::new();
     b"hello, world\nlogin: ".iter().for_each(|byte| port.out(0, *byte));
