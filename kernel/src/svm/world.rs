@@ -146,6 +146,11 @@ fn enter_armed(vcpu: &mut Vcpu) {
         );
     }
     Dr7::write_raw(Debug::DISARMED);
+    // A single step of a guest that has disarmed them is told of no breakpoint by their addresses (QEMU looks at these whatever DR7 says).
+    Dr0::write(0);
+    Dr1::write(0);
+    Dr2::write(0);
+    Dr3::write(0);
 }
 
 /// Whether a #VMEXIT leaves the guest's breakpoints in place: the CPU is QEMU's TCG.
