@@ -210,13 +210,16 @@ fn export<S: Server>(state: &S::State, effects: &mut Effects<'_, S::Role>) {
     }
 }
 
-/// What is not for the role: the message that says that the server was restarted, or a string access.
+/// What is not for the role: the message that says that the server was restarted, or a string access; and what anybody can send who may
+/// write to the server. That must not be its fault: a letter is passed over, and a request gets an answer that says nothing.
 #[cold]
 #[inline(never)]
 fn other<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
     match &message.body {
         Body::Restarted(_, held) => S::restarted(vault, &held.0, effects),
         Body::Export => export::<S>(vault, effects),
+        Body::Mail(..) => {}
+        Body::Request(..) => effects.put(&Effect::Reply(message.header.0.ticket, &[])),
         _ => string(message, vault, effects),
     }
 }

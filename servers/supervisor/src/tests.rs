@@ -515,3 +515,9 @@ proptest! {
         start(bytes);
     }
 }
+
+#[test]
+fn a_letter_that_asks_for_nothing_is_passed_over() {
+    let mut supervisor = running(bundle(&[]));
+    assert_eq!(supervisor.deliver(Body::Mail(ServerId(1), b"kill them all")).effects(), []);
+}
