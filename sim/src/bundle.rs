@@ -14,6 +14,7 @@ use atoll_protocol::PAGE;
 use atoll_protocol::effect::Segment;
 use atoll_protocol::layout::IMAGE;
 use atoll_rtc::RtcServer;
+use atoll_supervisor::SupervisorServer;
 use atoll_uart::UartServer;
 
 use crate::island::{Island, Of};
@@ -51,6 +52,15 @@ pub fn segment(image: &str) -> Option<Segment> {
 /// The island of the image at an offset of the bundle.
 pub(crate) fn island(offset: u64) -> Option<Box<dyn Island>> {
     let (_, make) = IMAGES.get(offset as usize / PAGE)?;
+    make.map(|make| make())
+}
+
+/// The island of this image; the supervisor's is its real one.
+pub(crate) fn made(image: &str) -> Option<Box<dyn Island>> {
+    if image == "supervisor" {
+        return Some(Of::<SupervisorServer>::boxed());
+    }
+    let (_, make) = IMAGES.iter().find(|(name, _)| *name == image)?;
     make.map(|make| make())
 }
 

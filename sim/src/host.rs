@@ -9,6 +9,7 @@ use atoll_core::inject::Area;
 use atoll_core::machine::{Machine, Outcome, Place, Stale};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
+use atoll_protocol::fault::Reason;
 use atoll_protocol::frames::{of_grant, of_image, of_memory, of_nested, of_server};
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::inject::{Injection, Model, Plan, kind_of};
@@ -24,8 +25,10 @@ use crate::bundle;
 use crate::cast::{self, Cast};
 use crate::conversation::Conversation;
 use crate::frames::Frames;
+use crate::hostile::HANGS;
 use crate::island::Island;
 use crate::ledger::Ledger;
+use crate::packed::Packed;
 use crate::serial::Uart;
 use crate::supervisor::{self, Desk, Memory, SUPERVISOR};
 use crate::tally::Tally;
@@ -46,6 +49,10 @@ struct Vault {
 pub struct Host {
     islands: Vec<Option<Box<dyn Island>>>,
     cast: Arc<Cast>,
+    /// What the real supervisor reads; without it a script is followed.
+    pub packed: Option<Packed>,
+    /// The segments of each server, whose frames were taken.
+    filled: Vec<Vec<Segment>>,
     /// What lies on the supervisor's desk.
     pub desk: Desk,
     /// The time, in ticks.
@@ -103,6 +110,8 @@ impl Host {
         Self {
             islands: (0..SERVERS).map(|_| None).collect(),
             cast,
+            packed: None,
+            filled: vec![Vec::new(); SERVERS],
             desk: Desk::default(),
             clock: 1_000_000,
             memory: Vec::new(),
@@ -164,8 +173,9 @@ impl Host {
     }
 
     fn run(&mut self, server: usize, message: &[u8], answer: &mut [u8]) -> u64 {
-        let Self { islands, vaults, cast, desk, memory, reads_guest, .. } = self;
+        let Self { islands, vaults, cast, desk, memory, reads_guest, packed, .. } = self;
         let vault = vaults[server].working.as_mut_bytes();
+        let bundle = packed.as_ref().filter(|_| server == usize::from(SUPERVISOR.0)).map_or(&[][..], Packed::bytes);
         activate(
             islands[server].as_deref_mut(),
             (cast, desk),
@@ -173,7 +183,7 @@ impl Host {
             message,
             answer,
             vault,
-            around(reads_guest[server], memory),
+            Surroundings { bundle, ..around(reads_guest[server], memory) },
         )
     }
 
@@ -243,6 +253,9 @@ impl Machine for Host {
         self.told[place] = (kind_of(message).unwrap_or_default(), accepted);
         let used = self.run(place, message, &mut answer);
         pages.answers[place] = answer;
+        if used == HANGS {
+            return Outcome::Fault(Reason::Hang);
+        }
         Outcome::Answer(used)
     }
 
@@ -334,10 +347,14 @@ impl Machine for Host {
     fn flushed(&mut self) {}
 
     fn bundle_size(&self) -> u64 {
-        bundle::SIZE
+        self.packed.as_ref().map_or(bundle::SIZE, |packed| packed.bytes().len() as u64)
     }
 
-    fn bundle_write(&mut self, _: u64, _: &[u8]) {}
+    fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
+        if let Some(packed) = &mut self.packed {
+            packed.write(offset, bytes);
+        }
+    }
 
     fn free_frames(&self) -> u64 {
         self.frames.free()
@@ -363,13 +380,22 @@ impl Machine for Host {
     }
 
     fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
-        // Every image is one segment.
-        self.frames.take_for(server, of_image([segment]));
+        let filled = &mut self.filled[usize::from(server.0)];
+        let before = of_image(filled.iter());
+        filled.push(*segment);
+        // The first also pays for what every image has.
+        let before = if filled.len() == 1 { 0 } else { before };
+        self.frames.take_for(server, of_image(filled.iter()) - before);
         self.refill_segment(server, segment);
     }
 
     fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
-        self.islands[usize::from(server.0)] = bundle::island(segment.offset);
+        let island = match &mut self.packed {
+            None => bundle::island(segment.offset),
+            Some(packed) if segment.access == Segment::EXECUTE => packed.island(segment),
+            Some(_) => return,
+        };
+        self.islands[usize::from(server.0)] = island;
     }
 
     fn restore_vault(&mut self, server: ServerId) {
@@ -381,6 +407,7 @@ impl Machine for Host {
         self.frames.exchange(one, other);
         let (one, other) = (usize::from(one.0), usize::from(other.0));
         self.islands.swap(one, other);
+        self.filled.swap(one, other);
         self.vaults.swap(one, other);
         self.reads_guest.swap(one, other);
     }
@@ -391,7 +418,7 @@ impl Machine for Host {
     }
 
     fn show_bundle(&mut self, server: ServerId) {
-        self.frames.take_for(server, of_grant(Grant::Bundle, self.memory.len() as u64, bundle::SIZE));
+        self.frames.take_for(server, of_grant(Grant::Bundle, self.memory.len() as u64, self.bundle_size()));
     }
 
     fn set_entry(&mut self, _: ServerId, _: u64) {}
@@ -399,6 +426,7 @@ impl Machine for Host {
     fn destroy_server(&mut self, server: ServerId) {
         let place = usize::from(server.0);
         (self.islands[place], self.vaults[place], self.reads_guest[place]) = (None, Vault::default(), false);
+        self.filled[place].clear();
         self.frames.give_back(server);
     }
 

@@ -7,7 +7,8 @@
 //! 4. [`guest`]: what the guest and the outside world do, drawn from a seed.
 //! 5. [`mod@play`]: the same happens on two machines, one of them under faults. What must hold: what the guest and the world can see is equal
 //!    ([`sight`]); what was committed is equal ([`ledger`]); the kernel's books balance ([`books`]).
-//! 6. [`cells`]: which faults can hit which effects; [`tally`]: which have; [`aim`]: how to hit the others; [`campaign`]: many plays.
+//! 6. [`packed`]: a bundle for the real supervisor; [`hostile`]: servers that were compromised; [`siege`]: what they do to a machine.
+//! 7. [`cells`]: which faults can hit which effects; [`tally`]: which have; [`aim`]: how to hit the others; [`campaign`]: many plays.
 #![forbid(unsafe_code)]
 
 pub mod aim;
@@ -21,10 +22,13 @@ pub mod dice;
 pub mod frames;
 pub mod guest;
 pub mod host;
+pub mod hostile;
 pub mod island;
 pub mod ledger;
+pub mod packed;
 pub mod play;
 pub mod serial;
+pub mod siege;
 pub mod sight;
 pub mod supervisor;
 pub mod tally;

@@ -29,7 +29,7 @@ use crate::{Kernel, bundle, sight};
 
 /// How long is waited for an end.
 #[derive(Clone, Copy)]
-struct Patience {
+pub(crate) struct Patience {
     /// Passes until there is nothing more to deliver.
     passes: usize,
     /// How often a guest executes an instruction again whose server was restarted.
@@ -37,9 +37,9 @@ struct Patience {
 }
 
 /// One fault in two activations ends some time.
-const PATIENT: Patience = Patience { passes: 400, again: 200 };
+pub(crate) const PATIENT: Patience = Patience { passes: 400, again: 200 };
 /// Where what is committed is damaged, servers may never answer any more, or keep each other busy for ever.
-const IMPATIENT: Patience = Patience { passes: 8, again: 8 };
+pub(crate) const IMPATIENT: Patience = Patience { passes: 8, again: 8 };
 /// Without faults.
 const ONCE: Patience = Patience { again: 1, ..PATIENT };
 
@@ -157,7 +157,7 @@ fn tick(kernel: &mut Kernel) {
 }
 
 /// Delivers all that waits. What the servers still mail each other after so many passes is theirs to go on with.
-fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
+pub(crate) fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
     let mut last = Turn::Again;
     for _ in 0..patience.passes {
         last = kernel.pass();
@@ -207,7 +207,7 @@ fn interrupt(kernel: &mut Kernel) {
 }
 
 /// Lets something happen, and whatever follows from it.
-fn happen(kernel: &mut Kernel, what: &Happening, patience: Patience) -> Option<usize> {
+pub(crate) fn happen(kernel: &mut Kernel, what: &Happening, patience: Patience) -> Option<usize> {
     if !matches!(what, Happening::Exit(_)) {
         interrupt(kernel);
     }
