@@ -43,7 +43,7 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     pic::start();
     lapic::start();
     if tsc::calibrate() {
-        core.set_hang_ticks(1);
+        core.be_exact();
     }
     log!(
         "boot: {} MiB free, bundle {} KiB, TSC {} kHz",

@@ -20,8 +20,10 @@ use crate::machine::{LINUX, LINUX_NAME, Machine};
 use crate::place;
 use crate::run::{End, Ended, Instance, Plan, Session};
 
+mod emulator;
 mod visit;
 
+pub use emulator::Running;
 use visit::Screen;
 pub use visit::Visit;
 
@@ -40,6 +42,7 @@ pub struct Boot {
     icount: bool,
     direct: bool,
     digests: bool,
+    log: Option<PathBuf>,
     script: Vec<(Vec<u8>, Vec<u8>)>,
     patience: Duration,
 }
@@ -68,6 +71,7 @@ impl Boot {
             icount: false,
             direct: false,
             digests: false,
+            log: None,
             script: Vec::new(),
             patience: PATIENCE,
         }
@@ -151,6 +155,12 @@ impl Boot {
         self
     }
 
+    /// Has QEMU write the kernel's log to this file, which is not read.
+    pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
     /// Gives up after `patience`, with status 124.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -210,6 +220,9 @@ impl Boot {
         let mut arguments = plan.prepare(&instance)?;
         if let (true, arguments::Boot::Atoll { kernel, .. }) = (self.digests, &mut arguments.boot) {
             *kernel = build::digesting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
+        }
+        if let (Some(to), arguments::Boot::Atoll { log, .. }) = (&self.log, &mut arguments.boot) {
+            log.clone_from(to);
         }
         Ok(Ready { emulator: Emulator::find(permission.offline)?, arguments, instance, guest })
     }

@@ -5,6 +5,8 @@
 //! Runs count instructions, so that all of them are the same up to the misdeed. The digests are the kernel's own (feature `digest`).
 #![forbid(unsafe_code)]
 
+#[path = "rogue/busy.rs"]
+mod busy;
 #[path = "rogue/effects.rs"]
 mod effects;
 #[path = "rogue/encoding.rs"]

@@ -277,6 +277,10 @@ impl Machine for Host {
         assert!(value & 1 != 0 && value & !7 == 0, "XSETBV with {value:#x} is a general protection fault");
     }
 
+    fn counts_instructions(&self) -> bool {
+        true
+    }
+
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
         if leaf == 0xd { Leaf { eax: 7, ..Leaf::default() } } else { Leaf { eax: leaf, ebx: subleaf, ecx: 3, edx: 4 } }
     }

@@ -20,6 +20,9 @@ use atoll_protocol::cause::Cause;
 const AGAIN: usize = 16;
 /// Milliseconds for which a server's run time is allotted.
 const PERIOD_MS: u64 = 100;
+/// Periods that are taken together where the host may steal time. What it steals falls on a server as often as the server runs: that tells
+/// nothing of one period, but over so many it comes to the share that the server really has.
+const PERIODS: u64 = 100;
 
 /// What is to be done after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +92,19 @@ impl<M: Machine> State<M> {
     #[cold]
     #[inline(never)]
     fn overrun(&mut self, to: ServerId, began: Ticks, span: u64) {
-        let period = Ticks(self.machine.tsc_khz().wrapping_mul(PERIOD_MS));
+        let periods = if self.machine.counts_instructions() { 1 } else { PERIODS };
+        let one = self.machine.tsc_khz().wrapping_mul(PERIOD_MS);
+        let period = Ticks(one.wrapping_mul(periods));
         let Some(server) = self.server_mut(to) else { return };
+        if server.allowance.0 >= one {
+            // It may use all of its periods. That it leaves the guest time to run is seen to where messages are delivered.
+            server.run_until = u64::MAX;
+            return;
+        }
         if began > server.period_end {
             server.period_end = began.after(period);
             let charged = span.min(server.budget.0);
-            server.run_until = server.time.sum.wrapping_sub(charged).saturating_add(server.allowance.0);
+            server.run_until = server.time.sum.wrapping_sub(charged).saturating_add(server.allowance.0.saturating_mul(periods));
         }
         if server.time.sum > server.run_until {
             self.fault(to, Reason::Overrun, 0, &[]);

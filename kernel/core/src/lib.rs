@@ -30,11 +30,13 @@ pub mod inject;
 pub mod machine;
 pub mod mailbox;
 pub mod observe;
+pub mod patience;
 pub mod report;
 pub mod restart;
 pub mod routes;
 pub mod run;
 pub mod server;
+pub mod share;
 pub mod statistics;
 pub mod supervise;
 pub mod swap;
@@ -52,6 +54,7 @@ use crate::mailbox::Mailbox;
 use crate::restart::Relapse;
 use crate::routes::Routes;
 use crate::server::Server;
+use crate::share::Share;
 use crate::statistics::Statistics;
 use crate::swap::Succession;
 use crate::ticket::Tickets;
@@ -91,6 +94,8 @@ pub struct State<M> {
     pub(crate) turn: u32,
     /// Whether it is the guest's turn, whatever waits in mailboxes.
     pub(crate) due: bool,
+    /// What servers have used of the guest's time.
+    pub(crate) share: Share,
     /// When the hardware's timer will fire.
     pub(crate) armed: Ticks,
     /// Whether the vCPUs may run: the supervisor lets them, and no server is absent.
@@ -144,6 +149,7 @@ impl<M: Machine> Kernel<M> {
                 ready: 0,
                 turn: 0,
                 due: false,
+                share: Share::NONE,
                 armed: Ticks(u64::MAX),
                 running: false,
                 succession: None,

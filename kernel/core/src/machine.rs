@@ -65,6 +65,8 @@ pub trait Machine {
 
     /// Loads the guest's XCR0, whose state stays in the registers across exits.
     fn set_xcr0(&mut self, value: u64);
+    /// Whether the clock counts instructions. Where it does not, it goes on while the host runs something else.
+    fn counts_instructions(&self) -> bool;
     /// CPUID on the host.
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf;
     /// Reads a host port of 1, 2 or 4 bytes.

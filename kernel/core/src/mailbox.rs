@@ -219,8 +219,8 @@ impl Mailbox {
         }
     }
 
-    /// The next thing to handle. It stays here until [`Mailbox::done`].
-    pub(crate) fn next(&self) -> Option<Next> {
+    /// The next thing to handle, but for timers and interrupts if they are held. It stays here until [`Mailbox::done`].
+    pub(crate) fn next(&self, held: bool) -> Option<Next> {
         if self.first != 0 {
             return Some(self.first());
         }
@@ -236,10 +236,10 @@ impl Mailbox {
             let change = LineChange { line: LineId(line), level: self.levels & bit != 0, rose: self.rose & bit != 0 };
             return Some(Next::Line(change));
         }
-        if let Some(timer) = lowest(self.timers) {
+        if let Some(timer) = lowest(self.timers).filter(|_| !held) {
             return Some(Next::Timer(TimerId(timer)));
         }
-        if let Some(irq) = lowest(self.irqs) {
+        if let Some(irq) = lowest(self.irqs).filter(|_| !held) {
             return Some(Next::HostIrq(HostIrq(irq)));
         }
         if self.count > 0 {
@@ -326,7 +326,7 @@ mod tests {
             mailbox.done(Next::Letter);
             assert_eq!(mailbox.letter().bytes(), &round.to_le_bytes());
             mailbox.done(Next::Letter);
-            assert!(mailbox.next().is_none());
+            assert!(mailbox.next(false).is_none());
         }
     }
 
@@ -346,9 +346,9 @@ mod tests {
         let mut mailbox = Mailbox::EMPTY;
         mailbox.line(LineId(4), true, true);
         mailbox.line(LineId(4), false, false);
-        let Some(Next::Line(change)) = mailbox.next() else { panic!("no line") };
+        let Some(Next::Line(change)) = mailbox.next(false) else { panic!("no line") };
         assert_eq!(change, LineChange { line: LineId(4), level: false, rose: true });
         mailbox.done(Next::Line(change));
-        assert!(mailbox.next().is_none());
+        assert!(mailbox.next(false).is_none());
     }
 }

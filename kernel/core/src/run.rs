@@ -1,5 +1,6 @@
 //! The loop around everything: what happened on the host becomes mail, mail is delivered, and the guest runs on.
 
+use atoll_protocol::SERVERS;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Machine as Facts};
 use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
@@ -87,11 +88,8 @@ impl<M: Machine> Kernel<M> {
     /// Delivers what waits in mailboxes, up to a bound.
     #[inline(never)]
     fn deliver_all(&mut self) {
-        for _ in 0..if self.state.due { 0 } else { PASS } {
-            match self.state.take_turn() {
-                Some(server) => self.deliver_next(server),
-                None => return,
-            }
+        if !self.state.due && self.deliver_some() {
+            return;
         }
         // It is the guest's turn: as soon as the kernel knows what has happened meanwhile.
         self.state.due = self.state.running && self.state.machine.has_events();
@@ -100,9 +98,65 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Delivers the next thing in a server's mailbox.
-    fn deliver_next(&mut self, to: ServerId) {
-        let Some(next) = self.state.next_for(to) else { return self.nothing_for(to) };
+    /// Delivers up to a number of messages, and up to the guest's turn; true if the guest need not be interrupted for what is left.
+    #[inline(always)]
+    fn deliver_some(&mut self) -> bool {
+        let mut began = self.state.machine.now();
+        let mut used = 0;
+        let mut all = false;
+        for _ in 0..PASS {
+            if self.state.share.left < used {
+                self.state.share.left = self.state.share.left.wrapping_sub(used);
+                if let Some(all) = self.deliver_in_guests_turn() {
+                    return all;
+                }
+                (began, used) = (self.state.machine.now(), 0);
+            }
+            let Some(server) = self.state.take_turn() else {
+                all = true;
+                break;
+            };
+            self.deliver_next(server, false);
+            let before = used;
+            used = self.state.machine.now().0.wrapping_sub(began.0).cast_signed();
+            self.state.share.charge(server, used.wrapping_sub(before).cast_unsigned());
+        }
+        self.state.share.left = self.state.share.left.wrapping_sub(used);
+        all
+    }
+
+    /// If it is the guest's turn, delivers what does not wait for its end, which the timer tells; true as above.
+    #[cold]
+    #[inline(never)]
+    fn deliver_in_guests_turn(&mut self) -> Option<bool> {
+        let began = self.state.machine.now();
+        let turn = self.state.turn_of_guest(began)?;
+        let (mut ended, mut left, mut waiting) = (began, PASS, 0_u32);
+        for _ in 0..SERVERS {
+            let Some(server) = self.state.take_turn() else { break };
+            let greedy = self.state.is_greedy(server);
+            if self.deliver_next(server, greedy) {
+                let now = self.state.machine.now();
+                self.state.share.charge(server, now.since(ended).0);
+                (ended, left) = (now, left - 1);
+            } else {
+                waiting |= 1 << server.0;
+            }
+            if left == 0 || self.state.ready & !waiting == 0 {
+                break;
+            }
+        }
+        self.state.share.left = self.state.share.left.saturating_sub_unsigned(ended.since(began).0);
+        self.state.arm(ended.after(turn));
+        Some(left > 0)
+    }
+
+    /// Delivers the next thing in a server's mailbox, if there is one; for one that is held timers and interrupts are none.
+    fn deliver_next(&mut self, to: ServerId, held: bool) -> bool {
+        let Some(next) = self.state.next_for(to, held) else {
+            self.nothing_for(to);
+            return false;
+        };
         let none = TicketId(0);
         let step = match next {
             Next::Accepted => self.deliver(to, none, Cause(What::Accepted, 0), Body::Accepted),
@@ -111,8 +165,14 @@ impl<M: Machine> Kernel<M> {
             Next::HostIrq(irq) => self.deliver(to, none, Cause(What::HostIrq, u64::from(irq.0)), Body::HostIrq(irq)),
             Next::Letter => self.deliver_letter(to),
             Next::Start => self.deliver_start(to),
-            Next::Killed => return self.state.kill(to),
-            Next::Restarted => return self.deliver_restarted(to),
+            Next::Killed => {
+                self.state.kill(to);
+                return true;
+            }
+            Next::Restarted => {
+                self.deliver_restarted(to);
+                return true;
+            }
             Next::Export => self.deliver(to, none, Cause(What::Export, 0), Body::Export),
             Next::Import => self.deliver_import(to),
             Next::Released(server) => self.deliver(to, none, Cause(What::Released, u64::from(server.0)), Body::Released(server)),
@@ -132,6 +192,7 @@ impl<M: Machine> Kernel<M> {
             Next::Stopped(why) => self.deliver(to, none, Cause(What::Stopped, 0), Body::MachineStopped(why)),
         };
         self.state.delivered(to, next, step);
+        true
     }
 
     fn deliver_letter(&mut self, to: ServerId) -> Step {
@@ -233,10 +294,10 @@ impl<M: Machine> State<M> {
         Some(ServerId(next as u8))
     }
 
-    fn next_for(&mut self, to: ServerId) -> Option<Next> {
+    fn next_for(&mut self, to: ServerId, held: bool) -> Option<Next> {
         let server = self.servers.get(usize::from(to.0)).filter(|server| server.is_running());
-        let next = server.and_then(|server| server.mailbox.next());
-        if next.is_none() {
+        let next = server.and_then(|server| server.mailbox.next(held));
+        if next.is_none() && !(held && server.is_some_and(|server| server.mailbox.next(false).is_some())) {
             self.ready &= !(1 << to.0);
         }
         next

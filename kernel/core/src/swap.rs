@@ -17,12 +17,17 @@ use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
 use crate::mailbox::IMPORT;
+use crate::patience::Patience;
 use crate::server::{Server, Standing};
 use crate::statistics::Kind;
 use crate::{Kernel, State};
 
 /// How long a succession may take, in milliseconds: as long the guest may have to wait.
 const LONGEST_MS: u64 = 500;
+/// How often it is looked at after that, where the host may have stolen that time: a swap takes less than a millisecond of the processor's.
+const LOOKS: u32 = 10;
+/// Milliseconds between two of these looks.
+const LOOK_MS: u64 = 20;
 
 /// A succession under way.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,7 @@ pub(crate) struct Succession {
     force: bool,
     /// When it is called off.
     deadline: Ticks,
+    patience: Patience,
     /// Bytes of the state, when it has been exported.
     length: Option<usize>,
     /// Whether the successor has begun with it, and that was committed.
@@ -44,8 +50,9 @@ impl<M: Machine> State<M> {
         self.machine.set_entry(id, entry);
         self.begin(id, config);
         let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
-        self.succession =
-            Some(Succession { successor: id, of, force: terms == Terms::Force, deadline, length: None, imported: false });
+        let patience = Patience::of(if self.machine.counts_instructions() { 0 } else { LOOKS });
+        let force = terms == Terms::Force;
+        self.succession = Some(Succession { successor: id, of, force, deadline, patience, length: None, imported: false });
         // One that went before is over.
         if let Some(supervisor) = self.server_mut(ServerId(0)) {
             supervisor.mailbox.released = None;
@@ -138,15 +145,18 @@ impl<M: Machine> State<M> {
 
     /// When the succession is called off; one whose time is over is.
     pub(crate) fn succession_ends(&mut self, now: Ticks) -> Ticks {
-        match self.succession {
-            Some(Succession { of, deadline, .. }) if deadline <= now => {
-                self.call_off(of);
-                self.post(ServerId(0), |mailbox| mailbox.released = Some(of));
-                Ticks(u64::MAX)
-            }
-            Some(succession) => succession.deadline,
-            None => Ticks(u64::MAX),
+        let every = Ticks(self.machine.tsc_khz().wrapping_mul(LOOK_MS));
+        let Some(Succession { of, deadline, patience, .. }) = &mut self.succession else { return Ticks(u64::MAX) };
+        if now < *deadline {
+            return *deadline;
         }
+        if !patience.look(*deadline, now, every) {
+            return now.after(every);
+        }
+        let of = *of;
+        self.call_off(of);
+        self.post(ServerId(0), |mailbox| mailbox.released = Some(of));
+        Ticks(u64::MAX)
     }
 }
 

@@ -149,6 +149,10 @@ impl Machine for Hardware {
         }
     }
 
+    fn counts_instructions(&self) -> bool {
+        tsc::counts_instructions()
+    }
+
     #[inline(always)]
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
         let found = __cpuid_count(leaf, subleaf);

@@ -13,7 +13,7 @@ use super::percore::{Core, HostEvents, Stopped};
 use super::{activation, fault, idt, lapic, pic, tsc};
 
 /// How long after a late tick the watchdog looks again, in microseconds.
-const WATCHDOG_AGAIN: u64 = 250;
+const WATCHDOG_AGAIN: u64 = 2_000;
 /// Vectors below are exceptions.
 const EXCEPTIONS: u8 = 32;
 

@@ -6,6 +6,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use atoll_core::patience::Patience;
 use atoll_protocol::units::Ticks;
 use crossbeam_utils::CachePadded;
 use spin::{Mutex, Once};
@@ -20,8 +21,9 @@ use super::{gdt, idt, lapic};
 
 /// Most cores.
 pub(crate) const CORES: usize = 1;
-/// Timer ticks past the deadline before an activation counts as hung: a host that deschedules QEMU for a while is no hang.
-const HANG_TICKS: u32 = 3;
+/// Looks of the watchdog on time, past the deadline, that make a hang: 2 ms lie between two of them, and no server needs as much for all that
+/// it does.
+const HANG_LOOKS: u32 = 16;
 
 /// What happened on the host's side since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,10 +62,8 @@ pub(crate) struct Core {
     pub(super) kernel_rsp: AtomicU64,
     events: AtomicU32,
     deadline: AtomicU64,
-    hang_ticks: AtomicU32,
-    late_ticks: AtomicU32,
-    /// The deadline that they were late for.
-    late_for: AtomicU64,
+    /// With an activation that is past its deadline: no two have the same. Held by handlers that came from ring 3 only.
+    patience: Mutex<Patience>,
     /// Whether the last activation was stopped, and did not answer.
     pub(super) stopped: AtomicBool,
     /// The server that was stopped last.
@@ -79,9 +79,7 @@ static CORE: [CachePadded<Core>; CORES] = [const {
         kernel_rsp: AtomicU64::new(0),
         events: AtomicU32::new(0),
         deadline: AtomicU64::new(u64::MAX),
-        hang_ticks: AtomicU32::new(HANG_TICKS),
-        late_ticks: AtomicU32::new(0),
-        late_for: AtomicU64::new(0),
+        patience: Mutex::new(Patience::of(HANG_LOOKS)),
         stopped: AtomicBool::new(false),
         last: Mutex::new(None),
         tss: Once::new(),
@@ -133,9 +131,9 @@ impl Core {
         self.deadline.store(deadline.0, Ordering::Relaxed);
     }
 
-    /// How many timer ticks past the deadline make a hang: 1 is exact where a tick is an instruction.
-    pub(crate) fn set_hang_ticks(&self, ticks: u32) {
-        self.hang_ticks.store(ticks, Ordering::Relaxed);
+    /// A tick is an instruction: the first look past the deadline makes a hang.
+    pub(crate) fn be_exact(&self) {
+        self.patience.lock().be_exact();
     }
 
     /// The watchdog, at a timer tick in ring 3: true if the activation hangs, else the timer is armed for the next look.
@@ -146,11 +144,7 @@ impl Core {
             return false;
         }
         lapic::arm(later);
-        // Ticks count together that were late for the same deadline: no two activations have the same.
-        let again = self.late_for.swap(deadline.0, Ordering::Relaxed) == deadline.0;
-        let late = if again { self.late_ticks.load(Ordering::Relaxed) + 1 } else { 1 };
-        self.late_ticks.store(late, Ordering::Relaxed);
-        late >= self.hang_ticks.load(Ordering::Relaxed)
+        self.patience.lock().look(deadline, now, later)
     }
 
     /// The server that the last activation stopped by an exception or as hung.

@@ -5,7 +5,7 @@
 //! takes the processor away. The window grows until what a reading leaves open is small against it; under
 //! icount that is at once. Intel 8254 data sheet; AMD APM vol. 2 §13.2.4.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atoll_protocol::units::Ticks;
 
@@ -29,6 +29,7 @@ const ROUND_WITHIN: u64 = 4_000;
 const INSTRUCTIONS_OF_READING: u64 = 16;
 
 static KHZ: AtomicU64 = AtomicU64::new(0);
+static EXACT: AtomicBool = AtomicBool::new(false);
 
 /// Now.
 #[inline(always)]
@@ -41,6 +42,11 @@ pub(crate) fn now() -> Ticks {
 #[inline(always)]
 pub(crate) fn khz() -> u64 {
     KHZ.load(Ordering::Relaxed)
+}
+
+/// Whether a tick is an instruction, so that nothing the host does takes time.
+pub(crate) fn counts_instructions() -> bool {
+    EXACT.load(Ordering::Relaxed)
 }
 
 /// Microseconds since the counter started; 0 before calibration.
@@ -72,7 +78,7 @@ fn pit() -> u64 {
     u64::from(u16::MAX - u16::from_le_bytes([low, port::read::<u8>(0x42)]))
 }
 
-/// Measures, some milliseconds. True if a tick is an instruction (icount), so that nothing the host does takes time.
+/// Measures, some milliseconds. True if a tick is an instruction (icount).
 pub(crate) fn calibrate() -> bool {
     port::write::<u8>(0x61, port::read::<u8>(0x61) & !2 | 1); // channel 2 counts, the speaker is off
     port::write::<u8>(0x43, 0xb0); // channel 2, both bytes, counts down once
@@ -92,7 +98,8 @@ pub(crate) fn calibrate() -> bool {
             let khz = u128::from(ticks) * u128::from(timer_hz) / u128::from(timer_ticks) / 1_000;
             KHZ.store(khz as u64, Ordering::Relaxed);
             lapic::set_ratio(timer_ticks, ticks);
-            return took < INSTRUCTIONS_OF_READING;
+            EXACT.store(took < INSTRUCTIONS_OF_READING, Ordering::Relaxed);
+            return counts_instructions();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::emulator::Running;
 use crate::console::Keyboard;
 
 /// A visit to a running machine. As a path it is the control line's socket.
@@ -18,6 +19,15 @@ pub struct Visit<'s> {
 impl<'s> Visit<'s> {
     pub(super) fn new(control: PathBuf, keyboard: Keyboard, screen: &'s Screen) -> Self {
         Self { control, keyboard, screen }
+    }
+
+    /// The machine's QEMU, once it has begun.
+    ///
+    /// # Panics
+    /// It does not begin.
+    #[must_use]
+    pub fn emulator(&self) -> Running {
+        Running::find(&self.control)
     }
 
     /// Types on the guest's console.

@@ -90,8 +90,13 @@ pub(crate) const TEXT: Segment = Segment { address: IMAGE, offset: 0, file: 0x10
 /// The effects that make one member.
 pub(crate) fn making(member: &Member) -> Vec<Effect<'static>> {
     let id = member.id;
-    // One whose activations may take less than its period.
-    let limits = if id == CLOCK { Limits { budget_us: 1000, ..LIMITS } } else { LIMITS };
+    let limits = match id {
+        // One whose activations may take less than its period.
+        CLOCK => Limits { budget_us: 1000, ..LIMITS },
+        // Those that may use all of a period, as most do.
+        TIMER | POWER => Limits { period_us: 100_000, ..LIMITS },
+        _ => LIMITS,
+    };
     let mut effects =
         vec![Supervise::Create(id, member.role, limits, member.role.name(), "original"), Supervise::Segment(id, Fixed(TEXT))];
     effects.extend(member.grants.iter().map(|grant| Supervise::Grant(id, *grant)));

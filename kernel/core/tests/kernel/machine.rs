@@ -136,6 +136,8 @@ pub(crate) struct Simulated {
     pub(crate) armed: Ticks,
     /// A host event waits.
     pub(crate) events: bool,
+    /// The host steals no time.
+    pub(crate) exact: bool,
     /// The deadline of the last activation.
     pub(crate) deadline: Ticks,
     /// Set when a compare-and-swap finds another value.
@@ -162,6 +164,7 @@ impl Simulated {
             held: [(0, 0); SERVERS],
             armed: Ticks(u64::MAX),
             events: false,
+            exact: true,
             deadline: Ticks(0),
             conflict: Rc::default(),
             activations: 0,
@@ -224,6 +227,10 @@ impl Machine for Simulated {
         let host = u64::from(HOST_XCR0);
         assert!(value & 1 != 0 && value & !host == 0 && value & 6 != 4, "XSETBV with {value:#x} is a general protection fault");
         self.act(Act::Xcr0(value));
+    }
+
+    fn counts_instructions(&self) -> bool {
+        self.exact
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {

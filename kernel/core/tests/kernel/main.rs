@@ -24,6 +24,7 @@ mod rejection;
 mod residue;
 mod restart;
 mod rights;
+mod share;
 mod steps;
 mod supervision;
 mod supervisor;

@@ -214,6 +214,35 @@ fn a_supervisor_that_does_not_finish_it_in_time_finds_it_rolled_back() {
 }
 
 #[test]
+fn a_host_that_steals_the_time_of_a_succession_does_not_end_it() {
+    let mut world = World::booted();
+    world.kernel.state.machine.exact = false;
+    world.on(CPUID, &[Effect::Exported(b"the state")]);
+    order(&mut world, &succession(CPUID, RoleKind::Cpuid));
+    for _ in 0..10 {
+        world.until(world.kernel.state.machine.clock + TOO_LONG);
+        world.pass();
+    }
+    assert_eq!(exchange(&mut world, CPUID), Turn::Enter);
+}
+
+#[test]
+fn a_succession_that_has_had_its_time_is_ended_on_such_a_host_too() {
+    let mut world = World::booted();
+    world.kernel.state.machine.exact = false;
+    order(&mut world, &succession(CPUID, RoleKind::Cpuid));
+    let began = world.kernel.state.machine.clock;
+    world.until(began + TOO_LONG);
+    for _ in 0..10 {
+        assert!(world.kernel.state.machine.armed.0 <= world.kernel.state.machine.clock + 20_000);
+        world.until(world.kernel.state.machine.armed.0 + 300);
+    }
+    world.pass();
+    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Released(CPUID)));
+    assert_rolled_back(&mut world);
+}
+
+#[test]
 fn the_supervisor_may_die_at_each_step() {
     for (begun, done) in [(true, false), (false, true), (true, true)] {
         let mut world = World::booted();

@@ -66,6 +66,38 @@ fn whoever_uses_up_its_run_time_is_faulted_after_its_answer() {
 }
 
 #[test]
+fn who_may_use_all_of_its_periods_is_never_faulted_for_it() {
+    let mut world = World::booted();
+    // One after the other, and over the end of each period.
+    for _ in 0..40 {
+        world.servers().on(TIMER, Line::Late(u64::from(LIMITS.budget_us) - 1, encode(&[Effect::Done])));
+        world.exit(Exit::Out(0x40, 1, 0));
+    }
+    world.assert_no_fault();
+}
+
+#[test]
+fn where_the_host_steals_time_run_time_is_judged_over_many_periods() {
+    let mut world = World::booted();
+    world.kernel.state.machine.exact = false;
+    let answer = encode(&[Effect::Leaf(Fixed(LEAF))]);
+    // The host takes 40 ms away from one activation in ten, of which each is 1 ms, in 10 ms: half of the time, which it may use.
+    for round in 0..2_000 {
+        let stolen = if round % 10 == 0 { 40_000 } else { 0 };
+        world.servers().on(CPUID, Line::Late(1000 + stolen, answer.clone()));
+        world.exit(Exit::Cpuid(0));
+        world.kernel.state.machine.clock += 9_000;
+    }
+    world.assert_no_fault();
+    // Whoever really uses more is found out.
+    for _ in 0..400 {
+        world.servers().on(CPUID, Line::Late(50_000, answer.clone()));
+        world.exit(Exit::Cpuid(0));
+    }
+    world.assert_fault(CPUID, Reason::Overrun);
+}
+
+#[test]
 fn a_new_period_brings_new_run_time() {
     let mut world = World::booted();
     let answer = encode(&[Effect::Leaf(Fixed(LEAF))]);
