@@ -123,7 +123,7 @@ pub const DUMP_MESSAGE: usize = 512;
 #[cfg_attr(test, derive(postcard_schema::Schema))]
 pub enum DumpPart<'a> {
     /// What happened, and whether it was injected.
-    Fault(FaultReport, bool),
+    Fault(FaultReport),
     /// Registers where the server was stopped, see [`REGISTER_NAMES`]; all zero if it ended its activation itself.
     Registers([u64; REGISTERS]),
     /// A piece of the page with the message that it was handling, of which the first [`DUMP_MESSAGE`] bytes are kept; zeros if the fault was

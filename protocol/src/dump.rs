@@ -38,7 +38,7 @@ impl fmt::Display for Named<'_> {
 /// The last fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Dump {
-    fault: Option<(FaultReport, bool)>,
+    fault: Option<FaultReport>,
     told: bool,
     registers: [u64; REGISTERS],
     message: [u8; DUMP_MESSAGE],
@@ -50,10 +50,10 @@ impl Dump {
     pub const NONE: Dump =
         Dump { fault: None, told: false, registers: [0; REGISTERS], message: [0; DUMP_MESSAGE], history: [Past::NONE; HISTORY] };
 
-    /// Of a fault, and whether it was injected; the registers if the server was stopped while it ran, the message that it was handling, and
+    /// Of a fault; the registers if the server was stopped while it ran, the message that it was handling, and
     /// the last ones, oldest first.
     pub fn of<'p>(
-        fault: (FaultReport, bool),
+        fault: FaultReport,
         registers: Option<[u64; REGISTERS]>,
         message: &[u8],
         history: impl Iterator<Item = &'p Past>,
@@ -69,7 +69,7 @@ impl Dump {
 
     /// Says it in lines, for a log: once.
     pub fn tell(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
-        let Some((fault, _)) = self.fault.filter(|_| !self.told) else { return };
+        let Some(fault) = self.fault.filter(|_| !self.told) else { return };
         self.told = true;
         line(format_args!("what is known of the fault of server {}, generation {}:", fault.server.0, fault.generation));
         if self.registers.iter().any(|value| *value != 0) {
@@ -84,11 +84,11 @@ impl Dump {
     /// Its parts, in the order in which they are asked for.
     #[must_use]
     pub fn part(&self, index: u8) -> Option<DumpPart<'_>> {
-        let (fault, injected) = self.fault?;
+        let fault = self.fault?;
         let message = self.message.chunks(PIECE).map(DumpPart::Message);
         let past = self.history.iter().filter(|past| past.cause.0 != What::Nothing);
         let past = past.map(|past| DumpPart::Past(past.at, past.cause.0, past.cause.1));
-        let first = [DumpPart::Fault(fault, injected), DumpPart::Registers(self.registers)];
+        let first = [DumpPart::Fault(fault), DumpPart::Registers(self.registers)];
         first.into_iter().chain(message).chain(past).nth(usize::from(index))
     }
 }

@@ -78,4 +78,6 @@ pub struct FaultReport {
     /// How many messages its slot had handled to their end. Two faults with at most one message between them (that is the one that says
     /// that the server was restarted) are faults over the same message.
     pub handled: u64,
+    /// Whether it was injected by an experiment: then it tells nothing about the server.
+    pub injected: bool,
 }

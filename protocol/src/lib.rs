@@ -2,14 +2,14 @@
 //!
 //! Read it in this order:
 //!
-//! 1. [`units`]: the newtypes that every other module speaks in; [`name`]: names of servers and images.
+//! 1. [`units`]: the newtypes that every other module speaks in; [`name`]: names of servers and images; [`printable`]: text as it may be shown.
 //! 2. [`message`]: what the kernel says to a server (one [`message::Message`] per activation).
 //! 3. [`effect`]: what a server may answer (a list of [`effect::Effect`]s, all committed or none).
 //! 4. [`role`]: what each role may be asked and may answer; the typed surface that servers are written against.
 //!    [`interchange`]: the form in which a role's state moves from one server to another.
 //! 5. [`grant`]: the rights that the kernel checks each effect against; [`frames`]: what everything costs in memory.
 //! 6. [`manifest`]: the machine, as the host tool packs it into the bundle.
-//! 7. [`fault`]: why a server's activation was refused.
+//! 7. [`fault`]: why a server's activation was refused; [`storm`]: how often that may be.
 //! 8. [`control`]: what the host tool may ask of a running machine, such as the [`dump`] of a fault; [`order`]: what it may have changed there.
 //!
 //! # Encoding
@@ -38,8 +38,10 @@ pub mod manifest;
 pub mod message;
 pub mod name;
 pub mod order;
+pub mod printable;
 pub mod role;
 pub mod schema;
+pub mod storm;
 pub mod units;
 pub mod vcpu;
 pub mod wire;

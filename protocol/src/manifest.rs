@@ -80,6 +80,9 @@ pub struct ServerSpec<'m> {
 pub struct Restart {
     /// How often it is restarted over one message: at once, then after a pause that doubles.
     pub attempts: u8,
+    /// How often it is restarted in a minute, whatever the message: at once up to the half, then after a pause that doubles. Faults that
+    /// were asked for or injected do not count.
+    pub per_minute: u8,
     /// What is done when that has not helped.
     pub then: Then,
 }

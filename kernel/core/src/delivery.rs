@@ -9,6 +9,7 @@ use zerocopy::{Immutable, IntoBytes};
 
 use crate::check::{Check, Verdict};
 use crate::machine::{Machine, Outcome, Pages};
+use crate::report::Quoted;
 use crate::statistics::record;
 use crate::ticket::VCPU;
 use crate::usual::LONGEST;
@@ -265,9 +266,8 @@ impl<M: Machine> Kernel<M> {
         if text > PAGE as u64 {
             return Reason::Oversized;
         }
-        let text = self.pages.answer(from, text as usize);
-        let text = core::str::from_utf8(text).unwrap_or("(a panic whose text is no text)");
-        self.state.machine.log(format_args!("server {} panicked: {text}", from.0));
+        let text = Quoted(self.pages.answer(from, text as usize));
+        self.state.tell(from, format_args!("server {} panicked: {text}", from.0));
         Reason::Panicked
     }
 

@@ -335,10 +335,17 @@ mod tests {
         let mut mailbox = Mailbox::EMPTY;
         mailbox.put(&Letter::new(Kind::Request(TicketId(9)), ServerId(11), b"swap it"));
         mailbox.timer(TimerId(0));
-        let report =
-            FaultReport { server: ServerId(4), generation: 1, reason: Reason::Hang, effect: 0, at: Ticks(5), handled: 3 };
+        let report = FaultReport {
+            server: ServerId(4),
+            generation: 1,
+            reason: Reason::Hang,
+            effect: 0,
+            at: Ticks(5),
+            handled: 3,
+            injected: false,
+        };
         mailbox.server_faulted(report);
-        assert!(matches!(mailbox.next(), Some(Next::ServerFaulted(FaultReport { server: ServerId(4), .. }))));
+        assert!(matches!(mailbox.next(false), Some(Next::ServerFaulted(FaultReport { server: ServerId(4), .. }))));
     }
 
     #[test]

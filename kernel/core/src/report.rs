@@ -1,10 +1,13 @@
 //! What goes to people: faults, crashes, logs, and records for the control server.
 
+use core::fmt;
+
 use atoll_protocol::MAIL_BYTES;
 use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord, pack};
 use atoll_protocol::dump::Dump;
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
+use atoll_protocol::printable::Printable;
 use atoll_protocol::units::ServerId;
 
 use crate::State;
@@ -14,10 +17,25 @@ use crate::server::{Server, Standing};
 use crate::statistics::{Kind as ExitKind, reported};
 use crate::vcpu::vmcb::{Control, Save};
 
-/// Lines that a server may write to the log at once.
+/// Lines that may be written about one server at once: its own, and the kernel's of its faults and panics.
 pub(crate) const LOG_LINES: u32 = 64;
+/// Those of them that only the kernel may write: a server that talks much does not hide that it was faulted.
+const LOG_KERNEL: u32 = 16;
 /// Milliseconds that earn it one more.
 const LOG_MS: u64 = 100;
+/// Most bytes of a text of a server's own in a line.
+const LOG_TEXT: usize = 512;
+
+/// A server's own text as it stands in the log: on one line, and not longer than it may be.
+pub(crate) struct Quoted<'t>(pub(crate) &'t [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kept, left) = self.0.split_at(self.0.len().min(LOG_TEXT));
+        write!(f, "{}", Printable(kept))?;
+        if left.is_empty() { Ok(()) } else { write!(f, "... (and {} bytes more)", left.len()) }
+    }
+}
 
 impl<M: Machine> State<M> {
     /// A server broke a rule while it handled `message` (none if it was between two): that is reported, and it gets no more messages until
@@ -34,16 +52,20 @@ impl<M: Machine> State<M> {
         let injected = false;
         #[cfg(feature = "fault-injection")]
         let injected = self.inject.detected(&mut self.machine, id, reason);
-        let (number, name, role) = (id.0, server.name.text(), server.role.name());
-        self.machine.log(format_args!(
-            "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
-        ));
+        let (number, name, role) = (id.0, server.name, server.role.name());
+        let name = name.text();
+        self.tell(
+            id,
+            format_args!(
+                "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
+            ),
+        );
         let handled = self.fell(id);
-        let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled };
+        let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled, injected };
         let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
         let registers = stopped.then(|| self.machine.registers());
         if let Some(server) = self.server_mut(id) {
-            server.dump = Dump::of((report, injected), registers, message, server.history());
+            server.dump = Dump::of(report, registers, message, server.history());
         }
         if id.0 == 0 {
             self.revive_supervisor(reason, handled);
@@ -58,6 +80,7 @@ impl<M: Machine> State<M> {
         for server in self.servers.iter_mut().filter(|server| server.standing == Standing::Faulted) {
             server.dump.tell(|line| self.machine.log(line));
         }
+        self.tell_suppressed();
     }
 
     /// The guest is gone: where it was.
@@ -75,25 +98,45 @@ impl<M: Machine> State<M> {
         ));
     }
 
-    /// A server's own line, throttled: each may write [`LOG_LINES`] at once, and one more for every 100 ms that pass. What is left out
-    /// is counted, and the next line that gets through says how much it was.
+    /// A server's own line.
     pub(crate) fn log(&mut self, from: ServerId, text: &str) {
+        let Some(server) = self.server(from) else { return };
+        let name = server.name;
+        self.throttled(from, LOG_KERNEL, format_args!("{}: {}", name.text(), Quoted(text.as_bytes())));
+    }
+
+    /// A line of the kernel's about a server.
+    pub(crate) fn tell(&mut self, about: ServerId, line: fmt::Arguments<'_>) {
+        self.throttled(about, 0, line);
+    }
+
+    /// All lines about a server: [`LOG_LINES`] at once, and one more for every 100 ms that pass, whoever is in its slot; the last `kept` of
+    /// them are not for this one. What is left out is counted, and the next line that gets through says how much it was.
+    fn throttled(&mut self, about: ServerId, kept: u32, line: fmt::Arguments<'_>) {
         let now = self.machine.now();
         let per_line = self.machine.tsc_khz().saturating_mul(LOG_MS).max(1);
-        let Some(server) = self.servers.get_mut(usize::from(from.0)) else { return };
+        let Some(server) = self.servers.get_mut(usize::from(about.0)) else { return };
         let earned = now.since(server.log.since).0 / per_line;
         if earned > 0 {
             server.log.since = now;
             server.log.lines = u64::from(server.log.lines).saturating_add(earned).min(u64::from(LOG_LINES)) as u32;
         }
-        if server.log.lines == 0 {
+        if server.log.lines <= kept {
             server.log.suppressed = server.log.suppressed.saturating_add(1);
             return;
         }
         server.log.lines -= 1;
         match core::mem::take(&mut server.log.suppressed) {
-            0 => self.machine.log(format_args!("{}: {text}", server.name.text())),
-            left => self.machine.log(format_args!("{}: {text} ({left} lines before this were suppressed)", server.name.text())),
+            0 => self.machine.log(line),
+            left => self.machine.log(format_args!("{line} ({left} lines before this were suppressed)")),
+        }
+    }
+
+    /// What was left out of the log and has not been told yet.
+    fn tell_suppressed(&mut self) {
+        for server in self.servers.iter_mut().filter(|server| server.log.suppressed > 0) {
+            let (name, left) = (server.name, core::mem::take(&mut server.log.suppressed));
+            self.machine.log(format_args!("{left} last lines about `{}` were suppressed", name.text()));
         }
     }
 

@@ -246,7 +246,8 @@ impl<M: Machine> Kernel<M> {
             return Step::Faulted;
         }
         let role = server.role;
-        self.state.log(to, "given up: its role's fallback answers");
+        let name = server.name;
+        self.state.tell(to, format_args!("{}: given up: its role's fallback answers", name.text()));
         let message = self.pages.message(to).get(..length).and_then(|bytes| Message::read(bytes).ok());
         let Some(effect) = message.and_then(|message| role::fallback(role, &message)) else {
             self.state.stop(Stop::ServerFault);

@@ -92,7 +92,7 @@ impl Grants {
     }
 }
 
-/// What a server may still write to the log.
+/// What may still be written to the log about the server in a slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogAllowance {
     /// Lines left.
@@ -170,7 +170,7 @@ impl Server {
         results: 0,
         time: NO_MOMENTS,
         filled: 0,
-        log: LogAllowance { lines: 0, since: Ticks(0), suppressed: 0 },
+        log: LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 },
         name: Name::NONE,
         image: Name::NONE,
         history: [Past::NONE; HISTORY],
@@ -184,19 +184,18 @@ impl Server {
         config_length: 0,
     };
 
-    /// Takes a free slot into use. Nothing of who had it before is left, but for what others count by it: how often it was started, and
-    /// its mail that is still on the way to them.
+    /// Takes a free slot into use. Nothing of who had it before is left, but for what others count by it: how often it was started,
+    /// its mail that is still on the way to them, and what may be logged about it.
     pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, image: &str, tsc_khz: u64) {
         let ticks = |us: u32| Ticks((u64::from(us) * tsc_khz).div_ceil(1000));
-        let Server { generation, outstanding, .. } = *self;
+        let Server { generation, outstanding, log, .. } = *self;
         *self = Server::EMPTY;
-        (self.generation, self.outstanding) = (generation, outstanding);
+        (self.generation, self.outstanding, self.log) = (generation, outstanding, log);
         self.standing = Standing::Made;
         self.role = role;
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
         self.allowance = ticks(limits.period_us);
-        self.log.lines = LOG_LINES;
         (self.name, self.image) = (Name::of(name), Name::of(image));
     }
 

@@ -2,6 +2,8 @@
 
 use core::fmt::{self, Write};
 
+use atoll_protocol::printable::Escaping;
+
 use super::{port, tsc};
 
 /// `-debugcon`'s port.
@@ -19,8 +21,9 @@ impl Write for Debugcon {
 /// Writes one line; [`log!`](crate::log) calls it.
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     let micros = tsc::micros();
-    // The console takes everything; what a `Display` refuses to say is not worth a fault.
-    let _ = writeln!(Debugcon, "[{}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000);
+    // The console takes everything; what a `Display` refuses to say is not worth a fault. A line is a line, whatever is in it.
+    let _ = write!(Escaping(Debugcon), "[{}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000);
+    let _ = Debugcon.write_str("\n");
 }
 
 /// Writes a line to the kernel's log.

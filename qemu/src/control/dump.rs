@@ -61,9 +61,9 @@ pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
         Some(())
     })?;
     let none = || Error::missing(format_args!("the server '{}' has not been faulted: there is no dump of it", found.server));
-    let (fault, injected) = parts.fault.ok_or_else(none)?;
+    let fault = parts.fault.ok_or_else(none)?;
     let origin = match fault.reason {
-        _ if injected => "injected",
+        _ if fault.injected => "injected",
         Reason::Killed => "asked for",
         _ => "server",
     };
@@ -84,7 +84,7 @@ pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
 
 #[derive(Default)]
 struct Parts {
-    fault: Option<(FaultReport, bool)>,
+    fault: Option<FaultReport>,
     registers: Option<[u64; REGISTERS]>,
     message: Vec<u8>,
     history: Vec<Past>,
@@ -93,7 +93,7 @@ struct Parts {
 impl Parts {
     fn take(&mut self, part: &DumpPart<'_>) {
         match *part {
-            DumpPart::Fault(fault, injected) => self.fault = Some((fault, injected)),
+            DumpPart::Fault(fault) => self.fault = Some(fault),
             DumpPart::Registers(registers) => self.registers = Some(registers).filter(|all| all.iter().any(|value| *value != 0)),
             DumpPart::Message(piece) => self.message.extend_from_slice(piece),
             DumpPart::Past(at, what, number) => self.history.push(Past { at: at.0, kind: what.name(), number }),

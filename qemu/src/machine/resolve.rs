@@ -41,6 +41,8 @@ pub(super) const BUDGET: u64 = 50_000;
 const PERIOD: u64 = 100_000;
 /// How often a server is restarted over one message.
 const ATTEMPTS: u8 = 3;
+/// How often a server is restarted in a minute.
+const PER_MINUTE: u8 = 30;
 
 /// Resolves and checks.
 pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
@@ -326,9 +328,13 @@ fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Limi
 /// or its interrupts. An alternative image is tried before that.
 fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<(Restart, Option<Named>)> {
     let vital = matches!(role, RoleKind::Mmu | RoleKind::Irqchip | RoleKind::Loader);
-    let default = Restart { attempts: ATTEMPTS, then: if vital { Then::Stop } else { Then::Quarantine } };
+    let default = Restart { attempts: ATTEMPTS, per_minute: PER_MINUTE, then: if vital { Then::Stop } else { Then::Quarantine } };
     let Some(text) = &text.restart else { return Ok((default, None)) };
-    let restart = |then| Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), then };
+    let per_minute = text.per_minute.as_ref().map_or(PER_MINUTE, |often| *often.get_ref());
+    if let Some(text) = text.per_minute.as_ref().filter(|often| *often.get_ref() == 0) {
+        return Err(source.error(text.span(), "per_minute = 0: to have a server never restarted, say attempts = 0"));
+    }
+    let restart = |then| Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), per_minute, then };
     let Some(then) = &text.then else { return Ok((restart(default.then), None)) };
     let error = |what: String| Err(source.error(then.span(), what));
     match then.get_ref() {

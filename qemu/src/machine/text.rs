@@ -94,12 +94,14 @@ pub struct ServerText {
     pub options: BTreeMap<String, Spanned<toml::Value>>,
 }
 
-/// `restart = { attempts = 3, then = "quarantine" }`.
+/// `restart = { attempts = 3, per_minute = 30, then = "quarantine" }`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestartText {
     /// How often it is restarted over one message.
     pub attempts: Option<u8>,
+    /// How often it is restarted in a minute, whatever the message.
+    pub per_minute: Option<Spanned<u8>>,
     /// What is done then: `quarantine`, `stop`, or a table with the name of an `image`.
     pub then: Option<Spanned<toml::Value>>,
 }

@@ -27,12 +27,13 @@ use super::*;
 
 mod fallbacks;
 mod shortages;
+mod storms;
 mod uploads;
 
 const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
 
 /// A server that is not restarted.
-const NEVER: Restart = Restart { attempts: 0, then: Then::Stop };
+const NEVER: Restart = Restart { attempts: 0, per_minute: 30, then: Then::Stop };
 
 fn encode<T: serde::Serialize>(items: &[T]) -> Vec<u8> {
     items.iter().fold(Vec::new(), |bytes, item| postcard::to_extend(item, bytes).unwrap())
@@ -113,7 +114,15 @@ fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
 
 fn fault(server: u8) -> Body<'static> {
     let reason = Reason::Exception { vector: 14, error: 6, address: 0x1234 };
-    Body::ServerFaulted(FaultReport { server: ServerId(server), generation: 1, reason, effect: 0, at: Ticks(9), handled: 0 })
+    Body::ServerFaulted(FaultReport {
+        server: ServerId(server),
+        generation: 1,
+        reason,
+        effect: 0,
+        at: Ticks(9),
+        handled: 0,
+        injected: false,
+    })
 }
 
 fn supervise(step: Supervise<'_>) -> Effect<'_> {
@@ -232,7 +241,7 @@ fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
 
 /// A running machine whose cpuid server is restarted up to `attempts` times.
 fn restarting(attempts: u8, then: Then) -> Harness<SupervisorServer> {
-    let restart = Restart { attempts, then };
+    let restart = Restart { attempts, per_minute: 30, then };
     let cpuid = ServerSpec { restart, ..spec("cpuid", RoleKind::Cpuid) };
     let console = ServerSpec { restart, ..spec("console", RoleKind::Console) };
     let manifest = manifest(&[console, cpuid, spec("loader", RoleKind::Loader)]);
@@ -244,7 +253,7 @@ fn restarting(attempts: u8, then: Then) -> Harness<SupervisorServer> {
 /// The cpuid server's fault after so many messages.
 fn fault_at(handled: u64, reason: Reason) -> Body<'static> {
     let at = Ticks(9);
-    Body::ServerFaulted(FaultReport { server: ServerId(2), generation: 1, reason, effect: 0, at, handled })
+    Body::ServerFaulted(FaultReport { server: ServerId(2), generation: 1, reason, effect: 0, at, handled, injected: false })
 }
 
 /// What it does about a body, but for what it logs.
@@ -277,6 +286,7 @@ fn a_fault_is_followed_by_a_restart_then_by_pauses_that_double_then_by_quarantin
 fn a_server_that_gets_past_the_message_has_all_its_attempts_again() {
     let mut supervisor = restarting(1, Then::Stop);
     for handled in (0..100).map(|round| round * 2) {
+        supervisor.advance(Ticks(MACHINE.tsc_khz * 5_000));
         assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Panicked)), restart_of(2));
     }
     let stops = does(&mut supervisor, fault_at(199, Reason::Panicked));
@@ -284,11 +294,17 @@ fn a_server_that_gets_past_the_message_has_all_its_attempts_again() {
 }
 
 #[test]
-fn faults_that_were_asked_for_do_not_count() {
+fn faults_that_were_asked_for_or_injected_do_not_count() {
     let mut supervisor = restarting(1, Then::Quarantine);
     for _ in 0..100 {
         assert_eq!(does(&mut supervisor, fault_at(7, Reason::Killed)), restart_of(2));
     }
+    for handled in (10..2_000).step_by(2) {
+        let Body::ServerFaulted(report) = fault_at(handled, Reason::Panicked) else { unreachable!() };
+        let injected = FaultReport { injected: true, ..report };
+        assert_eq!(does(&mut supervisor, Body::ServerFaulted(injected)), restart_of(2));
+    }
+    let mut supervisor = restarting(1, Then::Quarantine);
     assert_eq!(does(&mut supervisor, fault_at(7, Reason::Hang)), restart_of(2));
 }
 
@@ -296,7 +312,15 @@ fn faults_that_were_asked_for_do_not_count() {
 fn a_console_that_is_restarted_still_flushes() {
     let mut supervisor = restarting(3, Then::Quarantine);
     supervisor.deliver(Body::MachineStopped(Stop::PowerOff));
-    let report = FaultReport { server: ServerId(1), generation: 1, reason: Reason::Hang, effect: 0, at: Ticks(9), handled: 1 };
+    let report = FaultReport {
+        server: ServerId(1),
+        generation: 1,
+        reason: Reason::Hang,
+        effect: 0,
+        at: Ticks(9),
+        handled: 1,
+        injected: false,
+    };
     assert_eq!(does(&mut supervisor, Body::ServerFaulted(report)), restart_of(1));
     let exit = format!("{:?}", supervise(Supervise::Exit(16)));
     assert_eq!(does(&mut supervisor, Body::Answered(exit::FLUSH, Some(b""))), [exit]);
@@ -420,8 +444,15 @@ fn whatever_goes_wrong_takes_the_successor_away_and_is_told() {
     let told = || (Some(Outcome::RolledBack), vec![destroy_scratch()]);
     let mut supervisor = swappable();
     begun(&mut supervisor);
-    let report =
-        FaultReport { server: swap::SCRATCH, generation: 1, reason: Reason::Panicked, effect: 0, at: Ticks(9), handled: 0 };
+    let report = FaultReport {
+        server: swap::SCRATCH,
+        generation: 1,
+        reason: Reason::Panicked,
+        effect: 0,
+        at: Ticks(9),
+        handled: 0,
+        injected: false,
+    };
     assert_eq!(outcome(&mut supervisor, Body::ServerFaulted(report)), told());
     begun(&mut supervisor);
     assert_eq!(outcome(&mut supervisor, Body::Released(ServerId(2))), told());

@@ -1,13 +1,18 @@
 //! What is done about faults: restart at once, then after a pause that doubles, then give up.
 //!
-//! Attempts are counted per message: a server that gets past the message at which it was faulted begins at one again. So a crash loop is
-//! slow and comes to an end, and a fault now and then costs nothing but itself. A fault that somebody asked for does not count.
+//! Attempts are counted per message: a server that gets past the message at which it was faulted begins at one again. Beside that they are
+//! counted per minute ([`Storm`]), for each slot: one that fails at every second message comes to the same end. So a crash loop is slow and
+//! comes to an end, and a fault now and then costs nothing but itself. A server that takes another's place begins with none.
+//!
+//! A fault that somebody asked for does not count. One that an experiment has injected counts for its message, so that a fallback can be
+//! tried out, but not per minute: how many there are is the experiment's choice.
 
 use atoll_protocol::SERVERS;
 use atoll_protocol::effect::Supervise;
 use atoll_protocol::fault::{FaultReport, Reason};
 use atoll_protocol::manifest::Restart;
 use atoll_protocol::role::{Supervisor, SupervisorEffect};
+use atoll_protocol::storm::{Storm, Weather};
 use atoll_protocol::units::{ServerId, Ticks, TimerId};
 use atoll_sdk::{Effects, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -39,10 +44,14 @@ pub struct Watch {
     stage: u8,
     /// 1 if its pause is not for a restart but for the next step of its fallback.
     steps: u8,
-    /// Not used; zero.
-    reserved: [u8; 3],
-    /// Restarts in all.
-    restarts: u64,
+    /// Faults that count per minute: with `since` its [`Storm`].
+    level: u8,
+    /// Faults in a minute that the manifest allows.
+    per_minute: u8,
+    /// 1 if it has fallen back for such a storm, and that is not long ago: then it falls back further, not again.
+    stormy: u8,
+    /// Up to when these have leaked away.
+    since: u64,
 }
 
 /// How far a server has fallen back.
@@ -63,7 +72,7 @@ pub(crate) type Watches = [Watch; SERVERS];
 /// Remembers how often the manifest lets a server be restarted: a restart then costs no look into the bundle.
 pub(crate) fn allow(vault: &mut Vault<'_, SupervisorServer>, slot: u8, policy: Restart) {
     if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(slot)) {
-        watch.allowed = policy.attempts;
+        (watch.allowed, watch.per_minute) = (policy.attempts, policy.per_minute);
     }
 }
 
@@ -75,28 +84,54 @@ pub(crate) fn restart(
 ) -> bool {
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
     let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
+    let mut pause = 0;
     if report.reason != Reason::Killed {
         // The message that says that it was restarted counts as handled, too; so do those of a succession.
         let (known, others) = if watch.stage == Stage::OWN { (watch.attempts > 0, 1) } else { (true, 4) };
         let same = known && report.handled <= watch.handled.saturating_add(others);
-        if !same {
-            watch.stage = Stage::OWN;
+        if !same && (watch.stormy == 0 || watch.storm().is_over(now, millisecond)) {
+            (watch.stage, watch.stormy) = (Stage::OWN, 0);
         }
         watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
         watch.handled = report.handled;
         if watch.attempts > watch.allowed {
             return false;
         }
+        match if report.injected { Weather::Fair } else { watch.weather(now, millisecond) } {
+            Weather::Storm => {
+                (watch.level, watch.stormy) = (0, 1);
+                let often = watch.per_minute;
+                effects.log(format_args!("server {}: more than {often} restarts in a minute are too many", id.0));
+                return false;
+            }
+            Weather::Gusty(milliseconds) => pause = milliseconds,
+            Weather::Fair => {}
+        }
+        if let Some(doubled) = u32::from(watch.attempts).checked_sub(2) {
+            pause = pause.max(1 << doubled.min(LONGEST));
+        }
     }
-    watch.restarts = watch.restarts.saturating_add(1);
-    if report.reason == Reason::Killed || watch.attempts == 1 {
+    if pause == 0 {
         effects.emit(SupervisorEffect::Supervise(Supervise::Restart(id)));
         return true;
     }
-    let doubled = u32::from(watch.attempts).saturating_sub(2).min(LONGEST);
-    watch.due = now.after(Ticks(millisecond << doubled)).0.max(1);
+    watch.due = now.after(Ticks(millisecond.saturating_mul(pause))).0.max(1);
     arm(vault, effects);
     true
+}
+
+impl Watch {
+    fn storm(&self) -> Storm {
+        Storm { since: Ticks(self.since), level: self.level }
+    }
+
+    /// A fault that counts per minute.
+    fn weather(&mut self, now: Ticks, millisecond: u64) -> Weather {
+        let mut storm = self.storm();
+        let weather = storm.fault(now, self.per_minute, millisecond);
+        (self.since, self.level) = (storm.since.0, storm.level);
+        weather
+    }
 }
 
 /// How far a server has fallen back.
@@ -115,9 +150,9 @@ pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage
 pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, by_order: bool) {
     // Its own line only: the guest is waiting.
     let watch = vault.at(|state| &mut state.watches[usize::from(id.0) % SERVERS]);
-    watch.attempts = 0;
+    (watch.attempts, watch.level) = (0, 0);
     if by_order {
-        watch.stage = Stage::OWN;
+        (watch.stage, watch.stormy) = (Stage::OWN, 0);
     }
 }
 

@@ -53,7 +53,7 @@ fn a_fault_is_told_with_registers_message_and_past_also_after_the_restart() {
     restart(&mut world, CPUID);
     world.exit(Exit::Cpuid(9));
     let fault = part(&mut world, CPUID, 0, |part| match part {
-        DumpPart::Fault(report, injected) => (report.server, report.reason, report.generation, injected),
+        DumpPart::Fault(report) => (report.server, report.reason, report.generation, report.injected),
         other => panic!("{other:?}"),
     });
     assert_eq!(fault, Some((CPUID, reason, generation, false)));

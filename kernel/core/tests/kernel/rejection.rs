@@ -13,6 +13,7 @@ use atoll_protocol::{EFFECTS, PAGE, PANICKED};
 
 use crate::cast::{CAST, COM1, CONSOLE, CPUID, MMU, SERIAL, SUPERVISOR};
 use crate::exits::Exit;
+use crate::machine::TSC_KHZ;
 use crate::script::{LEAF, Line, encode, message};
 use crate::world::World;
 
@@ -129,6 +130,49 @@ fn a_panic_is_logged_with_its_text() {
     assert_eq!(before, after);
     world.assert_fault(CPUID, Reason::Panicked);
     assert!(world.servers().log.iter().any(|line| line == "server 2 panicked: the leaf is on fire"));
+}
+
+#[test]
+fn a_panic_can_neither_forge_a_line_nor_write_one_without_end() {
+    let mut world = World::booted();
+    let text = "A\n[9.999999] hypervisor fault: FORGED \x1b[31mred";
+    world.servers().on(CPUID, Line::Panics(text));
+    world.exit(Exit::Cpuid(0));
+    let shown = r"server 2 panicked: A\n[9.999999] hypervisor fault: FORGED \x1b[31mred";
+    assert!(world.servers().log.iter().any(|line| line == shown), "{:#?}", world.servers().log);
+    let mut world = World::booted();
+    world.servers().on(CPUID, Line::Panics("\x1b".repeat(PAGE).leak()));
+    world.exit(Exit::Cpuid(0));
+    let log = &world.servers().log;
+    let line = log.iter().find(|line| line.starts_with("server 2 panicked")).expect("it is told");
+    assert!(line.len() < 4 * 512 + 100 && line.ends_with("... (and 3584 bytes more)"), "{line}");
+}
+
+#[test]
+fn all_lines_about_a_server_have_one_throttle_and_its_own_do_not_use_it_up() {
+    let mut world = World::booted();
+    let seen = |world: &World, what: &str| world.servers().log.iter().filter(|line| line.contains(what)).count();
+    for _ in 0..100 {
+        world.on(CPUID, &[Effect::Log("much talk"), Effect::Leaf(Fixed(LEAF))]);
+        world.exit(Exit::Cpuid(0));
+    }
+    assert_eq!(seen(&world, "cpuid: much talk"), 48);
+    for _ in 0..100 {
+        world.servers().on(CPUID, Line::Panics("again"));
+        world.exit(Exit::Cpuid(0));
+        crate::restart::restart(&mut world, CPUID);
+    }
+    // Each time a panic and a fault.
+    assert_eq!((seen(&world, "server 2 panicked"), seen(&world, "fault: server 2 ")), (8, 8));
+    assert_eq!(seen(&world, "(52 lines before this were suppressed)"), 1);
+    // Ten more in a second, and the first says how much is missing.
+    world.kernel.state.machine.clock += 1000 * TSC_KHZ;
+    for _ in 0..100 {
+        world.servers().on(CPUID, Line::Panics("later"));
+        world.exit(Exit::Cpuid(0));
+        crate::restart::restart(&mut world, CPUID);
+    }
+    assert_eq!((seen(&world, "server 2 panicked: later"), seen(&world, "(184 lines before this were suppressed)")), (5, 1));
 }
 
 #[test]

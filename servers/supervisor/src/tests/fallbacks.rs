@@ -4,8 +4,8 @@ use super::*;
 
 /// A running machine whose cpuid server is restarted once over a message and then falls back to `next`, if the two have a version in common
 /// with its state.
-fn falling(version: u16) -> Harness<SupervisorServer> {
-    let restart = Restart { attempts: 1, then: Then::Quarantine };
+pub(super) fn falling(version: u16) -> Harness<SupervisorServer> {
+    let restart = Restart { attempts: 1, per_minute: 30, then: Then::Quarantine };
     let cpuid = ServerSpec { restart, alternative: Some("next"), config: b"how", ..spec("cpuid", RoleKind::Cpuid) };
     let msr = spec("msr", RoleKind::Msr);
     let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader), msr]);
@@ -43,14 +43,14 @@ fn assert_succession(effects: &[String], terms: Terms) {
 
 fn of_scratch() -> Body<'static> {
     let (reason, at) = (Reason::Panicked, Ticks(9));
-    Body::ServerFaulted(FaultReport { server: swap::SCRATCH, generation: 1, reason, effect: 0, at, handled: 0 })
+    Body::ServerFaulted(FaultReport { server: swap::SCRATCH, generation: 1, reason, effect: 0, at, handled: 0, injected: false })
 }
 
-fn exchanged() -> Vec<String> {
+pub(super) fn exchanged() -> Vec<String> {
     vec![text(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1)), destroy_scratch()]
 }
 
-fn quarantined() -> Vec<String> {
+pub(super) fn quarantined() -> Vec<String> {
     vec![text(Supervise::Quarantine(ServerId(2)))]
 }
 
@@ -163,7 +163,7 @@ fn a_server_that_is_swapped_by_order_has_its_alternative_again() {
 #[test]
 fn an_alternative_that_is_not_there_or_of_another_role_is_none() {
     for alternative in ["nothing", "loader", "msr"] {
-        let restart = Restart { attempts: 0, then: Then::Quarantine };
+        let restart = Restart { attempts: 0, per_minute: 30, then: Then::Quarantine };
         let cpuid = ServerSpec { restart, alternative: Some(alternative), ..spec("cpuid", RoleKind::Cpuid) };
         let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
         let (plain, msr) = (image(), noted(RoleKind::Msr, 1, 1));

@@ -37,7 +37,7 @@ fn cost(image: &[u8]) -> u64 {
 
 /// A machine with so many frames, whose cpuid server may fall back to `spare`, and which has room for uploads.
 fn machine(free: u64, spare: &[u8]) -> Result<Harness<SupervisorServer>, String> {
-    let restart = Restart { attempts: 0, then: Then::Quarantine };
+    let restart = Restart { attempts: 0, per_minute: 30, then: Then::Quarantine };
     let cpuid = ServerSpec { restart, alternative: Some("spare"), ..spec("cpuid", RoleKind::Cpuid) };
     let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
     let (plain, own) = (image(), noted(RoleKind::Cpuid, 1, 1));

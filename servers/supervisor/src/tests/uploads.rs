@@ -11,7 +11,8 @@ struct Running(Harness<SupervisorServer>);
 impl Running {
     /// With room for so many bytes.
     fn new(reserve: usize) -> Self {
-        let cpuid = ServerSpec { restart: Restart { attempts: 3, then: Then::Stop }, ..spec("cpuid", RoleKind::Cpuid) };
+        let cpuid =
+            ServerSpec { restart: Restart { attempts: 3, per_minute: 30, then: Then::Stop }, ..spec("cpuid", RoleKind::Cpuid) };
         let msr = spec("msr", RoleKind::Msr);
         let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader), msr]);
         let (plain, room) = (image(), vec![0; reserve]);

@@ -4,7 +4,7 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
 use atoll_core::run::{HostEvent, Turn};
-use atoll_core::server::Standing;
+use atoll_core::server::{Server, Standing};
 use atoll_core::vcpu::events::Events;
 use atoll_core::vcpu::vmcb::exit;
 use atoll_protocol::layout::IMAGE;
@@ -71,6 +71,7 @@ impl Play {
     pub(crate) fn round(&mut self) {
         self.rounds += 1;
         self.servers().activations = 0;
+        self.kernel.state.servers.iter_mut().for_each(Server::forget_its_lines);
         match self.roll(16) {
             0..10 => self.exit(),
             10..12 => {
