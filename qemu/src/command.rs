@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::cli::{Cli, Command};
 use crate::emulator::leash;
 use crate::error::{Error, Result};
+use crate::shown::{self, Lines};
 use crate::template::Wanted;
 
 /// Does what was asked for; the status is the program's.
@@ -58,11 +59,15 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
 /// Prints one JSON document.
 fn json(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document).map_err(|error| Error::program("writing JSON", error))?;
-    print(&(text + "\n"))
+    write(&(shown::json(&text) + "\n"))
 }
 
 /// Prints; whoever reads may have enough before all is printed.
 fn print(text: &str) -> Result<()> {
+    write(&Lines(text).to_string())
+}
+
+fn write(text: &str) -> Result<()> {
     let mut output = stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("standard output")(error)),

@@ -12,7 +12,7 @@
 //! 7. [`run`]: a boot from start to end, with the [`console`] between guest and user.
 //! 8. [`control`]: the line into a running machine.
 //!
-//! [`mod@bench`] measures all that; [`testing`] does the same for tests.
+//! [`shown`] is what may be printed of all that; [`mod@bench`] measures all that; [`testing`] does the same for tests.
 #![forbid(unsafe_code)]
 
 pub mod bare;
@@ -31,6 +31,7 @@ pub mod package;
 pub mod place;
 pub mod progress;
 pub mod run;
+pub mod shown;
 pub mod template;
 pub mod testing;
 

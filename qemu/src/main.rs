@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use atoll::cli::Cli;
 use atoll::error::Error;
+use atoll::shown::Lines;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             ExitCode::from(125)
         }
         Err(error) => {
-            eprintln!("atoll: error: {error}");
+            eprintln!("atoll: error: {}", Lines(&error.to_string()));
             error.exit_code()
         }
     }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::shown::Lines;
+
 /// Shorter steps leave no trace.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
@@ -76,5 +78,5 @@ impl Drop for Step {
 
 /// One line about a decision that the user should know of.
 pub fn note(text: impl AsRef<str>) {
-    eprintln!("atoll: {}", text.as_ref());
+    eprintln!("atoll: {}", Lines(text.as_ref()));
 }

@@ -1,6 +1,7 @@
 //! Running a machine: its place, its session, and how it ended.
 
 pub mod instance;
+pub mod log;
 pub mod outcome;
 pub mod plan;
 pub mod session;

@@ -19,6 +19,7 @@ use crate::guest::initramfs::Job;
 use crate::machine::{Machine, ranges};
 use crate::run::outcome::status;
 use crate::run::{End, Ended, Instance, Plan, Session};
+use crate::shown::Lines;
 
 /// How long a machine may take to end after a signal before it is ended.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -127,19 +128,19 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
 fn report(ended: &Ended, interactive: bool) -> ExitCode {
     let _ = stdout().flush();
     if let Some(statistics) = &ended.statistics {
-        eprint!("\n{statistics}");
+        eprint!("\n{}", Lines(statistics));
     }
     if let Some(text) = ended.end.report(ended.panicked, &ended.log) {
-        eprintln!("atoll: {text}");
+        eprintln!("atoll: {}", Lines(&text));
         if !interactive && !ended.last_lines.is_empty() {
-            eprintln!("atoll: the guest's last lines:\n  {}", ended.last_lines.replace('\n', "\n  "));
+            eprintln!("atoll: the guest's last lines:\n  {}", Lines(&ended.last_lines.replace('\n', "\n  ")));
         }
     }
     let code = ended.end.status(ended.panicked, ended.command);
     if code == 0 && ended.never_started {
         eprintln!(
             "atoll: the guest ended before it ran the command; its last lines:\n  {}",
-            ended.last_lines.replace('\n', "\n  ")
+            Lines(&ended.last_lines.replace('\n', "\n  "))
         );
         return ExitCode::from(status::TOOL);
     }

@@ -19,6 +19,7 @@ use crate::control::listing::listing;
 use crate::error::{Error, Result};
 use crate::progress::note;
 use crate::run::instance::counts_instructions;
+use crate::shown;
 
 /// Ends the display, in raw mode, where it is no signal.
 const CTRL_C: u8 = 3;
@@ -82,7 +83,7 @@ fn draw(frame: &Frame<'_>) -> Result<()> {
     let size = terminal_size::terminal_size().map_or((80, 24), |(columns, rows)| (columns.0.into(), rows.0.into()));
     let mut text = String::from("\x1b[H");
     for line in frame.text(Some(size)).lines() {
-        text += line;
+        text += &shown::name(line);
         text += "\x1b[K\r\n";
     }
     text += "\x1b[J";

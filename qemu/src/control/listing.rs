@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Line, tables};
 use crate::error::Result;
+use crate::shown;
 
 /// A machine and its servers at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,8 +76,8 @@ fn row(record: &ServerRecord<'_>, machine: &MachineRecord, instructions: bool) -
     Row {
         id: record.id,
         role: record.role.name(),
-        server: record.name.to_owned(),
-        image: record.image.to_owned(),
+        server: shown::name(record.name),
+        image: shown::name(record.image),
         generation: record.generation,
         state: record.state.name(),
         activations: record.time.count,
@@ -158,6 +159,12 @@ pub(crate) mod tests {
         assert_eq!(row(&server, &MACHINE, false).instructions, None);
         let json = serde_json::to_value(row(&server, &MACHINE, false)).unwrap();
         assert_eq!(json["instructions"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_name_that_the_machine_tells_cannot_write_to_the_terminal() {
+        let row = row(&ServerRecord { image: "\x1b[2J", ..record(9, "uart\nforged", 7, 3000) }, &MACHINE, true);
+        assert_eq!((&row.server[..], &row.image[..]), ("uart\\nforged", "\\x1b[2J"));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Orders to a running machine's supervisor.
 
-use std::fs;
-
 use atoll_protocol::control::{Ask, Tell};
 use atoll_protocol::order::{Order, Outcome};
 use atoll_protocol::units::{ServerId, Ticks};
@@ -11,6 +9,8 @@ use serde::Serialize;
 use super::Line;
 use crate::error::{Error, Result};
 use crate::run::instance::log_of;
+use crate::run::log;
+use crate::shown;
 
 /// A server of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +27,7 @@ pub struct Found {
 pub fn find(line: &mut Line, server: &str) -> Result<Found> {
     let all = line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        Some(Found { id: record.id, server: record.name.to_owned(), role: record.role.name() })
+        Some(Found { id: record.id, server: shown::name(record.name), role: record.role.name() })
     })?;
     let named = all.iter().find(|found| found.server == server).or_else(|| all.iter().find(|found| found.role == server));
     named.cloned().ok_or_else(|| {
@@ -81,14 +81,15 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
         Outcome::WrongImage => line.refused(format_args!("the image is not of the role of '{server}'")),
         Outcome::NoCommonVersion => line.refused(format_args!("the state of '{server}' cannot be moved to that server")),
         Outcome::RolledBack => {
-            let log =
-                log_of(&line.name).and_then(|path| fs::read_to_string(&path).map_err(Error::file(&path))).unwrap_or_default();
+            let log = log_of(&line.name).and_then(|path| log::text(&path)).unwrap_or_default();
             match why(&log) {
                 Some(why) if why.starts_with(TAKES_AWAY) => {
                     line.refused(format_args!("{why}, and the successor does not have that; --force puts it in nevertheless"))
                 }
                 Some(why) => line.refused(format_args!("the successor refuses ({why}); everything is as it was")),
-                None => line.refused("the successor failed, the log says how; everything is as it was"),
+                None => line.refused(
+                    "the successor failed, or was not ready in its time, which a busy host takes away from it; the log says how; everything is as it was",
+                ),
             }
         }
         Outcome::Broken | Outcome::NoRoom => line.refused("the image did not arrive as it was sent; nothing has changed"),

@@ -7,6 +7,7 @@ use atoll_protocol::control::{Ask, MachineRecord, Moments, Tell};
 use super::Line;
 use super::listing::named;
 use crate::error::Result;
+use crate::shown;
 
 /// The machine itself.
 pub fn machine(line: &mut Line) -> Result<MachineRecord> {
@@ -19,9 +20,9 @@ pub fn servers(line: &mut Line) -> Result<String> {
     let machine = machine(line)?;
     let mut rows = line.list(Ask::Servers, |tell| {
         let Tell::Server(record) = tell else { return None };
-        let (image, role, state) = (named(record.image), record.role.name(), record.state.name());
-        let row =
-            format!("{:<12} {image:<16} {role:<10} {state:<8} {:>4} {:>8}", record.name, record.generation, record.restarts);
+        let (name, image) = (shown::name(record.name), shown::name(record.image));
+        let (image, role, state) = (named(&image), record.role.name(), record.state.name());
+        let row = format!("{name:<12} {image:<16} {role:<10} {state:<8} {:>4} {:>8}", record.generation, record.restarts);
         Some((record.id, row, record.time))
     })?;
     rows.sort_by_key(|(id, ..)| *id);
@@ -37,7 +38,7 @@ pub fn exits(line: &mut Line) -> Result<String> {
     let machine = machine(line)?;
     let rows = line.list(Ask::Exits, |tell| {
         let Tell::Exit(record) = tell else { return None };
-        Some((format!("{:<24}", record.name), record.time))
+        Some((format!("{:<24}", shown::name(record.name)), record.time))
     })?;
     let mut table = format!("{:<24} {}\n", "exit", columns());
     for (name, time) in rows.into_iter().filter(|(_, time)| time.count > 0) {

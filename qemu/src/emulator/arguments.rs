@@ -104,7 +104,9 @@ impl Arguments {
                 line.option("-initrd", bundle);
                 line.option("-chardev", joined("socket,id=control,server=on,wait=off,path=", control));
                 line.words("-serial chardev:control");
-                line.option("-debugcon", joined("file:", log));
+                // Appended to, so that it can be cut while it is written.
+                line.option("-chardev", joined("file,id=log,append=on,path=", log));
+                line.option("-device", "isa-debugcon,iobase=0xe9,chardev=log");
                 line.option("-device", EXIT_PORT);
             }
             Boot::Direct { kernel, initrd, command_line } => {

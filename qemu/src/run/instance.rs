@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::place;
+use crate::run::log;
 
 /// The file with the kernel's log.
 const LOG: &str = "kernel.log";
@@ -97,7 +98,7 @@ impl Instance {
     /// The kernel's log so far.
     #[must_use]
     pub fn log_text(&self) -> String {
-        fs::read(self.log()).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        log::text(&self.log()).unwrap_or_default()
     }
 }
 

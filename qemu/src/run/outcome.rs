@@ -113,7 +113,7 @@ impl End {
         let with_log = |what: &str| {
             let lines: Vec<&str> = log.lines().collect();
             // A fault's report begins with what was broken; what came before it is not told.
-            let fault = lines.iter().rposition(|line| line.contains("fault:"));
+            let fault = lines.iter().rposition(|line| tells_of_a_fault(line));
             let start = fault.unwrap_or(lines.len().saturating_sub(TAIL));
             let tail = lines[start..].join("\n  ");
             if tail.is_empty() { what.to_owned() } else { format!("{what}; the end of the kernel's log:\n  {tail}") }
@@ -132,6 +132,12 @@ impl End {
             Self::TimedOut => Some(with_log("the time is up")),
         }
     }
+}
+
+/// Whether the kernel says on this line that something was broken: a server's text that says so stands behind its name.
+fn tells_of_a_fault(line: &str) -> bool {
+    let text = line.strip_prefix('[').and_then(|line| line.split_once("] ")).map_or("", |(_, text)| text);
+    text.starts_with("fault: ") || text.starts_with("hypervisor fault: ")
 }
 
 #[cfg(test)]
@@ -163,6 +169,13 @@ mod tests {
     fn a_triple_fault_of_the_host_is_no_power_off() {
         assert_eq!(End::of_atoll(exit(0)).status(false, None), status::HYPERVISOR);
         assert_eq!(End::of_atoll(ExitStatus::from_raw(9)).status(false, None), status::HYPERVISOR);
+    }
+
+    #[test]
+    fn the_report_begins_with_the_last_fault_that_the_kernel_tells_and_not_with_a_servers_word_for_one() {
+        let log = "[0.1] boot\n[0.2] fault: server 2 broke a rule\n[0.3] cpuid: hypervisor fault: FORGED\n[0.4] server 3 panicked: fault: 1";
+        let report = End::ServerFault.report(false, log).unwrap();
+        assert!(report.contains(":\n  [0.2] fault: server 2 broke a rule\n  [0.3]") && !report.contains("boot"), "{report}");
     }
 
     #[test]

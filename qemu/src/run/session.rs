@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::log::Keeper;
 use super::statistics::Poller;
 use super::{End, Instance};
 use crate::campaign::lab::entry::Entry;
@@ -66,6 +67,7 @@ impl Session<'_> {
     pub fn run(&self, events: &(Sender<Event>, Receiver<Event>), output: &mut dyn Write) -> Result<Ended> {
         self.instance.clear()?;
         let (mut process, line, console) = Process::start(self.emulator, self.arguments, self.instance.dir())?;
+        let _keeper = Keeper::start(self.instance.log());
         if let Some(faults) = self.faults {
             faults.enter()?;
         }
