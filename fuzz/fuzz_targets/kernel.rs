@@ -12,6 +12,8 @@ mod exits;
 mod machine;
 #[path = "../../kernel/core/tests/kernel/memory.rs"]
 mod memory;
+#[path = "../../kernel/core/tests/kernel/nested.rs"]
+mod nested;
 #[path = "../../kernel/core/tests/kernel/random/mod.rs"]
 mod random;
 #[path = "../../kernel/core/tests/kernel/script.rs"]
