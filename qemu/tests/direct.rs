@@ -47,7 +47,7 @@ fn a_guest_that_takes_too_long_has_the_status_124() {
 fn ctrl_c_interrupts_what_runs_in_the_guests_shell() {
     let booted = Boot::guest("linux")
         .direct()
-        .type_after("/root # ", "echo started; sleep 1000\r")
+        .type_after("/root # ", "sh -c 'echo started; exec sleep 1000'\r")
         .type_after("\nstarted", "\x03")
         .type_after("/root # ", "echo afx\x7fter $((6 * 7))\r")
         .type_after("after 42", "poweroff\r")

@@ -49,7 +49,7 @@ fn a_second_is_a_second_by_the_guests_clock_and_by_the_hosts() {
 #[test]
 fn ctrl_c_and_line_editing_work_in_the_guests_shell() {
     let booted = Boot::guest("linux")
-        .type_after("/root # ", "echo started; sleep 1000\r")
+        .type_after("/root # ", "sh -c 'echo started; exec sleep 1000'\r")
         .type_after("\nstarted", "\x03")
         .type_after("/root # ", "echo afx\x7fter $((6 * 7))\r")
         .type_after("after 42", "poweroff\r")
