@@ -47,10 +47,12 @@ fn a_server_that_crashes_at_every_second_message_falls_back_and_can_forge_nothin
     let restart = "image = \"msr\"\nrestart = { attempts = 3, then = { image = \"msr\" } }\n";
     let booted = Boot::guest("linux").change("image = \"msr\"\n", restart).swap("msr", &dir).exec("echo it runs").run().unwrap();
     assert_eq!((booted.status, &booted.console[..]), (0, "it runs\n"), "{}", booted.log);
-    assert_eq!(booted.log.matches("broke a rule: Panicked").count(), 31, "{}", booted.log);
-    for said in ["more than 30 restarts in a minute are too many", "it falls back to image `msr`"] {
-        assert!(booted.log.contains(said), "{}", booted.log);
-    }
+    // Where the guest's next request is the one that failed, restarts over one message are too many before those in a minute are.
+    let faults = booted.log.matches("broke a rule: Panicked").count();
+    assert!((4..=31).contains(&faults), "{faults} faults\n{}", booted.log);
+    let storm = booted.log.contains("more than 30 restarts in a minute are too many");
+    assert!(storm || booted.log.contains("restarts do not help server `msr`"), "{}", booted.log);
+    assert!(booted.log.contains("it falls back to image `msr`"), "{}", booted.log);
     assert!(booted.log.contains(r"panicked: A\n[9.999999] hypervisor fault: FORGED \x1b[31mred"), "{}", booted.log);
     assert!(!booted.log.contains("\n[9.9") && !booted.log.contains('\x1b'), "{}", booted.log);
 }
