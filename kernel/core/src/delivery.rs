@@ -72,9 +72,8 @@ impl<M: Machine> State<M> {
         let span = self.machine.now().0.wrapping_sub(began.0);
         let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
         record(&mut server.time, span);
-        if span > server.long.0 {
+        if span > server.budget.0 {
             server.forgive(span);
-            self.long = true;
         }
         if server.time.sum > server.run_until {
             self.overrun(to, began, span);

@@ -17,8 +17,6 @@ use crate::statistics::NO_MOMENTS;
 use atoll_protocol::cause::{Cause, What};
 
 const PORT_RANGES: usize = 4;
-/// Microseconds after which an activation is a long one: no server of Atoll's takes as many as a rule.
-const LONG_US: u32 = 1_000;
 /// Most segments of an image.
 pub(crate) const SEGMENTS: usize = 8;
 
@@ -119,8 +117,6 @@ pub struct Server {
     pub limits: Limits,
     /// Longest activation.
     pub(crate) budget: Ticks,
-    /// An activation longer than this is a long one.
-    pub(crate) long: Ticks,
     /// Run time per period.
     pub(crate) allowance: Ticks,
     pub(crate) period_end: Ticks,
@@ -165,7 +161,6 @@ impl Server {
         restarts: 0,
         limits: Limits { vault_lines: 0, stack_pages: 0, budget_us: 0, period_us: 0, timers: 0 },
         budget: Ticks(0),
-        long: Ticks(0),
         allowance: Ticks(0),
         period_end: Ticks(0),
         run_until: 0,
@@ -200,7 +195,6 @@ impl Server {
         self.role = role;
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
-        self.long = ticks(limits.budget_us.min(LONG_US));
         self.allowance = ticks(limits.period_us);
         (self.name, self.image) = (Name::of(name), Name::of(image));
     }
@@ -242,7 +236,6 @@ impl Server {
     pub(crate) fn take_over(&mut self, other: &mut Server) {
         core::mem::swap(&mut self.limits, &mut other.limits);
         core::mem::swap(&mut self.budget, &mut other.budget);
-        core::mem::swap(&mut self.long, &mut other.long);
         core::mem::swap(&mut self.allowance, &mut other.allowance);
         core::mem::swap(&mut self.segments, &mut other.segments);
         core::mem::swap(&mut self.segment_count, &mut other.segment_count);
@@ -265,7 +258,7 @@ impl Server {
         self.name = Name::NONE;
     }
 
-    /// A long activation. What it took longer than its budget, and was no hang, the host did not run us: that is not the server's time.
+    /// An activation took longer than its budget, and was no hang: the host did not run us. That is not the server's time.
     #[cold]
     #[inline(never)]
     pub(crate) fn forgive(&mut self, span: u64) {
