@@ -70,7 +70,12 @@ pub struct With {
     pub count: u64,
 }
 
-static CELL: Alone<[u64; 64]> = Alone::new([0; 64]);
+/// RAM around the operand. Its address ends in zeros as the devices' do: an instruction that changes a part of RDI or RSI must leave the
+/// same beside it.
+#[repr(align(4096))]
+struct Cell([u64; 64]);
+
+static CELL: Alone<Cell> = Alone::new(Cell([0; 64]));
 
 /// Runs the form on the operand at `at`.
 fn run(form: &Form, at: u64, source: u64, with: With) -> Left {
@@ -83,9 +88,10 @@ fn run(form: &Form, at: u64, source: u64, with: With) -> Left {
 }
 
 fn on_ram(form: &Form, device: Device, old: u32, source: u64, with: With) -> Left {
-    let cell = CELL.get().addr() as u64 + 256;
+    let start = CELL.get().addr() as u64;
+    let cell = start + 256;
     for word in 0..64 {
-        store64(CELL.get().addr() as u64 + 8 * word, 0);
+        store64(start + 8 * word, 0);
     }
     store64(cell, u64::from(old));
     let left = run(form, cell, source, with);
