@@ -48,7 +48,10 @@ impl Tally {
         let source: Vec<&str> = source.lines().collect();
         let mut by_condition: Vec<(Condition, Found)> = Vec::new();
         for (condition, tokens) in parts {
-            let place = match by_condition.iter().position(|(other, _)| *other == condition) {
+            let place = match by_condition
+                .iter()
+                .position(|(other, _)| *other == condition)
+            {
                 Some(place) => place,
                 None => {
                     by_condition.push((condition, Found::default()));
@@ -58,13 +61,26 @@ impl Tally {
             by_condition[place].1.walk(tokens);
         }
         for (condition, found) in by_condition {
-            let Some(count) = self.of(&condition) else { continue };
+            let Some(count) = self.of(&condition) else {
+                continue;
+            };
             // A literal may run over lines that are empty.
-            count.lines +=
-                found.lines.iter().filter(|line| source.get(**line - 1).is_some_and(|text| !text.trim().is_empty())).count();
+            count.lines += found
+                .lines
+                .iter()
+                .filter(|line| {
+                    source
+                        .get(**line - 1)
+                        .is_some_and(|text| !text.trim().is_empty())
+                })
+                .count();
             count.unsafe_blocks += found.unsafe_at.len();
-            let silent = found.unsafe_at.into_iter().filter(|line| !says_why(&source, *line));
-            self.undocumented.extend(silent.map(|line| (name.to_owned(), line)));
+            let silent = found
+                .unsafe_at
+                .into_iter()
+                .filter(|line| !says_why(&source, *line));
+            self.undocumented
+                .extend(silent.map(|line| (name.to_owned(), line)));
         }
     }
 }
@@ -82,7 +98,9 @@ impl Found {
         while let Some(token) = tokens.next() {
             match token {
                 TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                    let inner = tokens.next_if(|next| matches!(next, TokenTree::Punct(next) if next.as_char() == '!'));
+                    let inner = tokens.next_if(
+                        |next| matches!(next, TokenTree::Punct(next) if next.as_char() == '!'),
+                    );
                     let documentation = tokens.next_if(is_documentation);
                     if documentation.is_none() {
                         self.span(punct.span());
@@ -112,8 +130,7 @@ impl Found {
 
 /// Whether what follows `unsafe` is a block, an `impl`, or a block of foreign items; not a function or a trait.
 fn begins_unsafe_block(mut after: impl Iterator<Item = TokenTree>) -> bool {
-    let is_block =
-        |token: Option<TokenTree>| matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
+    let is_block = |token: Option<TokenTree>| matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
     match after.next() {
         Some(TokenTree::Ident(next)) if next == "impl" => true,
         Some(TokenTree::Ident(next)) if next == "extern" => match after.next() {
@@ -126,9 +143,12 @@ fn begins_unsafe_block(mut after: impl Iterator<Item = TokenTree>) -> bool {
 
 /// `[doc = "..."]`, which is what a documentation comment is to a parser.
 fn is_documentation(token: &TokenTree) -> bool {
-    let TokenTree::Group(group) = token else { return false };
+    let TokenTree::Group(group) = token else {
+        return false;
+    };
     let first = group.stream().into_iter().next();
-    group.delimiter() == Delimiter::Bracket && matches!(first, Some(TokenTree::Ident(name)) if name == "doc")
+    group.delimiter() == Delimiter::Bracket
+        && matches!(first, Some(TokenTree::Ident(name)) if name == "doc")
 }
 
 /// Whether a SAFETY comment stands above the statement of which `line` is a part, or on that line.
@@ -140,7 +160,11 @@ fn says_why(source: &[&str], line: usize) -> bool {
     }
     let mut above = line - 1;
     // Up to where the statement begins: the line above it is a comment, is empty, or ends another statement.
-    while above > 0 && !text(above).starts_with("//") && !text(above).is_empty() && !text(above).ends_with([';', '{', '}', ',']) {
+    while above > 0
+        && !text(above).starts_with("//")
+        && !text(above).is_empty()
+        && !text(above).ends_with([';', '{', '}', ','])
+    {
         above -= 1;
     }
     while above > 0 && (text(above).starts_with("//") || text(above).starts_with("#[")) {
@@ -158,19 +182,32 @@ mod tests {
 
     fn tally(source: &str) -> Tally {
         let mut tally = Tally::default();
-        tally.add("it.rs", source, vec![(Condition::Always, source.parse().unwrap())]);
+        tally.add(
+            "it.rs",
+            source,
+            vec![(Condition::Always, source.parse().unwrap())],
+        );
         tally
     }
 
     #[test]
     fn blanks_comments_and_documentation_are_no_code() {
         let source = "//! Header.\n\n/// Documentation.\nfn f() {\n    // A comment.\n\n    g(); /* another\n    one */\n}\n";
-        assert_eq!(tally(source).always, Count { lines: 3, unsafe_blocks: 0 });
+        assert_eq!(
+            tally(source).always,
+            Count {
+                lines: 3,
+                unsafe_blocks: 0
+            }
+        );
     }
 
     #[test]
     fn a_literal_counts_all_its_lines_but_the_empty_ones() {
-        assert_eq!(tally("const A: &str = \"\nmov\n\nret\n\";\n").always.lines, 4);
+        assert_eq!(
+            tally("const A: &str = \"\nmov\n\nret\n\";\n").always.lines,
+            4
+        );
     }
 
     #[test]
@@ -182,8 +219,7 @@ mod tests {
     fn unsafe_blocks_are_found_in_macros_and_unsafe_functions_are_no_blocks() {
         let functions = "unsafe fn f() {}\n#[unsafe(naked)]\nunsafe extern \"C\" fn g() {}\n";
         assert_eq!(tally(functions).always.unsafe_blocks, 0);
-        let blocks =
-            "macro_rules! m { () => { unsafe { f() } } }\nunsafe impl Send for T {}\nunsafe extern \"C\" { static a: u8; }\n";
+        let blocks = "macro_rules! m { () => { unsafe { f() } } }\nunsafe impl Send for T {}\nunsafe extern \"C\" { static a: u8; }\n";
         assert_eq!(tally(blocks).always.unsafe_blocks, 3);
     }
 
@@ -201,7 +237,8 @@ mod tests {
 
     #[test]
     fn the_reason_of_the_statement_before_is_no_reason() {
-        let source = "fn f() {\n    // SAFETY: it is fine.\n    unsafe { g() };\n    unsafe { h() };\n}\n";
+        let source =
+            "fn f() {\n    // SAFETY: it is fine.\n    unsafe { g() };\n    unsafe { h() };\n}\n";
         assert_eq!(tally(source).undocumented, [("it.rs".to_owned(), 4)]);
     }
 }

@@ -33,6 +33,10 @@ impl Findings {
         for problem in &self.problems {
             eprintln!("error: {problem}");
         }
-        if self.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.problems.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }

@@ -7,10 +7,27 @@ use crate::Error;
 
 /// Every file of the repository whose name fits `pattern`, new ones included, and what is in it.
 pub(crate) fn files(root: &Path, pattern: &str) -> Result<Vec<(String, String)>, Error> {
-    let listed = ask(root, &["ls-files", "--cached", "--others", "--exclude-standard", pattern])?;
-    let listed = listed.ok_or_else(|| Error::Program { program: "git ls-files", why: "it failed".to_owned() })?;
+    let listed = ask(
+        root,
+        &[
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            pattern,
+        ],
+    )?;
+    let listed = listed.ok_or_else(|| Error::Program {
+        program: "git ls-files",
+        why: "it failed".to_owned(),
+    })?;
     // A file that was deleted and not committed is still listed.
-    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
+    let read = |name: &str| {
+        Some((
+            name.to_owned(),
+            std::fs::read_to_string(root.join(name)).ok()?,
+        ))
+    };
     Ok(listed.lines().filter_map(read).collect())
 }
 
@@ -23,6 +40,12 @@ pub(crate) fn ask(directory: &Path, arguments: &[&str]) -> Result<Option<String>
         .args(["-c", "safe.directory=*"])
         .args(arguments)
         .output()
-        .map_err(|error| Error::Program { program: "git", why: error.to_string() })?;
-    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+        .map_err(|error| Error::Program {
+            program: "git",
+            why: error.to_string(),
+        })?;
+    Ok(output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }

@@ -30,7 +30,9 @@ fn paths(text: &str) -> Vec<String> {
         _ => None,
     });
     let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
-    links.map(|link| link.split('#').next().unwrap_or_default().to_owned()).collect()
+    links
+        .map(|link| link.split('#').next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ enum Error {
     Program { program: &'static str, why: String },
     /// A file cannot be read.
     #[error("{path}: {why}")]
-    File { path: std::path::PathBuf, why: String },
+    File {
+        path: std::path::PathBuf,
+        why: String,
+    },
 }
 
 fn main() -> ExitCode {

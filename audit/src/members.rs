@@ -9,10 +9,16 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) {
         let default = workspace.default_members.contains(&package.id);
         let bare = BARE.contains(&package.name.as_str());
         if !default && !bare {
-            findings.problem(format_args!("{}: not among the default members, so `cargo test` forgets it", package.name));
+            findings.problem(format_args!(
+                "{}: not among the default members, so `cargo test` forgets it",
+                package.name
+            ));
         }
         if default && bare {
-            findings.problem(format_args!("{}: among the default members, but the host cannot build it", package.name));
+            findings.problem(format_args!(
+                "{}: among the default members, but the host cannot build it",
+                package.name
+            ));
         }
     }
 }

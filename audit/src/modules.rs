@@ -24,16 +24,24 @@ impl Condition {
     /// What attributes say. A condition that is neither `test` nor one feature alone does not excuse from being counted.
     fn of(attributes: &[Attribute], around: &Condition) -> Condition {
         for attribute in attributes {
-            let Meta::List(list) = &attribute.meta else { continue };
+            let Meta::List(list) = &attribute.meta else {
+                continue;
+            };
             if !list.path.is_ident("cfg") {
                 continue;
             }
-            if list.parse_args::<syn::Ident>().is_ok_and(|ident| ident == "test") {
+            if list
+                .parse_args::<syn::Ident>()
+                .is_ok_and(|ident| ident == "test")
+            {
                 return Condition::Test;
             }
             if let Ok(pair) = list.parse_args::<syn::MetaNameValue>()
                 && pair.path.is_ident("feature")
-                && let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(name), .. }) = &pair.value
+                && let syn::Expr::Lit(syn::ExprLit {
+                    lit: syn::Lit::Str(name),
+                    ..
+                }) = &pair.value
             {
                 return Condition::Feature(name.value());
             }
@@ -49,8 +57,16 @@ pub(crate) fn count(path: &Path, tally: &mut Tally) -> Result<(), Error> {
 }
 
 /// Counts one file, whose modules are in `directory`, and those.
-fn file(path: &Path, directory: &Path, condition: &Condition, tally: &mut Tally) -> Result<(), Error> {
-    let failed = |why: String| Error::File { path: path.to_owned(), why };
+fn file(
+    path: &Path,
+    directory: &Path,
+    condition: &Condition,
+    tally: &mut Tally,
+) -> Result<(), Error> {
+    let failed = |why: String| Error::File {
+        path: path.to_owned(),
+        why,
+    };
     let source = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let syntax = syn::parse_file(&source).map_err(|error| failed(error.to_string()))?;
     let condition = Condition::of(&syntax.attrs, condition);
@@ -79,7 +95,8 @@ struct Parts {
 
 impl Parts {
     fn take(&mut self, condition: &Condition, tokens: impl ToTokens) {
-        self.tokens.push((condition.clone(), tokens.into_token_stream()));
+        self.tokens
+            .push((condition.clone(), tokens.into_token_stream()));
     }
 
     fn items(&mut self, items: Vec<Item>, directory: &Path, around: &Condition) {
@@ -89,8 +106,13 @@ impl Parts {
                     let condition = Condition::of(&module.attrs, around);
                     let name = module.ident.to_string();
                     match &mut module.content {
-                        Some((_, items)) => self.items(std::mem::take(items), &directory.join(name), &condition),
-                        None if condition != Condition::Test => self.files.push((name, directory.to_owned(), condition.clone())),
+                        Some((_, items)) => {
+                            self.items(std::mem::take(items), &directory.join(name), &condition)
+                        }
+                        None if condition != Condition::Test => {
+                            self.files
+                                .push((name, directory.to_owned(), condition.clone()))
+                        }
                         None => {}
                     }
                     self.take(&condition, module);
@@ -141,7 +163,8 @@ mod tests {
     use crate::count::Count;
 
     fn tally(name: &str, files: &[(&str, &str)]) -> Tally {
-        let directory = std::env::temp_dir().join(format!("atoll-audit-{name}-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("atoll-audit-{name}-{}", std::process::id()));
         for (name, text) in files {
             let path = directory.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -155,16 +178,29 @@ mod tests {
 
     #[test]
     fn modules_are_found_where_the_compiler_finds_them() {
-        let files =
-            [("lib.rs", "mod a;\n"), ("a.rs", "mod b;\nfn a() {}\n"), ("a/b.rs", "fn b() {}\n"), ("lost.rs", "fn c() {}\n")];
+        let files = [
+            ("lib.rs", "mod a;\n"),
+            ("a.rs", "mod b;\nfn a() {}\n"),
+            ("a/b.rs", "fn b() {}\n"),
+            ("lost.rs", "fn c() {}\n"),
+        ];
         assert_eq!(tally("found", &files).always.lines, 4);
     }
 
     #[test]
     fn tests_are_not_counted_in_the_file_or_beside_it() {
         let inside = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn t() { unsafe { a() } }\n}\n";
-        let files = [("lib.rs", &*format!("#[cfg(test)]\nmod more;\n{inside}")), ("more.rs", "fn m() {}\n")];
-        assert_eq!(tally("tests", &files).always, Count { lines: 1, unsafe_blocks: 0 });
+        let files = [
+            ("lib.rs", &*format!("#[cfg(test)]\nmod more;\n{inside}")),
+            ("more.rs", "fn m() {}\n"),
+        ];
+        assert_eq!(
+            tally("tests", &files).always,
+            Count {
+                lines: 1,
+                unsafe_blocks: 0
+            }
+        );
     }
 
     #[test]
@@ -177,7 +213,13 @@ mod tests {
 
     #[test]
     fn a_mixed_condition_counts() {
-        let tally = tally("mixed", &[("lib.rs", "#[cfg(any(test, feature = \"tracing\"))]\nfn a() {}\n")]);
+        let tally = tally(
+            "mixed",
+            &[(
+                "lib.rs",
+                "#[cfg(any(test, feature = \"tracing\"))]\nfn a() {}\n",
+            )],
+        );
         assert_eq!(tally.always.lines, 2);
     }
 }

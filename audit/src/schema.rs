@@ -16,7 +16,10 @@ const CHANGELOG: &str = "protocol/CHANGELOG.md";
 pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<(), Error> {
     let read = |name: &str| {
         let path = workspace.root.join(name);
-        std::fs::read_to_string(&path).map_err(|error| Error::File { path, why: error.to_string() })
+        std::fs::read_to_string(&path).map_err(|error| Error::File {
+            path,
+            why: error.to_string(),
+        })
     };
     let lock = read(LOCK)?;
     let base = base(&workspace.root)?;
@@ -25,9 +28,10 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<()
         None => None,
     };
     match base {
-        Some(commit) => {
-            findings.figure(format_args!("protocol: version {}, compared with {commit:.12}", version(&lock).unwrap_or(0)))
-        }
+        Some(commit) => findings.figure(format_args!(
+            "protocol: version {}, compared with {commit:.12}",
+            version(&lock).unwrap_or(0)
+        )),
         None => findings.figure("protocol: no earlier commit to compare the schema with"),
     }
     if let Err(why) = judge(old.as_deref(), &lock, &read(CHANGELOG)?) {
@@ -53,17 +57,22 @@ fn base(root: &Path) -> Result<Option<String>, Error> {
 }
 
 fn judge(old: Option<&str>, new: &str, changelog: &str) -> Result<(), String> {
-    let current = version(new).ok_or_else(|| format!("{LOCK}: its first line is not `version N`"))?;
+    let current =
+        version(new).ok_or_else(|| format!("{LOCK}: its first line is not `version N`"))?;
     if let Some(old) = old.filter(|old| *old != new)
         && let Some(before) = version(old)
         && before >= current
     {
-        return Err(format!("{LOCK} has changed, but protocol::VERSION is still {current}: raise it"));
+        return Err(format!(
+            "{LOCK} has changed, but protocol::VERSION is still {current}: raise it"
+        ));
     }
     if entry(changelog, current) {
         Ok(())
     } else {
-        Err(format!("{CHANGELOG} has no `## {current}` with a line about what is new"))
+        Err(format!(
+            "{CHANGELOG} has no `## {current}` with a line about what is new"
+        ))
     }
 }
 
@@ -74,8 +83,14 @@ fn version(lock: &str) -> Option<u32> {
 /// Whether something is said about a version.
 fn entry(changelog: &str, version: u32) -> bool {
     let heading = format!("## {version}");
-    let mut lines = changelog.lines().skip_while(|line| line.trim() != heading).skip(1);
-    lines.by_ref().take_while(|line| !line.starts_with("## ")).any(|line| !line.trim().is_empty())
+    let mut lines = changelog
+        .lines()
+        .skip_while(|line| line.trim() != heading)
+        .skip(1);
+    lines
+        .by_ref()
+        .take_while(|line| !line.starts_with("## "))
+        .any(|line| !line.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -86,27 +101,54 @@ mod tests {
 
     #[test]
     fn the_same_lock_needs_nothing() {
-        assert_eq!(judge(Some("version 1\na\n"), "version 1\na\n", CHANGES), Ok(()));
+        assert_eq!(
+            judge(Some("version 1\na\n"), "version 1\na\n", CHANGES),
+            Ok(())
+        );
     }
 
     #[test]
     fn a_first_lock_needs_a_word_about_it() {
         assert_eq!(judge(None, "version 1\na\n", CHANGES), Ok(()));
-        assert!(judge(None, "version 1\na\n", "# Changes\n").unwrap_err().contains("## 1"));
+        assert!(
+            judge(None, "version 1\na\n", "# Changes\n")
+                .unwrap_err()
+                .contains("## 1")
+        );
     }
 
     #[test]
     fn another_lock_needs_another_version() {
-        assert!(judge(Some("version 1\na\n"), "version 1\nb\n", CHANGES).unwrap_err().contains("raise it"));
-        assert!(judge(Some("version 2\na\n"), "version 1\nb\n", CHANGES).unwrap_err().contains("raise it"));
-        assert_eq!(judge(Some("version 1\na\n"), "version 2\nb\n", CHANGES), Ok(()));
+        assert!(
+            judge(Some("version 1\na\n"), "version 1\nb\n", CHANGES)
+                .unwrap_err()
+                .contains("raise it")
+        );
+        assert!(
+            judge(Some("version 2\na\n"), "version 1\nb\n", CHANGES)
+                .unwrap_err()
+                .contains("raise it")
+        );
+        assert_eq!(
+            judge(Some("version 1\na\n"), "version 2\nb\n", CHANGES),
+            Ok(())
+        );
     }
 
     #[test]
     fn another_version_needs_a_word_about_it() {
-        assert!(judge(Some("version 2\na\n"), "version 3\nb\n", CHANGES).unwrap_err().contains("## 3"));
         assert!(
-            judge(Some("version 2\na\n"), "version 3\nb\n", "## 3\n\n## 2\n\n- More.\n").is_err(),
+            judge(Some("version 2\na\n"), "version 3\nb\n", CHANGES)
+                .unwrap_err()
+                .contains("## 3")
+        );
+        assert!(
+            judge(
+                Some("version 2\na\n"),
+                "version 3\nb\n",
+                "## 3\n\n## 2\n\n- More.\n"
+            )
+            .is_err(),
             "a heading alone says nothing"
         );
     }

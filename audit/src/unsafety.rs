@@ -9,15 +9,28 @@ use crate::workspace::{UNSAFE, Workspace};
 /// Looks for the attribute in every root.
 pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<(), Error> {
     let mut roots = 0;
-    let packages = workspace.packages.iter().filter(|package| !UNSAFE.contains(&package.name.as_str()));
+    let packages = workspace
+        .packages
+        .iter()
+        .filter(|package| !UNSAFE.contains(&package.name.as_str()));
     for path in packages.flat_map(|package| package.roots()) {
-        let failed = |why: String| Error::File { path: path.to_owned(), why };
+        let failed = |why: String| Error::File {
+            path: path.to_owned(),
+            why,
+        };
         let source = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         let syntax = syn::parse_file(&source).map_err(|error| failed(error.to_string()))?;
-        if syntax.attrs.iter().any(|attribute| forbids(&attribute.meta)) {
+        if syntax
+            .attrs
+            .iter()
+            .any(|attribute| forbids(&attribute.meta))
+        {
             roots += 1;
         } else {
-            findings.problem(format_args!("{}: no `#![forbid(unsafe_code)]`", workspace.relative(path).display()));
+            findings.problem(format_args!(
+                "{}: no `#![forbid(unsafe_code)]`",
+                workspace.relative(path).display()
+            ));
         }
     }
     findings.figure(format_args!("crates that forbid unsafe code: {roots}"));
@@ -26,7 +39,10 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<()
 
 fn forbids(meta: &Meta) -> bool {
     let Meta::List(list) = meta else { return false };
-    list.path.is_ident("forbid") && list.parse_args::<syn::Ident>().is_ok_and(|lint| lint == "unsafe_code")
+    list.path.is_ident("forbid")
+        && list
+            .parse_args::<syn::Ident>()
+            .is_ok_and(|lint| lint == "unsafe_code")
 }
 
 #[cfg(test)]
@@ -34,7 +50,11 @@ mod tests {
     use super::*;
 
     fn attribute(source: &str) -> bool {
-        syn::parse_file(source).unwrap().attrs.iter().any(|attribute| forbids(&attribute.meta))
+        syn::parse_file(source)
+            .unwrap()
+            .attrs
+            .iter()
+            .any(|attribute| forbids(&attribute.meta))
     }
 
     #[test]

@@ -50,18 +50,33 @@ impl Workspace {
     /// The workspace that this crate belongs to.
     pub(crate) fn of_this_crate() -> Result<Self, Error> {
         // At run time: a target directory that two clones share may hold the program that the other one built.
-        let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let here = std::env::var_os("CARGO_MANIFEST_DIR")
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let output = Command::new(env!("CARGO"))
             // The workspace's own manifest: seen from a member's, that member is the only default one.
-            .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+            .args([
+                "metadata",
+                "--no-deps",
+                "--format-version",
+                "1",
+                "--manifest-path",
+            ])
             .arg(Path::new(&here).join("../Cargo.toml"))
             .output()
-            .map_err(|error| Error::Program { program: "cargo metadata", why: error.to_string() })?;
+            .map_err(|error| Error::Program {
+                program: "cargo metadata",
+                why: error.to_string(),
+            })?;
         if !output.status.success() {
-            return Err(Error::Program { program: "cargo metadata", why: String::from_utf8_lossy(&output.stderr).into_owned() });
+            return Err(Error::Program {
+                program: "cargo metadata",
+                why: String::from_utf8_lossy(&output.stderr).into_owned(),
+            });
         }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| Error::Program { program: "cargo metadata", why: error.to_string() })
+        serde_json::from_slice(&output.stdout).map_err(|error| Error::Program {
+            program: "cargo metadata",
+            why: error.to_string(),
+        })
     }
 
     /// A path as a reader writes it: from the workspace's root.
@@ -72,8 +87,11 @@ impl Workspace {
     /// Everything below `directory`, and all that it depends on by path, but for the package `without` and what only that needs.
     pub(crate) fn closure(&self, directory: &str, without: &str) -> Vec<&Package> {
         let directory = self.root.join(directory);
-        let mut found: Vec<&Package> =
-            self.packages.iter().filter(|package| package.directory().starts_with(&directory)).collect();
+        let mut found: Vec<&Package> = self
+            .packages
+            .iter()
+            .filter(|package| package.directory().starts_with(&directory))
+            .collect();
         let mut next = 0;
         while let Some(package) = found.get(next) {
             next += 1;
@@ -83,7 +101,9 @@ impl Workspace {
                 .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
                 .filter_map(|dependency| {
                     let path = dependency.path.as_ref()?;
-                    self.packages.iter().find(|package| package.directory() == path && package.name != without)
+                    self.packages
+                        .iter()
+                        .find(|package| package.directory() == path && package.name != without)
                 })
                 .collect();
             for package in needed {
@@ -104,7 +124,11 @@ impl Package {
 
     /// The roots of what it builds, its build script included; not its tests, benches and examples.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &Path> {
-        let built = |kind: &String| matches!(kind.as_str(), "lib" | "proc-macro" | "bin" | "custom-build");
-        self.targets.iter().filter(move |target| target.kind.iter().any(built)).map(|target| target.path.as_path())
+        let built =
+            |kind: &String| matches!(kind.as_str(), "lib" | "proc-macro" | "bin" | "custom-build");
+        self.targets
+            .iter()
+            .filter(move |target| target.kind.iter().any(built))
+            .map(|target| target.path.as_path())
     }
 }

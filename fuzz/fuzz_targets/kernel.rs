@@ -2,7 +2,10 @@
 //!
 //! `cargo +nightly fuzz run kernel` in this folder. What is found is a seed for a test in `kernel/core/tests`.
 #![no_main]
-#![allow(dead_code, reason = "the tests' own modules, of which a play needs a part")]
+#![allow(
+    dead_code,
+    reason = "the tests' own modules, of which a play needs a part"
+)]
 
 #[path = "../../kernel/core/tests/kernel/cast.rs"]
 mod cast;

@@ -14,5 +14,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let derived = postcard::to_slice(&effect, &mut by_derive).ok();
         assert_eq!(length.map(|length| &by_hand[..length]), derived.as_deref());
     }
-    assert_eq!(Message::read(bytes).ok(), postcard::from_bytes::<Message<'_>>(bytes).ok());
+    assert_eq!(
+        Message::read(bytes).ok(),
+        postcard::from_bytes::<Message<'_>>(bytes).ok()
+    );
 });

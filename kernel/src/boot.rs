@@ -26,7 +26,15 @@ const EARLY_END: Hpa = Hpa(1 << 32);
 extern "sysv64" fn start(start_info: u32) -> ! {
     let boot = BootInfo::read(Hpa(u64::from(start_info)));
     let [first, second, third, fourth] = MSR_MAPS.map(|at| Hpa(at)..Hpa(at + MSR_MAP_SIZE));
-    let reserved = [Hpa(0)..LOW_MEMORY, tables::image(), boot.bundle.clone(), first, second, third, fourth];
+    let reserved = [
+        Hpa(0)..LOW_MEMORY,
+        tables::image(),
+        boot.bundle.clone(),
+        first,
+        second,
+        third,
+        fourth,
+    ];
 
     // The first tables reach 4 GiB; what lies above is added once the kernel's own tables map it.
     let mut frames = Frames::new();
@@ -35,7 +43,10 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     }
     tables::build(boot.ram(), &mut frames);
     for ram in boot.ram() {
-        frames.add(ram.start.max(EARLY_END)..ram.end.min(Hpa(direct::DIRECT_MAP_SIZE)), &reserved);
+        frames.add(
+            ram.start.max(EARLY_END)..ram.end.min(Hpa(direct::DIRECT_MAP_SIZE)),
+            &reserved,
+        );
     }
 
     let core = Core::start(0);

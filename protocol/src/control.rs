@@ -105,15 +105,17 @@ impl State {
 
 /// Writes a record; its length, or `None` if it does not fit.
 pub fn pack(record: &impl Serialize, into: &mut [u8]) -> Option<usize> {
-    postcard::to_slice(record, into).ok().map(|bytes| bytes.len())
+    postcard::to_slice(record, into)
+        .ok()
+        .map(|bytes| bytes.len())
 }
 
 /// How many registers a dump has.
 pub const REGISTERS: usize = 23;
 /// Their names, in order. The vector and the error code are those of the exception, or of the interrupt that found the server hanging.
 pub const REGISTER_NAMES: [&str; REGISTERS] = [
-    "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rbp", "rdi", "rsi", "rdx", "rcx", "rbx", "rax", "vector", "error",
-    "rip", "cs", "rflags", "rsp", "ss", "cr2",
+    "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rbp", "rdi", "rsi", "rdx", "rcx", "rbx",
+    "rax", "vector", "error", "rip", "cs", "rflags", "rsp", "ss", "cr2",
 ];
 /// Bytes of a message that a dump keeps.
 pub const DUMP_MESSAGE: usize = 512;

@@ -23,7 +23,10 @@ pub struct Past {
 
 impl Past {
     /// Nothing yet.
-    pub const NONE: Past = Past { at: Ticks(0), cause: Cause(What::Nothing, 0) };
+    pub const NONE: Past = Past {
+        at: Ticks(0),
+        cause: Cause(What::Nothing, 0),
+    };
 }
 
 /// Registers with their names.
@@ -31,7 +34,10 @@ struct Named<'r>(&'r [u64; REGISTERS]);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        REGISTER_NAMES.iter().zip(self.0).try_for_each(|(name, value)| write!(f, "{name} {value:#x} "))
+        REGISTER_NAMES
+            .iter()
+            .zip(self.0)
+            .try_for_each(|(name, value)| write!(f, "{name} {value:#x} "))
     }
 }
 
@@ -47,8 +53,13 @@ pub struct Dump {
 
 impl Dump {
     /// There was no fault yet.
-    pub const NONE: Dump =
-        Dump { fault: None, told: false, registers: [0; REGISTERS], message: [0; DUMP_MESSAGE], history: [Past::NONE; HISTORY] };
+    pub const NONE: Dump = Dump {
+        fault: None,
+        told: false,
+        registers: [0; REGISTERS],
+        message: [0; DUMP_MESSAGE],
+        history: [Past::NONE; HISTORY],
+    };
 
     /// Of a fault; the registers if the server was stopped while it ran, the message that it was handling, and
     /// the last ones, oldest first.
@@ -58,26 +69,47 @@ impl Dump {
         message: &[u8],
         history: impl Iterator<Item = &'p Past>,
     ) -> Dump {
-        let mut dump = Dump { fault: Some(fault), registers: registers.unwrap_or([0; REGISTERS]), ..Dump::NONE };
+        let mut dump = Dump {
+            fault: Some(fault),
+            registers: registers.unwrap_or([0; REGISTERS]),
+            ..Dump::NONE
+        };
         let kept = message.len().min(DUMP_MESSAGE);
         if let (Some(to), Some(from)) = (dump.message.get_mut(..kept), message.get(..kept)) {
             to.copy_from_slice(from);
         }
-        dump.history.iter_mut().zip(history).for_each(|(to, past)| *to = *past);
+        dump.history
+            .iter_mut()
+            .zip(history)
+            .for_each(|(to, past)| *to = *past);
         dump
     }
 
     /// Says it in lines, for a log: once.
     pub fn tell(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
-        let Some(fault) = self.fault.filter(|_| !self.told) else { return };
+        let Some(fault) = self.fault.filter(|_| !self.told) else {
+            return;
+        };
         self.told = true;
-        line(format_args!("what is known of the fault of server {}, generation {}:", fault.server.0, fault.generation));
+        line(format_args!(
+            "what is known of the fault of server {}, generation {}:",
+            fault.server.0, fault.generation
+        ));
         if self.registers.iter().any(|value| *value != 0) {
             line(format_args!("its registers: {}", Named(&self.registers)));
         }
         line(format_args!("its last messages, oldest first:"));
-        for past in self.history.iter().filter(|past| past.cause.0 != What::Nothing) {
-            line(format_args!("  {:>16} {} {:#x}", past.at.0, past.cause.0.name(), past.cause.1));
+        for past in self
+            .history
+            .iter()
+            .filter(|past| past.cause.0 != What::Nothing)
+        {
+            line(format_args!(
+                "  {:>16} {} {:#x}",
+                past.at.0,
+                past.cause.0.name(),
+                past.cause.1
+            ));
         }
     }
 
@@ -86,9 +118,16 @@ impl Dump {
     pub fn part(&self, index: u8) -> Option<DumpPart<'_>> {
         let fault = self.fault?;
         let message = self.message.chunks(PIECE).map(DumpPart::Message);
-        let past = self.history.iter().filter(|past| past.cause.0 != What::Nothing);
+        let past = self
+            .history
+            .iter()
+            .filter(|past| past.cause.0 != What::Nothing);
         let past = past.map(|past| DumpPart::Past(past.at, past.cause.0, past.cause.1));
         let first = [DumpPart::Fault(fault), DumpPart::Registers(self.registers)];
-        first.into_iter().chain(message).chain(past).nth(usize::from(index))
+        first
+            .into_iter()
+            .chain(message)
+            .chain(past)
+            .nth(usize::from(index))
     }
 }

@@ -153,7 +153,9 @@ pub enum Terms {
 
 /// A segment of a server's image.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Segment {
     /// Where it goes in the server; page-aligned.
     pub address: u64,
@@ -178,7 +180,9 @@ impl Segment {
 
 /// An access that an emulator decoded, for whichever device owns the address, and how the kernel finishes the instruction.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Forward {
     /// Guest-physical address, or port number.
     pub address: u64,
@@ -231,17 +235,24 @@ impl Forward {
         let size = matches!(self.size, 1 | 2 | 4) || (self.size == 8 && mmio);
         let amount = (self.count == 1 && bytes == 0) || self.is_string(bytes);
         let finish = match (self.write, self.finish) {
-            (0, Forward::LOAD) => register(self.register) && matches!(self.width, 1 | 2 | 4 | 8) && self.sign <= 1,
+            (0, Forward::LOAD) => {
+                register(self.register) && matches!(self.width, 1 | 2 | 4 | 8) && self.sign <= 1
+            }
             (1, Forward::STORE) | (0 | 1, Forward::RETURN) => true,
             _ => false,
         };
-        let source = self.write == 0 || self.source == Forward::IMMEDIATE || register(self.source) || bytes > 0;
+        let source = self.write == 0
+            || self.source == Forward::IMMEDIATE
+            || register(self.source)
+            || bytes > 0;
         place && size && amount && finish && source
     }
 
     fn is_string(&self, bytes: usize) -> bool {
         let length = self.count as usize * usize::from(self.size);
-        let fits = length > 0 && length <= crate::STRING_BYTES && (bytes == length || (self.write == 0 && bytes == 0));
+        let fits = length > 0
+            && length <= crate::STRING_BYTES
+            && (bytes == length || (self.write == 0 && bytes == 0));
         fits && self.space == Forward::PORT && self.finish == Forward::RETURN
     }
 
@@ -249,7 +260,11 @@ impl Forward {
     #[inline(always)]
     #[must_use]
     pub const fn cut(&self, value: u64) -> u64 {
-        if self.size >= 8 { value } else { value & ((1 << (self.size as u32 * 8)) - 1) }
+        if self.size >= 8 {
+            value
+        } else {
+            value & ((1 << (self.size as u32 * 8)) - 1)
+        }
     }
 
     /// What LOAD makes of a value that was read: cut to `size` bytes, and sign-extended if that is asked for.
@@ -266,7 +281,9 @@ impl Forward {
 
 /// An interrupt offered to a vCPU.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Offer {
     /// The virtual CPU.
     pub vcpu: u8,
@@ -296,7 +313,9 @@ impl Offer {
 
 /// A compare-and-swap in guest memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct GuestCas {
     /// Address, aligned to `size`.
     pub gpa: Gpa,
@@ -310,7 +329,9 @@ pub struct GuestCas {
 
 /// A copy from the bundle to guest memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct GuestCopy {
     /// Destination.
     pub gpa: Gpa,
@@ -322,7 +343,9 @@ pub struct GuestCopy {
 
 /// Guest memory in the nested page tables.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Mapping {
     /// First address; aligned to `size`.
     pub gpa: Gpa,

@@ -34,7 +34,9 @@ impl<'de, T: FromBytes> Deserialize<'de> for Fixed<T> {
                 T::read_from_bytes(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))
             }
         }
-        deserializer.deserialize_bytes(Block(PhantomData)).map(Fixed)
+        deserializer
+            .deserialize_bytes(Block(PhantomData))
+            .map(Fixed)
     }
 }
 
@@ -47,7 +49,10 @@ mod tests {
         let mut page = [0; 16];
         let used = postcard::to_slice(&Fixed(0x0123_4567_89ab_cdef_u64), &mut page).unwrap();
         assert_eq!(used, &[8, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01]);
-        assert_eq!(postcard::from_bytes::<Fixed<u64>>(used), Ok(Fixed(0x0123_4567_89ab_cdef)));
+        assert_eq!(
+            postcard::from_bytes::<Fixed<u64>>(used),
+            Ok(Fixed(0x0123_4567_89ab_cdef))
+        );
     }
 
     #[test]

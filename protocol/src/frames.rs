@@ -15,8 +15,12 @@ const HIGH: u64 = 512 << 30;
 /// The tables that every address space has: its root, one below it, and what the pages of the conversation, the vault and the stack are
 /// entered in.
 const TABLES: u64 = 4;
-const _: () = assert!(layout::MESSAGE.is_multiple_of(LEAVES) && layout::STACK_TOP == layout::MESSAGE + LEAVES);
-const _: () = assert!(layout::VAULT > layout::SABOTAGE && layout::VAULT + layout::VAULT_MAX <= layout::STACK_TOP);
+const _: () = assert!(
+    layout::MESSAGE.is_multiple_of(LEAVES) && layout::STACK_TOP == layout::MESSAGE + LEAVES
+);
+const _: () = assert!(
+    layout::VAULT > layout::SABOTAGE && layout::VAULT + layout::VAULT_MAX <= layout::STACK_TOP
+);
 const _: () = assert!(layout::IMAGE_END <= MIDDLE && layout::STACK_TOP <= 2 * MIDDLE);
 
 /// A server of these limits, beside its segments and windows.
@@ -30,11 +34,15 @@ pub fn of_server(limits: &Limits) -> u64 {
 #[must_use]
 pub fn of_segment(end: u64, segment: &Segment) -> u64 {
     let last = segment.address.saturating_add(segment.memory.max(1) - 1);
-    let tables = (last / LEAVES).saturating_sub(segment.address / LEAVES).saturating_add(1);
+    let tables = (last / LEAVES)
+        .saturating_sub(segment.address / LEAVES)
+        .saturating_add(1);
     let tables = match end.checked_sub(1) {
         // The table of tables comes with the first.
         None => tables.saturating_add(1),
-        Some(before) => tables.saturating_sub(u64::from(before / LEAVES == segment.address / LEAVES)),
+        Some(before) => {
+            tables.saturating_sub(u64::from(before / LEAVES == segment.address / LEAVES))
+        }
     };
     segment.memory.div_ceil(FRAME).saturating_add(tables)
 }
@@ -42,13 +50,22 @@ pub fn of_segment(end: u64, segment: &Segment) -> u64 {
 /// The first page behind a segment.
 #[must_use]
 pub fn end_of(segment: &Segment) -> u64 {
-    segment.address.saturating_add(segment.memory).checked_next_multiple_of(FRAME).unwrap_or(u64::MAX)
+    segment
+        .address
+        .saturating_add(segment.memory)
+        .checked_next_multiple_of(FRAME)
+        .unwrap_or(u64::MAX)
 }
 
 /// All segments of an image, in ascending order.
 #[must_use]
 pub fn of_image<'s>(segments: impl IntoIterator<Item = &'s Segment>) -> u64 {
-    let add = |(end, frames): (u64, u64), segment| (end_of(segment), frames.saturating_add(of_segment(end, segment)));
+    let add = |(end, frames): (u64, u64), segment| {
+        (
+            end_of(segment),
+            frames.saturating_add(of_segment(end, segment)),
+        )
+    };
     segments.into_iter().fold((0, 0), add).1
 }
 
@@ -76,8 +93,16 @@ pub fn of_memory(bytes: u64) -> u64 {
 pub fn of_nested(bytes: u64) -> u64 {
     let (low, high) = (bytes.min(GAP_START), bytes.saturating_sub(GAP_START));
     // What lies above the gap begins at 4 GiB, in the first table of its level.
-    let end = if high == 0 { low } else { layout::GAP_END.saturating_add(high) };
-    low.div_ceil(LEAVES) + high.div_ceil(LEAVES) + low.div_ceil(MIDDLE) + high.div_ceil(MIDDLE) + end.div_ceil(HIGH)
+    let end = if high == 0 {
+        low
+    } else {
+        layout::GAP_END.saturating_add(high)
+    };
+    low.div_ceil(LEAVES)
+        + high.div_ceil(LEAVES)
+        + low.div_ceil(MIDDLE)
+        + high.div_ceil(MIDDLE)
+        + end.div_ceil(HIGH)
 }
 
 #[cfg(test)]
@@ -91,8 +116,15 @@ mod tests {
 
     /// Tables that mapping these pages of 4 KiB (or 2 MiB) takes, beside the root.
     fn tables(pages: impl IntoIterator<Item = u64>, large: bool) -> BTreeSet<(u64, u64)> {
-        let levels: &[u64] = if large { &[MIDDLE, HIGH] } else { &[LEAVES, MIDDLE, HIGH] };
-        pages.into_iter().flat_map(|page| levels.iter().map(move |level| (*level, page / level))).collect()
+        let levels: &[u64] = if large {
+            &[MIDDLE, HIGH]
+        } else {
+            &[LEAVES, MIDDLE, HIGH]
+        };
+        pages
+            .into_iter()
+            .flat_map(|page| levels.iter().map(move |level| (*level, page / level)))
+            .collect()
     }
 
     fn pages(start: u64, bytes: u64) -> impl Iterator<Item = u64> {
@@ -101,14 +133,33 @@ mod tests {
 
     #[test]
     fn a_server_without_an_image_has_the_tables_of_its_conversation_vault_and_stack() {
-        for (vault_lines, stack_pages, vault) in [(0, 1, 0), (1, 64, 1), (64, 2, 1), (65, 2, 2), (4096, 64, 64)] {
-            let limits = Limits { vault_lines, stack_pages, budget_us: 1, period_us: 1, timers: 0 };
+        for (vault_lines, stack_pages, vault) in [
+            (0, 1, 0),
+            (1, 64, 1),
+            (64, 2, 1),
+            (65, 2, 2),
+            (4096, 64, 64),
+        ] {
+            let limits = Limits {
+                vault_lines,
+                stack_pages,
+                budget_us: 1,
+                period_us: 1,
+                timers: 0,
+            };
             let stack = u64::from(stack_pages) * FRAME;
-            let all = pages(layout::MESSAGE, FRAME).chain(pages(layout::ANSWER, FRAME)).chain(pages(layout::SABOTAGE, FRAME));
-            let all = all.chain(pages(layout::VAULT, vault * FRAME)).chain(pages(layout::STACK_TOP - stack, stack));
+            let all = pages(layout::MESSAGE, FRAME)
+                .chain(pages(layout::ANSWER, FRAME))
+                .chain(pages(layout::SABOTAGE, FRAME));
+            let all = all
+                .chain(pages(layout::VAULT, vault * FRAME))
+                .chain(pages(layout::STACK_TOP - stack, stack));
             // The table of tables for images is counted with the first segment.
             let root = 1;
-            assert_eq!(of_server(&limits), root + tables(all, false).len() as u64 + u64::from(stack_pages) + 2 * vault);
+            assert_eq!(
+                of_server(&limits),
+                root + tables(all, false).len() as u64 + u64::from(stack_pages) + 2 * vault
+            );
         }
     }
 
@@ -147,8 +198,18 @@ mod tests {
 
     #[test]
     fn nothing_that_makes_no_sense_overflows() {
-        let wild = Segment { address: u64::MAX, memory: u64::MAX, file: 0, offset: 0, access: 0 };
+        let wild = Segment {
+            address: u64::MAX,
+            memory: u64::MAX,
+            file: 0,
+            offset: 0,
+            access: 0,
+        };
         assert!(of_segment(0, &wild) > 1 << 40 && of_image([&wild, &wild]) > 1 << 40);
-        assert!(of_memory(u64::MAX) > 1 << 40 && of_nested(u64::MAX) > 1 << 40 && of_grant(Grant::Bundle, 0, u64::MAX) > 1 << 40);
+        assert!(
+            of_memory(u64::MAX) > 1 << 40
+                && of_nested(u64::MAX) > 1 << 40
+                && of_grant(Grant::Bundle, 0, u64::MAX) > 1 << 40
+        );
     }
 }

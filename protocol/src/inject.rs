@@ -25,7 +25,9 @@ pub const TEXT: usize = 512;
 
 /// One fault: a model, the messages that it may hit, and which of those it hits.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Injection {
     /// A [`Model`].
     pub model: u8,
@@ -147,7 +149,9 @@ impl Plan {
     /// The injections that there are.
     #[must_use]
     pub fn injections(&self) -> &[Injection] {
-        self.injections.get(..self.count as usize).unwrap_or(&self.injections)
+        self.injections
+            .get(..self.count as usize)
+            .unwrap_or(&self.injections)
     }
 
     /// The string that begins at this place of the text; empty if there is none.

@@ -55,7 +55,9 @@ pub trait Interchange: Sized {
 pub fn write<T: Serialize>(version: u16, state: &T, into: &mut [u8]) -> Option<usize> {
     let (place, rest) = into.split_first_chunk_mut()?;
     *place = version.to_le_bytes();
-    postcard::to_slice(state, rest).ok().map(|bytes| 2 + bytes.len())
+    postcard::to_slice(state, rest)
+        .ok()
+        .map(|bytes| 2 + bytes.len())
 }
 
 /// Takes the version off.
@@ -73,11 +75,19 @@ macro_rules! first_form {
             const OLDEST: u16 = 1;
 
             fn write(&self, version: u16, into: &mut [u8]) -> Option<usize> {
-                if version == Self::VERSION { $crate::interchange::write(version, self, into) } else { None }
+                if version == Self::VERSION {
+                    $crate::interchange::write(version, self, into)
+                } else {
+                    None
+                }
             }
 
             fn read(version: u16, bytes: &[u8]) -> Option<Self> {
-                if version == Self::VERSION { postcard::from_bytes(bytes).ok() } else { None }
+                if version == Self::VERSION {
+                    postcard::from_bytes(bytes).ok()
+                } else {
+                    None
+                }
             }
         }
     };

@@ -28,7 +28,12 @@ pub const GUEST: u64 = 0x2000_0000_0000;
 
 /// Where QEMU has four small modules of memory beside the host's: QEMU adds bits 33 and 32 of RCX, as so many GiB, to the address at which
 /// it looks an MSR up in the permission map. So there is a map in each.
-pub const MSR_MAPS: [u64; 4] = [0x40_0000_0000, 0x40_4000_0000, 0x40_8000_0000, 0x40_c000_0000];
+pub const MSR_MAPS: [u64; 4] = [
+    0x40_0000_0000,
+    0x40_4000_0000,
+    0x40_8000_0000,
+    0x40_c000_0000,
+];
 /// Bytes of each.
 pub const MSR_MAP_SIZE: u64 = 2 << 20;
 
@@ -48,7 +53,11 @@ pub const fn ram_offset(memory: u64, gpa: u64) -> Option<u64> {
         if gpa < memory { Some(gpa) } else { None }
     } else if gpa >= GAP_END {
         let offset = gpa - GAP_END + GAP_START;
-        if offset >= GAP_START && offset < memory { Some(offset) } else { None }
+        if offset >= GAP_START && offset < memory {
+            Some(offset)
+        } else {
+            None
+        }
     } else {
         None
     }

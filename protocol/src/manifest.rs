@@ -12,7 +12,9 @@ use crate::role::RoleKind;
 
 /// First bytes of the supervisor's image.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct ImageHeader {
     /// [`ImageHeader::MAGIC`].
     pub magic: u64,
@@ -141,19 +143,27 @@ impl<'m> Setup<'m> {
     /// The number of a server that it may mail.
     #[must_use]
     pub fn peer(&self, name: &str) -> Option<crate::units::ServerId> {
-        items::<(&str, crate::units::ServerId)>(self.peers).find(|(peer, _)| *peer == name).map(|(_, id)| id)
+        items::<(&str, crate::units::ServerId)>(self.peers)
+            .find(|(peer, _)| *peer == name)
+            .map(|(_, id)| id)
     }
 
     /// The line that it raises, by its place in the manifest's list.
     #[must_use]
     pub fn line(&self, place: usize) -> Option<crate::units::LineId> {
-        self.lines.get(place).map(|line| crate::units::LineId(*line))
+        self.lines
+            .get(place)
+            .map(|line| crate::units::LineId(*line))
     }
 
     /// An option's value.
     #[must_use]
     pub fn option(&self, key: &str) -> Option<&'m str> {
-        self.options.lines().find_map(|line| line.split_once('=').filter(|(k, _)| *k == key).map(|(_, value)| value))
+        self.options.lines().find_map(|line| {
+            line.split_once('=')
+                .filter(|(k, _)| *k == key)
+                .map(|(_, value)| value)
+        })
     }
 
     /// An option's value as a number, decimal or hexadecimal with `0x`; `None` if the option is not there.

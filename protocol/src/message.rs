@@ -21,7 +21,9 @@ pub struct Message<'m> {
 
 /// What every message carries.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Header {
     /// When the kernel wrote the message, by the host's TSC. The only clock a server has.
     pub now: Ticks,
@@ -70,11 +72,20 @@ pub enum Body<'m> {
     /// A nested page fault; the registers are there after `NeedRegisters`.
     NestedFault(Fixed<NestedFault>, Fixed<Context>, Option<Fixed<Registers>>),
     /// INS or OUTS.
-    StringIo(Fixed<StringIoExit>, Fixed<Context>, Option<Fixed<Registers>>),
+    StringIo(
+        Fixed<StringIoExit>,
+        Fixed<Context>,
+        Option<Fixed<Registers>>,
+    ),
     /// An instruction that the kernel intercepts but does not decode; registers always included.
     Instruction(Fixed<InstructionExit>, Fixed<Context>, Fixed<Registers>),
     /// A forwarded access with `Finish::RETURN` is done; registers always included.
-    AccessDone(Fixed<AccessDone>, Fixed<Context>, Fixed<Registers>, #[serde(borrow)] &'m [u8]),
+    AccessDone(
+        Fixed<AccessDone>,
+        Fixed<Context>,
+        Fixed<Registers>,
+        #[serde(borrow)] &'m [u8],
+    ),
     /// An interrupt line changed.
     Line(LineChange),
     /// A timer of the server expired.
@@ -137,7 +148,9 @@ pub enum Stop {
 
 /// Requests by mail that a server holds, and that it still has to answer.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Held {
     /// Their tickets; 0 is none.
     pub tickets: [TicketId; 8],
@@ -145,7 +158,9 @@ pub struct Held {
 
 /// The machine's facts, as every server learns them at its start.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Machine {
     /// [`crate::SCHEMA_HASH`] of the kernel: first, so that it is here in every version.
     pub schema: u64,
@@ -169,7 +184,9 @@ pub struct Machine {
 
 /// One CPUID leaf's result.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Leaf {
     /// EAX.
     pub eax: u32,
@@ -183,7 +200,9 @@ pub struct Leaf {
 
 /// CPUID: which leaf, and what the host says to it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct CpuidExit {
     /// EAX.
     pub leaf: u32,
@@ -197,7 +216,9 @@ pub struct CpuidExit {
 
 /// RDMSR or WRMSR.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct MsrExit {
     /// ECX.
     pub index: u32,
@@ -213,7 +234,9 @@ pub struct MsrExit {
 
 /// A port access.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct PortExit {
     /// Port number.
     pub port: u16,
@@ -229,7 +252,9 @@ pub struct PortExit {
 
 /// An access to a device's memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct MmioExit {
     /// Address.
     pub gpa: Gpa,
@@ -243,7 +268,9 @@ pub struct MmioExit {
 
 /// VMMCALL by the KVM convention: number and four arguments.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct HypercallExit {
     /// RAX.
     pub number: u64,
@@ -257,7 +284,9 @@ pub struct HypercallExit {
 
 /// A nested page fault (APM vol. 2 §15.25.6).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct NestedFault {
     /// The guest-physical address that faulted.
     pub gpa: Gpa,
@@ -267,7 +296,9 @@ pub struct NestedFault {
 
 /// INS or OUTS, as EXITINFO1 has it (APM vol. 2 §15.10.2).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct StringIoExit {
     /// EXITINFO1: bit 0 IN, 2 string, 3 REP, 4 to 6 operand size, 7 to 9 address size, 10 to 12 segment, 16 to 31 port.
     pub info: u64,
@@ -277,7 +308,9 @@ pub struct StringIoExit {
 
 /// An intercepted instruction that must be decoded.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct InstructionExit {
     /// The exit code (APM vol. 2, appendix C).
     pub code: u64,
@@ -289,7 +322,9 @@ pub struct InstructionExit {
 
 /// The result of a forwarded access that comes back to the emulator.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct AccessDone {
     /// The emulator's own token from the forward.
     pub token: u64,

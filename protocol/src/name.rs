@@ -5,7 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A name of at most [`Name::BYTES`] bytes; zeros follow what is shorter.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Name([u8; Name::BYTES]);
 
 impl Name {
@@ -20,7 +22,11 @@ impl Name {
         let (mut name, text) = (Name::NONE, text.as_bytes());
         let mut at = 0;
         while at < text.len() && at < Name::BYTES {
-            name.0[at] = if Printable::is_plain(text[at]) { text[at] } else { b'?' };
+            name.0[at] = if Printable::is_plain(text[at]) {
+                text[at]
+            } else {
+                b'?'
+            };
             at += 1;
         }
         name
@@ -29,8 +35,15 @@ impl Name {
     /// Its text, up to the first character that is not plain: whoever made it, it can be shown as it is.
     #[must_use]
     pub fn text(&self) -> &str {
-        let used = self.0.iter().position(|byte| !Printable::is_plain(*byte)).unwrap_or(Name::BYTES);
-        self.0.get(..used).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+        let used = self
+            .0
+            .iter()
+            .position(|byte| !Printable::is_plain(*byte))
+            .unwrap_or(Name::BYTES);
+        self.0
+            .get(..used)
+            .and_then(|bytes| core::str::from_utf8(bytes).ok())
+            .unwrap_or("")
     }
 }
 
@@ -43,7 +56,10 @@ mod tests {
         for name in ["", "uart", "a name of 16 byt"] {
             assert_eq!(Name::of(name).text(), name);
         }
-        assert_eq!(Name::of("a name of more than 16 bytes").text(), "a name of more t");
+        assert_eq!(
+            Name::of("a name of more than 16 bytes").text(),
+            "a name of more t"
+        );
     }
 
     #[test]

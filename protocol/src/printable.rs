@@ -43,7 +43,10 @@ impl<W: Write> Write for Escaping<W> {
 fn escape(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
     let mut rest = bytes;
     while let Some(byte) = rest.first() {
-        let plain = rest.iter().take_while(|byte| Printable::is_plain(**byte)).count();
+        let plain = rest
+            .iter()
+            .take_while(|byte| Printable::is_plain(**byte))
+            .count();
         let (before, after) = rest.split_at(plain.max(1));
         match (core::str::from_utf8(before), byte) {
             (Ok(text), _) if plain > 0 => to.write_str(text)?,
@@ -75,7 +78,10 @@ mod tests {
     fn nothing_that_moves_the_cursor_or_ends_a_line_gets_through() {
         let text = "a\n[9.999999] hypervisor fault: FORGED \x1b[31mred\x7f\r\t\0\u{85}\u{202e}";
         let shown = Printable::of(text).to_string();
-        assert_eq!(shown, r"a\n[9.999999] hypervisor fault: FORGED \x1b[31mred\x7f\r\t\x00\xc2\x85\xe2\x80\xae");
+        assert_eq!(
+            shown,
+            r"a\n[9.999999] hypervisor fault: FORGED \x1b[31mred\x7f\r\t\x00\xc2\x85\xe2\x80\xae"
+        );
         let all: Vec<u8> = (0..=255).collect();
         assert!(Printable(&all).to_string().bytes().all(Printable::is_plain));
     }

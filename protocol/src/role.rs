@@ -29,7 +29,10 @@ pub use irqchip::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipReq
 pub use loader::{LoadReply, LoadRequest, Loader, LoaderEffect};
 pub use mmu::{Mmu, MmuEffect, MmuReply, MmuRequest};
 pub use msr::{Msr, MsrEffect, MsrReply, MsrRequest};
-pub use port::{Clock, DeviceEffect, DeviceEvent, PortRequest, Power, PowerEffect, Serial, SerialEffect, SerialEvent, Timer};
+pub use port::{
+    Clock, DeviceEffect, DeviceEvent, PortRequest, Power, PowerEffect, Serial, SerialEffect,
+    SerialEvent, Timer,
+};
 pub use supervisor::{Supervisor, SupervisorEffect, SupervisorEvent};
 
 /// The roles, by name.
@@ -85,7 +88,10 @@ impl RoleKind {
     /// The role's name in manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("?", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("?", |(_, name)| name)
     }
 }
 

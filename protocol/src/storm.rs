@@ -30,14 +30,24 @@ pub enum Weather {
 
 impl Storm {
     /// Nothing has happened.
-    pub const NONE: Storm = Storm { since: Ticks(0), level: 0 };
+    pub const NONE: Storm = Storm {
+        since: Ticks(0),
+        level: 0,
+    };
 
     /// One more fault, where so many in a minute are allowed: from the half of them on restarts are made slower.
     pub fn fault(&mut self, now: Ticks, per_minute: u8, millisecond: u64) -> Weather {
         let each = (millisecond.saturating_mul(MINUTE) / u64::from(per_minute.max(1))).max(1);
         let leaked = now.since(self.since).0 / each;
-        match u8::try_from(leaked).ok().and_then(|leaked| self.level.checked_sub(leaked)).filter(|left| *left > 0) {
-            Some(left) => (self.level, self.since) = (left, self.since.after(Ticks(leaked.saturating_mul(each)))),
+        match u8::try_from(leaked)
+            .ok()
+            .and_then(|leaked| self.level.checked_sub(leaked))
+            .filter(|left| *left > 0)
+        {
+            Some(left) => {
+                (self.level, self.since) =
+                    (left, self.since.after(Ticks(leaked.saturating_mul(each))))
+            }
             None => (self.level, self.since) = (0, now),
         }
         self.level = self.level.saturating_add(1);
@@ -66,7 +76,9 @@ mod tests {
     /// A tick is a millisecond.
     fn faults(every: u64, count: u64) -> Vec<Weather> {
         let mut storm = Storm::NONE;
-        (0..count).map(|nth| storm.fault(Ticks(1_000_000 + nth * every), 10, 1)).collect()
+        (0..count)
+            .map(|nth| storm.fault(Ticks(1_000_000 + nth * every), 10, 1))
+            .collect()
     }
 
     #[test]
@@ -78,10 +90,19 @@ mod tests {
 
     #[test]
     fn faults_that_leak_away_in_time_never_count() {
-        assert!(faults(6_000, 1_000).iter().all(|weather| *weather == Weather::Fair));
+        assert!(
+            faults(6_000, 1_000)
+                .iter()
+                .all(|weather| *weather == Weather::Fair)
+        );
         // Twelve a minute are two too many: it takes five minutes.
-        let storm = faults(5_000, 1_000).iter().position(|weather| *weather == Weather::Storm);
-        assert!(storm.is_some_and(|nth| (50..70).contains(&nth)), "{storm:?}");
+        let storm = faults(5_000, 1_000)
+            .iter()
+            .position(|weather| *weather == Weather::Storm);
+        assert!(
+            storm.is_some_and(|nth| (50..70).contains(&nth)),
+            "{storm:?}"
+        );
     }
 
     #[test]

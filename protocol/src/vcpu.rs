@@ -8,7 +8,9 @@ pub const GENERAL: usize = 16;
 
 /// What an instruction emulator needs beyond the exit itself: where the instruction is and how its addresses translate.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Context {
     /// Offset of the instruction in CS.
     pub rip: u64,
@@ -36,7 +38,9 @@ pub struct Context {
 
 /// One segment register in the VMCB's form (APM vol. 2, table B-2).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Segment {
     /// Selector.
     pub selector: u16,
@@ -50,7 +54,9 @@ pub struct Segment {
 
 /// What `NeedRegisters` adds to an exit: all registers beside those of [`Context`].
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Registers {
     /// General registers in encoding order.
     pub general: [u64; GENERAL],
@@ -64,7 +70,9 @@ pub struct Registers {
 
 /// The whole state that a loader gives a virtual CPU before its first instruction.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct InitialState {
     /// General registers in encoding order.
     pub general: [u64; GENERAL],
@@ -145,7 +153,9 @@ impl SystemRegister {
 
 /// An exception for the guest (APM vol. 2 §8.2).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Exception {
     /// Error code; meaningful if `has_error` is 1.
     pub error: u32,
@@ -161,13 +171,31 @@ pub struct Exception {
 
 impl Exception {
     /// #UD: invalid opcode.
-    pub const UNDEFINED: Exception = Exception { error: 0, vector: 6, has_error: 0, reserved: 0, address: 0 };
+    pub const UNDEFINED: Exception = Exception {
+        error: 0,
+        vector: 6,
+        has_error: 0,
+        reserved: 0,
+        address: 0,
+    };
     /// #GP(0): general protection.
-    pub const PROTECTION: Exception = Exception { error: 0, vector: 13, has_error: 1, reserved: 0, address: 0 };
+    pub const PROTECTION: Exception = Exception {
+        error: 0,
+        vector: 13,
+        has_error: 1,
+        reserved: 0,
+        address: 0,
+    };
 
     /// #PF with `error` at the linear `address`.
     #[must_use]
     pub const fn page_fault(error: u32, address: u64) -> Exception {
-        Exception { error, vector: 14, has_error: 1, reserved: 0, address }
+        Exception {
+            error,
+            vector: 14,
+            has_error: 1,
+            reserved: 0,
+            address,
+        }
     }
 }

@@ -84,7 +84,12 @@ pub fn take<T: FromBytes>(bytes: &[u8]) -> Option<(Fixed<T>, &[u8])> {
 
 /// Writes an exit's message: `tag` names the variant, whose only field is `block`. Its length, or `None` if the page is too short.
 #[inline(always)]
-pub fn exit<T: IntoBytes + Immutable>(page: &mut [u8], header: &Header, tag: u8, block: &T) -> Option<usize> {
+pub fn exit<T: IntoBytes + Immutable>(
+    page: &mut [u8],
+    header: &Header,
+    tag: u8,
+    block: &T,
+) -> Option<usize> {
     let (tag_place, rest) = put(page, header)?.split_first_mut()?;
     *tag_place = tag;
     put(rest, block)?;
@@ -100,7 +105,12 @@ pub fn accepted(page: &mut [u8], header: &Header) -> Option<usize> {
 
 /// Writes a nested fault's message, without registers.
 #[inline(always)]
-pub fn nested_fault(page: &mut [u8], header: &Header, fault: &NestedFault, context: &Context) -> Option<usize> {
+pub fn nested_fault(
+    page: &mut [u8],
+    header: &Header,
+    fault: &NestedFault,
+    context: &Context,
+) -> Option<usize> {
     let (tag_place, rest) = put(page, header)?.split_first_mut()?;
     *tag_place = tag::NESTED_FAULT;
     *put(put(rest, fault)?, context)?.first_mut()? = 0;
@@ -121,12 +131,19 @@ pub trait Receive {
 /// The message is not hot, or does not decode: [`Message::read`] knows.
 #[inline(always)]
 pub fn receive<R: Receive>(bytes: &[u8], receiver: R) -> Result<R::Output, R> {
-    let Some((header, rest)) = take::<Header>(bytes) else { return Err(receiver) };
-    let Some((tag, rest)) = rest.split_first() else { return Err(receiver) };
+    let Some((header, rest)) = take::<Header>(bytes) else {
+        return Err(receiver);
+    };
+    let Some((tag, rest)) = rest.split_first() else {
+        return Err(receiver);
+    };
     macro_rules! hand {
         ($variant:ident) => {
             match take(rest) {
-                Some((block, _)) => Ok(receiver.receive(&Message { header, body: Body::$variant(block) })),
+                Some((block, _)) => Ok(receiver.receive(&Message {
+                    header,
+                    body: Body::$variant(block),
+                })),
                 None => Err(receiver),
             }
         };
@@ -141,9 +158,15 @@ pub fn receive<R: Receive>(bytes: &[u8], receiver: R) -> Result<R::Output, R> {
         tag::MMIO_WRITE => hand!(MmioWrite),
         tag::HYPERCALL => hand!(Hypercall),
         tag::MEMORY_FAULT => hand!(MemoryFault),
-        tag::ACCEPTED => Ok(receiver.receive(&Message { header, body: Body::Accepted })),
+        tag::ACCEPTED => Ok(receiver.receive(&Message {
+            header,
+            body: Body::Accepted,
+        })),
         tag::NESTED_FAULT => match nested_fault_parts(rest) {
-            Some((fault, context)) => Ok(receiver.receive(&Message { header, body: Body::NestedFault(fault, context, None) })),
+            Some((fault, context)) => Ok(receiver.receive(&Message {
+                header,
+                body: Body::NestedFault(fault, context, None),
+            })),
             None => Err(receiver),
         },
         _ => Err(receiver),
@@ -160,7 +183,10 @@ pub fn receive_page<R: Receive>(page: &[u8; PAGE], receiver: R) -> Option<R::Out
     let header = at(page, 1)?;
     macro_rules! hand {
         ($variant:ident) => {
-            receiver.receive(&Message { header, body: Body::$variant(at(page, BLOCK)?) })
+            receiver.receive(&Message {
+                header,
+                body: Body::$variant(at(page, BLOCK)?),
+            })
         };
     }
     Some(match page[BODY - 1] {
@@ -173,10 +199,14 @@ pub fn receive_page<R: Receive>(page: &[u8; PAGE], receiver: R) -> Option<R::Out
         tag::MMIO_WRITE => hand!(MmioWrite),
         tag::HYPERCALL => hand!(Hypercall),
         tag::MEMORY_FAULT => hand!(MemoryFault),
-        tag::ACCEPTED => receiver.receive(&Message { header, body: Body::Accepted }),
-        tag::NESTED_FAULT if page[REGISTERS] == 0 => {
-            receiver.receive(&Message { header, body: Body::NestedFault(at(page, BLOCK)?, at(page, CONTEXT)?, None) })
-        }
+        tag::ACCEPTED => receiver.receive(&Message {
+            header,
+            body: Body::Accepted,
+        }),
+        tag::NESTED_FAULT if page[REGISTERS] == 0 => receiver.receive(&Message {
+            header,
+            body: Body::NestedFault(at(page, BLOCK)?, at(page, CONTEXT)?, None),
+        }),
         _ => return None,
     })
 }
@@ -184,7 +214,9 @@ pub fn receive_page<R: Receive>(page: &[u8; PAGE], receiver: R) -> Option<R::Out
 /// The block at a place in a page.
 #[inline(always)]
 fn at<T: FromBytes>(page: &[u8; PAGE], place: usize) -> Option<Fixed<T>> {
-    T::read_from_prefix(page.get(place..)?).ok().map(|(block, _)| Fixed(block))
+    T::read_from_prefix(page.get(place..)?)
+        .ok()
+        .map(|(block, _)| Fixed(block))
 }
 
 #[inline(always)]
@@ -274,7 +306,9 @@ impl<'a> Effect<'a> {
         }
         match *tag {
             tag::SAVE => match rest.split_first_chunk()? {
-                ([first @ 0..128, count @ 0..128], rest) => Some((Effect::Save(u16::from(*first), u16::from(*count)), rest)),
+                ([first @ 0..128, count @ 0..128], rest) => {
+                    Some((Effect::Save(u16::from(*first), u16::from(*count)), rest))
+                }
                 _ => None,
             },
             tag::LEAF => block!(Leaf),

@@ -3,7 +3,9 @@
 use atoll_protocol::PAGE;
 use atoll_protocol::effect::{Effect, Forward, Mapping, Offer};
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::{Body, CpuidExit, Header, HypercallExit, Leaf, Message, MmioExit, MsrExit, NestedFault, PortExit};
+use atoll_protocol::message::{
+    Body, CpuidExit, Header, HypercallExit, Leaf, Message, MmioExit, MsrExit, NestedFault, PortExit,
+};
 use atoll_protocol::units::{Ticks, TimerId};
 use atoll_protocol::vcpu::Context;
 use atoll_protocol::wire::{self, Receive, tag};
@@ -62,7 +64,10 @@ fn derived(mut bytes: &[u8]) -> Option<Vec<Effect<'_>>> {
 }
 
 fn same_message(written: &[u8], header: Header, body: Body<'_>) {
-    let message = Message { header: Fixed(header), body };
+    let message = Message {
+        header: Fixed(header),
+        body,
+    };
     let derived = postcard::to_allocvec(&message).expect("a message encodes");
     assert_eq!(written, derived);
     assert_eq!(wire::receive(&derived, Same(message)), Ok(()));

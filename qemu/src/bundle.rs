@@ -53,9 +53,20 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         }
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
     }
-    let alternatives = machine.servers.iter().filter_map(|server| server.alternative.as_ref());
-    let others: BTreeSet<&str> = machine.spares.iter().chain(alternatives).map(|(name, _)| name.as_str()).collect();
-    for name in others.into_iter().filter(|name| !machine.servers.iter().any(|server| server.image == *name)) {
+    let alternatives = machine
+        .servers
+        .iter()
+        .filter_map(|server| server.alternative.as_ref());
+    let others: BTreeSet<&str> = machine
+        .spares
+        .iter()
+        .chain(alternatives)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    for name in others
+        .into_iter()
+        .filter(|name| !machine.servers.iter().any(|server| server.image == *name))
+    {
         let path = built.program(name);
         let file = read(&path)?;
         image::check(name, &path, &file)?;
@@ -84,7 +95,11 @@ pub fn check_roles(machine: &Machine, built: &Built) -> Result<()> {
                 role::check_own(dir, &program, &file, server.role)?;
             } else if let Some(what) = role::objection(&program, &file, server.role, true)? {
                 let (file, line) = at.clone();
-                return Err(Error::Manifest { file, line, what: format!("server '{}': image '{image}' {what}", server.name) });
+                return Err(Error::Manifest {
+                    file,
+                    line,
+                    what: format!("server '{}': image '{image}' {what}", server.name),
+                });
             }
         }
     }
@@ -103,6 +118,8 @@ impl Archive {
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        self.0.append_data(&mut header, name, content).map_err(Error::file("the bundle"))
+        self.0
+            .append_data(&mut header, name, content)
+            .map_err(Error::file("the bundle"))
     }
 }

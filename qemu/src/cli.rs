@@ -59,7 +59,10 @@ impl Common {
     /// What may be installed.
     #[must_use]
     pub fn permission(&self) -> Permission {
-        Permission { no_install: self.no_install, offline: self.offline }
+        Permission {
+            no_install: self.no_install,
+            offline: self.offline,
+        }
     }
 }
 
@@ -234,7 +237,13 @@ pub enum CampaignCommand {
         #[arg(value_name = "ID", required_unless_present = "sample")]
         ids: Vec<String>,
         /// So many records, drawn at random.
-        #[arg(long, value_name = "N", conflicts_with = "ids", default_value_t = 0, hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "N",
+            conflicts_with = "ids",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
         sample: usize,
         /// Draw the same ones as with this seed [default: the time].
         #[arg(long, requires = "sample")]
@@ -265,13 +274,21 @@ pub struct Records {
 pub const DEFAULT_OUT: &str = "campaign";
 
 fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-    parsed.filter(|(part, of)| (1..=*of).contains(part)).ok_or_else(|| "wanted is I/N, as in 2/4".into())
+    let parsed = text
+        .split_once('/')
+        .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    parsed
+        .filter(|(part, of)| (1..=*of).contains(part))
+        .ok_or_else(|| "wanted is I/N, as in 2/4".into())
 }
 
 fn swap(text: &str) -> Result<(String, PathBuf), String> {
-    let parsed = text.split_once('=').filter(|(role, dir)| !role.is_empty() && !dir.is_empty());
-    parsed.map(|(role, dir)| (role.to_owned(), dir.into())).ok_or_else(|| "wanted is ROLE=DIR, as in cpuid=./my-cpuid".into())
+    let parsed = text
+        .split_once('=')
+        .filter(|(role, dir)| !role.is_empty() && !dir.is_empty());
+    parsed
+        .map(|(role, dir)| (role.to_owned(), dir.into()))
+        .ok_or_else(|| "wanted is ROLE=DIR, as in cpuid=./my-cpuid".into())
 }
 
 /// A running machine.
@@ -366,7 +383,8 @@ impl Cli {
             1 => "atoll=debug",
             _ => "trace",
         };
-        let filter = tracing_subscriber::EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| level.into());
+        let filter = tracing_subscriber::EnvFilter::try_from_env("ATOLL_LOG")
+            .unwrap_or_else(|_| level.into());
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)

@@ -42,23 +42,41 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Top(args)) => top::run(args).map(done),
         Some(Command::Dump { server, asked }) => dump::run(server, asked).map(done),
         Some(Command::Log { follow, asked }) => log::run(*follow, asked).map(done),
-        Some(Command::NewServer { role, name, path, around }) => {
-            let wanted = Wanted { role, name, around: around.as_deref() };
+        Some(Command::NewServer {
+            role,
+            name,
+            path,
+            around,
+        }) => {
+            let wanted = Wanted {
+                role,
+                name,
+                around: around.as_deref(),
+            };
             new_server::run(&wanted, path.as_deref()).map(done)
         }
         Some(Command::Kill { server, asked }) => kill::run(server, asked).map(done),
-        Some(Command::Swap { server, image, force, asked }) => swap::run(server, image, *force, asked, &cli.common).map(done),
+        Some(Command::Swap {
+            server,
+            image,
+            force,
+            asked,
+        }) => swap::run(server, image, *force, asked, &cli.common).map(done),
         Some(Command::Ping(which)) => ping::run(which).map(done),
         Some(Command::Completions { shell }) => completions::run(*shell).map(done),
-        Some(Command::Leashed { parent, memory_mib, program, arguments }) => {
-            leash::become_leashed(*parent, *memory_mib, program, arguments).map(done)
-        }
+        Some(Command::Leashed {
+            parent,
+            memory_mib,
+            program,
+            arguments,
+        }) => leash::become_leashed(*parent, *memory_mib, program, arguments).map(done),
     }
 }
 
 /// Prints one JSON document.
 fn json(document: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| Error::program("writing JSON", error))?;
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Error::program("writing JSON", error))?;
     write(&(shown::json(&text) + "\n"))
 }
 
@@ -69,8 +87,13 @@ fn print(text: &str) -> Result<()> {
 
 fn write(text: &str) -> Result<()> {
     let mut output = stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("standard output")(error)),
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::file("standard output")(error))
+        }
         _ => Ok(()),
     }
 }

@@ -33,8 +33,16 @@ impl Line {
     pub fn open(name: &str) -> Result<Self> {
         let path = control_of(name)?;
         let mut line = Self::at(name, &path).map_err(|error| match error {
-            Error::File { error, .. } if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Error::Silent { name: name.to_owned(), what: "it is still being built, or has just ended".into() }
+            Error::File { error, .. }
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Error::Silent {
+                    name: name.to_owned(),
+                    what: "it is still being built, or has just ended".into(),
+                }
             }
             error => error,
         })?;
@@ -44,7 +52,9 @@ impl Line {
 
     /// Passes over what an earlier line asked and did not wait for.
     fn settle(&mut self) -> Result<()> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let number = std::process::id() ^ since.subsec_nanos();
         self.ask(Ask::Ping(number))?;
         self.answer(|tell| (*tell == Tell::Pong(number)).then_some(()))
@@ -53,23 +63,37 @@ impl Line {
     /// To the machine that listens on `path`.
     pub fn at(name: &str, path: &Path) -> Result<Self> {
         let stream = UnixStream::connect(path).map_err(Error::file(path))?;
-        stream.set_read_timeout(Some(Duration::from_millis(200))).map_err(Error::file(path))?;
-        Ok(Self { name: name.to_owned(), stream, pending: Vec::new() })
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .map_err(Error::file(path))?;
+        Ok(Self {
+            name: name.to_owned(),
+            stream,
+            pending: Vec::new(),
+        })
     }
 
     fn silent(&self, what: impl ToString) -> Error {
-        Error::Silent { name: self.name.clone(), what: what.to_string() }
+        Error::Silent {
+            name: self.name.clone(),
+            what: what.to_string(),
+        }
     }
 
     fn refused(&self, what: impl ToString) -> Error {
-        Error::Refused { name: self.name.clone(), what: what.to_string() }
+        Error::Refused {
+            name: self.name.clone(),
+            what: what.to_string(),
+        }
     }
 
     /// Asks. A leading zero ends whatever an earlier line left unfinished.
     pub fn ask(&mut self, ask: Ask<'_>) -> Result<()> {
         let mut frame = vec![0];
         frame.extend(postcard::to_stdvec_cobs(&ask).map_err(|error| self.silent(error))?);
-        self.stream.write_all(&frame).map_err(|error| self.silent(error))
+        self.stream
+            .write_all(&frame)
+            .map_err(|error| self.silent(error))
     }
 
     /// The next answer, as `take` sees it; frames that do not decode are passed over.
@@ -91,18 +115,32 @@ impl Line {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(self.silent("it hung up")),
                 Ok(read) => self.pending.extend_from_slice(&chunk[..read]),
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
                 Err(error) => return Err(self.silent(error)),
             }
         }
     }
 
     /// All records of a list, up to its end, each made into what `take` wants.
-    pub fn list<T>(&mut self, ask: Ask<'_>, mut take: impl FnMut(&Tell<'_>) -> Option<T>) -> Result<Vec<T>> {
+    pub fn list<T>(
+        &mut self,
+        ask: Ask<'_>,
+        mut take: impl FnMut(&Tell<'_>) -> Option<T>,
+    ) -> Result<Vec<T>> {
         self.ask(ask)?;
         let mut all = Vec::new();
         loop {
-            let next = self.answer(|tell| if matches!(tell, Tell::End) { Some(None) } else { take(tell).map(Some) })?;
+            let next = self.answer(|tell| {
+                if matches!(tell, Tell::End) {
+                    Some(None)
+                } else {
+                    take(tell).map(Some)
+                }
+            })?;
             match next {
                 Some(record) => all.push(record),
                 None => return Ok(all),
@@ -128,13 +166,25 @@ mod tests {
             let read = stream.read(&mut asked).unwrap();
             let ask: Ask<'_> = postcard::from_bytes_cobs(&mut asked[1..read]).unwrap();
             stream.write_all(b"\x05garbage\0").unwrap();
-            let Ask::Ping(number) = ask else { panic!("{ask:?}") };
-            stream.write_all(&postcard::to_stdvec_cobs(&Tell::Pong(number)).unwrap()).unwrap();
+            let Ask::Ping(number) = ask else {
+                panic!("{ask:?}")
+            };
+            stream
+                .write_all(&postcard::to_stdvec_cobs(&Tell::Pong(number)).unwrap())
+                .unwrap();
             stream
         });
         let mut line = Line::at("test", &path).unwrap();
         line.ask(Ask::Ping(7)).unwrap();
-        let number = line.answer(|tell| if let Tell::Pong(number) = tell { Some(*number) } else { None }).unwrap();
+        let number = line
+            .answer(|tell| {
+                if let Tell::Pong(number) = tell {
+                    Some(*number)
+                } else {
+                    None
+                }
+            })
+            .unwrap();
         assert_eq!(number, 7);
         drop(machine.join().unwrap());
     }

@@ -98,7 +98,9 @@ pub enum Error {
         lock: PathBuf,
     },
     /// Another machine with this name runs.
-    #[error("a machine named '{name}' is already running (process {pid}); give this one another name with --name")]
+    #[error(
+        "a machine named '{name}' is already running (process {pid}); give this one another name with --name"
+    )]
     Running {
         /// The name.
         name: String,
@@ -144,22 +146,33 @@ pub enum Error {
 impl Error {
     /// A file that could not be used.
     pub fn file(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::File { path: path.as_ref().to_owned(), error }
+        move |error| Self::File {
+            path: path.as_ref().to_owned(),
+            error,
+        }
     }
 
     /// A guest file that is not what it should be.
     pub fn guest(path: impl AsRef<Path>, what: impl Display) -> Self {
-        Self::Guest { path: path.as_ref().to_owned(), what: what.to_string() }
+        Self::Guest {
+            path: path.as_ref().to_owned(),
+            what: what.to_string(),
+        }
     }
 
     /// Something that must be there is not.
     pub fn missing(what: impl Display) -> Self {
-        Self::Missing { what: what.to_string() }
+        Self::Missing {
+            what: what.to_string(),
+        }
     }
 
     /// A program failed.
     pub fn program(program: impl Display, what: impl Display) -> Self {
-        Self::Program { program: program.to_string(), what: what.to_string() }
+        Self::Program {
+            program: program.to_string(),
+            what: what.to_string(),
+        }
     }
 
     /// The tool's exit status for it.

@@ -1,5 +1,6 @@
 //! Machines: a TOML manifest, checked so that every mistake has its line, and packed into what the supervisor reads.
 
+mod limits;
 pub mod pack;
 pub mod ranges;
 pub mod resolve;
@@ -77,7 +78,10 @@ pub struct Server {
 impl Machine {
     /// Gives the servers whose manifest names no budget another one, in microseconds.
     pub fn set_default_budget(&mut self, budget_us: u32) {
-        let servers = self.servers.iter_mut().filter(|server| u64::from(server.limits.budget_us) == resolve::BUDGET);
+        let servers = self
+            .servers
+            .iter_mut()
+            .filter(|server| u64::from(server.limits.budget_us) == limits::BUDGET);
         servers.for_each(|server| server.limits.budget_us = budget_us);
     }
 
@@ -95,7 +99,11 @@ impl Machine {
     /// Puts the program of the crate in `dir` into the place of the server with this name, or else of the first with this role.
     pub fn replace(&mut self, server: &str, dir: &Path) -> Result<()> {
         let named = self.servers.iter().position(|found| found.name == server);
-        let place = named.or_else(|| self.servers.iter().position(|found| found.role.name() == server));
+        let place = named.or_else(|| {
+            self.servers
+                .iter()
+                .position(|found| found.role.name() == server)
+        });
         match place.and_then(|place| self.servers.get_mut(place)) {
             Some(found) => {
                 found.image = format!("own-{}", found.name);
@@ -103,8 +111,15 @@ impl Machine {
                 Ok(())
             }
             None => {
-                let names: Vec<&str> = self.servers.iter().map(|server| server.name.as_str()).collect();
-                let what = format!("--swap {server}: there is no such server or role (there are: {})", names.join(", "));
+                let names: Vec<&str> = self
+                    .servers
+                    .iter()
+                    .map(|server| server.name.as_str())
+                    .collect();
+                let what = format!(
+                    "--swap {server}: there is no such server or role (there are: {})",
+                    names.join(", ")
+                );
                 Err(Error::Usage { what })
             }
         }
@@ -112,9 +127,21 @@ impl Machine {
 
     /// Makes sure that every server's image is among those that exist.
     pub fn check_images(&self, known: &[String]) -> Result<()> {
-        let used = self.servers.iter().filter(|server| server.own.is_none()).map(|server| (&server.image, &server.image_at));
-        let alternatives = self.servers.iter().filter_map(|server| server.alternative.as_ref());
-        for (image, at) in used.chain(self.spares.iter().chain(alternatives).map(|(image, at)| (image, at))) {
+        let used = self
+            .servers
+            .iter()
+            .filter(|server| server.own.is_none())
+            .map(|server| (&server.image, &server.image_at));
+        let alternatives = self
+            .servers
+            .iter()
+            .filter_map(|server| server.alternative.as_ref());
+        for (image, at) in used.chain(
+            self.spares
+                .iter()
+                .chain(alternatives)
+                .map(|(image, at)| (image, at)),
+        ) {
             if !known.contains(image) {
                 let (file, line) = at.clone();
                 let what = format!("unknown image '{image}' (there are: {})", known.join(", "));

@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 
 /// Root of the workspace: above the current directory, else where this tool was built.
 pub fn workspace() -> Result<PathBuf> {
-    let is_root = |dir: &&Path| dir.join("kernel/Cargo.toml").is_file() && dir.join("protocol/Cargo.toml").is_file();
+    let is_root = |dir: &&Path| {
+        dir.join("kernel/Cargo.toml").is_file() && dir.join("protocol/Cargo.toml").is_file()
+    };
     let current = env::current_dir().map_err(Error::file("."))?;
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
     current
@@ -18,24 +20,41 @@ pub fn workspace() -> Result<PathBuf> {
         .chain(built.ancestors())
         .find(is_root)
         .map(Path::to_owned)
-        .ok_or_else(|| Error::missing("Atoll's source is not here: run this in a clone of its repository"))
+        .ok_or_else(|| {
+            Error::missing("Atoll's source is not here: run this in a clone of its repository")
+        })
 }
 
 /// The source's commit, with `+` behind it if there are changes beyond it; `unknown` where that is not kept by Git.
 pub fn revision() -> Result<String> {
     let workspace = workspace()?;
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(&workspace).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(&workspace)
+            .args(arguments)
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return Ok("unknown".into()) };
-    let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else {
+        return Ok("unknown".into());
+    };
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"])
+        .is_some_and(|changes| changes.is_empty());
     Ok(if clean { commit } else { commit + "+" })
 }
 
 /// The cache: `$ATOLL_CACHE`, else `atoll` in the user's cache directory. Made if it does not exist.
 pub fn cache() -> Result<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let path = set("ATOLL_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("atoll")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/atoll")))
@@ -47,7 +66,10 @@ pub fn cache() -> Result<PathBuf> {
 /// The directory of running machines, which only its owner can enter.
 pub fn runtime() -> Result<PathBuf> {
     let user = nix::unistd::getuid();
-    let path = match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir()) {
+    let path = match env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_dir())
+    {
         Some(dir) => dir.join("atoll"),
         None => env::temp_dir().join(format!("atoll-{user}")),
     };
@@ -57,13 +79,20 @@ pub fn runtime() -> Result<PathBuf> {
 
 /// Makes a directory that only its owner can enter, or makes sure that an existing one is such.
 pub fn private_dir(path: &Path) -> Result<()> {
-    match fs::DirBuilder::new().mode(0o700).recursive(true).create(path) {
+    match fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(path)
+    {
         Ok(()) => {}
         Err(error) => return Err(Error::file(path)(error)),
     }
     let metadata = fs::symlink_metadata(path).map_err(Error::file(path))?;
     if !metadata.is_dir() || metadata.uid() != nix::unistd::getuid().as_raw() {
-        return Err(Error::missing(format_args!("{}: belongs to somebody else", path.display())));
+        return Err(Error::missing(format_args!(
+            "{}: belongs to somebody else",
+            path.display()
+        )));
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(Error::file(path))?;
@@ -74,5 +103,7 @@ pub fn private_dir(path: &Path) -> Result<()> {
 /// The first file called `name` on the user's search path.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }

@@ -29,14 +29,20 @@ impl Step {
         let what = what.into();
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner().with_message(what.clone());
-            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}")
+            {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
         let plain = bar.is_none().then(|| tell_later(what.clone()));
-        Self { bar, _plain: plain, what, start: Instant::now() }
+        Self {
+            bar,
+            _plain: plain,
+            what,
+            start: Instant::now(),
+        }
     }
 
     /// Says what exactly it is at.

@@ -34,7 +34,10 @@ pub fn json(text: &str) -> String {
         if character == '\n' || matches!(character, ' '..='~') {
             shown.push(character);
         } else {
-            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(shown, "\\u{unit:04x}"));
+            character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| _ = write!(shown, "\\u{unit:04x}"));
         }
     }
     shown
@@ -55,11 +58,24 @@ mod tests {
 
     #[test]
     fn json_says_the_same_in_plain_characters() {
-        let text = serde_json::to_string_pretty(&["\x1b[2J", "\u{9b}\u{202e}\x7f", "\u{1f600}", "plain\n"]).unwrap();
+        let text = serde_json::to_string_pretty(&[
+            "\x1b[2J",
+            "\u{9b}\u{202e}\x7f",
+            "\u{1f600}",
+            "plain\n",
+        ])
+        .unwrap();
         let shown = json(&text);
-        assert!(shown.chars().all(|character| character == '\n' || matches!(character, ' '..='~')), "{shown}");
-        let (before, after): (Vec<String>, Vec<String>) =
-            (serde_json::from_str(&text).unwrap(), serde_json::from_str(&shown).unwrap());
+        assert!(
+            shown
+                .chars()
+                .all(|character| character == '\n' || matches!(character, ' '..='~')),
+            "{shown}"
+        );
+        let (before, after): (Vec<String>, Vec<String>) = (
+            serde_json::from_str(&text).unwrap(),
+            serde_json::from_str(&shown).unwrap(),
+        );
         assert_eq!(before, after);
     }
 }

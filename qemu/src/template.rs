@@ -25,18 +25,36 @@ pub fn make(workspace: &Path, wanted: &Wanted<'_>, dir: &Path) -> Result<PathBuf
     fs::create_dir_all(dir.join("src")).map_err(Error::file(dir))?;
     let dir = dir.canonicalize().map_err(Error::file(dir))?;
     let found = fs::read_dir(&dir).map_err(Error::file(&dir))?.count();
-    if found > 1 || fs::read_dir(dir.join("src")).map_err(Error::file(&dir))?.count() > 0 {
-        return Err(Error::Usage { what: format!("{}: there is something already", dir.display()) });
+    if found > 1
+        || fs::read_dir(dir.join("src"))
+            .map_err(Error::file(&dir))?
+            .count()
+            > 0
+    {
+        return Err(Error::Usage {
+            what: format!("{}: there is something already", dir.display()),
+        });
     }
     let among_atolls = dir.parent() == Some(&workspace.join("servers"));
-    let servers = if among_atolls { "..".to_owned() } else { workspace.join("servers").display().to_string() };
+    let servers = if among_atolls {
+        "..".to_owned()
+    } else {
+        workspace.join("servers").display().to_string()
+    };
     let fill = |text: &str| {
-        let text = text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).replace("{{role}}", role);
-        text.replace("{{servers}}", &servers).replace("{{directory}}", &dir.display().to_string())
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{crate}}", &name.replace('-', "_"))
+            .replace("{{role}}", role);
+        text.replace("{{servers}}", &servers)
+            .replace("{{directory}}", &dir.display().to_string())
     };
     let write = |path: &str, text: &str| {
         let path = dir.join(path);
-        path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text)).map_err(Error::file(&path))
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, text))
+            .map_err(Error::file(&path))
     };
     let manifest = MANIFEST.replace("{{dependencies}}", &source.dependencies);
     let manifest = manifest.replace("{{dev-dependencies}}", source.dev_dependencies);
@@ -53,7 +71,8 @@ pub fn make(workspace: &Path, wanted: &Wanted<'_>, dir: &Path) -> Result<PathBuf
         write("Cargo.toml", &(fill(&manifest) + WORKSPACE))?;
         write(".cargo/config.toml", FLAGS)?;
         // The versions that Atoll was built with are here already.
-        let lock = fs::read_to_string(workspace.join("Cargo.lock")).map_err(Error::file("Cargo.lock"))?;
+        let lock =
+            fs::read_to_string(workspace.join("Cargo.lock")).map_err(Error::file("Cargo.lock"))?;
         write("Cargo.lock", &lock)?;
     }
     Ok(dir)
@@ -69,7 +88,11 @@ mod tests {
     }
 
     fn wanted<'w>(role: &'w str, around: Option<&'w str>) -> Wanted<'w> {
-        Wanted { role, name: "my-server", around }
+        Wanted {
+            role,
+            name: "my-server",
+            around,
+        }
     }
 
     #[test]
@@ -79,9 +102,18 @@ mod tests {
         for (role, around) in alone.chain(OWN.iter().map(|own| (own.role, Some(own.image)))) {
             let to = dir.path().join(role).join(around.unwrap_or("usual"));
             let made = make(&workspace(), &wanted(role, around), &to).unwrap();
-            for file in ["Cargo.toml", "README.md", "src/lib.rs", "src/main.rs", "src/tests.rs"] {
+            for file in [
+                "Cargo.toml",
+                "README.md",
+                "src/lib.rs",
+                "src/main.rs",
+                "src/tests.rs",
+            ] {
                 let text = fs::read_to_string(made.join(file)).unwrap();
-                assert!(!text.contains("{{") && !text.contains(".in\""), "{role}: {file}: {text}");
+                assert!(
+                    !text.contains("{{") && !text.contains(".in\""),
+                    "{role}: {file}: {text}"
+                );
             }
         }
     }
@@ -92,18 +124,36 @@ mod tests {
         for path in bins.map(|entry| entry.unwrap().path()) {
             let image = path.file_stem().unwrap().to_str().unwrap();
             let text = fs::read_to_string(&path).unwrap();
-            let server = text.split("image!(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
-            let own = OWN.iter().find(|own| own.image == image).map(|own| own.server);
-            assert_eq!(own, Some(server).filter(|_| !["loader", "supervisor"].contains(&image)), "{image}");
+            let server = text
+                .split("image!(")
+                .nth(1)
+                .and_then(|rest| rest.split(')').next())
+                .unwrap();
+            let own = OWN
+                .iter()
+                .find(|own| own.image == image)
+                .map(|own| own.server);
+            assert_eq!(
+                own,
+                Some(server).filter(|_| !["loader", "supervisor"].contains(&image)),
+                "{image}"
+            );
         }
     }
 
     #[test]
     fn what_is_there_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        let made = make(&workspace(), &wanted("cpuid", None), &dir.path().join("mine")).unwrap();
+        let made = make(
+            &workspace(),
+            &wanted("cpuid", None),
+            &dir.path().join("mine"),
+        )
+        .unwrap();
         fs::write(made.join("src/lib.rs"), "mine").unwrap();
-        let error = make(&workspace(), &wanted("cpuid", None), &made).unwrap_err().to_string();
+        let error = make(&workspace(), &wanted("cpuid", None), &made)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("there is something already"), "{error}");
         assert_eq!(fs::read_to_string(made.join("src/lib.rs")).unwrap(), "mine");
     }
@@ -111,12 +161,25 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_told_with_what_can_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let error = |wanted: Wanted<'_>| make(&workspace(), &wanted, &dir.path().join("mine")).unwrap_err().to_string();
+        let error = |wanted: Wanted<'_>| {
+            make(&workspace(), &wanted, &dir.path().join("mine"))
+                .unwrap_err()
+                .to_string()
+        };
         let said = error(wanted("loader", None));
-        assert!(said.contains("'loader'") && said.contains("cpuid, msr"), "{said}");
+        assert!(
+            said.contains("'loader'") && said.contains("cpuid, msr"),
+            "{said}"
+        );
         let said = error(wanted("serial", Some("pit")));
-        assert!(said.contains("no server 'pit' of the role 'serial' (it has: uart, uart-ring)"), "{said}");
-        error(Wanted { name: "../mine", ..wanted("cpuid", None) });
+        assert!(
+            said.contains("no server 'pit' of the role 'serial' (it has: uart, uart-ring)"),
+            "{said}"
+        );
+        error(Wanted {
+            name: "../mine",
+            ..wanted("cpuid", None)
+        });
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

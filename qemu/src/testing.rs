@@ -79,12 +79,18 @@ impl Boot {
 
     /// A guest from `qemu/guests`, or `linux`, or `generic`.
     pub fn guest(name: &str) -> Self {
-        Self::of(Choice { name: Some(name.to_owned()), ..Choice::default() })
+        Self::of(Choice {
+            name: Some(name.to_owned()),
+            ..Choice::default()
+        })
     }
 
     /// A kernel's file.
     pub fn kernel(path: impl Into<PathBuf>) -> Self {
-        Self::of(Choice { kernel: Some(path.into()), ..Choice::default() })
+        Self::of(Choice {
+            kernel: Some(path.into()),
+            ..Choice::default()
+        })
     }
 
     /// Uses another manifest.
@@ -120,7 +126,11 @@ impl Boot {
 
     /// Runs a command in the guest's shell.
     pub fn exec(mut self, command: &str) -> Self {
-        self.choice.job = Job { exec: Some((command.to_owned(), Marks::new("test"))), terminal: None, workload: None };
+        self.choice.job = Job {
+            exec: Some((command.to_owned(), Marks::new("test"))),
+            terminal: None,
+            workload: None,
+        };
         self
     }
 
@@ -169,24 +179,42 @@ impl Boot {
 
     /// Boots, and waits for the end.
     pub fn run(&self) -> Result<Booted> {
-        self.ready()?.run(self, &mpsc::channel(), &Keyboard::default(), &Screen::default())
+        self.ready()?.run(
+            self,
+            &mpsc::channel(),
+            &Keyboard::default(),
+            &Screen::default(),
+        )
     }
 
     /// Boots, lets `visit` look at the machine and talk to it over its control line, and ends the machine when `visit` is done.
-    pub fn visit<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
+    pub fn visit<T: Send>(
+        &self,
+        visit: impl FnOnce(&Visit<'_>) -> T + Send,
+    ) -> Result<(Booted, T)> {
         self.beside(|| true, visit)
     }
 
     /// Boots and waits for the end, while `visit` does something to the machine over its control line. It must come to an end of its own
     /// when the machine is gone; if it panics, the machine is ended.
-    pub fn meanwhile<T: Send>(&self, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
+    pub fn meanwhile<T: Send>(
+        &self,
+        visit: impl FnOnce(&Visit<'_>) -> T + Send,
+    ) -> Result<(Booted, T)> {
         self.beside(thread::panicking, visit)
     }
 
-    fn beside<T: Send>(&self, ends: fn() -> bool, visit: impl FnOnce(&Visit<'_>) -> T + Send) -> Result<(Booted, T)> {
+    fn beside<T: Send>(
+        &self,
+        ends: fn() -> bool,
+        visit: impl FnOnce(&Visit<'_>) -> T + Send,
+    ) -> Result<(Booted, T)> {
         let ready = self.ready()?;
         let events = mpsc::channel();
-        let end = EndOfVisit { events: events.0.clone(), ends };
+        let end = EndOfVisit {
+            events: events.0.clone(),
+            ends,
+        };
         let (keyboard, screen) = (Keyboard::default(), Screen::default());
         let visited = Visit::new(ready.instance.control(), keyboard.clone(), &screen);
         thread::scope(|scope| {
@@ -195,7 +223,12 @@ impl Boot {
                 visit(&visited)
             });
             let booted = ready.run(self, &events, &keyboard, &screen)?;
-            Ok((booted, visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            Ok((
+                booted,
+                visitor
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            ))
         })
     }
 
@@ -210,21 +243,37 @@ impl Boot {
         let mut guest = self.choice.find()?;
         let mut more = Archive::default();
         for (directory, name) in &self.programs {
-            more.file(name, 0o755, &linux::program_of(directory, name, permission.offline)?)?;
+            more.file(
+                name,
+                0o755,
+                &linux::program_of(directory, name, permission.offline)?,
+            )?;
         }
         if !self.programs.is_empty() {
             guest.unpack_also(more)?;
         }
         let instance = Instance::temporary()?;
-        let plan = Plan { machine: &machine, guest: &guest, icount: self.icount, direct: self.direct, permission };
+        let plan = Plan {
+            machine: &machine,
+            guest: &guest,
+            icount: self.icount,
+            direct: self.direct,
+            permission,
+        };
         let mut arguments = plan.prepare(&instance)?;
         if let (true, arguments::Boot::Atoll { kernel, .. }) = (self.digests, &mut arguments.boot) {
-            *kernel = build::digesting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
+            *kernel = build::digesting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?
+                .kernel();
         }
         if let (Some(to), arguments::Boot::Atoll { log, .. }) = (&self.log, &mut arguments.boot) {
             log.clone_from(to);
         }
-        Ok(Ready { emulator: Emulator::find(permission.offline)?, arguments, instance, guest })
+        Ok(Ready {
+            emulator: Emulator::find(permission.offline)?,
+            arguments,
+            instance,
+            guest,
+        })
     }
 }
 
@@ -241,17 +290,26 @@ impl Booted {
         if mine == its && (self.status, &self.ended.end) == (golden.status, &End::PowerOff) {
             return;
         }
-        let mut report = format!("ended by {:?} with status {}\n", self.ended.end, self.status);
+        let mut report = format!(
+            "ended by {:?} with status {}\n",
+            self.ended.end, self.status
+        );
         let mut lines = self.console.lines().zip(golden.console.lines()).enumerate();
         let _ = match lines.find(|(_, (mine, its))| mine != its) {
-            Some((line, (mine, its))) => writeln!(report, "line {} is {mine:?}, not {its:?}", line + 1),
+            Some((line, (mine, its))) => {
+                writeln!(report, "line {} is {mine:?}, not {its:?}", line + 1)
+            }
             None => writeln!(report, "{} bytes of console, not {}", mine.len(), its.len()),
         };
         let tail = |text: &str| {
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(TAIL)..].join("\n  ")
         };
-        panic!("{report}console, its end:\n  {}\nlog, its end:\n  {}", tail(&self.ended.last_lines), tail(&self.log));
+        panic!(
+            "{report}console, its end:\n  {}\nlog, its end:\n  {}",
+            tail(&self.ended.last_lines),
+            tail(&self.log)
+        );
     }
 }
 

@@ -16,7 +16,11 @@ use atoll::testing::{Boot, Booted, Visit};
 
 /// How many rounds, and the variables with another number, another seed, and more options (such as `case=frames facts`).
 const ROUNDS: u64 = 2;
-const VARIABLES: [&str; 3] = ["ATOLL_ATTACK_ROUNDS", "ATOLL_ATTACK_SEED", "ATOLL_ATTACK_OPTIONS"];
+const VARIABLES: [&str; 3] = [
+    "ATOLL_ATTACK_ROUNDS",
+    "ATOLL_ATTACK_SEED",
+    "ATOLL_ATTACK_OPTIONS",
+];
 /// What is done to Linux, so that both show it the same: Atoll shows guests no five-level paging, and QEMU does.
 const LINUX: &str = "no5lvl";
 /// What is printed first: of a line the last bytes are held back as long as the end might begin in them.
@@ -26,7 +30,10 @@ const QUESTIONS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn asked(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+    })
 }
 
 /// Far longer than so many rounds take.
@@ -43,17 +50,35 @@ fn entries() -> String {
         // `e_entry` of an ELF file.
         u64::from_le_bytes(file[24..32].try_into().unwrap())
     };
-    let entries: BTreeSet<u64> = bare::build::images(&workspace).unwrap().iter().map(entry).collect();
-    format!("at={}", entries.iter().map(|entry| format!("{entry:x}")).collect::<Vec<_>>().join(","))
+    let entries: BTreeSet<u64> = bare::build::images(&workspace)
+        .unwrap()
+        .iter()
+        .map(entry)
+        .collect();
+    format!(
+        "at={}",
+        entries
+            .iter()
+            .map(|entry| format!("{entry:x}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    )
 }
 
 /// Linux, under attack; what its kernel complains of comes behind what the attacker says.
 fn attack(options: &str) -> Boot {
     let (rounds, seed) = (asked(VARIABLES[0], ROUNDS), asked(VARIABLES[1], 1));
     let more = std::env::var(VARIABLES[2]).unwrap_or_default();
-    let attacker = format!("echo {BEGUN}, and so it goes on; /attacker {seed} {rounds} {options} {more}; status=$?");
-    let command = format!("{attacker}; dmesg | grep -E 'BUG|WARNING|Oops|Call Trace'; exit $status");
-    Boot::guest("linux").program("attacker", "attacker").append(LINUX).exec(&command).patience(patience(rounds))
+    let attacker = format!(
+        "echo {BEGUN}, and so it goes on; /attacker {seed} {rounds} {options} {more}; status=$?"
+    );
+    let command =
+        format!("{attacker}; dmesg | grep -E 'BUG|WARNING|Oops|Call Trace'; exit $status");
+    Boot::guest("linux")
+        .program("attacker", "attacker")
+        .append(LINUX)
+        .exec(&command)
+        .patience(patience(rounds))
 }
 
 /// Differences that are shown.
@@ -61,16 +86,29 @@ const SHOWN: usize = 20;
 
 fn assert_same(mine: &Booted, its: &Booted) {
     let lines = mine.console.lines().zip(its.console.lines());
-    let different: Vec<_> = lines.filter(|(mine, its)| mine != its && !mine.ends_with(" ms")).take(SHOWN).collect();
+    let different: Vec<_> = lines
+        .filter(|(mine, its)| mine != its && !mine.ends_with(" ms"))
+        .take(SHOWN)
+        .collect();
     assert!(different.is_empty(), "{different:#?}");
 }
 
 /// That nobody notices, and that the attacker says the same as directly in QEMU.
 fn assert_contained(boot: &Boot) {
     let direct = boot.clone().direct().run().unwrap();
-    assert_eq!((direct.status, &direct.ended.end), (0, &End::PowerOff), "{}", direct.console);
+    assert_eq!(
+        (direct.status, &direct.ended.end),
+        (0, &End::PowerOff),
+        "{}",
+        direct.console
+    );
     let booted = boot.run().unwrap();
-    assert!(!booted.log.contains("fault"), "{}\n{}", booted.console, booted.log);
+    assert!(
+        !booted.log.contains("fault"),
+        "{}\n{}",
+        booted.console,
+        booted.log
+    );
     assert_same(&booted, &direct);
     booted.assert_like(&direct);
 }
@@ -105,7 +143,11 @@ fn kill_in_turn(machine: &Visit<'_>) -> usize {
         return 0;
     }
     let mut line = Line::at("attacker", machine).unwrap();
-    SERVERS.iter().cycle().take_while(|server| orders::kill(&mut line, server).is_ok()).count()
+    SERVERS
+        .iter()
+        .cycle()
+        .take_while(|server| orders::kill(&mut line, server).is_ok())
+        .count()
 }
 
 /// Servers whose entry nobody but a restart would come by often, and those that a guest keeps busy.
@@ -113,10 +155,22 @@ const SERVERS: [&str; 6] = ["supervisor", "irqchip", "cpuid", "mmu", "uart", "co
 
 #[test]
 fn its_breakpoints_hit_no_server_while_servers_are_restarted_all_the_time() {
-    let boot = attack(&format!("case=sweep,watchpoints,steps,storms {}", entries()));
+    let boot = attack(&format!(
+        "case=sweep,watchpoints,steps,storms {}",
+        entries()
+    ));
     let (booted, killed) = boot.meanwhile(kill_in_turn).unwrap();
-    assert_eq!((booted.status, &booted.ended.end), (0, &End::PowerOff), "{}\n{}", booted.console, booted.log);
-    let other = booted.log.lines().find(|line| line.contains("fault") && !line.contains("broke a rule: Killed"));
+    assert_eq!(
+        (booted.status, &booted.ended.end),
+        (0, &End::PowerOff),
+        "{}\n{}",
+        booted.console,
+        booted.log
+    );
+    let other = booted
+        .log
+        .lines()
+        .find(|line| line.contains("fault") && !line.contains("broke a rule: Killed"));
     assert_eq!(other, None, "{}", booted.log);
     assert!(killed >= 2 * SERVERS.len(), "only {killed} were killed");
 }

@@ -26,8 +26,16 @@ const PROBES: [&str; 15] = [
 
 /// The JSON of a short run: exits on Atoll only.
 fn measure(file: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_atoll")).args(["bench", "--quick", "--json"]).arg(file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(["bench", "--quick", "--json"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     fs::read_to_string(file).unwrap()
 }
 
@@ -41,9 +49,18 @@ fn the_json_names_each_probe_with_its_figure_and_two_runs_agree_in_every_digit()
         .iter()
         .map(|line| {
             let line = line.trim_end_matches(',');
-            let (name, figures) = line.strip_prefix("{\"name\":\"").and_then(|rest| rest.split_once("\",")).unwrap();
-            let atoll = figures.strip_prefix("\"atoll\":").and_then(|rest| rest.strip_suffix(",\"kvm\":null}")).unwrap();
-            assert!(atoll.parse::<u64>().unwrap() > 100, "{line}: no exit takes so little");
+            let (name, figures) = line
+                .strip_prefix("{\"name\":\"")
+                .and_then(|rest| rest.split_once("\","))
+                .unwrap();
+            let atoll = figures
+                .strip_prefix("\"atoll\":")
+                .and_then(|rest| rest.strip_suffix(",\"kvm\":null}"))
+                .unwrap();
+            assert!(
+                atoll.parse::<u64>().unwrap() > 100,
+                "{line}: no exit takes so little"
+            );
             name
         })
         .collect();

@@ -10,11 +10,17 @@ use atoll::testing::{Boot, Booted};
 /// How often the machine is stopped at most.
 const STOPS: u64 = 30;
 /// What Linux does meanwhile: some exits of each kind, and output.
-const WORK: &str = "for i in $(seq 20); do cat /proc/interrupts; done | tail -n 1 >/dev/null; echo done";
+const WORK: &str =
+    "for i in $(seq 20); do cat /proc/interrupts; done | tail -n 1 >/dev/null; echo done";
 
 #[track_caller]
 fn assert_nobody_was_faulted(booted: &Booted) {
-    assert_eq!((booted.status, &booted.console[..]), (0, "done\n"), "{}", booted.log);
+    assert_eq!(
+        (booted.status, &booted.console[..]),
+        (0, "done\n"),
+        "{}",
+        booted.log
+    );
     assert!(!booted.log.contains("fault:"), "{}", booted.log);
 }
 
@@ -50,7 +56,9 @@ fn boots(count: usize, threads: usize) -> Vec<Booted> {
                 }
             });
         }
-        let booted = (0..count).map(|_| Boot::guest("linux").exec(WORK).run()).collect::<Result<Vec<_>, _>>();
+        let booted = (0..count)
+            .map(|_| Boot::guest("linux").exec(WORK).run())
+            .collect::<Result<Vec<_>, _>>();
         done.store(true, Ordering::Relaxed);
         booted.unwrap()
     })
@@ -58,7 +66,10 @@ fn boots(count: usize, threads: usize) -> Vec<Booted> {
 
 #[test]
 fn nobody_is_faulted_beside_noisy_neighbours() {
-    let rounds = std::env::var("ATOLL_NOISY_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
+    let rounds = std::env::var("ATOLL_NOISY_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(2);
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let booted = boots(rounds, 4 * cores);
     assert_eq!(booted.len(), rounds);

@@ -4,7 +4,10 @@
 use std::process::{Command, Output};
 
 fn atoll(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_atoll")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// The one line of an error with status 125.
@@ -12,33 +15,51 @@ fn error_of(arguments: &[&str]) -> String {
     let output = atoll(arguments);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(125), "{text}");
-    let errors: Vec<&str> = text.lines().filter(|line| line.contains("error:")).collect();
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("error:"))
+        .collect();
     assert_eq!(errors.len(), 1, "{text}");
     errors[0].to_owned()
 }
 
 #[test]
 fn a_missing_kernel_is_named() {
-    assert!(error_of(&["boot", "--kernel", "/nowhere/bzImage"]).contains("/nowhere/bzImage: No such file"));
+    assert!(
+        error_of(&["boot", "--kernel", "/nowhere/bzImage"])
+            .contains("/nowhere/bzImage: No such file")
+    );
 }
 
 #[test]
 fn a_file_that_is_no_kernel_is_named() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let error = error_of(&["boot", "--kernel", file]);
-    assert!(error.contains("Cargo.toml: is neither a bzImage"), "{error}");
+    assert!(
+        error.contains("Cargo.toml: is neither a bzImage"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_missing_manifest_is_named() {
-    assert!(error_of(&["check", "/nowhere/machine.toml"]).contains("/nowhere/machine.toml: No such file"));
-    assert!(error_of(&["boot", "--machine", "/nowhere/machine.toml"]).contains("/nowhere/machine.toml: No such file"));
+    assert!(
+        error_of(&["check", "/nowhere/machine.toml"])
+            .contains("/nowhere/machine.toml: No such file")
+    );
+    assert!(
+        error_of(&["boot", "--machine", "/nowhere/machine.toml"])
+            .contains("/nowhere/machine.toml: No such file")
+    );
 }
 
 #[test]
 fn a_guest_that_does_not_exist_is_told_with_those_that_do() {
     let error = error_of(&["boot", "goodbye"]);
-    assert!(error.contains("'goodbye'") && error.contains("hello"), "{error}");
+    assert!(
+        error.contains("'goodbye'") && error.contains("hello"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -53,7 +74,10 @@ fn a_name_with_a_slash_is_refused() {
 
 #[test]
 fn a_machine_that_does_not_run_cannot_be_asked() {
-    assert!(error_of(&["ping", "--name", "nobody-here"]).contains("no machine named 'nobody-here' is running"));
+    assert!(
+        error_of(&["ping", "--name", "nobody-here"])
+            .contains("no machine named 'nobody-here' is running")
+    );
 }
 
 #[test]
@@ -66,7 +90,14 @@ fn help_tells_a_stranger_how_to_begin() {
     let output = atoll(&["--help"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for word in ["boot", "doctor", "--exec", "Exit status", "Ctrl-A x", "atoll boot hello"] {
+    for word in [
+        "boot",
+        "doctor",
+        "--exec",
+        "Exit status",
+        "Ctrl-A x",
+        "atoll boot hello",
+    ] {
         assert!(text.contains(word), "no '{word}' in:\n{text}");
     }
 }
@@ -82,5 +113,9 @@ fn completions_are_made_for_every_shell() {
 fn the_manifest_of_the_tree_passes_its_own_check() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/machines/linux.toml");
     let output = atoll(&["check", file]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -447,7 +447,12 @@ mod delivery {
 #[test]
 fn a_triple_fault_ends_the_guest_with_status_126_and_a_report() {
     let booted = Boot::guest("triple").run().unwrap();
-    assert_eq!((booted.status, &booted.ended.end), (126, &End::GuestCrash), "{}", booted.log);
+    assert_eq!(
+        (booted.status, &booted.ended.end),
+        (126, &End::GuestCrash),
+        "{}",
+        booted.log
+    );
     assert_eq!(booted.console, "before the fault\n");
     assert!(booted.log.contains("triple fault"), "{}", booted.log);
     let direct = Boot::guest("triple").direct().run().unwrap();

@@ -55,7 +55,10 @@ const MARK: &[u8] = b"its evil way: ";
 const WAYS: &[u8] = b"01234567";
 
 fn asked(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+    })
 }
 
 /// A raw connection, over which anything can be said.
@@ -105,19 +108,39 @@ fn frame(ask: Ask<'_>) -> Vec<u8> {
 /// Something to say: noise, part of a frame, too long a frame, or a frame with anything in it.
 fn anything(dice: &mut Dice) -> Vec<u8> {
     let piece = bytes(dice, PIECE_BYTES as u64 + 40);
-    let number = [0, 1, PIECE_BYTES as u64, 1 << 20, dice.any() >> 32, u64::from(u32::MAX)][dice.below(6) as usize] as u32;
+    let number = [
+        0,
+        1,
+        PIECE_BYTES as u64,
+        1 << 20,
+        dice.any() >> 32,
+        u64::from(u32::MAX),
+    ][dice.below(6) as usize] as u32;
     let server = ServerId(dice.below(SLOTS) as u8);
-    let name: String = bytes(dice, 40).into_iter().map(|byte| char::from(byte & 0x7f)).collect();
-    let sum = if dice.below(2) == 0 { checksum(&piece) } else { dice.any() };
+    let name: String = bytes(dice, 40)
+        .into_iter()
+        .map(|byte| char::from(byte & 0x7f))
+        .collect();
+    let sum = if dice.below(2) == 0 {
+        checksum(&piece)
+    } else {
+        dice.any()
+    };
     match dice.below(10) {
         0 => bytes(dice, 700),
         1 => vec![0; dice.below(600) as usize],
         2 => vec![b'A'; dice.below(4000) as usize],
         3 => frame(Ask::Order(Order::Upload(number, dice.any()))),
         4 => frame(Ask::Order(Order::Piece(number, sum, &piece))),
-        5 => frame(Ask::Order(Order::Swap(server, dice.below(2) == 0, [None, Some(&name[..])][dice.below(2) as usize]))),
+        5 => frame(Ask::Order(Order::Swap(
+            server,
+            dice.below(2) == 0,
+            [None, Some(&name[..])][dice.below(2) as usize],
+        ))),
         6 => frame(Ask::Dump(server.0)),
-        7 => [Ask::Servers, Ask::Exits, Ask::Machine, Ask::Ping(number)].map(frame).concat(),
+        7 => [Ask::Servers, Ask::Exits, Ask::Machine, Ask::Ping(number)]
+            .map(frame)
+            .concat(),
         8 => {
             let whole = frame(Ask::Order(Order::Piece(number, sum, &piece)));
             whole[..dice.below(whole.len() as u64) as usize].to_vec()
@@ -151,7 +174,10 @@ fn garbage(dice: &mut Dice, program: &[u8]) -> Vec<u8> {
 
 /// The evil image, in one of its ways.
 fn evil(program: &[u8], way: u8) -> Vec<u8> {
-    let place = program.windows(MARK.len()).position(|window| window == MARK).expect("the mark");
+    let place = program
+        .windows(MARK.len())
+        .position(|window| window == MARK)
+        .expect("the mark");
     let mut image = program.to_vec();
     image[place + MARK.len()] = way;
     image
@@ -162,7 +188,10 @@ fn bloated(program: &[u8], bytes: u64) -> Vec<u8> {
     let mut image = program.to_vec();
     let (start, count) = (64, usize::from(u16::from_le_bytes([image[56], image[57]])));
     // Its last segment that can be written: `p_flags` is 6, `p_memsz` is 40 bytes on.
-    let writable = (0..count).map(|number| start + 56 * number).rfind(|at| image[at + 4] == 6).expect("a segment for data");
+    let writable = (0..count)
+        .map(|number| start + 56 * number)
+        .rfind(|at| image[at + 4] == 6)
+        .expect("a segment for data");
     image[writable + 40..writable + 48].copy_from_slice(&bytes.to_le_bytes());
     image
 }
@@ -179,7 +208,11 @@ fn put(machine: &Visit<'_>, image: &[u8]) -> Result<()> {
 /// A crate of the evil server, built; its image.
 fn build() -> Vec<u8> {
     let made = made::made("cpuid", &[]);
-    fs::write(made.dir.join("src/lib.rs"), include_str!("hostile/evil.rs.in")).unwrap();
+    fs::write(
+        made.dir.join("src/lib.rs"),
+        include_str!("hostile/evil.rs.in"),
+    )
+    .unwrap();
     let toolchain = Toolchain::find(Permission::default()).unwrap();
     let program = bare::build::own(&place::workspace().unwrap(), &toolchain, &made.dir).unwrap();
     image::strip(&program, &fs::read(&program).unwrap()).unwrap()
@@ -191,7 +224,10 @@ fn round(machine: &Visit<'_>, dice: &mut Dice, program: &[u8], printed: &mut usi
     for number in 0..12 {
         let said: Vec<u8> = (0..5).flat_map(|_| anything(dice)).collect();
         if !raw.say(&said, number) {
-            return Err(Error::Silent { name: "hostile".into(), what: format!("nobody answers after {said:x?}") });
+            return Err(Error::Silent {
+                name: "hostile".into(),
+                what: format!("nobody answers after {said:x?}"),
+            });
         }
     }
     drop(raw);
@@ -205,7 +241,10 @@ fn round(machine: &Visit<'_>, dice: &mut Dice, program: &[u8], printed: &mut usi
     put(machine, &garbage(dice, program))?;
     put(machine, &bloated(program, dice.below(256 << 20)))?;
     for _ in 0..2 {
-        put(machine, &evil(program, WAYS[dice.below(WAYS.len() as u64) as usize]))?;
+        put(
+            machine,
+            &evil(program, WAYS[dice.below(WAYS.len() as u64) as usize]),
+        )?;
         // It is the guest that asks it.
         *printed = machine.wait_for_lines(*printed + 2).unwrap_or(*printed);
         let _ = orders::swap(&mut answering(machine)?, "cpuid", "cpuid", true);
@@ -215,15 +254,24 @@ fn round(machine: &Visit<'_>, dice: &mut Dice, program: &[u8], printed: &mut usi
 
 /// Linux works while this is done to the machine.
 fn under_linux(disturb: impl FnOnce(&Visit<'_>) -> Result<()> + Send) -> Booted {
-    let boot = Boot::guest("linux").exec(WORK).patience(Duration::from_secs(120 + 60 * asked(VARIABLES[0], ROUNDS)));
+    let boot = Boot::guest("linux")
+        .exec(WORK)
+        .patience(Duration::from_secs(120 + 60 * asked(VARIABLES[0], ROUNDS)));
     let visit = boot.meanwhile(|machine| {
-        let disturbed = if machine.wait_for("line 1") { disturb(machine) } else { Ok(()) };
+        let disturbed = if machine.wait_for("line 1") {
+            disturb(machine)
+        } else {
+            Ok(())
+        };
         machine.press("\nenough\n");
         disturbed
     });
     let (booted, disturbed) = visit.unwrap();
     if let Err(error) = disturbed {
-        panic!("{error}; it ended by {:?}\n{}\n{}", booted.ended.end, booted.ended.last_lines, booted.log);
+        panic!(
+            "{error}; it ended by {:?}\n{}\n{}",
+            booted.ended.end, booted.ended.last_lines, booted.log
+        );
     }
     booted
 }
@@ -239,19 +287,49 @@ fn whatever_a_hostile_user_of_the_control_line_orders_the_host_stays_and_linux_w
         }
         answering(machine).map(|_| ())
     });
-    assert_eq!((booted.status, &booted.ended.end), (42, &End::PowerOff), "{}\n{}", booted.ended.last_lines, booted.log);
-    let last = booted.console.lines().find_map(|line| line.strip_prefix("enough after "));
-    let lines: u32 = last.and_then(|number| number.parse().ok()).expect("the guest's last line");
+    assert_eq!(
+        (booted.status, &booted.ended.end),
+        (42, &End::PowerOff),
+        "{}\n{}",
+        booted.ended.last_lines,
+        booted.log
+    );
+    let last = booted
+        .console
+        .lines()
+        .find_map(|line| line.strip_prefix("enough after "));
+    let lines: u32 = last
+        .and_then(|number| number.parse().ok())
+        .expect("the guest's last line");
     let mut wanted: Vec<String> = (1..=lines).map(|number| format!("line {number}")).collect();
     wanted.extend([format!("enough after {lines}"), format!("{ZEROS}  -")]);
-    let different = booted.console.lines().zip(&wanted).find(|(mine, its)| mine != its);
-    assert_eq!((different, booted.console.lines().count()), (None, wanted.len()), "{}", booted.log);
+    let different = booted
+        .console
+        .lines()
+        .zip(&wanted)
+        .find(|(mine, its)| mine != its);
+    assert_eq!(
+        (different, booted.console.lines().count()),
+        (None, wanted.len()),
+        "{}",
+        booted.log
+    );
     // That something was done at all: servers were killed, and others took their places.
     let rounds = asked(VARIABLES[0], ROUNDS) as usize;
     for done in ["broke a rule: Killed", "a successor has taken its place"] {
-        assert!(booted.log.matches(done).count() >= rounds, "{done}: hardly ever\n{}", booted.log);
+        assert!(
+            booted.log.matches(done).count() >= rounds,
+            "{done}: hardly ever\n{}",
+            booted.log
+        );
     }
-    let ours = |line: &&str| !line.contains("Killed") && !line.contains("`cpuid`") && !line.contains("successor");
-    let other = booted.log.lines().filter(|line| line.contains("] fault: server ")).find(ours);
+    let ours = |line: &&str| {
+        !line.contains("Killed") && !line.contains("`cpuid`") && !line.contains("successor")
+    };
+    let other = booted
+        .log
+        .lines()
+        .filter(|line| line.contains("] fault: server "))
+        .find(ours);
     assert_eq!(other, None, "{}", booted.log);
 }

@@ -7,7 +7,9 @@ use atoll::testing::{Boot, Booted};
 
 /// The value after `name` in lines like `name value`.
 fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
 
 fn exec(command: &str) -> Booted {
@@ -17,30 +19,60 @@ fn exec(command: &str) -> Booted {
 #[test]
 fn hello_runs_on_isolated_servers_and_sees_the_kvm_signature() {
     let booted = Boot::guest("hello").run().unwrap();
-    assert_eq!(booted.console, "Hello from inside Atoll\nThe hypervisor signs as \"KVMKVMKVM...\"\n", "{}", booted.log);
+    assert_eq!(
+        booted.console, "Hello from inside Atoll\nThe hypervisor signs as \"KVMKVMKVM...\"\n",
+        "{}",
+        booted.log
+    );
     assert_eq!((booted.status, booted.ended.end), (0, End::PowerOff));
 }
 
 #[test]
 fn a_command_runs_in_the_guests_shell_and_its_status_comes_back() {
     let booted = exec("uname -s; exit 42");
-    assert_eq!((booted.console.as_str(), booted.status), ("Linux\n", 42), "{}", booted.log);
+    assert_eq!(
+        (booted.console.as_str(), booted.status),
+        ("Linux\n", 42),
+        "{}",
+        booted.log
+    );
 }
 
 #[test]
 fn linux_finds_kvm_and_its_clock_and_nothing_to_complain_about() {
-    let booted = exec("dmesg; echo clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)");
-    assert!(booted.console.contains("Hypervisor detected: KVM"), "{}", booted.console);
+    let booted = exec(
+        "dmesg; echo clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)",
+    );
+    assert!(
+        booted.console.contains("Hypervisor detected: KVM"),
+        "{}",
+        booted.console
+    );
     assert_eq!(value(&booted.console, "clock:"), Some("kvm-clock"));
-    for complaint in ["WARNING", "BUG:", "calibration failed", "Lost", "spurious", "Call Trace"] {
-        assert!(!booted.console.contains(complaint), "'{complaint}' in the guest's log:\n{}", booted.console);
+    for complaint in [
+        "WARNING",
+        "BUG:",
+        "calibration failed",
+        "Lost",
+        "spurious",
+        "Call Trace",
+    ] {
+        assert!(
+            !booted.console.contains(complaint),
+            "'{complaint}' in the guest's log:\n{}",
+            booted.console
+        );
     }
 }
 
 #[test]
 fn a_second_is_a_second_by_the_guests_clock_and_by_the_hosts() {
     let booted = exec("cat /proc/uptime; sleep 1; cat /proc/uptime");
-    let uptimes: Vec<f64> = booted.console.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+    let uptimes: Vec<f64> = booted
+        .console
+        .lines()
+        .filter_map(|line| line.split(' ').next()?.parse().ok())
+        .collect();
     assert_eq!(uptimes.len(), 2, "{}", booted.console);
     let slept = uptimes[1] - uptimes[0];
     assert!((0.99..1.5).contains(&slept), "{slept} s");
@@ -55,7 +87,12 @@ fn ctrl_c_and_line_editing_work_in_the_guests_shell() {
         .type_after("after 42", "poweroff\r")
         .run()
         .unwrap();
-    assert_eq!((booted.status, booted.ended.end), (0, End::PowerOff), "{}", booted.console);
+    assert_eq!(
+        (booted.status, booted.ended.end),
+        (0, End::PowerOff),
+        "{}",
+        booted.console
+    );
 }
 
 #[test]
@@ -67,7 +104,12 @@ fn a_reboot_ends_in_a_reset() {
 #[test]
 fn a_kernel_panic_has_the_status_126() {
     let booted = exec("echo c >/proc/sysrq-trigger");
-    assert_eq!((booted.status, booted.ended.panicked), (126, true), "{}", booted.log);
+    assert_eq!(
+        (booted.status, booted.ended.panicked),
+        (126, true),
+        "{}",
+        booted.log
+    );
 }
 
 #[test]
@@ -88,9 +130,24 @@ fn debian_13s_kernels_boot_without_a_complaint_if_they_can_be_fetched() {
         }
         let booted = Boot::guest(name).exec("uname -r; dmesg").run().unwrap();
         assert_eq!(booted.status, 0, "{}", booted.log);
-        assert!(booted.console.contains("deb13") && booted.console.contains("kvm-clock"), "{}", booted.console);
-        for complaint in ["WARNING", "BUG:", "calibration failed", "Lost", "spurious", "Call Trace"] {
-            assert!(!booted.console.contains(complaint), "'{complaint}' in the guest's log:\n{}", booted.console);
+        assert!(
+            booted.console.contains("deb13") && booted.console.contains("kvm-clock"),
+            "{}",
+            booted.console
+        );
+        for complaint in [
+            "WARNING",
+            "BUG:",
+            "calibration failed",
+            "Lost",
+            "spurious",
+            "Call Trace",
+        ] {
+            assert!(
+                !booted.console.contains(complaint),
+                "'{complaint}' in the guest's log:\n{}",
+                booted.console
+            );
         }
     }
 }

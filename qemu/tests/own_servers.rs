@@ -27,7 +27,8 @@ const ROLES: [(&str, &str, &str, &[&str]); 10] = [
 const FORCED: &str = "msr";
 
 /// What the guest does until it is ended. It looks at PM timer and real-time clock, touches new memory, sleeps, and counts.
-const WORKLOAD: &str = "echo acpi_pm > /sys/devices/system/clocksource/clocksource0/current_clocksource
+const WORKLOAD: &str =
+    "echo acpi_pm > /sys/devices/system/clocksource/clocksource0/current_clocksource
 n=0
 while true; do
     hwclock -r > /dev/null || echo no clock
@@ -40,7 +41,9 @@ done";
 /// Waits until the guest has counted three times from now on.
 fn goes_on(machine: &Running, when: &str) {
     let before = machine.console().len();
-    machine.wait_until(when, || machine.console()[before..].matches("count ").count() >= 3);
+    machine.wait_until(when, || {
+        machine.console()[before..].matches("count ").count() >= 3
+    });
 }
 
 #[test]
@@ -62,18 +65,32 @@ fn a_server_of_each_role_is_put_into_a_running_linux_restarted_there_and_swapped
         }
         machine.text(&swap);
         goes_on(&machine, role);
-        assert_eq!((machine.image(server), machine.restarts(server)), (format!("my-{role}"), restarts), "a swap is no restart");
+        assert_eq!(
+            (machine.image(server), machine.restarts(server)),
+            (format!("my-{role}"), restarts),
+            "a swap is no restart"
+        );
         machine.text(&["kill", role]);
         goes_on(&machine, role);
-        assert_eq!((machine.image(server), machine.restarts(server)), (format!("my-{role}"), restarts + 1));
+        assert_eq!(
+            (machine.image(server), machine.restarts(server)),
+            (format!("my-{role}"), restarts + 1)
+        );
         machine.text(&["swap", role, image, "--force"]);
         goes_on(&machine, role);
         assert_eq!(machine.image(server), *image);
     }
     let log = machine.text(&["log"]);
-    assert!(["irqchip", "uart"].iter().all(|server| log.contains(&format!("{server}: 4 requests and "))), "{log}");
+    assert!(
+        ["irqchip", "uart"]
+            .iter()
+            .all(|server| log.contains(&format!("{server}: 4 requests and "))),
+        "{log}"
+    );
     let console = machine.console();
     let lines: Vec<&str> = console.lines().collect();
-    let expected: Vec<String> = (0..lines.len()).map(|count| format!("count {count}")).collect();
+    let expected: Vec<String> = (0..lines.len())
+        .map(|count| format!("count {count}"))
+        .collect();
     assert_eq!(lines[..lines.len() - 1], expected[..lines.len() - 1]);
 }

@@ -11,8 +11,20 @@ use atoll::run::End;
 use atoll::testing::Boot;
 
 /// Every server that runs beside Linux, and the one that restarts them.
-const ALL: [&str; 12] =
-    ["cpuid", "msr", "hypercall", "mmu", "irqchip", "pit", "rtc", "pm", "uart", "console", "control", "supervisor"];
+const ALL: [&str; 12] = [
+    "cpuid",
+    "msr",
+    "hypercall",
+    "mmu",
+    "irqchip",
+    "pit",
+    "rtc",
+    "pm",
+    "uart",
+    "console",
+    "control",
+    "supervisor",
+];
 
 /// Output, timers, files, processes; every line of it is the same at every run.
 const WORKLOAD: &str = "for i in $(seq 1 300); do echo line $i of many, each as long as a line of text usually is; done; \
@@ -44,12 +56,24 @@ fn kill_in_turn(control: &Path, servers: &[&'static str]) -> BTreeMap<&'static s
 fn linux_does_not_notice_that_its_servers_and_their_supervisor_are_killed_all_the_time() {
     let boot = Boot::guest("linux").exec(WORKLOAD);
     let golden = boot.run().unwrap();
-    let (booted, killed) = boot.meanwhile(|control| kill_in_turn(control, &ALL)).unwrap();
-    let different = booted.console.lines().zip(golden.console.lines()).find(|(mine, its)| mine != its);
-    assert_eq!((different, booted.console.len()), (None, golden.console.len()));
+    let (booted, killed) = boot
+        .meanwhile(|control| kill_in_turn(control, &ALL))
+        .unwrap();
+    let different = booted
+        .console
+        .lines()
+        .zip(golden.console.lines())
+        .find(|(mine, its)| mine != its);
+    assert_eq!(
+        (different, booted.console.len()),
+        (None, golden.console.len())
+    );
     assert_eq!((booted.status, booted.ended.end), (0, End::PowerOff));
     for server in ALL {
-        assert!(killed.get(server).is_some_and(|count| *count >= 3), "{server} was hardly killed: {killed:?}");
+        assert!(
+            killed.get(server).is_some_and(|count| *count >= 3),
+            "{server} was hardly killed: {killed:?}"
+        );
     }
     assert!(booted.log.matches("broke a rule: Killed").count() >= 3 * ALL.len());
 }
@@ -63,8 +87,23 @@ fn nothing_that_is_typed_is_lost_or_doubled_while_the_serial_port_and_its_driver
         boot = boot.type_after("/root # ", typed).type_after(answer, "");
     }
     let boot = boot.type_after("/root # ", "poweroff\r");
-    let (booted, killed) = boot.meanwhile(|control| kill_in_turn(control, &["uart", "console"])).unwrap();
-    assert_eq!((booted.status, booted.ended.end), (0, End::PowerOff), "{}", booted.console);
-    assert_eq!(booted.console.matches(answer).count(), 20, "{}", booted.console);
-    assert!(killed.values().all(|count| *count >= 3) && killed.len() == 2, "{killed:?}");
+    let (booted, killed) = boot
+        .meanwhile(|control| kill_in_turn(control, &["uart", "console"]))
+        .unwrap();
+    assert_eq!(
+        (booted.status, booted.ended.end),
+        (0, End::PowerOff),
+        "{}",
+        booted.console
+    );
+    assert_eq!(
+        booted.console.matches(answer).count(),
+        20,
+        "{}",
+        booted.console
+    );
+    assert!(
+        killed.values().all(|count| *count >= 3) && killed.len() == 2,
+        "{killed:?}"
+    );
 }

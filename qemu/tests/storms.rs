@@ -14,8 +14,17 @@ use tempfile::TempDir;
 /// A crate as `atoll new-server` makes it, with each first text in it replaced by the second.
 fn make(role: &str, around: Option<&str>, changes: &[(&str, &str)]) -> (PathBuf, TempDir) {
     let temporary = tempfile::tempdir().unwrap();
-    let wanted = Wanted { role, name: "my-server", around };
-    let dir = template::make(&place::workspace().unwrap(), &wanted, &temporary.path().join("made")).unwrap();
+    let wanted = Wanted {
+        role,
+        name: "my-server",
+        around,
+    };
+    let dir = template::make(
+        &place::workspace().unwrap(),
+        &wanted,
+        &temporary.path().join("made"),
+    )
+    .unwrap();
     let path = dir.join("src/lib.rs");
     let mut text = fs::read_to_string(&path).unwrap();
     for (from, to) in changes {
@@ -45,16 +54,50 @@ const EVERY_SECOND: [(&str, &str); 2] = [
 fn a_server_that_crashes_at_every_second_message_falls_back_and_can_forge_nothing_in_the_log() {
     let (dir, _temporary) = make("msr", Some("msr"), &EVERY_SECOND);
     let restart = "image = \"msr\"\nrestart = { attempts = 3, then = { image = \"msr\" } }\n";
-    let booted = Boot::guest("linux").change("image = \"msr\"\n", restart).swap("msr", &dir).exec("echo it runs").run().unwrap();
-    assert_eq!((booted.status, &booted.console[..]), (0, "it runs\n"), "{}", booted.log);
+    let booted = Boot::guest("linux")
+        .change("image = \"msr\"\n", restart)
+        .swap("msr", &dir)
+        .exec("echo it runs")
+        .run()
+        .unwrap();
+    assert_eq!(
+        (booted.status, &booted.console[..]),
+        (0, "it runs\n"),
+        "{}",
+        booted.log
+    );
     // Where the guest's next request is the one that failed, restarts over one message are too many before those in a minute are.
     let faults = booted.log.matches("broke a rule: Panicked").count();
-    assert!((4..=31).contains(&faults), "{faults} faults\n{}", booted.log);
-    let storm = booted.log.contains("more than 30 restarts in a minute are too many");
-    assert!(storm || booted.log.contains("restarts do not help server `msr`"), "{}", booted.log);
-    assert!(booted.log.contains("it falls back to image `msr`"), "{}", booted.log);
-    assert!(booted.log.contains(r"panicked: A\n[9.999999] hypervisor fault: FORGED \x1b[31mred"), "{}", booted.log);
-    assert!(!booted.log.contains("\n[9.9") && !booted.log.contains('\x1b'), "{}", booted.log);
+    assert!(
+        (4..=31).contains(&faults),
+        "{faults} faults\n{}",
+        booted.log
+    );
+    let storm = booted
+        .log
+        .contains("more than 30 restarts in a minute are too many");
+    assert!(
+        storm || booted.log.contains("restarts do not help server `msr`"),
+        "{}",
+        booted.log
+    );
+    assert!(
+        booted.log.contains("it falls back to image `msr`"),
+        "{}",
+        booted.log
+    );
+    assert!(
+        booted
+            .log
+            .contains(r"panicked: A\n[9.999999] hypervisor fault: FORGED \x1b[31mred"),
+        "{}",
+        booted.log
+    );
+    assert!(
+        !booted.log.contains("\n[9.9") && !booted.log.contains('\x1b'),
+        "{}",
+        booted.log
+    );
 }
 
 /// What makes a power server one that is always due, and takes 3 ms each time where an instruction is a nanosecond.
@@ -79,20 +122,37 @@ fn linux_has_its_share_of_the_time_beside_a_server_that_is_always_due() {
             assert!(visit.wait_for("Linux version"), "Linux has not begun");
             let mut line = Line::at("greedy", visit).unwrap();
             let servers = line.list(Ask::Servers, |tell| {
-                let Tell::Server(record) = tell else { return None };
+                let Tell::Server(record) = tell else {
+                    return None;
+                };
                 Some((record.name.to_owned(), record.time.sum))
             });
-            let own = servers.unwrap().into_iter().find(|(name, _)| name == "pm").unwrap().1;
+            let own = servers
+                .unwrap()
+                .into_iter()
+                .find(|(name, _)| name == "pm")
+                .unwrap()
+                .1;
             (tables::machine(&mut line).unwrap().elapsed, own)
         })
         .unwrap();
     assert!(!booted.log.contains("broke a rule"), "{}", booted.log);
-    assert!(own > elapsed / 2, "it has had {own} of {elapsed} ticks: that is no test");
-    assert!(own < elapsed / 5 * 4, "it has had {own} of {elapsed} ticks, not three quarters");
+    assert!(
+        own > elapsed / 2,
+        "it has had {own} of {elapsed} ticks: that is no test"
+    );
+    assert!(
+        own < elapsed / 5 * 4,
+        "it has had {own} of {elapsed} ticks, not three quarters"
+    );
 }
 
 #[test]
 fn the_machine_goes_on_where_no_line_of_its_log_can_be_written() {
-    let booted = Boot::guest("linux").log_to("/dev/full").exec("echo it runs").run().unwrap();
+    let booted = Boot::guest("linux")
+        .log_to("/dev/full")
+        .exec("echo it runs")
+        .run()
+        .unwrap();
     assert_eq!((booted.status, &booted.console[..]), (0, "it runs\n"));
 }

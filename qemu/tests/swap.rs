@@ -59,7 +59,9 @@ fn linux_does_not_notice_that_its_servers_are_swapped_all_the_time() {
     let (booted, (early, late)) = boot
         .meanwhile(|machine| {
             let mut line = line(machine);
-            let early = swap_in_turn(&mut line, &WHILE_IT_BOOTS, || !machine.has_printed("line 1 of"));
+            let early = swap_in_turn(&mut line, &WHILE_IT_BOOTS, || {
+                !machine.has_printed("line 1 of")
+            });
             (early, swap_in_turn(&mut line, &WHILE_IT_WORKS, || true))
         })
         .unwrap();
@@ -74,32 +76,54 @@ fn what_cannot_be_swapped_is_refused_with_the_reason_and_changes_nothing() {
         .exec("grep -c avx /proc/cpuinfo; sleep 3; echo done")
         .meanwhile(|control| {
             let mut line = line(control);
-            let mut refused = |server, image, why: &str| match orders::swap(&mut line, server, image, false) {
-                Err(Error::Refused { what, .. }) => assert!(what.contains(why), "{what}"),
-                other => panic!("{server} for {image}: {other:?}"),
-            };
+            let mut refused =
+                |server, image, why: &str| match orders::swap(&mut line, server, image, false) {
+                    Err(Error::Refused { what, .. }) => assert!(what.contains(why), "{what}"),
+                    other => panic!("{server} for {image}: {other:?}"),
+                };
             refused("cpuid", "cpuid-strict", "everything is as it was");
             refused("cpuid", "msr", "not of the role");
-            assert!(matches!(orders::swap(&mut line, "cpuid", "nobody", false), Err(Error::Missing { .. })));
-            assert!(matches!(orders::swap(&mut line, "nobody", "cpuid", false), Err(Error::Missing { .. })));
+            assert!(matches!(
+                orders::swap(&mut line, "cpuid", "nobody", false),
+                Err(Error::Missing { .. })
+            ));
+            assert!(matches!(
+                orders::swap(&mut line, "nobody", "cpuid", false),
+                Err(Error::Missing { .. })
+            ));
         })
         .unwrap();
-    assert!(booted.log.contains("the guest relies on features of its CPU that this model does not have"), "{}", booted.log);
+    assert!(
+        booted
+            .log
+            .contains("the guest relies on features of its CPU that this model does not have"),
+        "{}",
+        booted.log
+    );
     assert_eq!((booted.console.as_str(), booted.status), ("1\ndone\n", 0));
 }
 
 #[test]
 fn a_server_takes_an_older_ones_place_but_the_older_one_never_its() {
     let own = tempfile::tempdir().unwrap();
-    let wanted = Wanted { role: "cpuid", name: "older-cpuid", around: None };
+    let wanted = Wanted {
+        role: "cpuid",
+        name: "older-cpuid",
+        around: None,
+    };
     template::make(&place::workspace().unwrap(), &wanted, own.path()).unwrap();
     let file = own.path().join("src/lib.rs");
     let made = fs::read_to_string(&file).unwrap();
     // It speaks the first version of the role's state, which knew no width of addresses.
-    let older = made.replace("    type Cache = ();\n", "    type Cache = ();\n    const STATE_VERSION: u16 = 1;\n");
+    let older = made.replace(
+        "    type Cache = ();\n",
+        "    type Cache = ();\n    const STATE_VERSION: u16 = 1;\n",
+    );
     assert_ne!(made, older);
     fs::write(&file, older).unwrap();
-    let boot = Boot::guest("linux").change("spares = [", "spares = [\"cpuid\", ").swap("cpuid", own.path());
+    let boot = Boot::guest("linux")
+        .change("spares = [", "spares = [\"cpuid\", ")
+        .swap("cpuid", own.path());
     let (booted, ()) = boot
         .exec("echo begun; sleep 2; echo done")
         .meanwhile(|machine| {
@@ -107,16 +131,27 @@ fn a_server_takes_an_older_ones_place_but_the_older_one_never_its() {
             let mut line = line(machine);
             swap_rounds(
                 &mut line,
-                &[("cpuid", "own-cpuid", true), ("cpuid", "cpuid", false), ("cpuid", "cpuid", false)],
+                &[
+                    ("cpuid", "own-cpuid", true),
+                    ("cpuid", "cpuid", false),
+                    ("cpuid", "cpuid", false),
+                ],
                 1,
                 || {},
             );
             match orders::swap(&mut line, "cpuid", "own-cpuid", true) {
-                Err(Error::Refused { what, .. }) => assert!(what.contains("cannot be moved to that server"), "{what}"),
+                Err(Error::Refused { what, .. }) => {
+                    assert!(what.contains("cannot be moved to that server"), "{what}")
+                }
                 other => panic!("{other:?}"),
             }
         })
         .unwrap();
-    assert_eq!((booted.console.as_str(), booted.status), ("begun\ndone\n", 0), "{}", booted.log);
+    assert_eq!(
+        (booted.console.as_str(), booted.status),
+        ("begun\ndone\n", 0),
+        "{}",
+        booted.log
+    );
     assert_only_late(&booted);
 }

@@ -35,7 +35,11 @@ impl Boot {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let mut boot = Self { child, screen: File::from(pair.master), terminal: pair.slave };
+        let mut boot = Self {
+            child,
+            screen: File::from(pair.master),
+            terminal: pair.slave,
+        };
         boot.wait_for(PROMPT);
         assert!(!boot.terminal_is_itself(), "the terminal is not raw");
         boot
@@ -60,7 +64,10 @@ impl Boot {
     }
 
     fn terminal_is_itself(&self) -> bool {
-        tcgetattr(&self.terminal).unwrap().local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
+        tcgetattr(&self.terminal)
+            .unwrap()
+            .local_flags
+            .contains(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
     /// The one process that the tool has started.
@@ -70,7 +77,14 @@ impl Boot {
             .unwrap()
             .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
             .collect();
-        Pid::from_raw(children.split_whitespace().next().expect("QEMU does not run").parse().unwrap())
+        Pid::from_raw(
+            children
+                .split_whitespace()
+                .next()
+                .expect("QEMU does not run")
+                .parse()
+                .unwrap(),
+        )
     }
 
     fn end(mut self) -> ExitStatus {
@@ -97,7 +111,11 @@ fn the_escape_key_ends_a_boot_with_success() {
 fn a_signal_to_the_tool_ends_qemu_too() {
     let boot = Boot::start("signal", &["--direct"]);
     let qemu = boot.qemu();
-    kill(Pid::from_raw(boot.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(
+        Pid::from_raw(boot.child.id().cast_signed()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
     assert!(!boot.end().success());
     assert!(kill(qemu, None).is_err(), "QEMU still runs");
 }

@@ -61,17 +61,34 @@ impl Aim {
     pub fn learn(cast: &Arc<Cast>, seed: u64) -> Result<Self, Broken> {
         let mut aim = Self::default();
         for lesson in 0..LESSONS {
-            let quiet = Scenario { swaps: 0, ..Scenario::new(Plan::NONE, seed ^ lesson << 32, STEPS) };
+            let quiet = Scenario {
+                swaps: 0,
+                ..Scenario::new(Plan::NONE, seed ^ lesson << 32, STEPS)
+            };
             let mut play = Play::begin(cast, quiet.clone())?;
             aim.note(&play, When::Boot);
             while let Some(class) = play.step()? {
                 aim.note(&play, When::During(class));
             }
-            let mut play = Play::begin(cast, Scenario { swaps: 1000, steps: STEPS / 20, ..quiet.clone() })?;
+            let mut play = Play::begin(
+                cast,
+                Scenario {
+                    swaps: 1000,
+                    steps: STEPS / 20,
+                    ..quiet.clone()
+                },
+            )?;
             while play.step()?.is_some() {
                 aim.note_only(&play, When::Swap, &["export", "import"]);
             }
-            let mut play = Play::begin(cast, Scenario { steps: 0, power_off: true, ..quiet })?;
+            let mut play = Play::begin(
+                cast,
+                Scenario {
+                    steps: 0,
+                    power_off: true,
+                    ..quiet
+                },
+            )?;
             play.end()?;
             aim.note(&play, When::PowerOff);
         }
@@ -93,7 +110,12 @@ impl Aim {
             answers.count += 1;
             for effect in effects_of(answer) {
                 *answers.with.entry(effect).or_default() += 1;
-                *self.moments.entry(effect).or_default().entry(when).or_default() += 1;
+                *self
+                    .moments
+                    .entry(effect)
+                    .or_default()
+                    .entry(when)
+                    .or_default() += 1;
             }
         }
     }
@@ -107,14 +129,21 @@ impl Aim {
     /// A play in which a model hits answers with this effect.
     #[must_use]
     pub fn scenario(&self, model: Model, effect: &str, dice: &mut Dice, steps: usize) -> Scenario {
-        let mut plan = Plan { sequence: 1, count: 1, ..Plan::NONE };
+        let mut plan = Plan {
+            sequence: 1,
+            count: 1,
+            ..Plan::NONE
+        };
         plan.injections[0] = injection(model, self.message(effect, dice), dice);
         // A second fault while somebody recovers from the first.
         if dice.below(8) == 0 {
             plan.count = 2;
             let any = injection(model, None, dice);
-            plan.injections[1] =
-                Injection { flags: any.flags | Injection::WHILE_RECOVERING, limit: any.limit.min(SECOND), ..any };
+            plan.injections[1] = Injection {
+                flags: any.flags | Injection::WHILE_RECOVERING,
+                limit: any.limit.min(SECOND),
+                ..any
+            };
         }
         let mut scenario = Scenario::new(plan, dice.any(), steps);
         let moments = self.moments.get(effect);
@@ -128,7 +157,9 @@ impl Aim {
                 When::PowerOff => scenario.power_off = dice.below(MORE) < share.max(MORE / 20),
             }
         }
-        if scenario.boot && scenario.power_off || moments.is_some_and(|moments| !moments.keys().any(happens_often)) {
+        if scenario.boot && scenario.power_off
+            || moments.is_some_and(|moments| !moments.keys().any(happens_often))
+        {
             scenario.steps = steps / 20;
         }
         scenario
@@ -136,7 +167,12 @@ impl Aim {
 
     /// A message that is answered with this effect: one that often is, and that comes often.
     fn message(&self, effect: &str, dice: &mut Dice) -> Option<(ServerId, u8)> {
-        let share = |answers: &Answers| answers.with.get(effect).map_or(0, |with| (1000 * with * with).div_ceil(answers.count));
+        let share = |answers: &Answers| {
+            answers
+                .with
+                .get(effect)
+                .map_or(0, |with| (1000 * with * with).div_ceil(answers.count))
+        };
         let all: u64 = self.messages.values().map(share).sum();
         let mut left = dice.below(all);
         for (message, answers) in &self.messages {
@@ -169,14 +205,30 @@ fn injection(model: Model, message: Option<(ServerId, u8)>, dice: &mut Dice) -> 
         // The script's supervisor puts the same image in place again, whatever the order says.
         Needs::Image => 0,
     };
-    let (server, kind) = message.unwrap_or((ServerId(1 + dice.below(servers) as u8), Injection::ANY));
+    let (server, kind) =
+        message.unwrap_or((ServerId(1 + dice.below(servers) as u8), Injection::ANY));
     let supervisor = server == SUPERVISOR;
     let mut limit = LIMIT;
     if model == Model::Kill && (argument == 0 || supervisor) {
-        (argument, limit) = (if supervisor { 1 + dice.below(servers) } else { 0 }, if supervisor { LIMIT } else { KILLS });
+        (argument, limit) = (
+            if supervisor {
+                1 + dice.below(servers)
+            } else {
+                0
+            },
+            if supervisor { LIMIT } else { KILLS },
+        );
     }
-    let flags = if !supervisor && dice.below(4) == 0 { Injection::REDELIVERIES } else { 0 };
-    let (chance, every) = if supervisor { (0, 3) } else { (u32::MAX / 2, 0) };
+    let flags = if !supervisor && dice.below(4) == 0 {
+        Injection::REDELIVERIES
+    } else {
+        0
+    };
+    let (chance, every) = if supervisor {
+        (0, 3)
+    } else {
+        (u32::MAX / 2, 0)
+    };
     Injection {
         model: model.number(),
         server: server.0,

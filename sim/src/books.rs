@@ -41,9 +41,14 @@ impl Books {
         let state = &kernel.state;
         let tickets = || state.tickets.named().map(|(_, ticket)| ticket);
         let mut books = Self {
-            exits: tickets().filter(|ticket| !matches!(ticket.operation, Operation::Mail | Operation::Load)).count(),
+            exits: tickets()
+                .filter(|ticket| !matches!(ticket.operation, Operation::Mail | Operation::Load))
+                .count(),
             waits: state.vcpu.stand == Stand::Waiting,
-            requests: tickets().filter(|ticket| is_request(ticket)).map(|ticket| ticket.asker).collect(),
+            requests: tickets()
+                .filter(|ticket| is_request(ticket))
+                .map(|ticket| ticket.asker)
+                .collect(),
             free_frames: state.machine.frames.free(),
             ..Self::default()
         };
@@ -53,7 +58,11 @@ impl Books {
             for (from, _) in server.letters() {
                 match from {
                     // What a fault orders comes from nobody.
-                    Some(from) => letters.iter_mut().skip(usize::from(from.0)).take(1).for_each(|count| *count += 1),
+                    Some(from) => letters
+                        .iter_mut()
+                        .skip(usize::from(from.0))
+                        .take(1)
+                        .for_each(|count| *count += 1),
                     None => results += 1,
                 }
             }
@@ -64,7 +73,9 @@ impl Books {
                 }
             }
             if usize::from(server.results) + results > 0 {
-                books.results.push((to, usize::from(server.results), results));
+                books
+                    .results
+                    .push((to, usize::from(server.results), results));
             }
             if server.standing == Standing::Empty {
                 books.stray_frames += state.machine.frames.held(to);
@@ -79,20 +90,43 @@ impl Books {
     /// What does not.
     pub fn balance(&self) -> Result<(), String> {
         if self.exits != usize::from(self.waits) {
-            return Err(format!("{} open exits, and the guest waits: {}", self.exits, self.waits));
+            return Err(format!(
+                "{} open exits, and the guest waits: {}",
+                self.exits, self.waits
+            ));
         }
-        if let Some((from, to, taken, letters)) = self.mail.iter().find(|(_, _, taken, letters)| taken != letters) {
-            return Err(format!("server {} has taken {taken} credits to server {}, where {letters} letters lie", from.0, to.0));
+        if let Some((from, to, taken, letters)) = self
+            .mail
+            .iter()
+            .find(|(_, _, taken, letters)| taken != letters)
+        {
+            return Err(format!(
+                "server {} has taken {taken} credits to server {}, where {letters} letters lie",
+                from.0, to.0
+            ));
         }
         for (server, reserved, there) in &self.results {
-            let awaited = self.requests.iter().filter(|asker| *asker == server).count();
+            let awaited = self
+                .requests
+                .iter()
+                .filter(|asker| *asker == server)
+                .count();
             if *reserved != there + awaited {
-                return Err(format!("server {} has {reserved} places for {there} results and {awaited} to come", server.0));
+                return Err(format!(
+                    "server {} has {reserved} places for {there} results and {awaited} to come",
+                    server.0
+                ));
             }
         }
-        let unheard = self.requests.iter().find(|asker| !self.results.iter().any(|(server, ..)| server == *asker));
+        let unheard = self
+            .requests
+            .iter()
+            .find(|asker| !self.results.iter().any(|(server, ..)| server == *asker));
         if let Some(asker) = unheard {
-            return Err(format!("server {} has asked, and has no place for the answer", asker.0));
+            return Err(format!(
+                "server {} has asked, and has no place for the answer",
+                asker.0
+            ));
         }
         if self.stray_frames > 0 {
             return Err(format!("{} frames belong to no server", self.stray_frames));
@@ -112,7 +146,10 @@ impl Books {
             return Err(format!("something is left: {self:?}"));
         }
         if self.free_frames != beginning.free_frames {
-            return Err(format!("{} frames are free, and were {}", self.free_frames, beginning.free_frames));
+            return Err(format!(
+                "{} frames are free, and were {}",
+                self.free_frames, beginning.free_frames
+            ));
         }
         Ok(())
     }

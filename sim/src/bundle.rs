@@ -46,7 +46,13 @@ pub const SIZE: u64 = (IMAGES.len() * PAGE) as u64;
 pub fn segment(image: &str) -> Option<Segment> {
     let place = IMAGES.iter().position(|(name, _)| *name == image)?;
     let page = PAGE as u64;
-    Some(Segment { address: IMAGE, offset: place as u64 * page, file: page, memory: page, access: Segment::EXECUTE })
+    Some(Segment {
+        address: IMAGE,
+        offset: place as u64 * page,
+        file: page,
+        memory: page,
+        access: Segment::EXECUTE,
+    })
 }
 
 /// The island of the image at an offset of the bundle.
@@ -66,5 +72,8 @@ pub(crate) fn made(image: &str) -> Option<Box<dyn Island>> {
 
 /// An image's name, if it is one.
 pub(crate) fn name(image: &str) -> Option<&'static str> {
-    IMAGES.iter().map(|(name, _)| *name).find(|name| *name == image)
+    IMAGES
+        .iter()
+        .map(|(name, _)| *name)
+        .find(|name| *name == image)
 }

@@ -35,18 +35,25 @@ pub struct Wanted {
 /// Plays of one model, until it has done its part.
 fn of_model(cast: &Arc<Cast>, aim: &Aim, model: Model, wanted: Wanted) -> Result<Tally, Broken> {
     let part = wanted.faults.div_ceil(models().count() as u64);
-    let mut dice = Dice::new(wanted.seed ^ u64::from(model.number()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut dice =
+        Dice::new(wanted.seed ^ u64::from(model.number()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut tally = Tally::default();
     let mut fruitless = 0;
     loop {
         let cells = || answered().map(|effect| (tally.count(model, effect), effect));
-        let Some((least, effect)) = cells().min() else { break };
+        let Some((least, effect)) = cells().min() else {
+            break;
+        };
         if tally.faults >= part && (least >= wanted.each || fruitless > FRUITLESS) {
             break;
         }
         let played = play(cast, aim.scenario(model, effect, &mut dice, STEPS))?;
         tally.add(&played.state.machine.tally);
-        fruitless = if tally.count(model, effect) > least { 0 } else { fruitless + 1 };
+        fruitless = if tally.count(model, effect) > least {
+            0
+        } else {
+            fruitless + 1
+        };
     }
     Ok(tally)
 }
@@ -55,7 +62,11 @@ fn of_model(cast: &Arc<Cast>, aim: &Aim, model: Model, wanted: Wanted) -> Result
 ///
 /// # Errors
 /// A rule does not hold.
-pub fn run(cast: &Arc<Cast>, wanted: Wanted, told: impl Fn(Model, &Tally) + Sync) -> Result<Tally, Broken> {
+pub fn run(
+    cast: &Arc<Cast>,
+    wanted: Wanted,
+    told: impl Fn(Model, &Tally) + Sync,
+) -> Result<Tally, Broken> {
     let aim = Aim::learn(cast, wanted.seed)?;
     let all: Vec<Model> = models().collect();
     let threads = wanted.threads.max(1);
@@ -70,7 +81,9 @@ pub fn run(cast: &Arc<Cast>, wanted: Wanted, told: impl Fn(Model, &Tally) + Sync
     };
     thread::scope(|scope| {
         let part = &part;
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || part(thread)))
+            .collect();
         let mut tally = Tally::default();
         for thread in running {
             tally.add(&thread.join().expect("a thread that plays does not panic")?);

@@ -42,7 +42,9 @@ pub struct Cast {
 fn encode(effects: &[Effect<'_>]) -> Vec<u8> {
     let (mut answer, mut used) = (vec![0; 4096], 0);
     for effect in effects {
-        used += effect.write(&mut answer[used..]).expect("an answer that fits");
+        used += effect
+            .write(&mut answer[used..])
+            .expect("an answer that fits");
     }
     answer.truncate(used);
     answer
@@ -54,7 +56,8 @@ impl Cast {
     /// # Errors
     /// It does not decode, or names an image that there is none of on the host.
     pub fn new(packed: &[u8]) -> Result<Arc<Self>, String> {
-        let manifest: Manifest<'_> = postcard::from_bytes(packed).map_err(|error| format!("the manifest: {error}"))?;
+        let manifest: Manifest<'_> =
+            postcard::from_bytes(packed).map_err(|error| format!("the manifest: {error}"))?;
         let (mut script, mut parts) = (Vec::new(), Vec::new());
         let mut loader = ServerId(0);
         for (number, spec) in (1..).zip(manifest.servers()) {
@@ -62,18 +65,29 @@ impl Cast {
             if spec.role == RoleKind::Loader {
                 loader = id;
             }
-            let segment =
-                bundle::segment(spec.image).ok_or_else(|| format!("there is no server '{}' on the host", spec.image))?;
+            let segment = bundle::segment(spec.image)
+                .ok_or_else(|| format!("there is no server '{}' on the host", spec.image))?;
             let mut effects = Vec::new();
             if number == 1 {
                 effects.push(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(u64::MAX)));
             }
-            effects.push(Supervise::Create(id, spec.role, spec.limits, spec.name, spec.image));
+            effects.push(Supervise::Create(
+                id,
+                spec.role,
+                spec.limits,
+                spec.name,
+                spec.image,
+            ));
             effects.push(Supervise::Segment(id, Fixed(segment)));
             effects.extend(spec.grants().map(|grant| Supervise::Grant(id, grant)));
             effects.push(Supervise::Start(id, Fixed(IMAGE), spec.config));
             effects.extend(spec.routes().map(|route| Supervise::Route(id, route)));
-            script.push(encode(&effects.iter().map(|effect| Effect::Supervise(*effect)).collect::<Vec<_>>()));
+            script.push(encode(
+                &effects
+                    .iter()
+                    .map(|effect| Effect::Supervise(*effect))
+                    .collect::<Vec<_>>(),
+            ));
             parts.push(Part {
                 role: spec.role,
                 image: spec.image.to_owned(),
@@ -83,7 +97,9 @@ impl Cast {
             });
         }
         script.push(encode(&[Effect::Supervise(Supervise::Load(loader))]));
-        script.push(encode(&[Supervise::Destroy(loader), Supervise::Run].map(Effect::Supervise)));
+        script.push(encode(
+            &[Supervise::Destroy(loader), Supervise::Run].map(Effect::Supervise),
+        ));
         Ok(Arc::new(Self { script, parts }))
     }
 
@@ -115,24 +131,56 @@ impl Cast {
 
     /// The servers that stay, the supervisor aside.
     pub fn servers(&self) -> impl Iterator<Item = ServerId> {
-        (1..).map(ServerId).zip(&self.parts).filter(|(_, part)| part.role != RoleKind::Loader).map(|(id, _)| id)
+        (1..)
+            .map(ServerId)
+            .zip(&self.parts)
+            .filter(|(_, part)| part.role != RoleKind::Loader)
+            .map(|(id, _)| id)
     }
 }
 
 /// The loader's one answer.
 pub(crate) fn load(message: &[u8], answer: &mut [u8]) -> u64 {
-    let Ok(Message { body: Body::Load, .. }) = Message::read(message) else { return 0 };
-    let copy = GuestCopy { gpa: Gpa(ENTRY), offset: 0, length: 0x1000 };
+    let Ok(Message {
+        body: Body::Load, ..
+    }) = Message::read(message)
+    else {
+        return 0;
+    };
+    let copy = GuestCopy {
+        gpa: Gpa(ENTRY),
+        offset: 0,
+        length: 0x1000,
+    };
     let state = flat();
-    let bytes = encode(&[Effect::GuestCopy(Fixed(copy)), Effect::Initial(0, state.as_bytes()), Effect::Done]);
+    let bytes = encode(&[
+        Effect::GuestCopy(Fixed(copy)),
+        Effect::Initial(0, state.as_bytes()),
+        Effect::Done,
+    ]);
     answer[..bytes.len()].copy_from_slice(&bytes);
     bytes.len() as u64
 }
 
 /// Protected mode without paging: every address is what it says.
 fn flat() -> InitialState {
-    let data = Segment { selector: 0x10, attributes: 0xc93, limit: u32::MAX, base: 0 };
-    let code = Segment { selector: 8, attributes: 0xc9b, ..data };
+    let data = Segment {
+        selector: 0x10,
+        attributes: 0xc93,
+        limit: u32::MAX,
+        base: 0,
+    };
+    let code = Segment {
+        selector: 8,
+        attributes: 0xc9b,
+        ..data
+    };
     let segments = [data, code, data, data, data, data];
-    InitialState { rip: ENTRY, rflags: 0x202, cr0: 1, segments, ..InitialState::default() }
+    InitialState {
+        rip: ENTRY,
+        rflags: 0x202,
+        cr0: 1,
+        segments,
+        ..InitialState::default()
+    }
 }

@@ -29,7 +29,10 @@ effects! {
 
 /// Effects that nothing on this machine answers with.
 pub const UNUSED: [(&str, &str); 2] = [
-    ("Unmap", "no mmu server takes a mapping away: nested tables only grow, and a swap drops them whole"),
+    (
+        "Unmap",
+        "no mmu server takes a mapping away: nested tables only grow, and a swap drops them whole",
+    ),
     (
         "PortIn",
         "the drivers read their devices with Drain, which takes the status into account; no server reads a port by itself",
@@ -38,17 +41,29 @@ pub const UNUSED: [(&str, &str); 2] = [
 
 /// Models that are not played on the host, where a server is a crate of this process.
 pub const UNPLAYED: [(Model, &str); 3] = [
-    (Model::FlipText, "a server's text is this process's own: what a flipped instruction does is for a real processor to say"),
-    (Model::FlipData, "a server's cache is a Rust value without a layout: there are no bytes of it to flip"),
+    (
+        Model::FlipText,
+        "a server's text is this process's own: what a flipped instruction does is for a real processor to say",
+    ),
+    (
+        Model::FlipData,
+        "a server's cache is a Rust value without a layout: there are no bytes of it to flip",
+    ),
     (Model::FlipStack, "a server's stack is this thread's"),
 ];
 
 /// Models that are played.
 pub fn models() -> impl Iterator<Item = Model> {
-    Model::ALL.iter().copied().filter(|model| UNPLAYED.iter().all(|(other, _)| other != model))
+    Model::ALL
+        .iter()
+        .copied()
+        .filter(|model| UNPLAYED.iter().all(|(other, _)| other != model))
 }
 
 /// Effects that are answered.
 pub fn answered() -> impl Iterator<Item = &'static str> {
-    EFFECTS.iter().copied().filter(|effect| UNUSED.iter().all(|(other, _)| other != effect))
+    EFFECTS
+        .iter()
+        .copied()
+        .filter(|effect| UNUSED.iter().all(|(other, _)| other != effect))
 }

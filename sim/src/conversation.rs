@@ -12,7 +12,10 @@ pub struct Conversation {
 
 impl Default for Conversation {
     fn default() -> Self {
-        Self { messages: vec![[0; PAGE]; SERVERS], answers: vec![[0; PAGE]; SERVERS] }
+        Self {
+            messages: vec![[0; PAGE]; SERVERS],
+            answers: vec![[0; PAGE]; SERVERS],
+        }
     }
 }
 

@@ -14,7 +14,10 @@ pub struct Frames {
 
 impl Default for Frames {
     fn default() -> Self {
-        Self { free: FRAMES, held: [0; SERVERS] }
+        Self {
+            free: FRAMES,
+            held: [0; SERVERS],
+        }
     }
 }
 
@@ -36,7 +39,10 @@ impl Frames {
     /// # Panics
     /// There are not as many: the kernel's check had counted them.
     pub(crate) fn take(&mut self, count: u64) {
-        self.free = self.free.checked_sub(count).expect("frames ran out after the check had counted them");
+        self.free = self
+            .free
+            .checked_sub(count)
+            .expect("frames ran out after the check had counted them");
     }
 
     pub(crate) fn take_for(&mut self, server: ServerId, count: u64) {

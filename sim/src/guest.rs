@@ -71,8 +71,21 @@ const WRITES: [(u16, u32); 28] = [
     (0x602, 0x01),
     (0x602, 0x00),
 ];
-const READS: [u16; 12] = [0x3f8, 0x3fa, 0x3fd, 0x3fe, 0x40, 0x61, 0x20, 0x21, 0xa1, 0x71, 0x608, 0x600];
-const MSRS: [u32; 10] = [0x10, 0x1b, 0x277, 0x6e0, 0x802, 0x808, 0x80b, 0xc000_0080, 0x4b56_4d01, 0x2ff];
+const READS: [u16; 12] = [
+    0x3f8, 0x3fa, 0x3fd, 0x3fe, 0x40, 0x61, 0x20, 0x21, 0xa1, 0x71, 0x608, 0x600,
+];
+const MSRS: [u32; 10] = [
+    0x10,
+    0x1b,
+    0x277,
+    0x6e0,
+    0x802,
+    0x808,
+    0x80b,
+    0xc000_0080,
+    0x4b56_4d01,
+    0x2ff,
+];
 /// Device addresses: the local APIC's registers, and the IOAPIC's.
 const DEVICES: [u32; 10] = [
     0xfee0_0020,
@@ -214,14 +227,30 @@ fn port(number: u16, read: bool) -> u64 {
 }
 
 fn taken(code: u32, info: [u64; 2], registers: [u64; 3], bytes: &[u8]) -> Happening {
-    Happening::Exit(Exit { code, info, registers, bytes: bytes.to_vec(), ..Exit::default() })
+    Happening::Exit(Exit {
+        code,
+        info,
+        registers,
+        bytes: bytes.to_vec(),
+        ..Exit::default()
+    })
 }
 
 fn draw(class: Class, dice: &mut Dice) -> Happening {
     let value = dice.any();
     match class {
-        Class::Cpuid => taken(exit::CPUID, [0; 2], [dice.pick(&[0, 1, 7, 0xd, 0x4000_0000, 0x8000_0001]), 0, 0], &[0x0f, 0xa2]),
-        Class::MsrRead => taken(exit::MSR, [0; 2], [0, u64::from(dice.pick(&MSRS)), 0], &[0x0f, 0x32]),
+        Class::Cpuid => taken(
+            exit::CPUID,
+            [0; 2],
+            [dice.pick(&[0, 1, 7, 0xd, 0x4000_0000, 0x8000_0001]), 0, 0],
+            &[0x0f, 0xa2],
+        ),
+        Class::MsrRead => taken(
+            exit::MSR,
+            [0; 2],
+            [0, u64::from(dice.pick(&MSRS)), 0],
+            &[0x0f, 0x32],
+        ),
         Class::MsrWrite => {
             let (index, value) = dice.pick(&[
                 (0x6e0, value % 50_000_000),
@@ -234,32 +263,76 @@ fn draw(class: Class, dice: &mut Dice) -> Happening {
                 (0xc000_0080, 0x100),
                 (0x2ff, 0xc00),
             ]);
-            taken(exit::MSR, [1, 0], [value & 0xffff_ffff, index, value >> 32], &[0x0f, 0x30])
+            taken(
+                exit::MSR,
+                [1, 0],
+                [value & 0xffff_ffff, index, value >> 32],
+                &[0x0f, 0x30],
+            )
         }
         Class::PortWrite => {
             let (number, value) = dice.pick(&WRITES);
-            taken(exit::IOIO, [port(number, false), ENTRY + 1], [u64::from(value), 0, u64::from(number)], &[0xee])
+            taken(
+                exit::IOIO,
+                [port(number, false), ENTRY + 1],
+                [u64::from(value), 0, u64::from(number)],
+                &[0xee],
+            )
         }
         Class::PortRead => {
             let number = dice.pick(&READS);
-            taken(exit::IOIO, [port(number, true), ENTRY + 1], [0, 0, u64::from(number)], &[0xec])
+            taken(
+                exit::IOIO,
+                [port(number, true), ENTRY + 1],
+                [0, 0, u64::from(number)],
+                &[0xec],
+            )
         }
-        Class::Hypercall => taken(exit::VMMCALL, [0; 2], [dice.below(12), 0, 0], &[0x0f, 0x01, 0xd9]),
+        Class::Hypercall => taken(
+            exit::VMMCALL,
+            [0; 2],
+            [dice.below(12), 0, 0],
+            &[0x0f, 0x01, 0xd9],
+        ),
         Class::Memory => taken(exit::NESTED_FAULT, [6, value % (8 << 20)], [0; 3], &[0x90]),
         Class::Device => Happening::Exit(device(dice)),
         Class::Interrupts => Happening::Exit(store(dice.pick(&STORES))),
-        Class::Paged => Happening::Exit(Exit { paging: true, ..if value & 1 == 0 { device(dice) } else { strings(value) } }),
+        Class::Paged => Happening::Exit(Exit {
+            paging: true,
+            ..if value & 1 == 0 {
+                device(dice)
+            } else {
+                strings(value)
+            }
+        }),
         Class::Moved => {
             // movsd from a device, to a page that was not written yet.
             let (paging, source) = (value & 3 != 0, u64::from(dice.pick(&DEVICES)));
             let code = exit::NESTED_FAULT;
-            Happening::Exit(Exit { code, info: [4, source], bytes: vec![0xa5], source, paging, ..Exit::default() })
+            Happening::Exit(Exit {
+                code,
+                info: [4, source],
+                bytes: vec![0xa5],
+                source,
+                paging,
+                ..Exit::default()
+            })
         }
-        Class::Unknown if value & 1 == 0 => taken(exit::MSR, [0; 2], [0, 0x1234_0000 + value % 64, 0], &[0x0f, 0x32]),
+        Class::Unknown if value & 1 == 0 => taken(
+            exit::MSR,
+            [0; 2],
+            [0, 0x1234_0000 + value % 64, 0],
+            &[0x0f, 0x32],
+        ),
         Class::Unknown => {
             // fld dword [address]: no device is read like that.
             let address = dice.pick(&DEVICES);
-            taken(exit::NESTED_FAULT, [4, u64::from(address)], [0; 3], &[&[0xd9, 0x05][..], &address.to_le_bytes()].concat())
+            taken(
+                exit::NESTED_FAULT,
+                [4, u64::from(address)],
+                [0; 3],
+                &[&[0xd9, 0x05][..], &address.to_le_bytes()].concat(),
+            )
         }
         Class::Strings => Happening::Exit(strings(value)),
         Class::Time => Happening::Time(dice.below(3_000_000)),
@@ -272,10 +345,17 @@ fn draw(class: Class, dice: &mut Dice) -> Happening {
 /// `mov eax, [address]`; `mov [address], eax`; and read-modify-write.
 fn device(dice: &mut Dice) -> Exit {
     let address = dice.pick(&DEVICES);
-    let (opcode, error): (&[u8], u64) = dice.pick(&[(&[0xa1], 4), (&[0xa3], 6), (&[0x09, 0x05], 6)]);
+    let (opcode, error): (&[u8], u64) =
+        dice.pick(&[(&[0xa1], 4), (&[0xa3], 6), (&[0x09, 0x05], 6)]);
     let bytes = [opcode, &address.to_le_bytes()].concat();
     let registers = [dice.pick(&[0, 0x1ff, 0x20030, 1000]), 0, 0];
-    Exit { code: exit::NESTED_FAULT, info: [error, u64::from(address)], registers, bytes, ..Exit::default() }
+    Exit {
+        code: exit::NESTED_FAULT,
+        info: [error, u64::from(address)],
+        registers,
+        bytes,
+        ..Exit::default()
+    }
 }
 
 /// outsb and insb at the serial port, one element, or three.
@@ -283,15 +363,31 @@ fn strings(value: u64) -> Exit {
     let (read, repeated) = (value >> 1 & 1, value >> 2 & 1);
     let info = u64::from(0x3ff_u16) << 16 | 1 << 4 | 1 << 9 | 4 | read | repeated << 3;
     let opcode = if read == 1 { 0x6c } else { 0x6e };
-    let bytes = if repeated == 1 { vec![0xf3, opcode] } else { vec![opcode] };
+    let bytes = if repeated == 1 {
+        vec![0xf3, opcode]
+    } else {
+        vec![opcode]
+    };
     let next = ENTRY + bytes.len() as u64;
-    Exit { code: exit::IOIO, info: [info, next], registers: [0, 3, 0x3ff], bytes, ..Exit::default() }
+    Exit {
+        code: exit::IOIO,
+        info: [info, next],
+        registers: [0, 3, 0x3ff],
+        bytes,
+        ..Exit::default()
+    }
 }
 
 /// `mov [address], eax`.
 fn store((address, value): (u32, u64)) -> Exit {
     let bytes = [&[0xa3][..], &address.to_le_bytes()].concat();
-    Exit { code: exit::NESTED_FAULT, info: [6, u64::from(address)], registers: [value, 0, 0], bytes, ..Exit::default() }
+    Exit {
+        code: exit::NESTED_FAULT,
+        info: [6, u64::from(address)],
+        registers: [value, 0, 0],
+        bytes,
+        ..Exit::default()
+    }
 }
 
 /// A question whose answer does not depend on what was counted on the way to it; or noise.
@@ -303,13 +399,22 @@ fn ask(value: u64, dice: &mut Dice) -> Vec<u8> {
         _ => return vec![value as u8; 1 + dice.below(4) as usize],
     };
     // What noise has begun ends with a zero byte.
-    [vec![0], postcard::to_allocvec_cobs(&ask).expect("a question that can be encoded")].concat()
+    [
+        vec![0],
+        postcard::to_allocvec_cobs(&ask).expect("a question that can be encoded"),
+    ]
+    .concat()
 }
 
 /// The power is switched off.
 #[must_use]
 pub fn power_off() -> Happening {
-    taken(exit::IOIO, [u64::from(0x604_u16) << 16 | 2 << 4, ENTRY + 1], [0x2000, 0, 0x604], &[0xef])
+    taken(
+        exit::IOIO,
+        [u64::from(0x604_u16) << 16 | 2 << 4, ENTRY + 1],
+        [0x2000, 0, 0x604],
+        &[0xef],
+    )
 }
 
 const CR0_PAGING: u64 = 1 << 31;
@@ -328,9 +433,14 @@ pub fn set(kernel: &mut Kernel, taken: &Exit) {
     if control.intercepts1 & intercept::VINTR == 0 {
         control.vintr &= !vintr::IRQ;
     }
-    (control.exit_code, control.exit_info1, control.exit_info2) = (u64::from(taken.code), taken.info[0], taken.info[1]);
+    (control.exit_code, control.exit_info1, control.exit_info2) =
+        (u64::from(taken.code), taken.info[0], taken.info[1]);
     vcpu.vmcb.save.rip = ENTRY;
-    let (cr0, cr3, cr4) = if taken.paging { (CR0_PAGING | 1, DIRECTORY, CR4_LARGE_PAGES) } else { (1, 0, 0) };
+    let (cr0, cr3, cr4) = if taken.paging {
+        (CR0_PAGING | 1, DIRECTORY, CR4_LARGE_PAGES)
+    } else {
+        (1, 0, 0)
+    };
     if (vcpu.cr0(), vcpu.vmcb.save.cr4) != (cr0, cr4) {
         vcpu.set_mode(cr0, cr4, 0);
     }
@@ -338,13 +448,23 @@ pub fn set(kernel: &mut Kernel, taken: &Exit) {
     for (number, value) in [0, 1, 2].into_iter().zip(taken.registers) {
         vcpu.set_register(number, value);
     }
-    vcpu.set_register(6, if taken.source == 0 { 0x2000 } else { taken.source });
+    vcpu.set_register(
+        6,
+        if taken.source == 0 {
+            0x2000
+        } else {
+            taken.source
+        },
+    );
     vcpu.set_register(7, 0x3000);
     let machine = &mut kernel.state.machine;
     machine.poke(ENTRY, &taken.bytes);
     if taken.paging {
         for place in [0, 1, 0x3fb] {
-            machine.poke(DIRECTORY + u64::from(place) * 4, &(place << 22 | LARGE_PAGE).to_le_bytes());
+            machine.poke(
+                DIRECTORY + u64::from(place) * 4,
+                &(place << 22 | LARGE_PAGE).to_le_bytes(),
+            );
         }
     }
 }
@@ -352,7 +472,11 @@ pub fn set(kernel: &mut Kernel, taken: &Exit) {
 /// The guest is left for an interrupt of the host, in front of the same instruction.
 #[must_use]
 pub fn interrupted(taken: &Exit) -> Exit {
-    Exit { code: exit::INTR, info: [0; 2], ..taken.clone() }
+    Exit {
+        code: exit::INTR,
+        info: [0; 2],
+        ..taken.clone()
+    }
 }
 
 /// The interrupt of a serial port of the host.

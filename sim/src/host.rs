@@ -160,7 +160,8 @@ impl Host {
     /// Writes guest memory as the guest itself does.
     pub fn poke(&mut self, gpa: u64, bytes: &[u8]) {
         self.touched.insert(gpa as usize / PAGE);
-        self.touched.insert((gpa as usize + bytes.len().max(1) - 1) / PAGE);
+        self.touched
+            .insert((gpa as usize + bytes.len().max(1) - 1) / PAGE);
         self.memory[gpa as usize..gpa as usize + bytes.len()].copy_from_slice(bytes);
     }
 
@@ -169,13 +170,26 @@ impl Host {
     pub fn remembers_the_same_as(&self, other: &Host) -> bool {
         let page = |page: &usize| page * PAGE..(page + 1) * PAGE;
         let mut touched = self.touched.union(&other.touched).map(page);
-        self.memory.len() == other.memory.len() && touched.all(|page| self.memory[page.clone()] == other.memory[page])
+        self.memory.len() == other.memory.len()
+            && touched.all(|page| self.memory[page.clone()] == other.memory[page])
     }
 
     fn run(&mut self, server: usize, message: &[u8], answer: &mut [u8]) -> u64 {
-        let Self { islands, vaults, cast, desk, memory, reads_guest, packed, .. } = self;
+        let Self {
+            islands,
+            vaults,
+            cast,
+            desk,
+            memory,
+            reads_guest,
+            packed,
+            ..
+        } = self;
         let vault = vaults[server].working.as_mut_bytes();
-        let bundle = packed.as_ref().filter(|_| server == usize::from(SUPERVISOR.0)).map_or(&[][..], Packed::bytes);
+        let bundle = packed
+            .as_ref()
+            .filter(|_| server == usize::from(SUPERVISOR.0))
+            .map_or(&[][..], Packed::bytes);
         activate(
             islands[server].as_deref_mut(),
             (cast, desk),
@@ -183,19 +197,39 @@ impl Host {
             message,
             answer,
             vault,
-            Surroundings { bundle, ..around(reads_guest[server], memory) },
+            Surroundings {
+                bundle,
+                ..around(reads_guest[server], memory)
+            },
         )
     }
 
     /// Which effects the server would answer with.
     fn rehearse(&mut self, server: usize, message: &[u8], model: Model) {
-        let Self { islands, vaults, cast, desk, memory, reads_guest, tally, .. } = self;
+        let Self {
+            islands,
+            vaults,
+            cast,
+            desk,
+            memory,
+            reads_guest,
+            tally,
+            ..
+        } = self;
         let mut twin = islands[server].as_ref().map(|island| island.twin());
         let mut vault = vaults[server].working.clone();
         let mut answer = [0; PAGE];
         let around = around(reads_guest[server], memory);
         let twin = twin.as_deref_mut();
-        let used = activate(twin, (cast, desk), server, message, &mut answer, vault.as_mut_bytes(), around);
+        let used = activate(
+            twin,
+            (cast, desk),
+            server,
+            message,
+            &mut answer,
+            vault.as_mut_bytes(),
+            around,
+        );
         tally.note(model, answer.get(..used as usize).unwrap_or(&[]));
     }
 
@@ -214,7 +248,14 @@ impl Host {
 }
 
 fn around(reads_guest: bool, memory: &[u8]) -> Surroundings<'_> {
-    if reads_guest { Surroundings { guest: GuestMemory::slice(memory), bundle: &[] } } else { Surroundings::NONE }
+    if reads_guest {
+        Surroundings {
+            guest: GuestMemory::slice(memory),
+            bundle: &[],
+        }
+    } else {
+        Surroundings::NONE
+    }
 }
 
 fn activate(
@@ -228,7 +269,9 @@ fn activate(
 ) -> u64 {
     match island {
         Some(island) => island.activate(message, answer, vault, around),
-        None if server == usize::from(SUPERVISOR.0) => supervisor::answer(cast, desk, message, answer, vault),
+        None if server == usize::from(SUPERVISOR.0) => {
+            supervisor::answer(cast, desk, message, answer, vault)
+        }
         None => cast::load(message, answer),
     }
 }
@@ -244,11 +287,19 @@ impl Machine for Host {
         TSC_KHZ
     }
 
-    fn activate(&mut self, pages: &mut Conversation, server: ServerId, length: usize, _: Ticks) -> Outcome {
+    fn activate(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        _: Ticks,
+    ) -> Outcome {
         let place = usize::from(server.0);
         let mut answer = std::mem::replace(&mut pages.answers[place], [0; PAGE]);
         let message = &pages.messages[place][..length];
-        let header = message.get(1..).and_then(|bytes| Header::read_from_prefix(bytes).ok());
+        let header = message
+            .get(1..)
+            .and_then(|bytes| Header::read_from_prefix(bytes).ok());
         let accepted = header.is_some_and(|(header, _)| header.accepted != Header::NOT_ACCEPTED);
         self.told[place] = (kind_of(message).unwrap_or_default(), accepted);
         let used = self.run(place, message, &mut answer);
@@ -260,7 +311,8 @@ impl Machine for Host {
     }
 
     fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
-        let lines = usize::from(first) * LINE / 8..(usize::from(first) + usize::from(count)) * LINE / 8;
+        let lines =
+            usize::from(first) * LINE / 8..(usize::from(first) + usize::from(count)) * LINE / 8;
         let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
         committed[lines.clone()].copy_from_slice(&working[lines]);
     }
@@ -274,7 +326,10 @@ impl Machine for Host {
     }
 
     fn set_xcr0(&mut self, value: u64) {
-        assert!(value & 1 != 0 && value & !7 == 0, "XSETBV with {value:#x} is a general protection fault");
+        assert!(
+            value & 1 != 0 && value & !7 == 0,
+            "XSETBV with {value:#x} is a general protection fault"
+        );
     }
 
     fn counts_instructions(&self) -> bool {
@@ -282,12 +337,25 @@ impl Machine for Host {
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
-        if leaf == 0xd { Leaf { eax: 7, ..Leaf::default() } } else { Leaf { eax: leaf, ebx: subleaf, ecx: 3, edx: 4 } }
+        if leaf == 0xd {
+            Leaf {
+                eax: 7,
+                ..Leaf::default()
+            }
+        } else {
+            Leaf {
+                eax: leaf,
+                ebx: subleaf,
+                ecx: 3,
+                edx: 4,
+            }
+        }
     }
 
     fn port_in(&mut self, port: u16, size: u8) -> u32 {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
-        self.uart(port).map_or(u32::MAX, |(uart, register)| uart.read(register))
+        self.uart(port)
+            .map_or(u32::MAX, |(uart, register)| uart.read(register))
     }
 
     fn port_out(&mut self, port: u16, size: u8, value: u32) {
@@ -304,7 +372,9 @@ impl Machine for Host {
     }
 
     fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool {
-        let Some(place) = self.place(gpa, into.len()) else { return false };
+        let Some(place) = self.place(gpa, into.len()) else {
+            return false;
+        };
         into.copy_from_slice(&self.memory[place]);
         true
     }
@@ -315,7 +385,10 @@ impl Machine for Host {
 
     fn guest_peek(&self, place: Place) -> u64 {
         let at = place.0 as usize;
-        self.memory[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+        self.memory[at..at + 8]
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
     }
 
     fn guest_write(&mut self, gpa: Gpa, bytes: &[u8]) {
@@ -327,7 +400,8 @@ impl Machine for Host {
 
     fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool {
         let mut bytes = [0; 8];
-        self.guest_read(gpa, &mut bytes[..size as usize]) && bytes[..size as usize] == value.to_le_bytes()[..size as usize]
+        self.guest_read(gpa, &mut bytes[..size as usize])
+            && bytes[..size as usize] == value.to_le_bytes()[..size as usize]
     }
 
     fn guest_swap(&mut self, cas: GuestCas) {
@@ -335,8 +409,15 @@ impl Machine for Host {
     }
 
     fn map(&mut self, mapping: Mapping) -> Stale {
-        assert!(ram_offset(self.memory.len() as u64, mapping.gpa.0).is_some(), "a mapping outside guest memory");
-        Stale(self.mapped.insert(mapping.gpa.0, (mapping.size, mapping.access)).is_some())
+        assert!(
+            ram_offset(self.memory.len() as u64, mapping.gpa.0).is_some(),
+            "a mapping outside guest memory"
+        );
+        Stale(
+            self.mapped
+                .insert(mapping.gpa.0, (mapping.size, mapping.access))
+                .is_some(),
+        )
     }
 
     fn unmap(&mut self, mapping: Mapping) -> Stale {
@@ -351,7 +432,9 @@ impl Machine for Host {
     fn flushed(&mut self) {}
 
     fn bundle_size(&self) -> u64 {
-        self.packed.as_ref().map_or(bundle::SIZE, |packed| packed.bytes().len() as u64)
+        self.packed
+            .as_ref()
+            .map_or(bundle::SIZE, |packed| packed.bytes().len() as u64)
     }
 
     fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
@@ -371,7 +454,9 @@ impl Machine for Host {
     fn create_machine(&mut self, bytes: u64) {
         self.frames.take(of_memory(bytes) + of_nested(bytes));
         let used = MEMORIES.with_borrow_mut(|memories| {
-            let place = memories.iter().position(|memory| memory.len() as u64 == bytes)?;
+            let place = memories
+                .iter()
+                .position(|memory| memory.len() as u64 == bytes)?;
             Some(memories.swap_remove(place))
         });
         self.memory = used.unwrap_or_else(|| vec![0; bytes as usize]);
@@ -380,7 +465,10 @@ impl Machine for Host {
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let words = usize::from(limits.vault_lines) * LINE / 8;
         self.frames.take_for(server, of_server(limits));
-        self.vaults[usize::from(server.0)] = Vault { working: vec![0; words], committed: vec![0; words] };
+        self.vaults[usize::from(server.0)] = Vault {
+            working: vec![0; words],
+            committed: vec![0; words],
+        };
     }
 
     fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
@@ -389,7 +477,8 @@ impl Machine for Host {
         filled.push(*segment);
         // The first also pays for what every image has.
         let before = if filled.len() == 1 { 0 } else { before };
-        self.frames.take_for(server, of_image(filled.iter()) - before);
+        self.frames
+            .take_for(server, of_image(filled.iter()) - before);
         self.refill_segment(server, segment);
     }
 
@@ -417,19 +506,29 @@ impl Machine for Host {
     }
 
     fn show_guest(&mut self, server: ServerId) {
-        self.frames.take_for(server, of_grant(Grant::GuestRead, self.memory.len() as u64, bundle::SIZE));
+        self.frames.take_for(
+            server,
+            of_grant(Grant::GuestRead, self.memory.len() as u64, bundle::SIZE),
+        );
         self.reads_guest[usize::from(server.0)] = true;
     }
 
     fn show_bundle(&mut self, server: ServerId) {
-        self.frames.take_for(server, of_grant(Grant::Bundle, self.memory.len() as u64, self.bundle_size()));
+        self.frames.take_for(
+            server,
+            of_grant(Grant::Bundle, self.memory.len() as u64, self.bundle_size()),
+        );
     }
 
     fn set_entry(&mut self, _: ServerId, _: u64) {}
 
     fn destroy_server(&mut self, server: ServerId) {
         let place = usize::from(server.0);
-        (self.islands[place], self.vaults[place], self.reads_guest[place]) = (None, Vault::default(), false);
+        (
+            self.islands[place],
+            self.vaults[place],
+            self.reads_guest[place],
+        ) = (None, Vault::default(), false);
         self.filled[place].clear();
         self.frames.give_back(server);
     }
@@ -459,7 +558,13 @@ impl Machine for Host {
         (self.plan.sequence != known).then_some(self.plan)
     }
 
-    fn about_to_inject(&mut self, pages: &mut Conversation, server: ServerId, length: usize, injection: &Injection) {
+    fn about_to_inject(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        injection: &Injection,
+    ) {
         if let Some(model) = Model::with_number(u64::from(injection.model)) {
             let place = usize::from(server.0);
             self.rehearse(place, &pages.messages[place][..length], model);
@@ -470,12 +575,22 @@ impl Machine for Host {
         let place = usize::from(server.0);
         // Its message page may hold the next message already.
         let (kind, told) = self.told[place];
-        self.ledger.enter(server, kind, told, pages.answers[place].get(..length).unwrap_or(&[]));
+        self.ledger.enter(
+            server,
+            kind,
+            told,
+            pages.answers[place].get(..length).unwrap_or(&[]),
+        );
     }
 
     fn flip(&mut self, server: ServerId, area: Area, bit: u64) -> bool {
         let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
-        let Some(bit) = bit.checked_rem(working.len() as u64 * 64).filter(|_| area == Area::Vault) else { return false };
+        let Some(bit) = bit
+            .checked_rem(working.len() as u64 * 64)
+            .filter(|_| area == Area::Vault)
+        else {
+            return false;
+        };
         for copy in [working, committed] {
             copy[(bit / 64) as usize] ^= 1 << (bit % 64);
         }

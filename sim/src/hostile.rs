@@ -59,14 +59,24 @@ impl Hostile {
     /// One that pretends to be another, or does not even do that.
     #[must_use]
     pub fn new(pretended: Option<Box<dyn Island>>, seed: u64) -> Self {
-        Self { pretended, dice: Dice::new(seed), upload: Upload { image: Vec::new(), sent: 0, fits: SUPERVISOR } }
+        Self {
+            pretended,
+            dice: Dice::new(seed),
+            upload: Upload {
+                image: Vec::new(),
+                sent: 0,
+                fits: SUPERVISOR,
+            },
+        }
     }
 
     /// Puts some effects behind what is there; how much there is then.
     fn add(&mut self, message: &[u8], answer: &mut [u8], mut used: usize) -> usize {
         let message = Message::read(message).ok();
         let now = message.as_ref().map_or(0, |message| message.header.0.now.0);
-        let ticket = message.as_ref().map_or(TicketId(0), |message| message.header.0.ticket);
+        let ticket = message
+            .as_ref()
+            .map_or(TicketId(0), |message| message.header.0.ticket);
         for _ in 0..1 + self.dice.below(3) {
             let place = answer.get_mut(used..).unwrap_or_default();
             used += self.effect(now, ticket, place);
@@ -76,7 +86,11 @@ impl Hostile {
 
     fn effect(&mut self, now: u64, ticket: TicketId, into: &mut [u8]) -> usize {
         let dice = &mut self.dice;
-        let peer = if dice.below(3) > 0 { SUPERVISOR } else { ServerId(dice.below(SERVERS as u64 + 2) as u8) };
+        let peer = if dice.below(3) > 0 {
+            SUPERVISOR
+        } else {
+            ServerId(dice.below(SERVERS as u64 + 2) as u8)
+        };
         let noise = bytes(dice, 300);
         let written = match dice.below(14) {
             0..5 => {
@@ -86,16 +100,35 @@ impl Hostile {
             5 => Effect::Request(peer, dice.any() as u32, &noise).write(into),
             6 => Effect::Mail(peer, &noise).write(into),
             7 => Effect::Log("\n[9.999999] hypervisor fault: forged \x1b[31m").write(into),
-            8 => Effect::Arm(TimerId(dice.below(5) as u8), Fixed(Ticks(now.wrapping_add(dice.below(3_000_000))))).write(into),
+            8 => Effect::Arm(
+                TimerId(dice.below(5) as u8),
+                Fixed(Ticks(now.wrapping_add(dice.below(3_000_000)))),
+            )
+            .write(into),
             9 => {
                 let server = ServerId(dice.any() as u8);
-                let query = dice.pick(&[Query::Machine, Query::Server(server), Query::Exit(server.0), Query::Dump(server, 0)]);
+                let query = dice.pick(&[
+                    Query::Machine,
+                    Query::Server(server),
+                    Query::Exit(server.0),
+                    Query::Dump(server, 0),
+                ]);
                 Effect::Query(query).write(into)
             }
             10 => {
-                let fifo = Fifo { data: PORT, status: PORT + 5, mask: 1, burst: 16 };
+                let fifo = Fifo {
+                    data: PORT,
+                    status: PORT + 5,
+                    mask: 1,
+                    burst: 16,
+                };
                 let bytes = &noise[..noise.len().min(16)];
-                dice.pick(&[Effect::Fill(fifo, bytes), Effect::Drain(fifo, 16), Effect::PortOut(PORT, 1, 65)]).write(into)
+                dice.pick(&[
+                    Effect::Fill(fifo, bytes),
+                    Effect::Drain(fifo, 16),
+                    Effect::PortOut(PORT, 1, 65),
+                ])
+                .write(into)
             }
             11 => Effect::Exported(&noise).write(into),
             12 => Effect::Reply(ticket, &noise[..noise.len().min(20)]).write(into),
@@ -117,13 +150,29 @@ fn order(dice: &mut Dice, upload: &mut Upload) -> Vec<u8> {
     let evil = format!("{EVIL}{pretended}");
     // One that the image could take over from, more often than not.
     let fitting = dice.below(4) > 0;
-    let of = if fitting { ServerId(SLOTS[place]) } else { server };
+    let of = if fitting {
+        ServerId(SLOTS[place])
+    } else {
+        server
+    };
     let piece = bytes(dice, PIECE_BYTES as u64 + 20);
     let order = match dice.below(12) {
         0 => Order::Kill(server),
         1 | 2 => Order::Swap(of, dice.below(2) == 0, Some(&evil)),
-        3 => Order::Swap(of, dice.below(2) == 0, Some(if fitting { pretended } else { dice.pick(&NAMES) })),
-        4 => Order::Swap(if fitting { upload.fits } else { server }, dice.below(2) == 0, None),
+        3 => Order::Swap(
+            of,
+            dice.below(2) == 0,
+            Some(if fitting {
+                pretended
+            } else {
+                dice.pick(&NAMES)
+            }),
+        ),
+        4 => Order::Swap(
+            if fitting { upload.fits } else { server },
+            dice.below(2) == 0,
+            None,
+        ),
         5 => {
             let memory = dice.any() >> (24 + dice.below(40));
             upload.image = image(&evil, role, (1 + dice.below(2) as u16, 1), memory);
@@ -131,7 +180,11 @@ fn order(dice: &mut Dice, upload: &mut Upload) -> Vec<u8> {
             Order::Upload(upload.image.len() as u32, checksum(&upload.image))
         }
         6 => Order::Upload(dice.any() as u32 >> dice.below(32), dice.any()),
-        7 => Order::Piece(dice.any() as u32 >> dice.below(32), checksum(&piece), &piece),
+        7 => Order::Piece(
+            dice.any() as u32 >> dice.below(32),
+            checksum(&piece),
+            &piece,
+        ),
         _ => {
             let rest = upload.image.get(upload.sent..).unwrap_or_default();
             let piece = &rest[..rest.len().min(PIECE_BYTES)];
@@ -144,9 +197,22 @@ fn order(dice: &mut Dice, upload: &mut Upload) -> Vec<u8> {
 }
 
 impl Island for Hostile {
-    fn activate(&mut self, message: &[u8], answer: &mut [u8], vault: &mut [u8], around: Surroundings<'_>) -> u64 {
+    fn activate(
+        &mut self,
+        message: &[u8],
+        answer: &mut [u8],
+        vault: &mut [u8],
+        around: Surroundings<'_>,
+    ) -> u64 {
         // A machine of which a server never starts is none yet.
-        if let (Ok(Message { body: Body::Start(..), .. }), Some(pretended)) = (Message::read(message), &mut self.pretended) {
+        if let (
+            Ok(Message {
+                body: Body::Start(..),
+                ..
+            }),
+            Some(pretended),
+        ) = (Message::read(message), &mut self.pretended)
+        {
             return pretended.activate(message, answer, vault, around);
         }
         match self.dice.below(40) {

@@ -12,7 +12,13 @@ use atoll_sdk::effects::Surroundings;
 /// A server's code with its cache; the vault is the machine's.
 pub trait Island {
     /// One activation: the answer's length.
-    fn activate(&mut self, message: &[u8], answer: &mut [u8], vault: &mut [u8], around: Surroundings<'_>) -> u64;
+    fn activate(
+        &mut self,
+        message: &[u8],
+        answer: &mut [u8],
+        vault: &mut [u8],
+        around: Surroundings<'_>,
+    ) -> u64;
     /// The same code with a fresh cache.
     fn twin(&self) -> Box<dyn Island>;
 }
@@ -48,11 +54,19 @@ impl<S: Server> Of<S> {
 }
 
 impl<S: Server> Island for Of<S> {
-    fn activate(&mut self, message: &[u8], answer: &mut [u8], vault: &mut [u8], around: Surroundings<'_>) -> u64 {
+    fn activate(
+        &mut self,
+        message: &[u8],
+        answer: &mut [u8],
+        vault: &mut [u8],
+        around: Surroundings<'_>,
+    ) -> u64 {
         keep_quiet_about_servers();
         IN_SERVER.set(true);
         // What a panic leaves behind is lost at the restart, as in ring 3.
-        let used = catch_unwind(AssertUnwindSafe(|| activate::<S>(message, answer, vault, &mut self.0, around)));
+        let used = catch_unwind(AssertUnwindSafe(|| {
+            activate::<S>(message, answer, vault, &mut self.0, around)
+        }));
         IN_SERVER.set(false);
         used.map_or(PANICKED, |used| used as u64)
     }

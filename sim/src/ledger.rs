@@ -44,7 +44,10 @@ impl std::fmt::Display for Difference {
 
 /// Whether a message is about the server's own life.
 fn is_lifecycle(kind: u8) -> bool {
-    matches!(kind_name(kind), Some("start" | "restarted" | "export" | "import"))
+    matches!(
+        kind_name(kind),
+        Some("start" | "restarted" | "export" | "import")
+    )
 }
 
 /// Whether a message is about an exit of the guest's.
@@ -67,7 +70,13 @@ impl Ledger {
         let asks = wire::effects(answer).any(|effect| effect == Effect::NeedRegisters);
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(answer);
-        self.entries.push(Entry { server, kind, accepted, asks, place: begin..self.bytes.len() });
+        self.entries.push(Entry {
+            server,
+            kind,
+            accepted,
+            asks,
+            place: begin..self.bytes.len(),
+        });
     }
 
     /// Answers so far.
@@ -85,37 +94,56 @@ impl Ledger {
     /// Whether something that is about an exit was committed after the first `known` answers.
     #[must_use]
     pub fn has_exits_after(&self, known: usize) -> bool {
-        self.entries.iter().skip(known).any(|entry| is_exit(entry.kind) && !entry.asks)
+        self.entries
+            .iter()
+            .skip(known)
+            .any(|entry| is_exit(entry.kind) && !entry.asks)
     }
 
     /// All answers: by whom, to which kind of message, and their bytes.
     pub fn answers(&self) -> impl Iterator<Item = (ServerId, u8, &[u8])> {
-        self.entries.iter().map(|entry| (entry.server, entry.kind, &self.bytes[entry.place.clone()]))
+        self.entries
+            .iter()
+            .map(|entry| (entry.server, entry.kind, &self.bytes[entry.place.clone()]))
     }
 
     fn of(&self, server: ServerId) -> Vec<Answer<'_>> {
-        let own = self.entries.iter().filter(|entry| entry.server == server && !is_lifecycle(entry.kind) && !entry.asks);
-        own.map(|entry| (entry.kind, &self.bytes[entry.place.clone()])).collect()
+        let own = self
+            .entries
+            .iter()
+            .filter(|entry| entry.server == server && !is_lifecycle(entry.kind) && !entry.asks);
+        own.map(|entry| (entry.kind, &self.bytes[entry.place.clone()]))
+            .collect()
     }
 
     /// The exits' answers in their order, then the others sorted: which of two things that happen at once is told first depends on whose
     /// turn it is.
     fn ordered(&self, server: ServerId) -> Vec<Answer<'_>> {
-        let (exits, mut others): (Vec<_>, Vec<_>) = self.of(server).into_iter().partition(|(kind, _)| is_exit(*kind));
+        let (exits, mut others): (Vec<_>, Vec<_>) = self
+            .of(server)
+            .into_iter()
+            .partition(|(kind, _)| is_exit(*kind));
         others.sort_unstable();
         [exits, others].concat()
     }
 
     /// Whether a server was restarted, or exchanged; and whether the message about that told it of a vector that was accepted.
     fn rebirth(&self, server: ServerId) -> Option<bool> {
-        let mut own = self.entries.iter().filter(|entry| entry.server == server && is_lifecycle(entry.kind)).peekable();
+        let mut own = self
+            .entries
+            .iter()
+            .filter(|entry| entry.server == server && is_lifecycle(entry.kind))
+            .peekable();
         own.peek()?;
         Some(own.any(|entry| entry.accepted))
     }
 
     /// Servers that were restarted, or exchanged.
     pub fn reborn(&self) -> impl Iterator<Item = ServerId> {
-        self.entries.iter().filter(|entry| is_lifecycle(entry.kind)).map(|entry| entry.server)
+        self.entries
+            .iter()
+            .filter(|entry| is_lifecycle(entry.kind))
+            .map(|entry| entry.server)
     }
 
     /// Holds it against that of the machine without faults, for these servers. Those that were ever `reborn` save and log what is their own,
@@ -136,17 +164,35 @@ impl Ledger {
             let (seen, wanted) = (self.ordered(*server), others.ordered(*server));
             let exits = |answers: &[Answer<'_>], accepted: bool| -> Vec<(u8, String)> {
                 let exits = answers.iter().filter(|(kind, _)| is_exit(*kind));
-                exits.map(|(kind, answer)| (*kind, if accepted { String::new() } else { plain(answer) })).collect()
+                exits
+                    .map(|(kind, answer)| {
+                        (
+                            *kind,
+                            if accepted {
+                                String::new()
+                            } else {
+                                plain(answer)
+                            },
+                        )
+                    })
+                    .collect()
             };
             let equal = match self.rebirth(*server) {
                 // While it was away, lines may have risen and fallen again, and what is said once may have been said with the message about
                 // the restart: the guest's exits are still as many.
                 Some(accepted) => exits(&seen, accepted) == exits(&wanted, accepted),
-                None if anew && lazy.contains(server) => exits(&seen, false) == exits(&wanted, false),
+                None if anew && lazy.contains(server) => {
+                    exits(&seen, false) == exits(&wanted, false)
+                }
                 None => seen == wanted || lasting(&seen, anew) == lasting(&wanted, anew),
             };
             if !equal {
-                return Err(Difference(format!("server {}: {} instead of {}", server.0, text(&seen), text(&wanted))));
+                return Err(Difference(format!(
+                    "server {}: {} instead of {}",
+                    server.0,
+                    text(&seen),
+                    text(&wanted)
+                )));
             }
         }
         Ok(())
@@ -158,22 +204,47 @@ type Answer<'a> = (u8, &'a [u8]);
 
 /// Whether an effect matters to others by itself.
 fn matters(effect: &Effect<'_>) -> bool {
-    !matches!(effect, Effect::Save(..) | Effect::Log(_) | Effect::Arm(..) | Effect::Disarm(_))
+    !matches!(
+        effect,
+        Effect::Save(..) | Effect::Log(_) | Effect::Arm(..) | Effect::Disarm(_)
+    )
 }
 
 /// The effects that matter to others, as text.
 fn plain(answer: &[u8]) -> String {
-    format!("{:?}", wire::effects(answer).filter(matters).collect::<Vec<_>>())
+    format!(
+        "{:?}",
+        wire::effects(answer).filter(matters).collect::<Vec<_>>()
+    )
 }
 
 /// Of exits all, or of a server that was begun anew what matters to others, in order; of other messages what lasts of that, sorted. An offer depends on what was told first, and
 /// is replaced by the next: the last one is looked at by itself.
 fn lasting(answers: &[Answer<'_>], anew: bool) -> Vec<(u8, String)> {
     let lasts = |effect: &Effect<'_>| matters(effect) && !matches!(effect, Effect::Offer(_));
-    let (exits, others): (Vec<_>, Vec<_>) = answers.iter().copied().partition(|(kind, _)| is_exit(*kind));
-    let whole = |answer| if anew { plain(answer) } else { format!("{answer:?}") };
-    let exits = exits.into_iter().map(|(kind, answer)| (kind, whole(answer)));
-    let other = |(kind, answer): Answer<'_>| (kind, format!("{:?}", wire::effects(answer).filter(lasts).collect::<Vec<_>>()));
+    let (exits, others): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .copied()
+        .partition(|(kind, _)| is_exit(*kind));
+    let whole = |answer| {
+        if anew {
+            plain(answer)
+        } else {
+            format!("{answer:?}")
+        }
+    };
+    let exits = exits
+        .into_iter()
+        .map(|(kind, answer)| (kind, whole(answer)));
+    let other = |(kind, answer): Answer<'_>| {
+        (
+            kind,
+            format!(
+                "{:?}",
+                wire::effects(answer).filter(lasts).collect::<Vec<_>>()
+            ),
+        )
+    };
     let mut others: Vec<_> = others.into_iter().map(other).collect();
     others.sort_unstable();
     exits.chain(others).collect()
@@ -184,7 +255,10 @@ fn text(answers: &[Answer<'_>]) -> String {
         let effects: Vec<_> = wire::effects(answer).collect();
         format!("{} -> {effects:x?}", kind_name(*kind).unwrap_or("?"))
     };
-    format!("[{}]", answers.iter().map(one).collect::<Vec<_>>().join("; "))
+    format!(
+        "[{}]",
+        answers.iter().map(one).collect::<Vec<_>>().join("; ")
+    )
 }
 
 #[cfg(test)]
@@ -204,7 +278,9 @@ mod tests {
 
     fn ledger(answers: &[(u8, u16)]) -> Ledger {
         let mut ledger = Ledger::default();
-        answers.iter().for_each(|(kind, line)| ledger.enter(UART, *kind, false, &answer(*line)));
+        answers
+            .iter()
+            .for_each(|(kind, line)| ledger.enter(UART, *kind, false, &answer(*line)));
         ledger
     }
 
@@ -217,23 +293,49 @@ mod tests {
     #[test]
     fn what_was_committed_twice_or_not_at_all_is_noticed() {
         let wanted = ledger(&[(4, 1), (4, 2)]);
-        let differs = |seen: &[(u8, u16)]| ledger(seen).compare(&wanted, &[UART], &BTreeSet::new(), &[]).is_err();
+        let differs = |seen: &[(u8, u16)]| {
+            ledger(seen)
+                .compare(&wanted, &[UART], &BTreeSet::new(), &[])
+                .is_err()
+        };
         assert!(!differs(&[(4, 1), (4, 2)]));
-        assert!(differs(&[(4, 1), (4, 1), (4, 2)]) && differs(&[(4, 2)]) && differs(&[(4, 2), (4, 1)]));
+        assert!(
+            differs(&[(4, 1), (4, 1), (4, 2)]) && differs(&[(4, 2)]) && differs(&[(4, 2), (4, 1)])
+        );
         let timers = ledger(&[(16, 1), (16, 2)]);
         assert!(
-            ledger(&[(16, 2), (16, 1)]).compare(&timers, &[UART], &BTreeSet::new(), &[]).is_ok(),
+            ledger(&[(16, 2), (16, 1)])
+                .compare(&timers, &[UART], &BTreeSet::new(), &[])
+                .is_ok(),
             "whose turn it is does not matter"
         );
-        assert!(ledger(&[(16, 2)]).compare(&timers, &[UART], &BTreeSet::new(), &[]).is_err());
+        assert!(
+            ledger(&[(16, 2)])
+                .compare(&timers, &[UART], &BTreeSet::new(), &[])
+                .is_err()
+        );
     }
 
     #[test]
     fn messages_about_a_restart_are_beside_the_point_and_so_is_what_exchanged_servers_save() {
         let wanted = ledger(&[(4, 1)]);
-        let restarted = (0..).find(|kind| kind_name(*kind) == Some("restarted")).unwrap();
-        assert!(ledger(&[(restarted, 7), (4, 1)]).compare(&wanted, &[UART], &BTreeSet::new(), &[]).is_ok());
-        assert!(ledger(&[(4, 2)]).compare(&wanted, &[UART], &BTreeSet::from([UART]), &[]).is_ok());
-        assert!(ledger(&[(4, 2)]).compare(&wanted, &[UART], &BTreeSet::new(), &[]).is_err());
+        let restarted = (0..)
+            .find(|kind| kind_name(*kind) == Some("restarted"))
+            .unwrap();
+        assert!(
+            ledger(&[(restarted, 7), (4, 1)])
+                .compare(&wanted, &[UART], &BTreeSet::new(), &[])
+                .is_ok()
+        );
+        assert!(
+            ledger(&[(4, 2)])
+                .compare(&wanted, &[UART], &BTreeSet::from([UART]), &[])
+                .is_ok()
+        );
+        assert!(
+            ledger(&[(4, 2)])
+                .compare(&wanted, &[UART], &BTreeSet::new(), &[])
+                .is_err()
+        );
     }
 }

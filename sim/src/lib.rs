@@ -21,6 +21,7 @@ pub mod conversation;
 pub mod dice;
 pub mod frames;
 pub mod guest;
+pub(crate) mod happen;
 pub mod host;
 pub mod hostile;
 pub mod island;

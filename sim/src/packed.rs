@@ -39,11 +39,23 @@ pub const PRETENDED: [(&str, RoleKind); 8] = [
 #[must_use]
 pub fn image(code: &str, role: RoleKind, versions: (u16, u16), memory: u64) -> Vec<u8> {
     let (version, oldest) = versions;
-    let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: role as u32, version, oldest, name: Name::of(code) };
+    let note = Note {
+        magic: Note::MAGIC,
+        schema: SCHEMA_HASH,
+        role: role as u32,
+        version,
+        oldest,
+        name: Name::of(code),
+    };
     let note = zerocopy::IntoBytes::as_bytes(&note).to_vec();
-    let segments =
-        [(IMAGE, 5_u32, code.as_bytes().to_vec(), 0), (CONSTANTS, 4, note, 0), (CONSTANTS + 0x1000, 6, vec![0], memory)];
-    let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+    let segments = [
+        (IMAGE, 5_u32, code.as_bytes().to_vec(), 0),
+        (CONSTANTS, 4, note, 0),
+        (CONSTANTS + 0x1000, 6, vec![0], memory),
+    ];
+    let mut file = vec![
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0,
+    ];
     file.extend(IMAGE.to_le_bytes());
     file.extend(64_u64.to_le_bytes());
     file.extend([0; 12]);
@@ -58,7 +70,9 @@ pub fn image(code: &str, role: RoleKind, versions: (u16, u16), memory: u64) -> V
         }
         offset += length;
     }
-    segments.iter().for_each(|(_, _, contents, _)| file.extend(contents));
+    segments
+        .iter()
+        .for_each(|(_, _, contents, _)| file.extend(contents));
     file
 }
 
@@ -72,19 +86,37 @@ impl Packed {
     /// With this manifest. `images` are its servers' images: whose each is, its role, and the versions of the role's state. Those in `hostile`
     /// are hostile from the beginning; there is a spare hostile one of each that can be pretended to be.
     #[must_use]
-    pub fn new(manifest: &[u8], images: &[(String, RoleKind, (u16, u16))], hostile: &[&str], seed: u64) -> Self {
-        let mut files = vec![("supervisor".to_owned(), b"supervisor".to_vec()), ("manifest".to_owned(), manifest.to_vec())];
+    pub fn new(
+        manifest: &[u8],
+        images: &[(String, RoleKind, (u16, u16))],
+        hostile: &[&str],
+        seed: u64,
+    ) -> Self {
+        let mut files = vec![
+            ("supervisor".to_owned(), b"supervisor".to_vec()),
+            ("manifest".to_owned(), manifest.to_vec()),
+        ];
         for (name, role, versions) in images {
             let evil = format!("{EVIL}{name}");
-            let code = if hostile.contains(&name.as_str()) { &evil } else { name };
+            let code = if hostile.contains(&name.as_str()) {
+                &evil
+            } else {
+                name
+            };
             files.push((format!("image/{name}"), image(code, *role, *versions, 16)));
             if PRETENDED.iter().any(|(pretended, _)| pretended == name) {
                 files.push((format!("image/{evil}"), image(&evil, *role, *versions, 16)));
             }
         }
         files.push(("reserve".to_owned(), vec![0; RESERVE]));
-        let files: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), &content[..])).collect();
-        Self { bytes: archive(&files), dice: Dice::new(seed) }
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, content)| (name.as_str(), &content[..]))
+            .collect();
+        Self {
+            bytes: archive(&files),
+            dice: Dice::new(seed),
+        }
     }
 
     /// All of it.
@@ -104,15 +136,28 @@ impl Packed {
     /// There is none.
     #[must_use]
     pub fn supervisor(&self) -> Segment {
-        let found = Bundle::new(&self.bytes).find("supervisor").ok().flatten().expect("a supervisor");
+        let found = Bundle::new(&self.bytes)
+            .find("supervisor")
+            .ok()
+            .flatten()
+            .expect("a supervisor");
         let file = found.bytes.len() as u64;
-        Segment { address: IMAGE, offset: found.offset, file, memory: file, access: Segment::EXECUTE }
+        Segment {
+            address: IMAGE,
+            offset: found.offset,
+            file,
+            memory: file,
+            access: Segment::EXECUTE,
+        }
     }
 
     /// What runs in a server that has this code; the loader follows a script.
     pub(crate) fn island(&mut self, code: &Segment) -> Option<Box<dyn Island>> {
         let start = code.offset as usize;
-        let name = self.bytes.get(start..start + code.file as usize).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let name = self
+            .bytes
+            .get(start..start + code.file as usize)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
         let name = name.unwrap_or_default();
         if name == "loader" {
             return None;

@@ -16,32 +16,17 @@ use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::inject::{Injection, Model, Plan};
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{ServerId, Ticks};
+use atoll_protocol::units::ServerId;
 
 use crate::books::Books;
-use crate::cast::{Cast, ENTRY, MEMORY};
+use crate::cast::{Cast, MEMORY};
 use crate::conversation::Conversation;
 use crate::dice::Dice;
-use crate::guest::{self, Class, Exit, Happening, Weights};
+use crate::guest::{self, Class, Happening, Weights};
+use crate::happen::{IMPATIENT, ONCE, PATIENT, Patience, happen, interrupt, settle};
 use crate::host::{Host, TSC_KHZ};
 use crate::supervisor::{BELL, SUPERVISOR};
 use crate::{Kernel, bundle, sight};
-
-/// How long is waited for an end.
-#[derive(Clone, Copy)]
-pub(crate) struct Patience {
-    /// Passes until there is nothing more to deliver.
-    passes: usize,
-    /// How often a guest executes an instruction again whose server was restarted.
-    again: usize,
-}
-
-/// One fault in two activations ends some time.
-pub(crate) const PATIENT: Patience = Patience { passes: 400, again: 200 };
-/// Where what is committed is damaged, servers may never answer any more, or keep each other busy for ever.
-pub(crate) const IMPATIENT: Patience = Patience { passes: 8, again: 8 };
-/// Without faults.
-const ONCE: Patience = Patience { again: 1, ..PATIENT };
 
 /// How often the bell is rung for one swap.
 const RINGS: usize = 100;
@@ -74,9 +59,19 @@ impl Scenario {
     #[must_use]
     pub fn new(plan: Plan, seed: u64, steps: usize) -> Self {
         let model = |number: u8| Model::with_number(u64::from(number));
-        let intact = |injection: &Injection| model(injection.model).is_some_and(Model::leaves_state_intact);
+        let intact =
+            |injection: &Injection| model(injection.model).is_some_and(Model::leaves_state_intact);
         let compared = plan.injections().iter().all(intact);
-        Self { plan, seed, steps, weights: Weights::default(), swaps: 5, boot: false, power_off: false, compared }
+        Self {
+            plan,
+            seed,
+            steps,
+            weights: Weights::default(),
+            swaps: 5,
+            boot: false,
+            power_off: false,
+            compared,
+        }
     }
 }
 
@@ -138,97 +133,35 @@ fn machine(cast: &Arc<Cast>, plan: Plan) -> Box<Kernel> {
     let mut host = Host::new(cast.clone());
     host.plan = plan;
     let mut kernel = Box::new(Kernel::new(host, Conversation::default(), Vmcb::ZERO));
-    let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
-    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor", "supervisor");
+    let limits = Limits {
+        vault_lines: 64,
+        stack_pages: 16,
+        budget_us: 200_000,
+        period_us: u32::MAX,
+        timers: 0,
+    };
+    kernel.state.make_server(
+        SUPERVISOR,
+        RoleKind::Supervisor,
+        limits,
+        "supervisor",
+        "supervisor",
+    );
     kernel.state.give(SUPERVISOR, Grant::Bundle);
     kernel.state.give(SUPERVISOR, Grant::HostIrq(BELL));
-    (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
+    (1..atoll_protocol::SERVERS as u8).for_each(|server| {
+        kernel
+            .state
+            .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+    });
     let segment = bundle::segment("supervisor").expect("a page of the bundle is the supervisor's");
-    kernel.state.fill_first(SUPERVISOR, &segment).expect("the supervisor's image fits");
+    kernel
+        .state
+        .fill_first(SUPERVISOR, &segment)
+        .expect("the supervisor's image fits");
     kernel.state.start_first(SUPERVISOR, IMAGE);
     settle(&mut kernel, PATIENT);
     kernel
-}
-
-/// The hardware's timer fires.
-fn tick(kernel: &mut Kernel) {
-    kernel.state.machine.armed = Ticks(u64::MAX);
-    kernel.host_event(HostEvent::Timer);
-}
-
-/// Delivers all that waits. What the servers still mail each other after so many passes is theirs to go on with.
-pub(crate) fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
-    let mut last = Turn::Again;
-    for _ in 0..patience.passes {
-        last = kernel.pass();
-        if kernel.state.machine.has_events() {
-            tick(kernel);
-            continue;
-        }
-        // The guest would have its turn: here it waits until all is delivered.
-        let waits = last == Turn::Enter && kernel.state.ready != 0;
-        if !waits && matches!(last, Turn::Idle | Turn::Enter | Turn::Leave(_)) {
-            break;
-        }
-    }
-    kernel.look_at_the_plan();
-    last
-}
-
-/// The guest takes an exit, again and again until it is carried out; how often again. Nothing if the machine is left.
-fn exit(kernel: &mut Kernel, taken: &Exit, patience: Patience) -> Option<usize> {
-    for again in 0..patience.again {
-        kernel.state.machine.found = 0;
-        let known = kernel.state.machine.ledger.len();
-        guest::set(kernel, taken);
-        kernel.exited();
-        if matches!(settle(kernel, patience), Turn::Leave(_)) {
-            return None;
-        }
-        let state = &kernel.state;
-        // Its server was faulted before it had begun: the guest executes the instruction again.
-        let untouched = state.machine.found > 0
-            && !state.machine.ledger.has_exits_after(known)
-            && state.vcpu.vmcb.save.rip == ENTRY
-            && state.vcpu.stand == Stand::Runnable;
-        if !untouched {
-            return Some(again);
-        }
-    }
-    Some(patience.again)
-}
-
-/// A guest that runs is left for an interrupt of the host.
-fn interrupt(kernel: &mut Kernel) {
-    if kernel.state.vcpu.stand == Stand::Runnable {
-        guest::set(kernel, &guest::interrupted(&Exit::default()));
-        kernel.exited();
-    }
-}
-
-/// Lets something happen, and whatever follows from it.
-pub(crate) fn happen(kernel: &mut Kernel, what: &Happening, patience: Patience) -> Option<usize> {
-    if !matches!(what, Happening::Exit(_)) {
-        interrupt(kernel);
-    }
-    match what {
-        Happening::Exit(taken) => return exit(kernel, taken, patience),
-        Happening::Time(span) => {
-            kernel.state.machine.clock += span;
-            if kernel.state.machine.has_events() {
-                tick(kernel);
-            }
-        }
-        Happening::Input(port, bytes) => {
-            kernel.state.machine.ports[*port].input.extend(bytes);
-            kernel.host_event(HostEvent::Irq(guest::irq_of(*port)));
-        }
-        Happening::Flush => {
-            kernel.state.machine.desk.flushes += 1;
-            kernel.host_event(HostEvent::Irq(BELL));
-        }
-    }
-    (!matches!(settle(kernel, patience), Turn::Leave(_))).then_some(0)
 }
 
 impl Play {
@@ -237,17 +170,34 @@ impl Play {
     /// # Errors
     /// Faults that must not be noticed kept one from being built.
     pub fn begin(cast: &Arc<Cast>, scenario: Scenario) -> Result<Self, Broken> {
-        let mut subject = machine(cast, if scenario.boot { scenario.plan } else { Plan::NONE });
+        let mut subject = machine(
+            cast,
+            if scenario.boot {
+                scenario.plan
+            } else {
+                Plan::NONE
+            },
+        );
         subject.state.machine.plan = scenario.plan;
         let reference = scenario.compared.then(|| machine(cast, Plan::NONE));
         // What the drivers do depends on when they look at their devices.
         let drivers = [RoleKind::Console, RoleKind::Control];
-        let has_role = |roles: &[RoleKind], id: &ServerId| cast.part(*id).is_some_and(|part| roles.contains(&part.role));
-        let lazy = [&drivers[..], &[RoleKind::Serial, RoleKind::Clock, RoleKind::Power]].concat();
+        let has_role = |roles: &[RoleKind], id: &ServerId| {
+            cast.part(*id)
+                .is_some_and(|part| roles.contains(&part.role))
+        };
+        let lazy = [
+            &drivers[..],
+            &[RoleKind::Serial, RoleKind::Clock, RoleKind::Power],
+        ]
+        .concat();
         let mut play = Self {
             beginning: Books::of(reference.as_ref().unwrap_or(&subject)),
             reference,
-            compared: cast.servers().filter(|id| !has_role(&drivers, id)).collect(),
+            compared: cast
+                .servers()
+                .filter(|id| !has_role(&drivers, id))
+                .collect(),
             lazy: cast.servers().filter(|id| has_role(&lazy, id)).collect(),
             servers: cast.servers().collect(),
             dice: Dice::new(scenario.seed),
@@ -255,7 +205,11 @@ impl Play {
             step: 0,
             what: "the boot".into(),
             reborn: BTreeSet::new(),
-            remapped: scenario.plan.injections().iter().any(|injection| injection.model == Model::Swap.number()),
+            remapped: scenario
+                .plan
+                .injections()
+                .iter()
+                .any(|injection| injection.model == Model::Swap.number()),
             subject,
             scenario,
         };
@@ -269,11 +223,32 @@ impl Play {
     fn broken(&mut self, rule: Rule) -> Broken {
         let log = self.subject.state.machine.log.iter().cloned().collect();
         let model = |number: u8| Model::with_number(u64::from(number)).map_or("?", Model::name);
-        let one =
-            |injection: &Injection| format!("{} server {} kind {}", model(injection.model), injection.server, injection.kind);
-        let faults = self.scenario.plan.injections().iter().map(one).collect::<Vec<_>>().join(", ");
-        let place = format!("{faults} with seed {}, step {}, after {}", self.scenario.seed, self.step, self.what);
-        Broken { rule, injected: self.subject.state.machine.tally.faults, place, log }
+        let one = |injection: &Injection| {
+            format!(
+                "{} server {} kind {}",
+                model(injection.model),
+                injection.server,
+                injection.kind
+            )
+        };
+        let faults = self
+            .scenario
+            .plan
+            .injections()
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let place = format!(
+            "{faults} with seed {}, step {}, after {}",
+            self.scenario.seed, self.step, self.what
+        );
+        Broken {
+            rule,
+            injected: self.subject.state.machine.tally.faults,
+            place,
+            log,
+        }
     }
 
     /// Holds the two machines against each other, and the books against themselves.
@@ -281,11 +256,23 @@ impl Play {
         if let Err(what) = Books::of(&self.subject).balance() {
             return Err(self.broken(Rule::Books(what)));
         }
-        let Some(reference) = &mut self.reference else { return Ok(()) };
+        let Some(reference) = &mut self.reference else {
+            return Ok(());
+        };
         let machine = &self.subject.state.machine;
         self.reborn.extend(machine.ledger.reborn());
-        let vague: Vec<ServerId> = self.lazy.iter().copied().filter(|server| self.reborn.contains(server)).collect();
-        let committed = machine.ledger.compare(&reference.state.machine.ledger, &self.compared, &self.reborn, &self.lazy);
+        let vague: Vec<ServerId> = self
+            .lazy
+            .iter()
+            .copied()
+            .filter(|server| self.reborn.contains(server))
+            .collect();
+        let committed = machine.ledger.compare(
+            &reference.state.machine.ledger,
+            &self.compared,
+            &self.reborn,
+            &self.lazy,
+        );
         let seen = sight::difference(&self.subject, reference, self.remapped, &vague);
         let rule = match (committed, seen) {
             (Err(difference), _) => Rule::Committed(difference.to_string()),
@@ -301,13 +288,18 @@ impl Play {
             machine.ledger.clear();
             machine.written.clear();
             machine.log.clear();
-            machine.ports.iter_mut().for_each(|port| port.output.clear());
+            machine
+                .ports
+                .iter_mut()
+                .for_each(|port| port.output.clear());
         }
     }
 
     /// Whether there can be another step: what damages what is committed may end the machine.
     fn is_over(&self) -> bool {
-        self.step >= self.scenario.steps || !self.is_whole() || self.subject.state.vcpu.stand == Stand::Stopped
+        self.step >= self.scenario.steps
+            || !self.is_whole()
+            || self.subject.state.vcpu.stand == Stand::Stopped
     }
 
     fn is_whole(&self) -> bool {
@@ -335,21 +327,33 @@ impl Play {
         }
         let went = self.both(&what)? && self.ring();
         if !went {
-            return if self.reference.is_some() { Err(self.broken(Rule::Left)) } else { Ok(None) };
+            return if self.reference.is_some() {
+                Err(self.broken(Rule::Left))
+            } else {
+                Ok(None)
+            };
         }
         self.compare()?;
         Ok(Some(class))
     }
 
     fn patience(&self) -> Patience {
-        if self.reference.is_some() { PATIENT } else { IMPATIENT }
+        if self.reference.is_some() {
+            PATIENT
+        } else {
+            IMPATIENT
+        }
     }
 
     /// The same on both machines; false if one was left.
     fn both(&mut self, what: &Happening) -> Result<bool, Broken> {
         let patience = self.patience();
-        let Some(again) = happen(&mut self.subject, what, patience) else { return Ok(false) };
-        let Some(reference) = &mut self.reference else { return Ok(true) };
+        let Some(again) = happen(&mut self.subject, what, patience) else {
+            return Ok(false);
+        };
+        let Some(reference) = &mut self.reference else {
+            return Ok(true);
+        };
         if let Happening::Exit(taken) = what {
             // Each time that the guest is entered, what waits for it goes in: as often there as here.
             for _ in 0..again {
@@ -361,10 +365,19 @@ impl Play {
 
     /// A swap is to happen in the middle of what comes next.
     fn order(&mut self, of: ServerId) {
-        let Some(image) = self.cast.part(of).and_then(|part| bundle::name(&part.image)) else { return };
+        let Some(image) = self
+            .cast
+            .part(of)
+            .and_then(|part| bundle::name(&part.image))
+        else {
+            return;
+        };
         self.subject.state.machine.desk.swaps.push((of, image));
         self.subject.host_event(HostEvent::Irq(BELL));
-        self.remapped |= self.cast.part(of).is_some_and(|part| part.role == RoleKind::Mmu);
+        self.remapped |= self
+            .cast
+            .part(of)
+            .is_some_and(|part| part.role == RoleKind::Mmu);
     }
 
     /// Rings until the swap is done with, or the time that it may take has to pass; false if the machine was left.
@@ -417,12 +430,19 @@ impl Play {
             self.ring();
         }
         let machines = [Some(&self.subject), self.reference.as_ref()];
-        let closed = machines.into_iter().flatten().try_for_each(|kernel| Books::of(kernel).closed(&self.beginning));
+        let closed = machines
+            .into_iter()
+            .flatten()
+            .try_for_each(|kernel| Books::of(kernel).closed(&self.beginning));
         if let Err(what) = closed {
             return Err(self.broken(Rule::Books(what)));
         }
         let machine = &self.subject.state.machine;
-        if self.reference.as_ref().is_some_and(|reference| !reference.state.machine.remembers_the_same_as(machine)) {
+        if self
+            .reference
+            .as_ref()
+            .is_some_and(|reference| !reference.state.machine.remembers_the_same_as(machine))
+        {
             return Err(self.broken(Rule::Seen("other bytes in the guest's memory".into())));
         }
         if self.scenario.power_off {
@@ -445,8 +465,16 @@ impl Play {
         self.forget();
         self.what = "the power-off".into();
         let subject = switch_off(&mut self.subject, PATIENT);
-        let both = subject && self.reference.as_mut().is_none_or(|reference| switch_off(reference, ONCE));
-        if both { Ok(()) } else { Err(self.broken(Rule::Left)) }
+        let both = subject
+            && self
+                .reference
+                .as_mut()
+                .is_none_or(|reference| switch_off(reference, ONCE));
+        if both {
+            Ok(())
+        } else {
+            Err(self.broken(Rule::Left))
+        }
     }
 }
 

@@ -18,10 +18,10 @@ use crate::cast::Cast;
 use crate::conversation::Conversation;
 use crate::dice::Dice;
 use crate::guest::{self, Happening, Weights};
+use crate::happen::{IMPATIENT, PATIENT, happen, settle};
 use crate::host::Host;
 use crate::hostile;
 use crate::packed::Packed;
-use crate::play::{IMPATIENT, PATIENT, happen, settle};
 use crate::supervisor::SUPERVISOR;
 
 /// Longer than the first pauses of a server that fails, in ticks.
@@ -57,11 +57,30 @@ impl Siege<'_> {
         let segment = packed.supervisor();
         host.packed = Some(packed);
         let mut kernel = Box::new(Kernel::new(host, Conversation::default(), Vmcb::ZERO));
-        let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 1 };
-        kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor", "supervisor");
+        let limits = Limits {
+            vault_lines: 64,
+            stack_pages: 16,
+            budget_us: 200_000,
+            period_us: u32::MAX,
+            timers: 1,
+        };
+        kernel.state.make_server(
+            SUPERVISOR,
+            RoleKind::Supervisor,
+            limits,
+            "supervisor",
+            "supervisor",
+        );
         kernel.state.give(SUPERVISOR, Grant::Bundle);
-        (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
-        kernel.state.fill_first(SUPERVISOR, &segment).expect("the supervisor's image fits");
+        (1..atoll_protocol::SERVERS as u8).for_each(|server| {
+            kernel
+                .state
+                .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+        });
+        kernel
+            .state
+            .fill_first(SUPERVISOR, &segment)
+            .expect("the supervisor's image fits");
         kernel.state.start_first(SUPERVISOR, IMAGE);
         settle(&mut kernel, PATIENT);
         kernel
@@ -73,10 +92,20 @@ impl Siege<'_> {
     /// What did not hold, after which step, and the end of the log.
     pub fn play(&self, seed: u64) -> Result<Outcome, String> {
         let mut dice = Dice::new(seed);
-        let hostile: &[&str] = [&["control"][..], &["console"], &["control", "console"], &[]][dice.below(4) as usize];
+        let hostile: &[&str] =
+            [&["control"][..], &["console"], &["control", "console"], &[]][dice.below(4) as usize];
         let mut kernel = self.machine(hostile, dice.any());
-        if !kernel.state.machine.log.iter().any(|line| line.contains("machine runs")) {
-            return Err(format!("seed {seed}: the machine was never built: {:#?}", kernel.state.machine.log));
+        if !kernel
+            .state
+            .machine
+            .log
+            .iter()
+            .any(|line| line.contains("machine runs"))
+        {
+            return Err(format!(
+                "seed {seed}: the machine was never built: {:#?}",
+                kernel.state.machine.log
+            ));
         }
         let mut outcome = Outcome::default();
         for step in 0..self.steps {
@@ -87,8 +116,13 @@ impl Siege<'_> {
                 Happening::Exit(_) if !kernel.state.running => Happening::Time(PAUSE),
                 usual => usual,
             };
-            let went = happen(&mut kernel, &what, IMPATIENT).is_some() && !matches!(kernel.pass(), Turn::Leave(_));
-            let held = if went { check(&mut kernel, &mut outcome) } else { Err("the host has ended".to_owned()) };
+            let went = happen(&mut kernel, &what, IMPATIENT).is_some()
+                && !matches!(kernel.pass(), Turn::Leave(_));
+            let held = if went {
+                check(&mut kernel, &mut outcome)
+            } else {
+                Err("the host has ended".to_owned())
+            };
             held.map_err(|rule| {
                 let log: Vec<_> = kernel.state.machine.log.iter().cloned().collect();
                 format!("seed {seed}, step {step}, hostile {hostile:?}, after {what:x?}: {rule}; the log: {log:#?}")
@@ -110,7 +144,11 @@ fn said(dice: &mut Dice) -> Vec<u8> {
         4 => Ask::Servers,
         _ => Ask::Order(Order::Piece(0, dice.any(), &noise)),
     };
-    [vec![0], postcard::to_allocvec_cobs(&ask).expect("a question that can be encoded")].concat()
+    [
+        vec![0],
+        postcard::to_allocvec_cobs(&ask).expect("a question that can be encoded"),
+    ]
+    .concat()
 }
 
 /// Looks at what was logged since the last time, and at the books.
@@ -118,14 +156,23 @@ fn check(kernel: &mut Kernel, outcome: &mut Outcome) -> Result<(), String> {
     Books::of(kernel).balance()?;
     for line in kernel.state.machine.log.drain(..) {
         outcome.swapped += u64::from(line.contains("a successor has taken its place"));
-        let Some(fault) = line.strip_prefix("fault: server ") else { continue };
+        let Some(fault) = line.strip_prefix("fault: server ") else {
+            continue;
+        };
         if fault.contains("broke a rule: Killed") {
             outcome.killed += 1;
             continue;
         }
         outcome.faults += 1;
-        let role = |name: &str| RoleKind::ALL.iter().find(|(_, other)| *other == name).map(|(role, _)| *role);
-        let of = fault.split_once("(role ").and_then(|(_, rest)| role(rest.split(',').next()?));
+        let role = |name: &str| {
+            RoleKind::ALL
+                .iter()
+                .find(|(_, other)| *other == name)
+                .map(|(role, _)| *role)
+        };
+        let of = fault
+            .split_once("(role ")
+            .and_then(|(_, rest)| role(rest.split(',').next()?));
         if !of.is_some_and(hostile::may_be) {
             return Err(format!("one that is not hostile was faulted: {line}"));
         }

@@ -11,11 +11,19 @@ use crate::Kernel;
 fn events(events: &Events) -> String {
     let text = format!("{events:?}");
     let (before, after) = text.split_once("accepted: ").unwrap_or((&text, ""));
-    format!("{before}{}", after.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()))
+    format!(
+        "{before}{}",
+        after.trim_start_matches(|letter: char| letter.is_ascii_hexdigit())
+    )
 }
 
 fn timers(kernel: &Kernel, vague: &[ServerId]) -> Vec<(ServerId, TimerId, Ticks)> {
-    let mut timers: Vec<_> = kernel.state.timers.armed().filter(|(server, ..)| !vague.contains(server)).collect();
+    let mut timers: Vec<_> = kernel
+        .state
+        .timers
+        .armed()
+        .filter(|(server, ..)| !vague.contains(server))
+        .collect();
     timers.sort_unstable();
     timers
 }
@@ -23,7 +31,12 @@ fn timers(kernel: &Kernel, vague: &[ServerId]) -> Vec<(ServerId, TimerId, Ticks)
 /// What is seen on one machine and not on the other; nothing if they look alike. After an mmu server was exchanged its mappings are made
 /// anew, which nobody sees; nor when those who are `vague` about their timers look whether there is something to do.
 #[must_use]
-pub fn difference(seen: &Kernel, wanted: &Kernel, remapped: bool, vague: &[ServerId]) -> Option<String> {
+pub fn difference(
+    seen: &Kernel,
+    wanted: &Kernel,
+    remapped: bool,
+    vague: &[ServerId],
+) -> Option<String> {
     let mut parts = Vec::new();
     macro_rules! part {
         ($name:literal, $what:expr) => {
@@ -36,12 +49,22 @@ pub fn difference(seen: &Kernel, wanted: &Kernel, remapped: bool, vague: &[Serve
     }
     let (vcpu, other) = (&seen.state.vcpu, &wanted.state.vcpu);
     if vcpu.vmcb.save.as_bytes() != other.vmcb.save.as_bytes() {
-        let bytes = vcpu.vmcb.save.as_bytes().iter().zip(other.vmcb.save.as_bytes()).enumerate();
-        let places = bytes.filter(|(_, (one, other))| one != other).map(|(place, (one, other))| (place, *one, *other));
+        let bytes = vcpu
+            .vmcb
+            .save
+            .as_bytes()
+            .iter()
+            .zip(other.vmcb.save.as_bytes())
+            .enumerate();
+        let places = bytes
+            .filter(|(_, (one, other))| one != other)
+            .map(|(place, (one, other))| (place, *one, *other));
         parts.push(format!("VMCB bytes {:x?}", places.collect::<Vec<_>>()));
     }
     if vcpu.events != other.events {
-        part!("events", |kernel: &Kernel| events(&kernel.state.vcpu.events));
+        part!("events", |kernel: &Kernel| events(
+            &kernel.state.vcpu.events
+        ));
     }
     part!("registers", |kernel: &Kernel| kernel.state.vcpu.general);
     part!("stand", |kernel: &Kernel| kernel.state.vcpu.stand);
@@ -49,13 +72,22 @@ pub fn difference(seen: &Kernel, wanted: &Kernel, remapped: bool, vague: &[Serve
     part!("timers", |kernel| timers(kernel, vague));
     let (machine, other) = (&seen.state.machine, &wanted.state.machine);
     if machine.ports != other.ports {
-        parts.push(format!("ports: {:x?} instead of {:x?}", machine.ports, other.ports));
+        parts.push(format!(
+            "ports: {:x?} instead of {:x?}",
+            machine.ports, other.ports
+        ));
     }
     if machine.written != other.written {
-        parts.push(format!("written: {:x?} instead of {:x?}", machine.written, other.written));
+        parts.push(format!(
+            "written: {:x?} instead of {:x?}",
+            machine.written, other.written
+        ));
     }
     if !remapped && machine.mapped != other.mapped {
-        parts.push(format!("mapped: {:x?} instead of {:x?}", machine.mapped, other.mapped));
+        parts.push(format!(
+            "mapped: {:x?} instead of {:x?}",
+            machine.mapped, other.mapped
+        ));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

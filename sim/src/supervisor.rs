@@ -34,7 +34,9 @@ pub struct Desk {
 
 /// Its vault's first line.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Memory {
     /// How far the script has come.
     next: u64,
@@ -105,17 +107,34 @@ impl Answer<'_> {
 }
 
 /// One activation; the answer's length.
-pub(crate) fn answer(cast: &Cast, desk: &Desk, message: &[u8], answer: &mut [u8], vault: &mut [u8]) -> u64 {
-    let (Ok(message), Ok((memory, _))) = (Message::read(message), Memory::mut_from_prefix(vault)) else { return 0 };
+pub(crate) fn answer(
+    cast: &Cast,
+    desk: &Desk,
+    message: &[u8],
+    answer: &mut [u8],
+    vault: &mut [u8],
+) -> u64 {
+    let (Ok(message), Ok((memory, _))) = (Message::read(message), Memory::mut_from_prefix(vault))
+    else {
+        return 0;
+    };
     let before = *memory;
-    let mut answer = Answer { bytes: answer, used: 0 };
+    let mut answer = Answer {
+        bytes: answer,
+        used: 0,
+    };
     match message.body {
         Body::Start(..) | Body::Loaded => go_on(cast, memory, &mut answer),
-        Body::ServerStarted(FREE, generation) if memory.made != 0 => finish(cast, desk, memory, generation, &mut answer),
+        Body::ServerStarted(FREE, generation) if memory.made != 0 => {
+            finish(cast, desk, memory, generation, &mut answer)
+        }
         Body::ServerStarted(..) => go_on(cast, memory, &mut answer),
         Body::ServerFaulted(report) if report.server == FREE => call_off(memory, &mut answer),
         Body::ServerFaulted(report) => {
-            if memory.next_swap(cast, desk).is_some_and(|(of, _)| of == report.server) {
+            if memory
+                .next_swap(cast, desk)
+                .is_some_and(|(of, _)| of == report.server)
+            {
                 call_off(memory, &mut answer);
             }
             answer.order(Supervise::Restart(report.server));
@@ -138,7 +157,9 @@ pub(crate) fn answer(cast: &Cast, desk: &Desk, message: &[u8], answer: &mut [u8]
                     answer.order(Supervise::Kill(id));
                     Outcome::Done
                 }
-                Ok(Order::Swap(of, ..)) if cast.stays(of) && memory.made == 0 && memory.ordered == 0 => {
+                Ok(Order::Swap(of, ..))
+                    if cast.stays(of) && memory.made == 0 && memory.ordered == 0 =>
+                {
                     memory.ordered = u64::from(of.0) + 1;
                     begin(cast, desk, memory, &mut answer);
                     Outcome::Done
@@ -173,7 +194,8 @@ fn go_on(cast: &Cast, memory: &mut Memory, answer: &mut Answer<'_>) {
 fn begin(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>) {
     // What is under way does not come to its end, and something newer lies on the desk, or nothing any more.
     let newer = desk.swaps.len() as u64 > memory.swapped.saturating_add(1);
-    if memory.made != 0 && memory.ordered == 0 && (newer || memory.next_swap(cast, desk).is_none()) {
+    if memory.made != 0 && memory.ordered == 0 && (newer || memory.next_swap(cast, desk).is_none())
+    {
         call_off(memory, answer);
         if newer {
             give_up(memory);
@@ -182,20 +204,39 @@ fn begin(cast: &Cast, desk: &Desk, memory: &mut Memory, answer: &mut Answer<'_>)
     }
     let next = memory.next_swap(cast, desk).filter(|_| memory.made == 0);
     let Some((of, image)) = next else { return };
-    let (Some(part), Some(segment)) = (cast.part(of), crate::bundle::segment(image)) else { return give_up(memory) };
+    let (Some(part), Some(segment)) = (cast.part(of), crate::bundle::segment(image)) else {
+        return give_up(memory);
+    };
     memory.made = 1;
     memory.tries = memory.tries.wrapping_add(1);
-    answer.order(Supervise::Create(FREE, part.role, part.limits, "successor", image));
+    answer.order(Supervise::Create(
+        FREE,
+        part.role,
+        part.limits,
+        "successor",
+        image,
+    ));
     answer.order(Supervise::Segment(FREE, Fixed(segment)));
     if part.reads_guest {
-        answer.order(Supervise::Grant(FREE, atoll_protocol::grant::Grant::GuestRead));
+        answer.order(Supervise::Grant(
+            FREE,
+            atoll_protocol::grant::Grant::GuestRead,
+        ));
     }
-    answer.order(Supervise::Succeed(FREE, of, Fixed(IMAGE), Terms::Gentle, &part.config));
+    answer.order(Supervise::Succeed(
+        FREE,
+        of,
+        Fixed(IMAGE),
+        Terms::Gentle,
+        &part.config,
+    ));
 }
 
 /// The successor has begun: it takes the other's place.
 fn finish(cast: &Cast, desk: &Desk, memory: &mut Memory, generation: u32, answer: &mut Answer<'_>) {
-    let Some((of, _)) = memory.next_swap(cast, desk) else { return };
+    let Some((of, _)) = memory.next_swap(cast, desk) else {
+        return;
+    };
     answer.order(Supervise::Exchange(FREE, of, generation));
     answer.order(Supervise::Destroy(FREE));
     memory.made = 0;

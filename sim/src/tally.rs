@@ -10,8 +10,14 @@ use crate::cells::{self, NOTHING};
 /// The effects of an answer, each once.
 #[must_use]
 pub fn effects_of(answer: &[u8]) -> BTreeSet<&'static str> {
-    let names: BTreeSet<_> = wire::effects(answer).map(|effect| cells::name(&effect)).collect();
-    if names.is_empty() { BTreeSet::from([NOTHING]) } else { names }
+    let names: BTreeSet<_> = wire::effects(answer)
+        .map(|effect| cells::name(&effect))
+        .collect();
+    if names.is_empty() {
+        BTreeSet::from([NOTHING])
+    } else {
+        names
+    }
 }
 
 /// Faults by the effects of the answers that they hit.

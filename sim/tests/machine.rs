@@ -11,14 +11,19 @@ use atoll_sim::play::{Scenario, play};
 
 fn cast() -> Arc<Cast> {
     let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
-    Cast::new(&machine.pack().expect("its manifest packs")).expect("all its servers are on the host")
+    Cast::new(&machine.pack().expect("its manifest packs"))
+        .expect("all its servers are on the host")
 }
 
 #[test]
 fn nobody_sees_that_servers_are_swapped() {
     let cast = cast();
     for seed in 0..20 {
-        let scenario = Scenario { swaps: 100, power_off: true, ..Scenario::new(Plan::NONE, seed, STEPS) };
+        let scenario = Scenario {
+            swaps: 100,
+            power_off: true,
+            ..Scenario::new(Plan::NONE, seed, STEPS)
+        };
         let played = play(&cast, scenario).unwrap_or_else(|broken| panic!("{broken}"));
         assert!(played.state.machine.supervisor().succeeded() > 0);
     }

@@ -15,11 +15,15 @@ const MILLION: u64 = 1_000_000;
 
 fn cast() -> Arc<Cast> {
     let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
-    Cast::new(&machine.pack().expect("its manifest packs")).expect("all its servers are on the host")
+    Cast::new(&machine.pack().expect("its manifest packs"))
+        .expect("all its servers are on the host")
 }
 
 fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number"))
+    })
 }
 
 #[test]
@@ -35,19 +39,44 @@ fn each_model_hits_each_effect() {
     };
     let start = Instant::now();
     let tally = campaign::run(&cast(), wanted, |model, own| {
-        println!("{:>6.0} s: {} faults of {}", start.elapsed().as_secs_f64(), own.faults, model.name());
+        println!(
+            "{:>6.0} s: {} faults of {}",
+            start.elapsed().as_secs_f64(),
+            own.faults,
+            model.name()
+        );
     })
     .unwrap_or_else(|broken| panic!("{broken}"));
-    println!("{} faults in {:.0} s; effect: fewest and most faults of one model", tally.faults, start.elapsed().as_secs_f64());
+    println!(
+        "{} faults in {:.0} s; effect: fewest and most faults of one model",
+        tally.faults,
+        start.elapsed().as_secs_f64()
+    );
     let mut few = Vec::new();
     for effect in answered() {
-        let counts: Vec<_> = models().map(|model| (tally.count(model, effect), model.name())).collect();
-        let (least, most) = (counts.iter().min().expect("some"), counts.iter().max().expect("some"));
-        println!("{effect:>16}: {} ({}) to {} ({})", least.0, least.1, most.0, most.1);
-        few.extend(counts.iter().filter(|(count, _)| *count < each).map(|(count, model)| format!("{model} x {effect}: {count}")));
+        let counts: Vec<_> = models()
+            .map(|model| (tally.count(model, effect), model.name()))
+            .collect();
+        let (least, most) = (
+            counts.iter().min().expect("some"),
+            counts.iter().max().expect("some"),
+        );
+        println!(
+            "{effect:>16}: {} ({}) to {} ({})",
+            least.0, least.1, most.0, most.1
+        );
+        few.extend(
+            counts
+                .iter()
+                .filter(|(count, _)| *count < each)
+                .map(|(count, model)| format!("{model} x {effect}: {count}")),
+        );
     }
     let cells = models().count() * answered().count();
-    println!("{} of {cells} cells were hit fewer than {each} times", few.len());
+    println!(
+        "{} of {cells} cells were hit fewer than {each} times",
+        few.len()
+    );
     assert!(tally.faults >= faults);
     assert!(few.is_empty(), "{few:#?}");
 }

@@ -2,7 +2,8 @@
 //! seed: `ATOLL_SIEGES=1 ATOLL_SIEGE_SEED=seed` plays that one again.
 
 use atoll_protocol::interchange::{
-    ClockState, ConsoleState, ControlState, CpuidState, Interchange, IrqchipState, MsrState, PowerState, SerialState, TimerState,
+    ClockState, ConsoleState, ControlState, CpuidState, Interchange, IrqchipState, MsrState,
+    PowerState, SerialState, TimerState,
 };
 use atoll_protocol::role::RoleKind;
 use atoll_sim::cast::{Cast, MEMORY};
@@ -13,7 +14,10 @@ const SIEGES: u64 = 400;
 const STEPS: usize = 120;
 
 fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number"))
+    })
 }
 
 /// The versions of a role's state that its servers write and read.
@@ -40,16 +44,35 @@ fn whatever_hostile_servers_and_users_do_the_host_never_ends_by_itself() {
     let mut machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
     machine.memory = MEMORY;
     let manifest = machine.pack().expect("its manifest packs");
-    let images: Vec<_> =
-        machine.servers.iter().map(|server| (server.image.clone(), server.role, versions(server.role))).collect();
+    let images: Vec<_> = machine
+        .servers
+        .iter()
+        .map(|server| (server.image.clone(), server.role, versions(server.role)))
+        .collect();
     let cast = Cast::new(&manifest).expect("all its servers are on the host");
-    let siege = Siege { cast: &cast, manifest: &manifest, images: &images, steps: STEPS };
+    let siege = Siege {
+        cast: &cast,
+        manifest: &manifest,
+        images: &images,
+        steps: STEPS,
+    };
     let first = asked("ATOLL_SIEGE_SEED").unwrap_or(1);
     let mut all = Outcome::default();
     for seed in first..first + asked("ATOLL_SIEGES").unwrap_or(SIEGES) {
-        let Outcome { faults, killed, swapped } = siege.play(seed).unwrap_or_else(|what| panic!("{what}"));
-        all = Outcome { faults: all.faults + faults, killed: all.killed + killed, swapped: all.swapped + swapped };
+        let Outcome {
+            faults,
+            killed,
+            swapped,
+        } = siege.play(seed).unwrap_or_else(|what| panic!("{what}"));
+        all = Outcome {
+            faults: all.faults + faults,
+            killed: all.killed + killed,
+            swapped: all.swapped + swapped,
+        };
     }
     println!("{all:?}");
-    assert!(all.faults > 0 && all.killed > 0 && all.swapped > 0, "nothing much happened: {all:?}");
+    assert!(
+        all.faults > 0 && all.killed > 0 && all.swapped > 0,
+        "nothing much happened: {all:?}"
+    );
 }

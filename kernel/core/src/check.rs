@@ -56,7 +56,14 @@ impl<'k, M: Machine> Check<'k, M> {
     pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId, answer: &'k [u8]) -> Self {
         // The caller has just activated it, so the number is one.
         let server = state.server(me).unwrap_or(&state.servers[0]);
-        let ticket = if ticket.0 == 0 { None } else { state.tickets.get(ticket).filter(|ticket| ticket.holder == me) };
+        let ticket = if ticket.0 == 0 {
+            None
+        } else {
+            state
+                .tickets
+                .get(ticket)
+                .filter(|ticket| ticket.holder == me)
+        };
         Check {
             state,
             me,
@@ -93,8 +100,14 @@ impl<'k, M: Machine> Check<'k, M> {
 
     fn effect(&mut self, effect: &Effect<'_>) -> Result<(), Reason> {
         let role = self.server.role;
-        require(!self.waits || matches!(effect, Effect::Save(..) | Effect::Log(_)), Reason::NotInPlace)?;
-        require(self.verdict != Verdict::NeedRegisters || matches!(effect, Effect::Save(..)), Reason::WrongNeed)?;
+        require(
+            !self.waits || matches!(effect, Effect::Save(..) | Effect::Log(_)),
+            Reason::NotInPlace,
+        )?;
+        require(
+            self.verdict != Verdict::NeedRegisters || matches!(effect, Effect::Save(..)),
+            Reason::WrongNeed,
+        )?;
         match effect {
             Effect::Save(first, count) => {
                 let end = u32::from(*first) + u32::from(*count);
@@ -306,15 +319,29 @@ impl<'k, M: Machine> Check<'k, M> {
     }
 
     fn credit(&self, to: ServerId) -> Result<(), Reason> {
-        let credit = self.server.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0);
+        let credit = self
+            .server
+            .grants
+            .mail
+            .get(usize::from(to.0))
+            .copied()
+            .unwrap_or(0);
         require(credit > 0, Reason::NotGranted)?;
         let same = |effect: &Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
         let sent = self.earlier().filter(same).count();
-        let outstanding = self.server.outstanding.get(usize::from(to.0)).map_or(0, |count| usize::from(*count));
+        let outstanding = self
+            .server
+            .outstanding
+            .get(usize::from(to.0))
+            .map_or(0, |count| usize::from(*count));
         // Mail to a server that does not run may be lost: its fault must not become its correspondents'.
         let restarted = |effect: &Effect<'_>| matches!(effect, Effect::Supervise(Supervise::Restart(id)) if *id == to);
-        let lost = !self.state.server(to).is_some_and(Server::is_running) && !self.earlier().any(|effect| restarted(&effect));
-        require(lost || sent + outstanding < usize::from(credit), Reason::Credit)
+        let lost = !self.state.server(to).is_some_and(Server::is_running)
+            && !self.earlier().any(|effect| restarted(&effect));
+        require(
+            lost || sent + outstanding < usize::from(credit),
+            Reason::Credit,
+        )
     }
 }
 
@@ -336,18 +363,38 @@ pub(crate) fn require(holds: bool, reason: Reason) -> Result<(), Reason> {
 impl<M: Machine> State<M> {
     fn in_memory(&self, gpa: Gpa, length: u64) -> Result<(), Reason> {
         let size = self.machine.guest_size();
-        let last = gpa.0.checked_add(length.max(1) - 1).ok_or(Reason::OutsideMemory)?;
+        let last = gpa
+            .0
+            .checked_add(length.max(1) - 1)
+            .ok_or(Reason::OutsideMemory)?;
         let first = ram_offset(size, gpa.0).ok_or(Reason::OutsideMemory)?;
         // RAM below and above the devices' gap is one piece of host memory, but not of the guest's addresses.
-        require(ram_offset(size, last).is_some_and(|end| end - first == last - gpa.0), Reason::OutsideMemory)
+        require(
+            ram_offset(size, last).is_some_and(|end| end - first == last - gpa.0),
+            Reason::OutsideMemory,
+        )
     }
 
     #[inline(always)]
-    pub(crate) fn mapping_makes_sense(&self, by: ServerId, mapping: &Mapping) -> Result<(), Reason> {
-        require(self.server(by).is_some_and(|server| server.role == RoleKind::Mmu), Reason::WrongRole)?;
-        require(matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4, Reason::BadValue)?;
+    pub(crate) fn mapping_makes_sense(
+        &self,
+        by: ServerId,
+        mapping: &Mapping,
+    ) -> Result<(), Reason> {
+        require(
+            self.server(by)
+                .is_some_and(|server| server.role == RoleKind::Mmu),
+            Reason::WrongRole,
+        )?;
+        require(
+            matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4,
+            Reason::BadValue,
+        )?;
         require(mapping.gpa.0 & (mapping.size - 1) == 0, Reason::BadValue)?;
         // RAM begins and ends at multiples of the largest page: an aligned page is in it with its first byte.
-        require(ram_offset(self.machine.guest_size(), mapping.gpa.0).is_some(), Reason::OutsideMemory)
+        require(
+            ram_offset(self.machine.guest_size(), mapping.gpa.0).is_some(),
+            Reason::OutsideMemory,
+        )
     }
 }

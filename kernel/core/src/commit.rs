@@ -20,7 +20,13 @@ const SUPERVISOR: ServerId = ServerId(0);
 
 impl<M: Machine> State<M> {
     /// Carries out one effect of an answer by `from` to the message with `ticket`; what follows from it goes to `step`.
-    pub(crate) fn commit(&mut self, from: ServerId, ticket: TicketId, effect: &Effect<'_>, step: &mut Step) {
+    pub(crate) fn commit(
+        &mut self,
+        from: ServerId,
+        ticket: TicketId,
+        effect: &Effect<'_>,
+        step: &mut Step,
+    ) {
         match effect {
             Effect::Save(first, count) => self.machine.commit_vault(from, *first, *count),
             Effect::Leaf(leaf) => {
@@ -54,9 +60,12 @@ impl<M: Machine> State<M> {
                 }
             }
             Effect::Reply(to, bytes) => self.answer_request(*to, Some(bytes)),
-            Effect::Register(number, value) => self.vcpu.set_register(usize::from(*number), value.0),
+            Effect::Register(number, value) => {
+                self.vcpu.set_register(usize::from(*number), value.0)
+            }
             Effect::System(register, value) => {
-                self.vcpu.set_system(*register, value.0, self.machine.now().0);
+                self.vcpu
+                    .set_system(*register, value.0, self.machine.now().0);
                 if *register == SystemRegister::Xcr0 {
                     self.machine.set_xcr0(value.0);
                 }
@@ -68,7 +77,10 @@ impl<M: Machine> State<M> {
             }
             Effect::GuestWrite(gpa, bytes) => self.machine.guest_write(gpa.0, bytes),
             Effect::GuestCas(cas) => self.machine.guest_swap(cas.0),
-            Effect::GuestCopy(copy) => self.machine.guest_copy(copy.0.gpa, copy.0.offset, copy.0.length),
+            Effect::GuestCopy(copy) => {
+                self.machine
+                    .guest_copy(copy.0.gpa, copy.0.offset, copy.0.length)
+            }
             Effect::Unmap(mapping) => {
                 let stale = self.machine.unmap(mapping.0);
                 self.flush(stale);
@@ -100,7 +112,11 @@ impl<M: Machine> State<M> {
                     self.tell_faults();
                 } else {
                     // An exit needs no end any more; whoever asks by mail still waits for its reply.
-                    if self.tickets.get(ticket).is_some_and(|open| open.operation != Operation::Mail) {
+                    if self
+                        .tickets
+                        .get(ticket)
+                        .is_some_and(|open| open.operation != Operation::Mail)
+                    {
                         self.tickets.close(ticket);
                     }
                     self.stop(*why);
@@ -141,7 +157,12 @@ impl<M: Machine> State<M> {
 
     /// A device access is done: the exit's own, or a forwarded one.
     pub(crate) fn finish_access(&mut self, ticket: TicketId, value: u64) -> Step {
-        let Some(Ticket { operation, forward, .. }) = self.tickets.get(ticket).copied() else { return Step::Committed };
+        let Some(Ticket {
+            operation, forward, ..
+        }) = self.tickets.get(ticket).copied()
+        else {
+            return Step::Committed;
+        };
         match operation {
             Operation::Load => {
                 self.tickets.close(ticket);
@@ -167,7 +188,9 @@ impl<M: Machine> State<M> {
 
     /// The vCPU goes on where it is; the loader is asked again.
     fn resume(&mut self, ticket: TicketId) {
-        let Some(open) = self.tickets.get_mut(ticket) else { return };
+        let Some(open) = self.tickets.get_mut(ticket) else {
+            return;
+        };
         let (operation, holder) = (open.operation, open.holder);
         open.operation = Operation::None;
         if operation == Operation::Load {
@@ -178,7 +201,10 @@ impl<M: Machine> State<M> {
     }
 
     fn keep_string(&mut self, bytes: &[u8]) {
-        self.string.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.string
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
         self.string_length = bytes.len().min(self.string.len());
     }
 
@@ -187,7 +213,11 @@ impl<M: Machine> State<M> {
         let was = self.levels & bit != 0;
         let level = signal == Signal::Raise;
         let rose = (level || signal == Signal::Pulse) && !was;
-        self.levels = if level { self.levels | bit } else { self.levels & !bit };
+        self.levels = if level {
+            self.levels | bit
+        } else {
+            self.levels & !bit
+        };
         if let (Some(irqchip), true) = (self.routes.lines, rose || was != level) {
             self.post(irqchip, |mailbox| mailbox.line(line, level, rose));
         }
@@ -222,7 +252,9 @@ impl<M: Machine> State<M> {
             if self.machine.port_in(fifo.status, 1) as u8 & fifo.mask != fifo.mask {
                 break;
             }
-            burst.iter().for_each(|byte| self.machine.port_out(fifo.data, 1, u32::from(*byte)));
+            burst
+                .iter()
+                .for_each(|byte| self.machine.port_out(fifo.data, 1, u32::from(*byte)));
             taken = taken.saturating_add(burst.len() as u16);
         }
         taken
@@ -251,10 +283,17 @@ impl<M: Machine> State<M> {
 
     fn mail(&mut self, from: ServerId, to: ServerId, kind: Kind, bytes: &[u8]) {
         // Mail to a server that is gone is lost, as bytes to a device that is switched off are.
-        if !self.server(to).is_some_and(crate::server::Server::is_running) && !self.keeps(from, to) {
+        if !self
+            .server(to)
+            .is_some_and(crate::server::Server::is_running)
+            && !self.keeps(from, to)
+        {
             return;
         }
-        if let Some(count) = self.server_mut(from).and_then(|server| server.outstanding.get_mut(usize::from(to.0))) {
+        if let Some(count) = self
+            .server_mut(from)
+            .and_then(|server| server.outstanding.get_mut(usize::from(to.0)))
+        {
             *count = count.saturating_add(1);
         }
         self.post(to, |mailbox| mailbox.put(&Letter::new(kind, from, bytes)));
@@ -264,9 +303,14 @@ impl<M: Machine> State<M> {
         if let Some(server) = self.server_mut(from) {
             server.results = server.results.saturating_add(1);
         }
-        let there = self.server(to).is_some_and(crate::server::Server::is_running) || self.keeps(from, to);
+        let there = self
+            .server(to)
+            .is_some_and(crate::server::Server::is_running)
+            || self.keeps(from, to);
         let Some(slot) = self.tickets.free_slot().filter(|_| there) else {
-            self.post(from, |mailbox| mailbox.put(&Letter::new(Kind::GivenUp(token), to, &[])));
+            self.post(from, |mailbox| {
+                mailbox.put(&Letter::new(Kind::GivenUp(token), to, &[]))
+            });
             return;
         };
         let ticket = self.tickets.open(slot, Operation::Mail, to, 0);
@@ -278,7 +322,9 @@ impl<M: Machine> State<M> {
 
     /// Completes a request by mail; `None` gives it up.
     pub(crate) fn answer_request(&mut self, ticket: TicketId, bytes: Option<&[u8]>) {
-        let Some(open) = self.tickets.get(ticket).copied() else { return };
+        let Some(open) = self.tickets.get(ticket).copied() else {
+            return;
+        };
         self.tickets.close(ticket);
         if !self.is_served(open.asker) {
             // Nobody is there to be told; the place that was reserved is free again.
@@ -287,9 +333,15 @@ impl<M: Machine> State<M> {
             }
             return;
         }
-        let kind = if bytes.is_some() { Kind::Answered(open.token) } else { Kind::GivenUp(open.token) };
+        let kind = if bytes.is_some() {
+            Kind::Answered(open.token)
+        } else {
+            Kind::GivenUp(open.token)
+        };
         // Its place was reserved when the request was made.
-        self.post(open.asker, |mailbox| mailbox.put(&Letter::new(kind, open.holder, bytes.unwrap_or(&[]))));
+        self.post(open.asker, |mailbox| {
+            mailbox.put(&Letter::new(kind, open.holder, bytes.unwrap_or(&[])))
+        });
     }
 
     /// Stops the vCPUs and tells the supervisor why; the first reason counts.

@@ -60,17 +60,34 @@ impl<M: Machine> State<M> {
     #[inline(always)]
     pub(crate) fn header(&self, to: ServerId, ticket: TicketId, now: Ticks) -> Header {
         if self.routes.irqchip == to.0 {
-            let (tpr, accepted) = (self.vcpu.vmcb.control.vintr as u8, self.vcpu.events.accepted);
-            return Header { now, ticket, vcpu: 0, tpr, accepted };
+            let (tpr, accepted) = (
+                self.vcpu.vmcb.control.vintr as u8,
+                self.vcpu.events.accepted,
+            );
+            return Header {
+                now,
+                ticket,
+                vcpu: 0,
+                tpr,
+                accepted,
+            };
         }
-        Header { now, ticket, vcpu: 0, tpr: 0, accepted: Header::NOT_ACCEPTED }
+        Header {
+            now,
+            ticket,
+            vcpu: 0,
+            tpr: 0,
+            accepted: Header::NOT_ACCEPTED,
+        }
     }
 
     /// Accounts an activation. A server that has used up its run time is at fault.
     #[inline(always)]
     fn account(&mut self, to: ServerId, began: Ticks) {
         let span = self.machine.now().0.wrapping_sub(began.0);
-        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
+        let Some(server) = self.servers.get_mut(usize::from(to.0)) else {
+            return;
+        };
         record(&mut server.time, span);
         if span > server.budget.0 {
             server.forgive(span);
@@ -93,10 +110,16 @@ impl<M: Machine> State<M> {
     #[cold]
     #[inline(never)]
     fn overrun(&mut self, to: ServerId, began: Ticks, span: u64) {
-        let periods = if self.machine.counts_instructions() { 1 } else { PERIODS };
+        let periods = if self.machine.counts_instructions() {
+            1
+        } else {
+            PERIODS
+        };
         let one = self.machine.tsc_khz().wrapping_mul(PERIOD_MS);
         let period = Ticks(one.wrapping_mul(periods));
-        let Some(server) = self.server_mut(to) else { return };
+        let Some(server) = self.server_mut(to) else {
+            return;
+        };
         if server.allowance.0 >= one {
             // It may use all of its periods. That it leaves the guest time to run is seen to where messages are delivered.
             server.run_until = u64::MAX;
@@ -105,7 +128,11 @@ impl<M: Machine> State<M> {
         if began > server.period_end {
             server.period_end = began.after(period);
             let charged = span.min(server.budget.0);
-            server.run_until = server.time.sum.wrapping_sub(charged).saturating_add(server.allowance.0.saturating_mul(periods));
+            server.run_until = server
+                .time
+                .sum
+                .wrapping_sub(charged)
+                .saturating_add(server.allowance.0.saturating_mul(periods));
         }
         if server.time.sum > server.run_until {
             self.fault(to, Reason::Overrun, 0, &[]);
@@ -115,10 +142,22 @@ impl<M: Machine> State<M> {
 
 impl<M: Machine> Kernel<M> {
     /// Delivers a message that borrows nothing from the kernel.
-    pub(crate) fn deliver(&mut self, to: ServerId, ticket: TicketId, cause: Cause, body: Body<'_>) -> Step {
+    pub(crate) fn deliver(
+        &mut self,
+        to: ServerId,
+        ticket: TicketId,
+        cause: Cause,
+        body: Body<'_>,
+    ) -> Step {
         let header = self.state.header(to, ticket, self.state.machine.now());
         let length = encode(&mut self.pages, to, header, body);
-        self.activate(Due { to, ticket, length, now: header.now, cause })
+        self.activate(Due {
+            to,
+            ticket,
+            length,
+            now: header.now,
+            cause,
+        })
     }
 
     /// Writes the message of an exit, which is one block: `tag` names it. `now` is read just before, or with the exit.
@@ -134,7 +173,13 @@ impl<M: Machine> Kernel<M> {
     ) -> Due {
         let header = self.state.header(to, ticket, now);
         let length = wire::exit(self.pages.message(to), &header, tag, exit).unwrap_or(0);
-        Due { to, ticket, length, now, cause }
+        Due {
+            to,
+            ticket,
+            length,
+            now,
+            cause,
+        }
     }
 
     /// Runs the server on the message in its page, and judges the answer.
@@ -145,22 +190,43 @@ impl<M: Machine> Kernel<M> {
 
     /// In registers, rather than as a structure in memory.
     #[inline(never)]
-    fn activate_there(&mut self, to: ServerId, ticket: TicketId, length: usize, now: Ticks, cause: Cause) -> Step {
-        self.activate_here(Due { to, ticket, length, now, cause })
+    fn activate_there(
+        &mut self,
+        to: ServerId,
+        ticket: TicketId,
+        length: usize,
+        now: Ticks,
+        cause: Cause,
+    ) -> Step {
+        self.activate_here(Due {
+            to,
+            ticket,
+            length,
+            now,
+            cause,
+        })
     }
 
     /// The same, where the exit is handled: most exits take one activation.
     #[inline(always)]
     pub(crate) fn activate_here(&mut self, due: Due) -> Step {
         let state = &mut self.state;
-        let Due { to, ticket, now, .. } = due;
-        let Some(server) = state.servers.get_mut(usize::from(to.0)).filter(|server| server.is_running()) else {
+        let Due {
+            to, ticket, now, ..
+        } = due;
+        let Some(server) = state
+            .servers
+            .get_mut(usize::from(to.0))
+            .filter(|server| server.is_running())
+        else {
             return self.without(to, ticket, due.length);
         };
         server.remember(now, due.cause);
         let deadline = Ticks(now.0.wrapping_add(server.budget.0));
         #[cfg(not(feature = "fault-injection"))]
-        let outcome = state.machine.activate(&mut self.pages, to, due.length, deadline);
+        let outcome = state
+            .machine
+            .activate(&mut self.pages, to, due.length, deadline);
         #[cfg(feature = "fault-injection")]
         let outcome = self.activate_injected(to, due.length, deadline);
         let Kernel { state, pages } = self;
@@ -168,7 +234,8 @@ impl<M: Machine> Kernel<M> {
             Outcome::Answer(used) => {
                 // Neither empty nor long.
                 if used.wrapping_sub(1) < LONGEST as u64
-                    && let Some(step) = state.usual::<true>(to, ticket, pages.answer(to, used as usize))
+                    && let Some(step) =
+                        state.usual::<true>(to, ticket, pages.answer(to, used as usize))
                 {
                     state.told(to);
                     state.account(to, now);
@@ -186,7 +253,15 @@ impl<M: Machine> Kernel<M> {
 
     /// An answer of another form.
     #[inline(never)]
-    fn unusual(&mut self, to: ServerId, ticket: TicketId, length: usize, now: Ticks, cause: Cause, used: u64) -> Step {
+    fn unusual(
+        &mut self,
+        to: ServerId,
+        ticket: TicketId,
+        length: usize,
+        now: Ticks,
+        cause: Cause,
+        used: u64,
+    ) -> Step {
         let mut step = self.settle(to, ticket, now, &Outcome::Answer(used));
         for _ in 0..AGAIN {
             if step != Step::Again {
@@ -194,10 +269,19 @@ impl<M: Machine> Kernel<M> {
             }
             // Guest memory is not as the server took it to be: the same message again.
             self.state.wasted(to, 1);
-            step = self.activate_once(Due { to, ticket, length, now: self.state.machine.now(), cause });
+            step = self.activate_once(Due {
+                to,
+                ticket,
+                length,
+                now: self.state.machine.now(),
+                cause,
+            });
         }
         // An exit that finds no other end is given up, and the guest runs its instruction again; what lies in a mailbox stays there.
-        if step == Step::Again && (ticket.0 & 0xff) as usize == VCPU && self.state.tickets.get(ticket).is_some() {
+        if step == Step::Again
+            && (ticket.0 & 0xff) as usize == VCPU
+            && self.state.tickets.get(ticket).is_some()
+        {
             self.state.tickets.close(ticket);
             self.state.vcpu.stand = Stand::Runnable;
             return Step::Committed;
@@ -208,18 +292,35 @@ impl<M: Machine> Kernel<M> {
     /// Runs the server on the message in its page, once. Whatever comes ahead of a completion in its answer is looked at by the check.
     #[inline(never)]
     pub(crate) fn activate_once(&mut self, due: Due) -> Step {
-        let Due { to, ticket, length, now, cause } = due;
-        let Some(server) = self.state.server_mut(to).filter(|server| server.is_running()) else { return Step::Faulted };
+        let Due {
+            to,
+            ticket,
+            length,
+            now,
+            cause,
+        } = due;
+        let Some(server) = self
+            .state
+            .server_mut(to)
+            .filter(|server| server.is_running())
+        else {
+            return Step::Faulted;
+        };
         server.remember(now, cause);
         let deadline = now.after(server.budget);
         #[cfg(not(feature = "fault-injection"))]
-        let outcome = self.state.machine.activate(&mut self.pages, to, length, deadline);
+        let outcome = self
+            .state
+            .machine
+            .activate(&mut self.pages, to, length, deadline);
         #[cfg(feature = "fault-injection")]
         let outcome = self.activate_injected(to, length, deadline);
         // What is only saved is judged in a straight line here, too: a successor may do that, and a server that is asked again.
         if let Outcome::Answer(used) = outcome
             && used.wrapping_sub(1) < LONGEST as u64
-            && let Some(step) = self.state.usual::<false>(to, ticket, self.pages.answer(to, used as usize))
+            && let Some(step) =
+                self.state
+                    .usual::<false>(to, ticket, self.pages.answer(to, used as usize))
         {
             self.state.told(to);
             self.state.account(to, now);
@@ -267,19 +368,26 @@ impl<M: Machine> Kernel<M> {
             return Reason::Oversized;
         }
         let text = Quoted(self.pages.answer(from, text as usize));
-        self.state.tell(from, format_args!("server {} panicked: {text}", from.0));
+        self.state
+            .tell(from, format_args!("server {} panicked: {text}", from.0));
         Reason::Panicked
     }
 
     /// Checks all of the answer, then commits all of it. It is decoded for either, rather than kept: the page does not change meanwhile,
     /// since the server does not run before all is over and no device can reach it.
-    fn judge(&mut self, from: ServerId, ticket: TicketId, length: usize) -> Result<Step, (Reason, usize)> {
+    fn judge(
+        &mut self,
+        from: ServerId,
+        ticket: TicketId,
+        length: usize,
+    ) -> Result<Step, (Reason, usize)> {
         let answer = self.pages.answer(from, length);
         let mut check = Check::new(&self.state, from, ticket, answer);
         match check.run().map_err(|reason| (reason, check.seen))? {
             Verdict::Commit => {
                 let mut step = Step::Committed;
-                wire::effects(answer).for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));
+                wire::effects(answer)
+                    .for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));
                 if self.state.new_owners != 0 {
                     self.clear_pages();
                 }
@@ -297,7 +405,12 @@ impl<M: Machine> Kernel<M> {
 }
 
 /// Writes a message into a server's page; its length.
-pub(crate) fn encode<P: Pages>(pages: &mut P, to: ServerId, header: Header, body: Body<'_>) -> usize {
+pub(crate) fn encode<P: Pages>(
+    pages: &mut P,
+    to: ServerId,
+    header: Header,
+    body: Body<'_>,
+) -> usize {
     // As a `Message`, whose body would have to be moved into it first. Every message fits by construction: its parts are bounded well below
     // a page.
     postcard::to_slice(&(Fixed(header), &body), pages.message(to)).map_or(0, |bytes| bytes.len())

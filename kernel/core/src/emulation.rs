@@ -4,7 +4,9 @@
 use atoll_protocol::effect::Forward;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::ram_offset;
-use atoll_protocol::message::{AccessDone, Body, InstructionExit, MmioExit, NestedFault, PortExit, StringIoExit};
+use atoll_protocol::message::{
+    AccessDone, Body, InstructionExit, MmioExit, NestedFault, PortExit, StringIoExit,
+};
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
 use atoll_protocol::wire::{self, tag};
 
@@ -24,17 +26,29 @@ impl<M: Machine> Kernel<M> {
     /// The message of a nested fault. To map RAM takes no look at the instruction; to emulate an access does.
     #[inline(always)]
     pub(crate) fn nested_fault(&mut self, now: Ticks) -> Option<Due> {
-        let Some(mmu) = self.state.routes.mmu else { return self.nobody_answers() };
+        let Some(mmu) = self.state.routes.mmu else {
+            return self.nobody_answers();
+        };
         let ticket = self.state.open(Operation::Emulate, mmu, 0);
         let vcpu = &self.state.vcpu;
-        let fault = NestedFault { gpa: Gpa(vcpu.vmcb.control.exit_info2), error: vcpu.vmcb.control.exit_info1 };
+        let fault = NestedFault {
+            gpa: Gpa(vcpu.vmcb.control.exit_info2),
+            error: vcpu.vmcb.control.exit_info1,
+        };
         let cause = Cause(What::Fault, fault.gpa.0);
         if ram_offset(self.state.machine.guest_size(), fault.gpa.0).is_some() {
             return Some(self.write_exit(mmu, ticket, now, cause, tag::MEMORY_FAULT, &fault));
         }
         let header = self.state.header(mmu, ticket, now);
-        let length = wire::nested_fault(self.pages.message(mmu), &header, &fault, &vcpu.context()).unwrap_or(0);
-        Some(Due { to: mmu, ticket, length, now, cause })
+        let length = wire::nested_fault(self.pages.message(mmu), &header, &fault, &vcpu.context())
+            .unwrap_or(0);
+        Some(Due {
+            to: mmu,
+            ticket,
+            length,
+            now,
+            cause,
+        })
     }
 
     /// String I/O, or an instruction to decode.
@@ -54,7 +68,9 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn go_on(&mut self, ticket: TicketId, first: Step) {
         let mut step = first;
         for _ in 0..STEPS {
-            let Some(mmu) = self.state.routes.mmu else { break };
+            let Some(mmu) = self.state.routes.mmu else {
+                break;
+            };
             match step {
                 Step::NeedRegisters => step = self.ask_emulator(mmu, ticket, true),
                 Step::Forward => step = self.forward(ticket),
@@ -75,18 +91,43 @@ impl<M: Machine> Kernel<M> {
         let context = Fixed(vcpu.context());
         match control.exit_code as u32 {
             exit::NESTED_FAULT => {
-                let fault = NestedFault { gpa: Gpa(control.exit_info2), error: control.exit_info1 };
-                self.deliver(mmu, ticket, Cause(What::Fault, fault.gpa.0), Body::NestedFault(Fixed(fault), context, registers))
+                let fault = NestedFault {
+                    gpa: Gpa(control.exit_info2),
+                    error: control.exit_info1,
+                };
+                self.deliver(
+                    mmu,
+                    ticket,
+                    Cause(What::Fault, fault.gpa.0),
+                    Body::NestedFault(Fixed(fault), context, registers),
+                )
             }
             exit::IOIO => {
-                let exit = StringIoExit { info: control.exit_info1, next_rip: control.exit_info2 };
-                self.deliver(mmu, ticket, Cause(What::StringIo, exit.info), Body::StringIo(Fixed(exit), context, registers))
+                let exit = StringIoExit {
+                    info: control.exit_info1,
+                    next_rip: control.exit_info2,
+                };
+                self.deliver(
+                    mmu,
+                    ticket,
+                    Cause(What::StringIo, exit.info),
+                    Body::StringIo(Fixed(exit), context, registers),
+                )
             }
             code => {
                 let (bytes, fetched) = vcpu.code(&self.state.machine);
-                let exit = InstructionExit { code: u64::from(code), bytes, fetched: fetched as u8 };
+                let exit = InstructionExit {
+                    code: u64::from(code),
+                    bytes,
+                    fetched: fetched as u8,
+                };
                 let registers = Fixed(vcpu.registers());
-                self.deliver(mmu, ticket, Cause(What::Instruction, exit.code), Body::Instruction(Fixed(exit), context, registers))
+                self.deliver(
+                    mmu,
+                    ticket,
+                    Cause(What::Instruction, exit.code),
+                    Body::Instruction(Fixed(exit), context, registers),
+                )
             }
         }
     }
@@ -94,8 +135,14 @@ impl<M: Machine> Kernel<M> {
     /// Passes the ticket to the device that owns the address.
     #[inline(always)]
     fn forward(&mut self, ticket: TicketId) -> Step {
-        let Some(open) = self.state.tickets.get(ticket) else { return Step::Committed };
-        if open.forward.space == Forward::MMIO { self.forward_memory(ticket) } else { self.forward_port(ticket) }
+        let Some(open) = self.state.tickets.get(ticket) else {
+            return Step::Committed;
+        };
+        if open.forward.space == Forward::MMIO {
+            self.forward_memory(ticket)
+        } else {
+            self.forward_port(ticket)
+        }
     }
 
     #[inline(always)]
@@ -104,8 +151,14 @@ impl<M: Machine> Kernel<M> {
         state.statistics.current = Kind::Mmio;
         let forward = &state.tickets.vcpu_slot().forward;
         let (gpa, size, write) = (forward.address, forward.size, forward.write != 0);
-        let Some(device) = state.routes.memory(gpa) else { return state.nobody_there(ticket) };
-        let value = if write { state.vcpu.to_write(forward) } else { 0 };
+        let Some(device) = state.routes.memory(gpa) else {
+            return state.nobody_there(ticket);
+        };
+        let value = if write {
+            state.vcpu.to_write(forward)
+        } else {
+            0
+        };
         let (operation, what, tag) = if write {
             (Operation::MmioWrite, What::Store, tag::MMIO_WRITE)
         } else {
@@ -113,7 +166,12 @@ impl<M: Machine> Kernel<M> {
         };
         let open = state.tickets.vcpu_slot();
         (open.holder, open.operation) = (device, operation);
-        let exit = MmioExit { gpa: Gpa(gpa), value, size, reserved: [0; 7] };
+        let exit = MmioExit {
+            gpa: Gpa(gpa),
+            value,
+            size,
+            reserved: [0; 7],
+        };
         let now = state.machine.now();
         let due = self.write_exit(device, ticket, now, Cause(what, gpa), tag, &exit);
         self.activate(due)
@@ -123,20 +181,33 @@ impl<M: Machine> Kernel<M> {
     fn forward_port(&mut self, ticket: TicketId) -> Step {
         let state = &mut self.state;
         let forward = state.tickets.vcpu_slot().forward;
-        let Some(device) = state.routes.port(forward.address as u16) else { return state.nobody_there(ticket) };
+        let Some(device) = state.routes.port(forward.address as u16) else {
+            return state.nobody_there(ticket);
+        };
         let write = forward.write != 0;
         let string = forward.count > 1 || state.string_length > 0;
-        let value = if write { state.vcpu.to_write(&forward) } else { 0 };
+        let value = if write {
+            state.vcpu.to_write(&forward)
+        } else {
+            0
+        };
         let open = state.tickets.vcpu_slot();
         open.holder = device;
         open.operation = match (write, string) {
             (false, false) => Operation::PortRead,
             (true, false) => Operation::PortWrite,
-            (false, true) => Operation::PortReadString((forward.count as usize * usize::from(forward.size)) as u16),
+            (false, true) => Operation::PortReadString(
+                (forward.count as usize * usize::from(forward.size)) as u16,
+            ),
             (true, true) => Operation::PortWriteString,
         };
-        let exit =
-            PortExit { port: forward.address as u16, size: forward.size, reserved: 0, value: value as u32, count: forward.count };
+        let exit = PortExit {
+            port: forward.address as u16,
+            size: forward.size,
+            reserved: 0,
+            value: value as u32,
+            count: forward.count,
+        };
         let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
         let body = match (write, string) {
             (false, false) => Body::PortRead(Fixed(exit)),
@@ -146,23 +217,45 @@ impl<M: Machine> Kernel<M> {
         };
         let header = state.header(device, ticket, state.machine.now());
         let length = encode(&mut self.pages, device, header, body);
-        self.activate(Due { to: device, ticket, length, now: header.now, cause: Cause(What::String, forward.address) })
+        self.activate(Due {
+            to: device,
+            ticket,
+            length,
+            now: header.now,
+            cause: Cause(What::String, forward.address),
+        })
     }
 
     /// The forwarded access is done; the emulator goes on with its value.
     fn give_back(&mut self, mmu: ServerId, ticket: TicketId, value: u64) -> Step {
         let state = &mut self.state;
-        let Some(open) = state.tickets.get_mut(ticket) else { return Step::Committed };
+        let Some(open) = state.tickets.get_mut(ticket) else {
+            return Step::Committed;
+        };
         open.operation = Operation::Finish;
         open.holder = mmu;
-        let done = AccessDone { token: open.forward.rip_or_token, value };
+        let done = AccessDone {
+            token: open.forward.rip_or_token,
+            value,
+        };
         // Kept in case that the emulator does not get to its end with it.
         (open.forward.count, open.forward.value) = (0, value);
         let header = state.header(mmu, ticket, state.machine.now());
         let bytes = state.string.get(..state.string_length).unwrap_or(&[]);
-        let body = Body::AccessDone(Fixed(done), Fixed(state.vcpu.context()), Fixed(state.vcpu.registers()), bytes);
+        let body = Body::AccessDone(
+            Fixed(done),
+            Fixed(state.vcpu.context()),
+            Fixed(state.vcpu.registers()),
+            bytes,
+        );
         let length = encode(&mut self.pages, mmu, header, body);
-        self.activate(Due { to: mmu, ticket, length, now: header.now, cause: Cause(What::AccessDone, done.token) })
+        self.activate(Due {
+            to: mmu,
+            ticket,
+            length,
+            now: header.now,
+            cause: Cause(What::AccessDone, done.token),
+        })
     }
 }
 
@@ -171,11 +264,18 @@ impl<M: Machine> State<M> {
     #[cold]
     fn nobody_there(&mut self, ticket: TicketId) -> Step {
         let forward = self.tickets.vcpu_slot().forward;
-        let strays = if forward.space == Forward::MMIO { &mut self.stray_memory } else { &mut self.stray_ports };
+        let strays = if forward.space == Forward::MMIO {
+            &mut self.stray_memory
+        } else {
+            &mut self.stray_ports
+        };
         *strays = strays.wrapping_add(1);
         if forward.count > 1 || self.string_length > 0 {
             self.string_length = forward.count as usize * usize::from(forward.size);
-            self.string.iter_mut().take(self.string_length).for_each(|byte| *byte = 0xff);
+            self.string
+                .iter_mut()
+                .take(self.string_length)
+                .for_each(|byte| *byte = 0xff);
         }
         self.finish_access(ticket, u64::MAX)
     }

@@ -48,13 +48,21 @@ impl<M: Machine> Kernel<M> {
             }
             exit::MSR => {
                 let write = state.vcpu.vmcb.control.exit_info1 & 1 != 0;
-                state.statistics.switch(now, if write { Kind::MsrWrite } else { Kind::MsrRead });
+                state
+                    .statistics
+                    .switch(now, if write { Kind::MsrWrite } else { Kind::MsrRead });
                 self.msr(now, write)
             }
             exit::IOIO => {
                 let info = state.vcpu.vmcb.control.exit_info1;
-                let kind = if info & 1 != 0 { Kind::PortIn } else { Kind::PortOut };
-                state.statistics.switch(now, if info & 4 != 0 { Kind::StringIo } else { kind });
+                let kind = if info & 1 != 0 {
+                    Kind::PortIn
+                } else {
+                    Kind::PortOut
+                };
+                state
+                    .statistics
+                    .switch(now, if info & 4 != 0 { Kind::StringIo } else { kind });
                 self.port(now, info)
             }
             exit::NESTED_FAULT => {
@@ -91,7 +99,13 @@ impl<M: Machine> Kernel<M> {
         if let Some(irqchip) = self.state.routes.lines {
             let header = self.state.header(irqchip, TicketId(0), now);
             let length = wire::accepted(self.pages.message(irqchip), &header).unwrap_or(0);
-            let due = Due { to: irqchip, ticket: TicketId(0), length, now, cause: Cause(What::Accepted, 0) };
+            let due = Due {
+                to: irqchip,
+                ticket: TicketId(0),
+                length,
+                now,
+                cause: Cause(What::Accepted, 0),
+            };
             if self.activate_here(due) != Step::Committed {
                 self.state.post(irqchip, |mailbox| mailbox.accepted = true);
             }
@@ -132,11 +146,25 @@ impl<M: Machine> Kernel<M> {
         let next = state.vcpu.behind(&state.machine, Opcode::Cpuid)?;
         let leaf = state.vcpu.register(0) as u32;
         let subleaf = state.vcpu.register(1) as u32;
-        let Some(server) = state.routes.cpuid else { return self.nobody_answers() };
+        let Some(server) = state.routes.cpuid else {
+            return self.nobody_answers();
+        };
         let ticket = state.open(Operation::Cpuid, server, next);
         let host = state.machine.cpuid(leaf, subleaf);
-        let exit = CpuidExit { leaf, subleaf, host, cr4: state.vcpu.vmcb.save.cr4 };
-        Some(self.write_exit(server, ticket, now, Cause(What::Cpuid, u64::from(leaf)), tag::CPUID, &exit))
+        let exit = CpuidExit {
+            leaf,
+            subleaf,
+            host,
+            cr4: state.vcpu.vmcb.save.cr4,
+        };
+        Some(self.write_exit(
+            server,
+            ticket,
+            now,
+            Cause(What::Cpuid, u64::from(leaf)),
+            tag::CPUID,
+            &exit,
+        ))
     }
 
     #[inline(always)]
@@ -145,23 +173,49 @@ impl<M: Machine> Kernel<M> {
         let opcode = if write { Opcode::Wrmsr } else { Opcode::Rdmsr };
         let next = state.vcpu.behind(&state.machine, opcode)?;
         let index = state.vcpu.register(1) as u32;
-        let Some(server) = state.routes.msr(index) else { return self.nobody_answers() };
+        let Some(server) = state.routes.msr(index) else {
+            return self.nobody_answers();
+        };
         let (held, cr0) = match index {
             MSR_EFER => (state.vcpu.efer(), state.vcpu.cr0()),
             MSR_PAT => (state.vcpu.vmcb.save.pat, 0),
-            MSR_TSC => (state.machine.now().0.wrapping_add(state.vcpu.vmcb.control.tsc_offset), 0),
+            MSR_TSC => (
+                state
+                    .machine
+                    .now()
+                    .0
+                    .wrapping_add(state.vcpu.vmcb.control.tsc_offset),
+                0,
+            ),
             _ => (0, 0),
         };
         let vcpu = &state.vcpu;
-        let value = if write { vcpu.register(2) << 32 | vcpu.register(0) & 0xffff_ffff } else { 0 };
-        let exit = MsrExit { index, reserved: 0, value, held, cr0 };
+        let value = if write {
+            vcpu.register(2) << 32 | vcpu.register(0) & 0xffff_ffff
+        } else {
+            0
+        };
+        let exit = MsrExit {
+            index,
+            reserved: 0,
+            value,
+            held,
+            cr0,
+        };
         let (operation, what, tag) = if write {
             (Operation::MsrWrite, What::Wrmsr, tag::MSR_WRITE)
         } else {
             (Operation::MsrRead, What::Rdmsr, tag::MSR_READ)
         };
         let ticket = state.open(operation, server, next);
-        Some(self.write_exit(server, ticket, now, Cause(what, u64::from(index)), tag, &exit))
+        Some(self.write_exit(
+            server,
+            ticket,
+            now,
+            Cause(what, u64::from(index)),
+            tag,
+            &exit,
+        ))
     }
 
     #[inline(always)]
@@ -184,22 +238,58 @@ impl<M: Machine> Kernel<M> {
         } else {
             (Operation::PortWrite, What::PortOut, tag::PORT_WRITE)
         };
-        let value = if read { 0 } else { state.vcpu.register(0) as u32 & mask(size) as u32 };
+        let value = if read {
+            0
+        } else {
+            state.vcpu.register(0) as u32 & mask(size) as u32
+        };
         let ticket = state.open(operation, server, next);
         state.tickets.vcpu_slot().forward.size = size;
-        let exit = PortExit { port, size, reserved: 0, value, count: 1 };
-        Some(self.write_exit(server, ticket, now, Cause(what, u64::from(port)), tag, &exit))
+        let exit = PortExit {
+            port,
+            size,
+            reserved: 0,
+            value,
+            count: 1,
+        };
+        Some(self.write_exit(
+            server,
+            ticket,
+            now,
+            Cause(what, u64::from(port)),
+            tag,
+            &exit,
+        ))
     }
 
     fn hypercall(&mut self, now: Ticks) -> Option<Due> {
         let state = &mut self.state;
         let next = state.vcpu.behind(&state.machine, Opcode::Vmmcall)?;
-        let Some(server) = state.routes.hypercall else { return self.nobody_answers() };
+        let Some(server) = state.routes.hypercall else {
+            return self.nobody_answers();
+        };
         let ticket = state.open(Operation::Hypercall, server, next);
         let vcpu = &state.vcpu;
-        let arguments = [vcpu.register(3), vcpu.register(1), vcpu.register(2), vcpu.register(6)];
-        let exit = HypercallExit { number: vcpu.register(0), arguments, cpl: vcpu.vmcb.save.cpl, reserved: [0; 7] };
-        Some(self.write_exit(server, ticket, now, Cause(What::Vmmcall, exit.number), tag::HYPERCALL, &exit))
+        let arguments = [
+            vcpu.register(3),
+            vcpu.register(1),
+            vcpu.register(2),
+            vcpu.register(6),
+        ];
+        let exit = HypercallExit {
+            number: vcpu.register(0),
+            arguments,
+            cpl: vcpu.vmcb.save.cpl,
+            reserved: [0; 7],
+        };
+        Some(self.write_exit(
+            server,
+            ticket,
+            now,
+            Cause(What::Vmmcall, exit.number),
+            tag::HYPERCALL,
+            &exit,
+        ))
     }
 
     /// There is no server for this class of exits: as on a CPU without the feature.
@@ -226,7 +316,9 @@ impl<M: Machine> Kernel<M> {
                 state.report_crash("triple fault");
             }
             // QEMU's TCG takes this exit where a MOV to CR3 with reserved bits should raise #GP.
-            exit::INVALID if !vcpu.holds_host_state() && vcpu.opcode(&state.machine) == MOV_TO_CR => {
+            exit::INVALID
+                if !vcpu.holds_host_state() && vcpu.opcode(&state.machine) == MOV_TO_CR =>
+            {
                 vcpu.raise(&Exception::PROTECTION);
             }
             exit::INVALID => {
@@ -253,7 +345,12 @@ impl<M: Machine> State<M> {
 
     /// Opens the vCPU's ticket.
     #[inline(always)]
-    pub(crate) fn open(&mut self, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
+    pub(crate) fn open(
+        &mut self,
+        operation: Operation,
+        holder: ServerId,
+        next_rip: u64,
+    ) -> TicketId {
         self.vcpu.stand = Stand::Waiting;
         self.string_length = 0;
         self.tickets.open(VCPU, operation, holder, next_rip)
@@ -273,5 +370,9 @@ impl<M: Machine> State<M> {
 /// All ones in `size` bytes.
 #[inline(always)]
 pub(crate) const fn mask(size: u8) -> u64 {
-    if size >= 8 { u64::MAX } else { (1 << (size as u32 * 8)) - 1 }
+    if size >= 8 {
+        u64::MAX
+    } else {
+        (1 << (size as u32 * 8)) - 1
+    }
 }

@@ -120,7 +120,10 @@ impl Injector {
     /// How many messages of this kind a server was sent.
     #[must_use]
     pub fn count(&self, server: ServerId, kind: u8) -> u32 {
-        self.subject(server).and_then(|subject| subject.counts.get(usize::from(kind))).copied().unwrap_or(0)
+        self.subject(server)
+            .and_then(|subject| subject.counts.get(usize::from(kind)))
+            .copied()
+            .unwrap_or(0)
     }
 
     fn subject(&self, server: ServerId) -> Option<&Subject> {
@@ -134,14 +137,26 @@ impl Injector {
 
 impl<M: Machine> Kernel<M> {
     /// One activation, with whatever fault is due.
-    pub(crate) fn activate_injected(&mut self, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
+    pub(crate) fn activate_injected(
+        &mut self,
+        to: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
         let begun = self.state.machine.now();
         self.look_at_the_plan();
         // While the machine is stopped for a snapshot, time may leap: that is not the server's.
-        let deadline = Ticks(deadline.0.saturating_add(self.state.machine.now().0.saturating_sub(begun.0)));
+        let deadline = Ticks(
+            deadline
+                .0
+                .saturating_add(self.state.machine.now().0.saturating_sub(begun.0)),
+        );
         let message = self.pages.message(to).get(..length).unwrap_or(&[]);
         let Some(kind) = kind_of(message) else {
-            return self.state.machine.activate(&mut self.pages, to, length, deadline);
+            return self
+                .state
+                .machine
+                .activate(&mut self.pages, to, length, deadline);
         };
         let now = self.state.machine.now();
         let inject = &mut self.state.inject;
@@ -153,10 +168,15 @@ impl<M: Machine> Kernel<M> {
         let outcome = match due {
             Some((place, injection)) => {
                 inject.tell_injected(&mut self.state.machine, place, to, kind, now);
-                self.state.machine.about_to_inject(&mut self.pages, to, length, &injection);
+                self.state
+                    .machine
+                    .about_to_inject(&mut self.pages, to, length, &injection);
                 self.carry_out_injection(to, length, deadline, place, &injection)
             }
-            None => self.state.machine.activate(&mut self.pages, to, length, deadline),
+            None => self
+                .state
+                .machine
+                .activate(&mut self.pages, to, length, deadline),
         };
         if let Outcome::Answer(length) = outcome {
             self.keep(to, length as usize);
@@ -164,17 +184,31 @@ impl<M: Machine> Kernel<M> {
         let ended = self.state.machine.now();
         if let Some(subject) = self.state.inject.subject_mut(to) {
             subject.ended = ended;
-            subject.answered = if let Outcome::Answer(length) = outcome { length as usize } else { 0 };
+            subject.answered = if let Outcome::Answer(length) = outcome {
+                length as usize
+            } else {
+                0
+            };
         }
         outcome
     }
 
     /// What the last activation has left to be done, now that its answer was judged.
     fn settle_injected(&mut self) {
-        for (server, subject) in (0_u8..).zip(&self.state.inject.subjects).filter(|(_, subject)| subject.active) {
-            self.state.machine.accepted(&self.pages, ServerId(server), subject.answered);
+        for (server, subject) in (0_u8..)
+            .zip(&self.state.inject.subjects)
+            .filter(|(_, subject)| subject.active)
+        {
+            self.state
+                .machine
+                .accepted(&self.pages, ServerId(server), subject.answered);
         }
-        let State { inject, machine, servers, .. } = &mut self.state;
+        let State {
+            inject,
+            machine,
+            servers,
+            ..
+        } = &mut self.state;
         let fault = |server: u8| servers.get(usize::from(server)).map(|server| server.fault);
         inject.handled(machine, |server| fault(server) == Some(Reason::Exchanged));
         match core::mem::replace(&mut inject.sequel, Sequel::Nothing) {
@@ -188,7 +222,8 @@ impl<M: Machine> Kernel<M> {
                 let level = self.state.levels & 1 << (line % 32) != 0;
                 if let Some(irqchip) = self.state.routes.lines {
                     let line = LineId(line);
-                    self.state.post(irqchip, |mailbox| mailbox.line(line, level, true));
+                    self.state
+                        .post(irqchip, |mailbox| mailbox.line(line, level, true));
                 }
             }
         }
@@ -232,7 +267,9 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let answer = self.pages.answer(from, length);
-        let Some(subject) = self.state.inject.subject_mut(from) else { return };
+        let Some(subject) = self.state.inject.subject_mut(from) else {
+            return;
+        };
         subject.kept_length = 0;
         if let Some(place) = subject.kept.get_mut(..answer.len()) {
             place.copy_from_slice(answer);

@@ -15,7 +15,12 @@
 //! of a server that breaks a rule.
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 #[cfg(test)]
 extern crate std;
@@ -139,7 +144,10 @@ impl<M: Machine> Kernel<M> {
     pub const fn new(machine: M, pages: M::Pages, vmcb: Vmcb) -> Self {
         Kernel {
             state: State {
-                vcpu: Vcpu { vmcb, ..Vcpu::STOPPED },
+                vcpu: Vcpu {
+                    vmcb,
+                    ..Vcpu::STOPPED
+                },
                 machine,
                 servers: [const { Server::EMPTY }; SERVERS],
                 routes: Routes::NONE,

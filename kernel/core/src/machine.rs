@@ -54,7 +54,13 @@ pub trait Machine {
     /// Its frequency in kHz.
     fn tsc_khz(&self) -> u64;
     /// Runs one activation; `deadline` is when the watchdog ends it.
-    fn activate(&mut self, pages: &mut Self::Pages, server: ServerId, length: usize, deadline: Ticks) -> Outcome;
+    fn activate(
+        &mut self,
+        pages: &mut Self::Pages,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome;
     /// Copies vault lines from the working to the committed copy; the range has been checked.
     fn commit_vault(&mut self, server: ServerId, first: u16, count: u16);
     /// Sees to it that [`HostEvent::Timer`](crate::run::HostEvent) comes at `deadline` or soon after.
@@ -181,8 +187,16 @@ pub trait Machine {
     ) -> Outcome {
         use crate::inject::Act;
         match act {
-            Act::Crash => Outcome::Fault(Reason::Exception { vector: 6, error: 0, address: 0 }),
-            Act::Write(_) => Outcome::Fault(Reason::Exception { vector: 14, error: 7, address: 0 }),
+            Act::Crash => Outcome::Fault(Reason::Exception {
+                vector: 6,
+                error: 0,
+                address: 0,
+            }),
+            Act::Write(_) => Outcome::Fault(Reason::Exception {
+                vector: 14,
+                error: 7,
+                address: 0,
+            }),
             Act::Hang => Outcome::Fault(Reason::Hang),
             Act::Delay(_) => self.activate(pages, server, length, deadline),
         }

@@ -41,10 +41,19 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    pub(crate) const EMPTY: Letter = Letter { kind: Kind::Mail, from: ServerId(0), length: 0, bytes: [0; MAIL_BYTES] };
+    pub(crate) const EMPTY: Letter = Letter {
+        kind: Kind::Mail,
+        from: ServerId(0),
+        length: 0,
+        bytes: [0; MAIL_BYTES],
+    };
 
     pub(crate) fn new(kind: Kind, from: ServerId, content: &[u8]) -> Letter {
-        let mut letter = Letter { kind, from, ..Letter::EMPTY };
+        let mut letter = Letter {
+            kind,
+            from,
+            ..Letter::EMPTY
+        };
         for (to, from) in letter.bytes.iter_mut().zip(content) {
             *to = *from;
             letter.length = letter.length.saturating_add(1);
@@ -167,7 +176,11 @@ impl Mailbox {
         debug_assert!(usize::from(line.0) < LINES);
         let bit = 1 << line.0;
         self.changed |= bit;
-        self.levels = if level { self.levels | bit } else { self.levels & !bit };
+        self.levels = if level {
+            self.levels | bit
+        } else {
+            self.levels & !bit
+        };
         self.rose |= if rose { bit } else { 0 };
     }
 
@@ -195,17 +208,28 @@ impl Mailbox {
 
     /// The server begins anew; one that had not begun has nothing to be told of.
     pub(crate) fn restart(&mut self) {
-        self.first = if self.first & START != 0 { START } else { RESTARTED };
+        self.first = if self.first & START != 0 {
+            START
+        } else {
+            RESTARTED
+        };
     }
 
     /// Nothing waits any more, except for the beginning of a server that has not begun.
     pub(crate) fn forget(&mut self) {
-        *self = Mailbox { first: self.first & START, ..Mailbox::EMPTY };
+        *self = Mailbox {
+            first: self.first & START,
+            ..Mailbox::EMPTY
+        };
     }
 
     /// The server is to say what its successor must know, or (false) need not any more.
     pub(crate) fn export(&mut self, wanted: bool) {
-        self.first = if wanted { self.first | EXPORT } else { self.first & !EXPORT };
+        self.first = if wanted {
+            self.first | EXPORT
+        } else {
+            self.first & !EXPORT
+        };
     }
 
     #[cold]
@@ -229,11 +253,20 @@ impl Mailbox {
         }
         // Ahead of all that the supervisor might want to do with the server.
         if let Some(server) = lowest(self.faulted) {
-            return self.reports.get(usize::from(server)).copied().flatten().map(Next::ServerFaulted);
+            return self
+                .reports
+                .get(usize::from(server))
+                .copied()
+                .flatten()
+                .map(Next::ServerFaulted);
         }
         if let Some(line) = lowest(self.changed) {
             let bit = 1 << line;
-            let change = LineChange { line: LineId(line), level: self.levels & bit != 0, rose: self.rose & bit != 0 };
+            let change = LineChange {
+                line: LineId(line),
+                level: self.levels & bit != 0,
+                rose: self.rose & bit != 0,
+            };
             return Some(Next::Line(change));
         }
         if let Some(timer) = lowest(self.timers).filter(|_| !held) {
@@ -333,7 +366,11 @@ mod tests {
     #[test]
     fn an_order_does_not_overtake_the_report_that_its_server_is_faulted() {
         let mut mailbox = Mailbox::EMPTY;
-        mailbox.put(&Letter::new(Kind::Request(TicketId(9)), ServerId(11), b"swap it"));
+        mailbox.put(&Letter::new(
+            Kind::Request(TicketId(9)),
+            ServerId(11),
+            b"swap it",
+        ));
         mailbox.timer(TimerId(0));
         let report = FaultReport {
             server: ServerId(4),
@@ -345,7 +382,13 @@ mod tests {
             injected: false,
         };
         mailbox.server_faulted(report);
-        assert!(matches!(mailbox.next(false), Some(Next::ServerFaulted(FaultReport { server: ServerId(4), .. }))));
+        assert!(matches!(
+            mailbox.next(false),
+            Some(Next::ServerFaulted(FaultReport {
+                server: ServerId(4),
+                ..
+            }))
+        ));
     }
 
     #[test]
@@ -353,8 +396,17 @@ mod tests {
         let mut mailbox = Mailbox::EMPTY;
         mailbox.line(LineId(4), true, true);
         mailbox.line(LineId(4), false, false);
-        let Some(Next::Line(change)) = mailbox.next(false) else { panic!("no line") };
-        assert_eq!(change, LineChange { line: LineId(4), level: false, rose: true });
+        let Some(Next::Line(change)) = mailbox.next(false) else {
+            panic!("no line")
+        };
+        assert_eq!(
+            change,
+            LineChange {
+                line: LineId(4),
+                level: false,
+                rose: true
+            }
+        );
         mailbox.done(Next::Line(change));
         assert!(mailbox.next(false).is_none());
     }

@@ -15,24 +15,40 @@ impl Server {
 
     /// Mail that it may have on the way to `to`.
     pub fn credit_to(&self, to: ServerId) -> u8 {
-        self.grants.mail.get(usize::from(to.0)).copied().unwrap_or(0)
+        self.grants
+            .mail
+            .get(usize::from(to.0))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Mail that it has on the way to `to`.
     pub fn undelivered_to(&self, to: ServerId) -> u8 {
-        self.outstanding.get(usize::from(to.0)).copied().unwrap_or(0)
+        self.outstanding
+            .get(usize::from(to.0))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// The letters in its mailbox, oldest first: from whom (`None` for the result of something that it asked for), and the content.
     pub fn letters(&self) -> impl Iterator<Item = (Option<ServerId>, &[u8])> + '_ {
-        let sender = |letter: &Letter| if letter.kind.is_result() { None } else { Some(letter.from) };
-        self.mailbox.letters().map(move |letter| (sender(letter), letter.bytes()))
+        let sender = |letter: &Letter| {
+            if letter.kind.is_result() {
+                None
+            } else {
+                Some(letter.from)
+            }
+        };
+        self.mailbox
+            .letters()
+            .map(move |letter| (sender(letter), letter.bytes()))
     }
 }
 
 impl Timers {
     /// The timers that are armed.
     pub fn armed(&self) -> impl Iterator<Item = (ServerId, TimerId, Ticks)> + '_ {
-        self.each().map(|(place, deadline)| (Timers::owner(place).0, Timers::owner(place).1, deadline))
+        self.each()
+            .map(|(place, deadline)| (Timers::owner(place).0, Timers::owner(place).1, deadline))
     }
 }

@@ -27,7 +27,12 @@ impl Patience {
     /// Waits for so many looks.
     #[must_use]
     pub const fn of(looks: u32) -> Self {
-        Patience { looks, deadline: Ticks(0), last: Ticks(0), seen: 0 }
+        Patience {
+            looks,
+            deadline: Ticks(0),
+            last: Ticks(0),
+            seen: 0,
+        }
     }
 
     /// Waits for none: the clock counts instructions.
@@ -41,7 +46,11 @@ impl Patience {
         let again = self.deadline == deadline && self.looks != 0;
         let on_time = now.since(self.last).0 <= every.0.saturating_mul(2);
         // What lies before the first look is not known.
-        self.seen = if again { self.seen.saturating_add(if on_time { LATE } else { 1 }) } else { 0 };
+        self.seen = if again {
+            self.seen.saturating_add(if on_time { LATE } else { 1 })
+        } else {
+            0
+        };
         (self.deadline, self.last) = (deadline, now);
         self.seen >= self.looks.saturating_mul(LATE)
     }
@@ -82,9 +91,18 @@ mod tests {
     #[test]
     fn looks_that_the_host_has_made_late_count_for_little() {
         // A host that takes the processor away between any two looks.
-        assert_eq!(looks(&mut Patience::of(16), [50_000; 500]), 1 + 16 * LATE as usize);
+        assert_eq!(
+            looks(&mut Patience::of(16), [50_000; 500]),
+            1 + 16 * LATE as usize
+        );
         // One that does so every other time: those on time count as ever.
-        assert_eq!(looks(&mut Patience::of(16), [110, 50_000].into_iter().cycle().take(500)), 30);
+        assert_eq!(
+            looks(
+                &mut Patience::of(16),
+                [110, 50_000].into_iter().cycle().take(500)
+            ),
+            30
+        );
     }
 
     #[test]

@@ -33,7 +33,11 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kept, left) = self.0.split_at(self.0.len().min(LOG_TEXT));
         write!(f, "{}", Printable(kept))?;
-        if left.is_empty() { Ok(()) } else { write!(f, "... (and {} bytes more)", left.len()) }
+        if left.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "... (and {} bytes more)", left.len())
+        }
     }
 }
 
@@ -43,7 +47,13 @@ impl<M: Machine> State<M> {
     #[cold]
     pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize, message: &[u8]) {
         let at = self.machine.now();
-        let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|server| server.is_running()) else { return };
+        let Some(server) = self
+            .servers
+            .get_mut(usize::from(id.0))
+            .filter(|server| server.is_running())
+        else {
+            return;
+        };
         self.machine.log_digests("at the fault", &self.vcpu);
         server.standing = Standing::Faulted;
         server.fault = reason;
@@ -61,7 +71,15 @@ impl<M: Machine> State<M> {
             ),
         );
         let handled = self.fell(id);
-        let report = FaultReport { server: id, generation, reason, effect: effect as u8, at, handled, injected };
+        let report = FaultReport {
+            server: id,
+            generation,
+            reason,
+            effect: effect as u8,
+            at,
+            handled,
+            injected,
+        };
         let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
         let registers = stopped.then(|| self.machine.registers());
         if let Some(server) = self.server_mut(id) {
@@ -77,7 +95,11 @@ impl<M: Machine> State<M> {
     /// All that is known of servers that nobody will restart: nobody may be there any more to ask for their dumps.
     #[cold]
     pub(crate) fn tell_faults(&mut self) {
-        for server in self.servers.iter_mut().filter(|server| server.standing == Standing::Faulted) {
+        for server in self
+            .servers
+            .iter_mut()
+            .filter(|server| server.standing == Standing::Faulted)
+        {
             server.dump.tell(|line| self.machine.log(line));
         }
         self.tell_suppressed();
@@ -87,11 +109,27 @@ impl<M: Machine> State<M> {
     #[cold]
     pub(crate) fn report_crash(&mut self, what: &str) {
         if self.vcpu.holds_host_state() {
-            self.machine.log(format_args!("the guest crashed: {what}; its registers are lost"));
+            self.machine.log(format_args!(
+                "the guest crashed: {what}; its registers are lost"
+            ));
             return;
         }
-        let Save { rip, rsp, cr2, cr3, cr4, rflags, .. } = self.vcpu.vmcb.save;
-        let Control { exit_code, exit_info1, exit_info2, exit_int_info, .. } = self.vcpu.vmcb.control;
+        let Save {
+            rip,
+            rsp,
+            cr2,
+            cr3,
+            cr4,
+            rflags,
+            ..
+        } = self.vcpu.vmcb.save;
+        let Control {
+            exit_code,
+            exit_info1,
+            exit_info2,
+            exit_int_info,
+            ..
+        } = self.vcpu.vmcb.control;
         let (cr0, efer) = (self.vcpu.cr0(), self.vcpu.efer());
         self.machine.log(format_args!(
             "the guest crashed: {what}; rip {rip:#x} rsp {rsp:#x} cr0 {cr0:#x} cr2 {cr2:#x} cr3 {cr3:#x} cr4 {cr4:#x} efer {efer:#x} rflags {rflags:#x} exit {exit_code:#x} {exit_info1:#x} {exit_info2:#x} event {exit_int_info:#x}"
@@ -100,9 +138,15 @@ impl<M: Machine> State<M> {
 
     /// A server's own line.
     pub(crate) fn log(&mut self, from: ServerId, text: &str) {
-        let Some(server) = self.server(from) else { return };
+        let Some(server) = self.server(from) else {
+            return;
+        };
         let name = server.name;
-        self.throttled(from, LOG_KERNEL, format_args!("{}: {}", name.text(), Quoted(text.as_bytes())));
+        self.throttled(
+            from,
+            LOG_KERNEL,
+            format_args!("{}: {}", name.text(), Quoted(text.as_bytes())),
+        );
     }
 
     /// A line of the kernel's about a server.
@@ -115,11 +159,15 @@ impl<M: Machine> State<M> {
     fn throttled(&mut self, about: ServerId, kept: u32, line: fmt::Arguments<'_>) {
         let now = self.machine.now();
         let per_line = self.machine.tsc_khz().saturating_mul(LOG_MS).max(1);
-        let Some(server) = self.servers.get_mut(usize::from(about.0)) else { return };
+        let Some(server) = self.servers.get_mut(usize::from(about.0)) else {
+            return;
+        };
         let earned = now.since(server.log.since).0 / per_line;
         if earned > 0 {
             server.log.since = now;
-            server.log.lines = u64::from(server.log.lines).saturating_add(earned).min(u64::from(LOG_LINES)) as u32;
+            server.log.lines = u64::from(server.log.lines)
+                .saturating_add(earned)
+                .min(u64::from(LOG_LINES)) as u32;
         }
         if server.log.lines <= kept {
             server.log.suppressed = server.log.suppressed.saturating_add(1);
@@ -128,15 +176,24 @@ impl<M: Machine> State<M> {
         server.log.lines -= 1;
         match core::mem::take(&mut server.log.suppressed) {
             0 => self.machine.log(line),
-            left => self.machine.log(format_args!("{line} ({left} lines before this were suppressed)")),
+            left => self.machine.log(format_args!(
+                "{line} ({left} lines before this were suppressed)"
+            )),
         }
     }
 
     /// What was left out of the log and has not been told yet.
     fn tell_suppressed(&mut self) {
-        for server in self.servers.iter_mut().filter(|server| server.log.suppressed > 0) {
+        for server in self
+            .servers
+            .iter_mut()
+            .filter(|server| server.log.suppressed > 0)
+        {
             let (name, left) = (server.name, core::mem::take(&mut server.log.suppressed));
-            self.machine.log(format_args!("{left} last lines about `{}` were suppressed", name.text()));
+            self.machine.log(format_args!(
+                "{left} last lines about `{}` were suppressed",
+                name.text()
+            ));
         }
     }
 
@@ -151,13 +208,38 @@ impl<M: Machine> State<M> {
             }),
             Query::Server(id) => {
                 let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
-                from.find(|(server, _)| server.standing != Standing::Empty).and_then(|(server, id)| {
-                    let (name, image, time) = (server.name.text(), server.image.text(), reported(&server.time));
-                    let &Server { role, standing: state, generation, restarts, .. } = server;
-                    pack(&ServerRecord { id, name, image, role, state, generation, restarts, time }, &mut page)
-                })
+                from.find(|(server, _)| server.standing != Standing::Empty)
+                    .and_then(|(server, id)| {
+                        let (name, image, time) = (
+                            server.name.text(),
+                            server.image.text(),
+                            reported(&server.time),
+                        );
+                        let &Server {
+                            role,
+                            standing: state,
+                            generation,
+                            restarts,
+                            ..
+                        } = server;
+                        pack(
+                            &ServerRecord {
+                                id,
+                                name,
+                                image,
+                                role,
+                                state,
+                                generation,
+                                restarts,
+                                time,
+                            },
+                            &mut page,
+                        )
+                    })
             }
-            Query::Dump(id, index) => self.server(id).and_then(|server| pack(&server.dump.part(index)?, &mut page)),
+            Query::Dump(id, index) => self
+                .server(id)
+                .and_then(|server| pack(&server.dump.part(index)?, &mut page)),
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),
@@ -171,6 +253,10 @@ impl<M: Machine> State<M> {
                 pack(&record, &mut page)
             }
         };
-        self.result(from, Kind::Record, page.get(..used.unwrap_or(0)).unwrap_or(&[]));
+        self.result(
+            from,
+            Kind::Record,
+            page.get(..used.unwrap_or(0)).unwrap_or(&[]),
+        );
     }
 }

@@ -41,7 +41,10 @@ pub(crate) struct Relapse {
 }
 
 impl Relapse {
-    pub(crate) const NONE: Relapse = Relapse { handled: 0, attempts: 0 };
+    pub(crate) const NONE: Relapse = Relapse {
+        handled: 0,
+        attempts: 0,
+    };
 }
 
 /// Whether no server has begun to carry out what the exit wants: nothing of it has been committed but what makes trying again right.
@@ -84,7 +87,13 @@ impl<M: Machine> State<M> {
 
     /// The guest executes again what waits for this server, unless it was carried out in part; whether registers had been asked for.
     fn shelve(&mut self, id: ServerId) -> bool {
-        let Some((name, ticket)) = self.tickets.exit_held_by(id).filter(|(_, ticket)| is_untouched(ticket)) else { return false };
+        let Some((name, ticket)) = self
+            .tickets
+            .exit_held_by(id)
+            .filter(|(_, ticket)| is_untouched(ticket))
+        else {
+            return false;
+        };
         self.tickets.close(name);
         if self.vcpu.stand == Stand::Waiting {
             self.vcpu.stand = Stand::Runnable;
@@ -103,7 +112,9 @@ impl<M: Machine> State<M> {
 
     /// Lets a server begin anew, with its committed vault.
     pub fn restart(&mut self, id: ServerId) {
-        let Some(server) = self.servers.get_mut(usize::from(id.0)) else { return };
+        let Some(server) = self.servers.get_mut(usize::from(id.0)) else {
+            return;
+        };
         server.standing = Standing::Running;
         server.generation = server.generation.wrapping_add(1);
         server.restarts = server.restarts.saturating_add(1);
@@ -120,7 +131,14 @@ impl<M: Machine> State<M> {
     pub(crate) fn revive_supervisor(&mut self, reason: Reason, handled: u64) {
         if reason != Reason::Killed {
             let again = handled <= self.relapse.handled.wrapping_add(1);
-            self.relapse = Relapse { handled, attempts: if again { self.relapse.attempts.saturating_add(1) } else { 1 } };
+            self.relapse = Relapse {
+                handled,
+                attempts: if again {
+                    self.relapse.attempts.saturating_add(1)
+                } else {
+                    1
+                },
+            };
         }
         if self.relapse.attempts > SUPERVISOR_ATTEMPTS {
             self.leave_with(HYPERVISOR_FAULT);
@@ -133,14 +151,23 @@ impl<M: Machine> State<M> {
     /// given up: what somebody asks for must not end the host.
     #[cold]
     pub(crate) fn drop_poison(&mut self, next: Next) {
-        let Some(supervisor) = self.servers.first().filter(|_| self.relapse.attempts >= ORDER_ATTEMPTS) else { return };
+        let Some(supervisor) = self
+            .servers
+            .first()
+            .filter(|_| self.relapse.attempts >= ORDER_ATTEMPTS)
+        else {
+            return;
+        };
         let letter = supervisor.mailbox.letter();
         let (kind, from) = (letter.kind, letter.from);
         if !matches!(next, Next::Letter) || kind.is_result() {
             return;
         }
         self.relapse.attempts = 0;
-        self.machine.log(format_args!("the supervisor fails over what server {} asks of it: it is dropped", from.0));
+        self.machine.log(format_args!(
+            "the supervisor fails over what server {} asks of it: it is dropped",
+            from.0
+        ));
         self.take_out(ServerId(0), next);
         if let Letter::Request(ticket) = kind {
             self.answer_request(ticket, None);
@@ -151,10 +178,14 @@ impl<M: Machine> State<M> {
     pub(crate) fn quarantine(&mut self, id: ServerId) {
         self.tell_faults();
         self.forsake(id);
-        let Some(server) = self.server_mut(id) else { return };
+        let Some(server) = self.server_mut(id) else {
+            return;
+        };
         server.standing = Standing::Quarantined;
         let lines = server.grants.lines;
-        (0..32).filter(|line| lines & 1 << line != 0).for_each(|line| self.line(LineId(line), Signal::Lower));
+        (0..32)
+            .filter(|line| lines & 1 << line != 0)
+            .for_each(|line| self.line(LineId(line), Signal::Lower));
         self.shelve(id);
         self.return_of(id);
     }
@@ -168,13 +199,20 @@ impl<M: Machine> State<M> {
             self.tickets.close(ticket);
         }
         self.timers.clear(id);
-        let awaited =
-            self.tickets.named().filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id).count();
+        let awaited = self
+            .tickets
+            .named()
+            .filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id)
+            .count();
         if let Some(server) = self.server_mut(id) {
             server.mailbox.forget();
             server.results = awaited as u8;
         }
-        for count in self.servers.iter_mut().filter_map(|server| server.outstanding.get_mut(usize::from(id.0))) {
+        for count in self
+            .servers
+            .iter_mut()
+            .filter_map(|server| server.outstanding.get_mut(usize::from(id.0)))
+        {
             *count = 0;
         }
         self.return_of(id);
@@ -190,13 +228,21 @@ impl<M: Machine> State<M> {
 
     /// Whether a server takes messages, or will again.
     pub(crate) fn is_served(&self, id: ServerId) -> bool {
-        self.server(id).is_some_and(|server| matches!(server.standing, Standing::Running | Standing::Faulted | Standing::Held))
+        self.server(id).is_some_and(|server| {
+            matches!(
+                server.standing,
+                Standing::Running | Standing::Faulted | Standing::Held
+            )
+        })
     }
 
     /// Whether mail to a server that does not run is kept for it: it will run again, and the sender's credit is not used up.
     #[cold]
     pub(crate) fn keeps(&self, from: ServerId, to: ServerId) -> bool {
-        self.is_served(to) && self.server(from).is_some_and(|server| server.undelivered_to(to) < server.credit_to(to))
+        self.is_served(to)
+            && self
+                .server(from)
+                .is_some_and(|server| server.undelivered_to(to) < server.credit_to(to))
     }
 }
 
@@ -205,12 +251,23 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn deliver_restarted(&mut self, to: ServerId) {
-        let Some(server) = self.state.server(to) else { return };
-        let (reason, cause) = (server.fault, Cause(What::Restarted, u64::from(server.generation)));
+        let Some(server) = self.state.server(to) else {
+            return;
+        };
+        let (reason, cause) = (
+            server.fault,
+            Cause(What::Restarted, u64::from(server.generation)),
+        );
         let mut held = Held::default();
-        let requests =
-            self.state.tickets.named().filter(|(_, ticket)| ticket.holder == to && ticket.operation == Operation::Mail);
-        held.tickets.iter_mut().zip(requests).for_each(|(place, (name, _))| *place = name);
+        let requests = self
+            .state
+            .tickets
+            .named()
+            .filter(|(_, ticket)| ticket.holder == to && ticket.operation == Operation::Mail);
+        held.tickets
+            .iter_mut()
+            .zip(requests)
+            .for_each(|(place, (name, _))| *place = name);
         let step = self.deliver(to, TicketId(0), cause, Body::Restarted(reason, Fixed(held)));
         self.state.delivered(to, Next::Restarted, step);
         // What a successor is about to take over waits for it.
@@ -223,32 +280,56 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn nothing_for(&mut self, to: ServerId) {
-        if self.state.server(to).is_some_and(|server| server.standing == Standing::Quarantined) {
+        if self
+            .state
+            .server(to)
+            .is_some_and(|server| server.standing == Standing::Quarantined)
+        {
             self.carry_on(to);
         }
     }
 
     /// Carries on the access that waits for this server, if there is one.
     fn carry_on(&mut self, to: ServerId) {
-        let begun = self.state.tickets.exit_held_by(to).filter(|(_, ticket)| !is_untouched(ticket));
+        let begun = self
+            .state
+            .tickets
+            .exit_held_by(to)
+            .filter(|(_, ticket)| !is_untouched(ticket));
         let Some((name, ticket)) = begun else { return };
         let returns = ticket.operation == Operation::Finish;
-        self.go_on(name, if returns { Step::Return(ticket.forward.value) } else { Step::Forward });
+        self.go_on(
+            name,
+            if returns {
+                Step::Return(ticket.forward.value)
+            } else {
+                Step::Forward
+            },
+        );
     }
 
     /// A message for a server that takes none. One that will be back gets it then; for one that was given up its role answers.
     #[cold]
     #[inline(never)]
     pub(crate) fn without(&mut self, to: ServerId, ticket: TicketId, length: usize) -> Step {
-        let Some(server) = self.state.server(to) else { return Step::Faulted };
+        let Some(server) = self.state.server(to) else {
+            return Step::Faulted;
+        };
         if server.standing != Standing::Quarantined {
             self.state.shelve(to);
             return Step::Faulted;
         }
         let role = server.role;
         let name = server.name;
-        self.state.tell(to, format_args!("{}: given up: its role's fallback answers", name.text()));
-        let message = self.pages.message(to).get(..length).and_then(|bytes| Message::read(bytes).ok());
+        self.state.tell(
+            to,
+            format_args!("{}: given up: its role's fallback answers", name.text()),
+        );
+        let message = self
+            .pages
+            .message(to)
+            .get(..length)
+            .and_then(|bytes| Message::read(bytes).ok());
         let Some(effect) = message.and_then(|message| role::fallback(role, &message)) else {
             self.state.stop(Stop::ServerFault);
             return Step::Faulted;
@@ -259,4 +340,7 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-const _: () = assert!(size_of::<Held>() == SLOTS * size_of::<TicketId>(), "a server can be told of all that it holds");
+const _: () = assert!(
+    size_of::<Held>() == SLOTS * size_of::<TicketId>(),
+    "a server can be told of all that it holds"
+);

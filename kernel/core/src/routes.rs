@@ -22,7 +22,11 @@ struct Ranges {
 }
 
 impl Ranges {
-    const EMPTY: Ranges = Ranges { ranges: [(0, 0, NOBODY); RANGES], used: 0, touched: 0 };
+    const EMPTY: Ranges = Ranges {
+        ranges: [(0, 0, NOBODY); RANGES],
+        used: 0,
+        touched: 0,
+    };
 
     #[inline(always)]
     fn find(&self, at: u64) -> Option<ServerId> {
@@ -30,17 +34,25 @@ impl Ranges {
             return None;
         }
         let used = self.ranges.iter().take(self.used);
-        used.into_iter().find(|(first, last, _)| *first <= at && at <= *last).map(|(_, _, server)| ServerId(*server))
+        used.into_iter()
+            .find(|(first, last, _)| *first <= at && at <= *last)
+            .map(|(_, _, server)| ServerId(*server))
     }
 
     fn overlaps(&self, first: u64, last: u64) -> bool {
-        self.ranges.iter().take(self.used).any(|range| first <= range.1 && range.0 <= last)
+        self.ranges
+            .iter()
+            .take(self.used)
+            .any(|range| first <= range.1 && range.0 <= last)
     }
 
     /// Whether a range begins or ends within a page that `first` and `last` bound, so that not all of it need be one server's.
     fn divides(&self, first: u64, last: u64) -> bool {
         let inside = |at: u64| first < at && at <= last;
-        self.ranges.iter().take(self.used).any(|range| inside(range.0) || inside(range.1.wrapping_add(1)))
+        self.ranges
+            .iter()
+            .take(self.used)
+            .any(|range| inside(range.0) || inside(range.1.wrapping_add(1)))
     }
 
     fn add(&mut self, first: u64, last: u64, server: ServerId) {
@@ -48,13 +60,20 @@ impl Ranges {
             *range = (first, last, server.0);
             self.used += 1;
             let (first, last) = (first >> STRETCH, last >> STRETCH);
-            (first..=last).take(64).for_each(|stretch| self.touched |= 1 << (stretch & 63));
+            (first..=last)
+                .take(64)
+                .for_each(|stretch| self.touched |= 1 << (stretch & 63));
         }
     }
 
     fn remove(&mut self, server: ServerId) {
         let mut kept = Ranges::EMPTY;
-        for (first, last, owner) in self.ranges.iter().take(self.used).filter(|range| range.2 != server.0) {
+        for (first, last, owner) in self
+            .ranges
+            .iter()
+            .take(self.used)
+            .filter(|range| range.2 != server.0)
+        {
             kept.add(*first, *last, ServerId(*owner));
         }
         *self = kept;
@@ -103,7 +122,10 @@ impl Routes {
     /// Whose port this is.
     #[inline(always)]
     pub(crate) fn port(&self, port: u16) -> Option<ServerId> {
-        self.ports.get(usize::from(port)).filter(|server| **server != NOBODY).map(|server| ServerId(*server))
+        self.ports
+            .get(usize::from(port))
+            .filter(|server| **server != NOBODY)
+            .map(|server| ServerId(*server))
     }
 
     /// Whose MSR this is.
@@ -116,7 +138,11 @@ impl Routes {
     #[inline(always)]
     pub(crate) fn memory(&mut self, gpa: u64) -> Option<ServerId> {
         let (page, server) = self.recent;
-        if gpa >> PAGE_BITS == page { Some(server) } else { self.find_memory(gpa) }
+        if gpa >> PAGE_BITS == page {
+            Some(server)
+        } else {
+            self.find_memory(gpa)
+        }
     }
 
     #[inline(never)]
@@ -124,7 +150,8 @@ impl Routes {
         let server = self.memory.find(gpa)?;
         let first = gpa >> PAGE_BITS << PAGE_BITS;
         let last = first + ((1 << PAGE_BITS) - 1);
-        let whole = self.memory.find(first) == Some(server) && self.memory.find(last) == Some(server);
+        let whole =
+            self.memory.find(first) == Some(server) && self.memory.find(last) == Some(server);
         if whole && !self.memory.divides(first, last) {
             self.recent = (gpa >> PAGE_BITS, server);
         }
@@ -140,10 +167,18 @@ impl Routes {
             Route::Mmu => self.mmu.is_none(),
             Route::Lines => self.lines.is_none(),
             Route::Msrs(first, last) => {
-                first <= last && self.msrs.used + more < RANGES && !self.msrs.overlaps(u64::from(first), u64::from(last))
+                first <= last
+                    && self.msrs.used + more < RANGES
+                    && !self.msrs.overlaps(u64::from(first), u64::from(last))
             }
-            Route::Memory(first, last) => first <= last && self.memory.used + more < RANGES && !self.memory.overlaps(first, last),
-            Route::Ports(first, last) => first <= last && (first..=last).all(|port| self.port(port).is_none()),
+            Route::Memory(first, last) => {
+                first <= last
+                    && self.memory.used + more < RANGES
+                    && !self.memory.overlaps(first, last)
+            }
+            Route::Ports(first, last) => {
+                first <= last && (first..=last).all(|port| self.port(port).is_none())
+            }
         }
     }
 
@@ -160,7 +195,11 @@ impl Routes {
             Route::Ports(first, last) => {
                 self.with_ports |= 1 << server.0;
                 let range = usize::from(first)..=usize::from(last);
-                self.ports.get_mut(range).into_iter().flatten().for_each(|port| *port = server.0);
+                self.ports
+                    .get_mut(range)
+                    .into_iter()
+                    .flatten()
+                    .for_each(|port| *port = server.0);
             }
         }
     }
@@ -168,13 +207,22 @@ impl Routes {
     /// Takes all of a server's routes away.
     pub(crate) fn remove(&mut self, server: ServerId) {
         if self.with_ports & 1 << server.0 != 0 {
-            self.ports.iter_mut().filter(|port| **port == server.0).for_each(|port| *port = NOBODY);
+            self.ports
+                .iter_mut()
+                .filter(|port| **port == server.0)
+                .for_each(|port| *port = NOBODY);
             self.with_ports &= !(1 << server.0);
         }
         self.msrs.remove(server);
         self.memory.remove(server);
         self.recent = NO_PAGE;
-        for route in [&mut self.cpuid, &mut self.hypercall, &mut self.other_msrs, &mut self.mmu, &mut self.lines] {
+        for route in [
+            &mut self.cpuid,
+            &mut self.hypercall,
+            &mut self.other_msrs,
+            &mut self.mmu,
+            &mut self.lines,
+        ] {
             if *route == Some(server) {
                 *route = None;
             }

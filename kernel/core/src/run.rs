@@ -55,13 +55,20 @@ impl<M: Machine> Kernel<M> {
                     state.answer_request(ticket, None);
                 }
                 state.armed = Ticks(u64::MAX);
-                let next = state.timers.earliest().min(state.tickets.earliest()).min(state.succession_ends(now));
+                let next = state
+                    .timers
+                    .earliest()
+                    .min(state.tickets.earliest())
+                    .min(state.succession_ends(now));
                 if next.0 != u64::MAX {
                     state.arm(next);
                 }
             }
             HostEvent::Irq(irq) => {
-                let owner = state.servers.iter().position(|server| server.grants.host_irqs & 1 << irq.0 != 0);
+                let owner = state
+                    .servers
+                    .iter()
+                    .position(|server| server.grants.host_irqs & 1 << irq.0 != 0);
                 if let Some(owner) = owner {
                     state.post(ServerId(owner as u8), |mailbox| mailbox.irq(irq));
                 }
@@ -118,8 +125,16 @@ impl<M: Machine> Kernel<M> {
             };
             self.deliver_next(server, false);
             let before = used;
-            used = self.state.machine.now().0.wrapping_sub(began.0).cast_signed();
-            self.state.share.charge(server, used.wrapping_sub(before).cast_unsigned());
+            used = self
+                .state
+                .machine
+                .now()
+                .0
+                .wrapping_sub(began.0)
+                .cast_signed();
+            self.state
+                .share
+                .charge(server, used.wrapping_sub(before).cast_unsigned());
         }
         self.state.share.left = self.state.share.left.wrapping_sub(used);
         all
@@ -133,7 +148,9 @@ impl<M: Machine> Kernel<M> {
         let turn = self.state.turn_of_guest(began)?;
         let (mut ended, mut left, mut waiting) = (began, PASS, 0_u32);
         for _ in 0..SERVERS {
-            let Some(server) = self.state.take_turn() else { break };
+            let Some(server) = self.state.take_turn() else {
+                break;
+            };
             let greedy = self.state.is_greedy(server);
             if self.deliver_next(server, greedy) {
                 let now = self.state.machine.now();
@@ -146,7 +163,11 @@ impl<M: Machine> Kernel<M> {
                 break;
             }
         }
-        self.state.share.left = self.state.share.left.saturating_sub_unsigned(ended.since(began).0);
+        self.state.share.left = self
+            .state
+            .share
+            .left
+            .saturating_sub_unsigned(ended.since(began).0);
         self.state.arm(ended.after(turn));
         Some(left > 0)
     }
@@ -160,9 +181,24 @@ impl<M: Machine> Kernel<M> {
         let none = TicketId(0);
         let step = match next {
             Next::Accepted => self.deliver(to, none, Cause(What::Accepted, 0), Body::Accepted),
-            Next::Line(change) => self.deliver(to, none, Cause(What::Line, u64::from(change.line.0)), Body::Line(change)),
-            Next::Timer(timer) => self.deliver(to, none, Cause(What::Timer, u64::from(timer.0)), Body::Timer(timer)),
-            Next::HostIrq(irq) => self.deliver(to, none, Cause(What::HostIrq, u64::from(irq.0)), Body::HostIrq(irq)),
+            Next::Line(change) => self.deliver(
+                to,
+                none,
+                Cause(What::Line, u64::from(change.line.0)),
+                Body::Line(change),
+            ),
+            Next::Timer(timer) => self.deliver(
+                to,
+                none,
+                Cause(What::Timer, u64::from(timer.0)),
+                Body::Timer(timer),
+            ),
+            Next::HostIrq(irq) => self.deliver(
+                to,
+                none,
+                Cause(What::HostIrq, u64::from(irq.0)),
+                Body::HostIrq(irq),
+            ),
             Next::Letter => self.deliver_letter(to),
             Next::Start => self.deliver_start(to),
             Next::Killed => {
@@ -175,21 +211,39 @@ impl<M: Machine> Kernel<M> {
             }
             Next::Export => self.deliver(to, none, Cause(What::Export, 0), Body::Export),
             Next::Import => self.deliver_import(to),
-            Next::Released(server) => self.deliver(to, none, Cause(What::Released, u64::from(server.0)), Body::Released(server)),
+            Next::Released(server) => self.deliver(
+                to,
+                none,
+                Cause(What::Released, u64::from(server.0)),
+                Body::Released(server),
+            ),
             Next::Load => {
                 let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
                 self.deliver(to, ticket, Cause(What::Place, 0), Body::Load)
             }
-            Next::ServerFaulted(report) => {
-                self.deliver(to, none, Cause(What::ServerFaulted, u64::from(report.server.0)), Body::ServerFaulted(report))
-            }
+            Next::ServerFaulted(report) => self.deliver(
+                to,
+                none,
+                Cause(What::ServerFaulted, u64::from(report.server.0)),
+                Body::ServerFaulted(report),
+            ),
             Next::ServerStarted(server) => {
-                let generation = self.state.server(server).map_or(0, |server| server.generation);
+                let generation = self
+                    .state
+                    .server(server)
+                    .map_or(0, |server| server.generation);
                 let body = Body::ServerStarted(server, generation);
-                self.deliver(to, none, Cause(What::ServerStarted, u64::from(server.0)), body)
+                self.deliver(
+                    to,
+                    none,
+                    Cause(What::ServerStarted, u64::from(server.0)),
+                    body,
+                )
             }
             Next::Loaded => self.deliver(to, none, Cause(What::Loaded, 0), Body::Loaded),
-            Next::Stopped(why) => self.deliver(to, none, Cause(What::Stopped, 0), Body::MachineStopped(why)),
+            Next::Stopped(why) => {
+                self.deliver(to, none, Cause(What::Stopped, 0), Body::MachineStopped(why))
+            }
         };
         self.state.delivered(to, next, step);
         true
@@ -197,33 +251,86 @@ impl<M: Machine> Kernel<M> {
 
     fn deliver_letter(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let Some(letter) = state.server(to).map(|server| server.mailbox.letter()) else { return Step::Faulted };
+        let Some(letter) = state.server(to).map(|server| server.mailbox.letter()) else {
+            return Step::Faulted;
+        };
         let bytes = letter.bytes();
         let from = u64::from(letter.from.0);
         let (ticket, cause, body) = match letter.kind {
-            LetterKind::Mail => (TicketId(0), Cause(What::Mail, from), Body::Mail(letter.from, bytes)),
-            LetterKind::Request(ticket) => (ticket, Cause(What::Request, from), Body::Request(letter.from, bytes)),
-            LetterKind::Answered(token) => (TicketId(0), Cause(What::Answered, from), Body::Answered(token, Some(bytes))),
-            LetterKind::GivenUp(token) => (TicketId(0), Cause(What::GivenUp, from), Body::Answered(token, None)),
-            LetterKind::PortValue(value) => (TicketId(0), Cause(What::PortValue, u64::from(value)), Body::PortValue(value)),
-            LetterKind::Filled(count) => (TicketId(0), Cause(What::Filled, u64::from(count)), Body::Filled(count)),
-            LetterKind::Drained => (TicketId(0), Cause(What::Drained, bytes.len() as u64), Body::Drained(bytes)),
-            LetterKind::Record => (TicketId(0), Cause(What::Record, bytes.len() as u64), Body::Record(bytes)),
+            LetterKind::Mail => (
+                TicketId(0),
+                Cause(What::Mail, from),
+                Body::Mail(letter.from, bytes),
+            ),
+            LetterKind::Request(ticket) => (
+                ticket,
+                Cause(What::Request, from),
+                Body::Request(letter.from, bytes),
+            ),
+            LetterKind::Answered(token) => (
+                TicketId(0),
+                Cause(What::Answered, from),
+                Body::Answered(token, Some(bytes)),
+            ),
+            LetterKind::GivenUp(token) => (
+                TicketId(0),
+                Cause(What::GivenUp, from),
+                Body::Answered(token, None),
+            ),
+            LetterKind::PortValue(value) => (
+                TicketId(0),
+                Cause(What::PortValue, u64::from(value)),
+                Body::PortValue(value),
+            ),
+            LetterKind::Filled(count) => (
+                TicketId(0),
+                Cause(What::Filled, u64::from(count)),
+                Body::Filled(count),
+            ),
+            LetterKind::Drained => (
+                TicketId(0),
+                Cause(What::Drained, bytes.len() as u64),
+                Body::Drained(bytes),
+            ),
+            LetterKind::Record => (
+                TicketId(0),
+                Cause(What::Record, bytes.len() as u64),
+                Body::Record(bytes),
+            ),
         };
         let header = state.header(to, ticket, state.machine.now());
         let length = encode(&mut self.pages, to, header, body);
-        self.activate(Due { to, ticket, length, now: header.now, cause })
+        self.activate(Due {
+            to,
+            ticket,
+            length,
+            now: header.now,
+            cause,
+        })
     }
 
     fn deliver_start(&mut self, to: ServerId) -> Step {
         let state = &self.state;
         let facts = state.facts(to);
-        let Some(server) = state.server(to) else { return Step::Faulted };
+        let Some(server) = state.server(to) else {
+            return Step::Faulted;
+        };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
-        let length = encode(&mut self.pages, to, header, Body::Start(Fixed(facts), config));
+        let length = encode(
+            &mut self.pages,
+            to,
+            header,
+            Body::Start(Fixed(facts), config),
+        );
         let cause = Cause(What::Start, u64::from(server.generation));
-        self.activate(Due { to, ticket: TicketId(0), length, now: header.now, cause })
+        self.activate(Due {
+            to,
+            ticket: TicketId(0),
+            length,
+            now: header.now,
+            cause,
+        })
     }
 }
 
@@ -231,7 +338,11 @@ impl<M: Machine> State<M> {
     /// The machine's facts, as this server learns them.
     pub(crate) fn facts(&self, to: ServerId) -> Facts {
         let machine = &self.machine;
-        let (basic, structured, extended) = (machine.cpuid(1, 0), machine.cpuid(7, 0), machine.cpuid(0x8000_0001, 0));
+        let (basic, structured, extended) = (
+            machine.cpuid(1, 0),
+            machine.cpuid(7, 0),
+            machine.cpuid(0x8000_0001, 0),
+        );
         let states = machine.cpuid(0xd, 0).eax;
         let (ecx, edx) = (extended.ecx, extended.edx);
         Facts {
@@ -243,7 +354,16 @@ impl<M: Machine> State<M> {
             vcpus: 1,
             physical_bits: machine.physical_bits(),
             frames: if to.0 == 0 { machine.free_frames() } else { 0 },
-            features: [basic.ecx, basic.edx, structured.ebx, structured.ecx, structured.edx, ecx, edx, states],
+            features: [
+                basic.ecx,
+                basic.edx,
+                structured.ebx,
+                structured.ecx,
+                structured.edx,
+                ecx,
+                edx,
+                states,
+            ],
         }
     }
 
@@ -278,7 +398,11 @@ impl<M: Machine> State<M> {
     /// The guest is interrupted soon, for what could not go in now.
     #[cold]
     fn look_again(&mut self) {
-        let soon = self.machine.now().0.saturating_add(self.machine.tsc_khz() / LOOKS);
+        let soon = self
+            .machine
+            .now()
+            .0
+            .saturating_add(self.machine.tsc_khz() / LOOKS);
         self.arm(Ticks(soon));
     }
 
@@ -295,9 +419,14 @@ impl<M: Machine> State<M> {
     }
 
     fn next_for(&mut self, to: ServerId, held: bool) -> Option<Next> {
-        let server = self.servers.get(usize::from(to.0)).filter(|server| server.is_running());
+        let server = self
+            .servers
+            .get(usize::from(to.0))
+            .filter(|server| server.is_running());
         let next = server.and_then(|server| server.mailbox.next(held));
-        if next.is_none() && !(held && server.is_some_and(|server| server.mailbox.next(false).is_some())) {
+        if next.is_none()
+            && !(held && server.is_some_and(|server| server.mailbox.next(false).is_some()))
+        {
             self.ready &= !(1 << to.0);
         }
         next
@@ -314,15 +443,24 @@ impl<M: Machine> State<M> {
 
     /// What was delivered is done with.
     pub(crate) fn take_out(&mut self, to: ServerId, next: Next) {
-        let Some(server) = self.servers.get_mut(usize::from(to.0)) else { return };
-        let letter =
-            if matches!(next, Next::Letter) { Some((server.mailbox.letter().kind, server.mailbox.letter().from)) } else { None };
+        let Some(server) = self.servers.get_mut(usize::from(to.0)) else {
+            return;
+        };
+        let letter = if matches!(next, Next::Letter) {
+            Some((server.mailbox.letter().kind, server.mailbox.letter().from))
+        } else {
+            None
+        };
         server.mailbox.done(next);
         match (next, letter) {
-            (_, Some((kind, _))) if kind.is_result() => server.results = server.results.saturating_sub(1),
+            (_, Some((kind, _))) if kind.is_result() => {
+                server.results = server.results.saturating_sub(1)
+            }
             (_, Some((_, from))) => {
                 let sender = self.servers.get_mut(usize::from(from.0));
-                if let Some(count) = sender.and_then(|sender| sender.outstanding.get_mut(usize::from(to.0))) {
+                if let Some(count) =
+                    sender.and_then(|sender| sender.outstanding.get_mut(usize::from(to.0)))
+                {
                     *count = count.saturating_sub(1);
                 }
             }

@@ -54,13 +54,17 @@ impl Grants {
     /// Whether `size` bytes at `port` are granted.
     pub(crate) fn has_port(&self, port: u16, size: u8) -> bool {
         let last = u32::from(port) + u32::from(size.max(1)) - 1;
-        self.host_ports.iter().any(|(first, end)| *first <= port && last <= u32::from(*end))
+        self.host_ports
+            .iter()
+            .any(|(first, end)| *first <= port && last <= u32::from(*end))
     }
 
     /// Whether there is room for one more grant of this kind.
     fn has_room(&self, grant: Grant, ports: usize) -> bool {
         match grant {
-            Grant::HostPorts(first, last) => first <= last && self.port_ranges + ports < PORT_RANGES,
+            Grant::HostPorts(first, last) => {
+                first <= last && self.port_ranges + ports < PORT_RANGES
+            }
             Grant::HostIrq(irq) => irq.0 < 16,
             Grant::Line(line) => usize::from(line.0) < atoll_protocol::LINES,
             Grant::Mail(to, _) => usize::from(to.0) < SERVERS,
@@ -159,7 +163,13 @@ impl Server {
         role: RoleKind::Supervisor,
         generation: 0,
         restarts: 0,
-        limits: Limits { vault_lines: 0, stack_pages: 0, budget_us: 0, period_us: 0, timers: 0 },
+        limits: Limits {
+            vault_lines: 0,
+            stack_pages: 0,
+            budget_us: 0,
+            period_us: 0,
+            timers: 0,
+        },
         budget: Ticks(0),
         allowance: Ticks(0),
         period_end: Ticks(0),
@@ -170,13 +180,23 @@ impl Server {
         results: 0,
         time: NO_MOMENTS,
         filled: 0,
-        log: LogAllowance { lines: LOG_LINES, since: Ticks(0), suppressed: 0 },
+        log: LogAllowance {
+            lines: LOG_LINES,
+            since: Ticks(0),
+            suppressed: 0,
+        },
         name: Name::NONE,
         image: Name::NONE,
         history: [Past::NONE; HISTORY],
         history_at: 0,
         dump: Dump::NONE,
-        segments: [Segment { address: 0, offset: 0, file: 0, memory: 0, access: 0 }; SEGMENTS],
+        segments: [Segment {
+            address: 0,
+            offset: 0,
+            file: 0,
+            memory: 0,
+            access: 0,
+        }; SEGMENTS],
         segment_count: 0,
         fault: Reason::Killed,
         wasted: 0,
@@ -186,9 +206,21 @@ impl Server {
 
     /// Takes a free slot into use. Nothing of who had it before is left, but for what others count by it: how often it was started,
     /// its mail that is still on the way to them, and what may be logged about it.
-    pub(crate) fn make(&mut self, role: RoleKind, limits: Limits, name: &str, image: &str, tsc_khz: u64) {
+    pub(crate) fn make(
+        &mut self,
+        role: RoleKind,
+        limits: Limits,
+        name: &str,
+        image: &str,
+        tsc_khz: u64,
+    ) {
         let ticks = |us: u32| Ticks((u64::from(us) * tsc_khz).div_ceil(1000));
-        let Server { generation, outstanding, log, .. } = *self;
+        let Server {
+            generation,
+            outstanding,
+            log,
+            ..
+        } = *self;
         *self = Server::EMPTY;
         (self.generation, self.outstanding, self.log) = (generation, outstanding, log);
         self.standing = Standing::Made;
@@ -228,7 +260,10 @@ impl Server {
     }
 
     fn configure(&mut self, config: &[u8]) {
-        self.config.iter_mut().zip(config).for_each(|(to, from)| *to = *from);
+        self.config
+            .iter_mut()
+            .zip(config)
+            .for_each(|(to, from)| *to = *from);
         self.config_length = config.len().min(Self::CONFIG);
     }
 
@@ -262,7 +297,9 @@ impl Server {
     #[cold]
     #[inline(never)]
     pub(crate) fn forgive(&mut self, span: u64) {
-        self.run_until = self.run_until.saturating_add(span.saturating_sub(self.budget.0));
+        self.run_until = self
+            .run_until
+            .saturating_add(span.saturating_sub(self.budget.0));
     }
 
     /// Remembers a message for the report.
@@ -278,7 +315,9 @@ impl Server {
     pub(crate) fn history(&self) -> impl Iterator<Item = &Past> + '_ {
         let start = usize::from(self.history_at) % HISTORY;
         let (new, old) = self.history.split_at(start);
-        old.iter().chain(new).filter(|past| past.cause.0 != What::Nothing)
+        old.iter()
+            .chain(new)
+            .filter(|past| past.cause.0 != What::Nothing)
     }
 
     /// Whether messages may be delivered to it.
@@ -291,6 +330,13 @@ impl Server {
 /// Mail that may be outstanding to one receiver, over all senders: what each may have, or has, if that is more (it was destroyed).
 pub(crate) fn credit_for(servers: &[Server; SERVERS], receiver: ServerId) -> u32 {
     let place = usize::from(receiver.0);
-    let credit = |server: &Server| server.grants.mail.get(place).copied().max(server.outstanding.get(place).copied());
+    let credit = |server: &Server| {
+        server
+            .grants
+            .mail
+            .get(place)
+            .copied()
+            .max(server.outstanding.get(place).copied())
+    };
     servers.iter().filter_map(credit).map(u32::from).sum()
 }

@@ -35,7 +35,12 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    pub(crate) const NONE: Share = Share { left: 0, had: 0, since: Ticks(0), spent: [0; SERVERS] };
+    pub(crate) const NONE: Share = Share {
+        left: 0,
+        had: 0,
+        since: Ticks(0),
+        spent: [0; SERVERS],
+    };
 }
 
 impl Share {
@@ -52,17 +57,34 @@ impl<M: Machine> State<M> {
     /// Whether a server's timers and interrupts wait in the guest's turn.
     pub(crate) fn is_greedy(&self, server: ServerId) -> bool {
         let most = self.machine.tsc_khz().saturating_mul(AHEAD_MS) / GREEDY;
-        self.share.spent.get(usize::from(server.0)).is_some_and(|spent| u64::from(*spent) > most)
+        self.share
+            .spent
+            .get(usize::from(server.0))
+            .is_some_and(|spent| u64::from(*spent) > most)
     }
 
     /// Nothing is left: what was earned since then is added. If that is not enough it is the guest's turn: for how long.
     pub(crate) fn turn_of_guest(&mut self, now: Ticks) -> Option<Ticks> {
-        let Share { left, had, since, .. } = self.share;
+        let Share {
+            left, had, since, ..
+        } = self.share;
         let used = had.saturating_sub(left).max(0).cast_unsigned();
-        let earned = now.since(since).0.saturating_sub(used).saturating_mul(PARTS - 1);
-        let most = self.machine.tsc_khz().saturating_mul(AHEAD_MS).cast_signed();
+        let earned = now
+            .since(since)
+            .0
+            .saturating_sub(used)
+            .saturating_mul(PARTS - 1);
+        let most = self
+            .machine
+            .tsc_khz()
+            .saturating_mul(AHEAD_MS)
+            .cast_signed();
         let could_run = self.running && self.vcpu.stand == Stand::Runnable;
-        let left = if could_run { left.saturating_add_unsigned(earned).min(most) } else { most };
+        let left = if could_run {
+            left.saturating_add_unsigned(earned).min(most)
+        } else {
+            most
+        };
         (self.share.left, self.share.had, self.share.since) = (left, left, now);
         if left >= 0 {
             self.share.spent = [0; SERVERS];

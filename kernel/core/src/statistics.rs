@@ -5,7 +5,13 @@ pub use atoll_protocol::control::{KINDS, Kind, Moments};
 use atoll_protocol::units::Ticks;
 
 /// No duration yet. The least is kept as the largest number, so that adding one asks nothing first.
-pub(crate) const NO_MOMENTS: Moments = Moments { count: 0, min: u64::MAX, max: 0, sum: 0, squares: 0 };
+pub(crate) const NO_MOMENTS: Moments = Moments {
+    count: 0,
+    min: u64::MAX,
+    max: 0,
+    sum: 0,
+    squares: 0,
+};
 
 /// Adds one duration.
 #[inline(always)]
@@ -19,12 +25,17 @@ pub(crate) fn record(moments: &mut Moments, span: u64) {
     }
     moments.count = moments.count.wrapping_add(1);
     moments.sum = moments.sum.wrapping_add(span);
-    moments.squares = moments.squares.wrapping_add(u128::from(span) * u128::from(span));
+    moments.squares = moments
+        .squares
+        .wrapping_add(u128::from(span) * u128::from(span));
 }
 
 /// As it is reported: no duration has the least one 0.
 pub(crate) fn reported(moments: &Moments) -> Moments {
-    Moments { min: if moments.count == 0 { 0 } else { moments.min }, ..*moments }
+    Moments {
+        min: if moments.count == 0 { 0 } else { moments.min },
+        ..*moments
+    }
 }
 
 /// The exit statistics of a machine.
@@ -41,8 +52,13 @@ pub struct Statistics {
 
 impl Statistics {
     /// Nothing happened yet.
-    pub const NONE: Statistics =
-        Statistics { kinds: [NO_MOMENTS; KINDS], current: Kind::Idle, since: Ticks(0), first: Ticks(0), exits: 0 };
+    pub const NONE: Statistics = Statistics {
+        kinds: [NO_MOMENTS; KINDS],
+        current: Kind::Idle,
+        since: Ticks(0),
+        first: Ticks(0),
+        exits: 0,
+    };
 
     /// The machine is let run: time counts from here on, as idle at first.
     pub(crate) fn begin(&mut self, now: Ticks) {
@@ -82,12 +98,16 @@ mod tests {
         let mut now = 1000;
         statistics.begin(Ticks(now));
         for round in 0..1000_u64 {
-            let kind = [Kind::Guest, Kind::Cpuid, Kind::Guest, Kind::Hlt, Kind::Idle][(round % 5) as usize];
+            let kind = [Kind::Guest, Kind::Cpuid, Kind::Guest, Kind::Hlt, Kind::Idle]
+                [(round % 5) as usize];
             statistics.switch(Ticks(now), kind);
             now += round * 7 % 113;
         }
         statistics.switch(Ticks(now), Kind::Guest);
-        let sum: u64 = (0..KINDS).filter_map(|kind| statistics.kind(kind)).map(|moments| moments.sum).sum();
+        let sum: u64 = (0..KINDS)
+            .filter_map(|kind| statistics.kind(kind))
+            .map(|moments| moments.sum)
+            .sum();
         assert_eq!(sum, now - 1000);
         assert_eq!(statistics.elapsed(), now - 1000);
     }

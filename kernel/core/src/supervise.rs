@@ -26,96 +26,197 @@ impl<M: Machine> Check<'_, M> {
     pub(crate) fn supervise(&mut self, effect: &Supervise<'_>) -> Result<(), Reason> {
         let earlier = self.earlier();
         let before = || {
-            earlier.clone().filter_map(|effect| if let Effect::Supervise(supervise) = effect { Some(supervise) } else { None })
+            earlier.clone().filter_map(|effect| {
+                if let Effect::Supervise(supervise) = effect {
+                    Some(supervise)
+                } else {
+                    None
+                }
+            })
         };
-        let made = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Create(other, ..) if other == id));
-        let destroyed = |id: ServerId| before().any(|effect| matches!(effect, Supervise::Destroy(other) if other == id));
-        let standing = |id: ServerId| self.state.server(id).map(|server| server.standing).filter(|_| !destroyed(id));
-        let exists = |id: ServerId| id.0 != 0 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty));
+        let made = |id: ServerId| {
+            before().any(|effect| matches!(effect, Supervise::Create(other, ..) if other == id))
+        };
+        let destroyed = |id: ServerId| {
+            before().any(|effect| matches!(effect, Supervise::Destroy(other) if other == id))
+        };
+        let standing = |id: ServerId| {
+            self.state
+                .server(id)
+                .map(|server| server.standing)
+                .filter(|_| !destroyed(id))
+        };
+        let exists = |id: ServerId| {
+            id.0 != 0
+                && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty))
+        };
         match effect {
             Supervise::Create(id, role, limits, name, image) => {
-                require(id.0 != 0 && standing(*id) == Some(Standing::Empty) && !made(*id), Reason::BadValue)?;
-                require(*role != RoleKind::Supervisor && name.len().max(image.len()) <= Name::BYTES, Reason::BadValue)?;
-                require(u64::from(limits.vault_lines) * LINE as u64 <= VAULT_MAX, Reason::BadValue)?;
-                require(limits.stack_pages > 0 && u64::from(limits.stack_pages) <= STACK_MAX_PAGES, Reason::BadValue)?;
-                require(usize::from(limits.timers) <= TIMERS && limits.budget_us > 0, Reason::BadValue)?;
+                require(
+                    id.0 != 0 && standing(*id) == Some(Standing::Empty) && !made(*id),
+                    Reason::BadValue,
+                )?;
+                require(
+                    *role != RoleKind::Supervisor && name.len().max(image.len()) <= Name::BYTES,
+                    Reason::BadValue,
+                )?;
+                require(
+                    u64::from(limits.vault_lines) * LINE as u64 <= VAULT_MAX,
+                    Reason::BadValue,
+                )?;
+                require(
+                    limits.stack_pages > 0 && u64::from(limits.stack_pages) <= STACK_MAX_PAGES,
+                    Reason::BadValue,
+                )?;
+                require(
+                    usize::from(limits.timers) <= TIMERS && limits.budget_us > 0,
+                    Reason::BadValue,
+                )?;
                 self.take_frames(frames::of_server(limits))
             }
             Supervise::Grant(id, grant) => {
                 require(exists(*id), Reason::BadValue)?;
-                let ports =
-                    |effect: &Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
+                let ports = |effect: &Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
                 let ports = before().filter(ports).count();
-                let fits = self.state.server(*id).is_some_and(|server| server.has_room(*grant, ports));
+                let fits = self
+                    .state
+                    .server(*id)
+                    .is_some_and(|server| server.has_room(*grant, ports));
                 let is_window = matches!(grant, Grant::GuestRead | Grant::Bundle);
-                let twice = is_window && before().any(|effect| effect == Supervise::Grant(*id, *grant));
+                let twice =
+                    is_window && before().any(|effect| effect == Supervise::Grant(*id, *grant));
                 require(fits && !twice, Reason::BadValue)?;
                 let promised = before().find_map(|effect| match effect {
                     Supervise::CreateMachine(bytes, ..) => Some(bytes.0),
                     _ => None,
                 });
                 let memory = promised.unwrap_or(self.state.machine.guest_size());
-                self.take_frames(frames::of_grant(*grant, memory, self.state.machine.bundle_size()))?;
+                self.take_frames(frames::of_grant(
+                    *grant,
+                    memory,
+                    self.state.machine.bundle_size(),
+                ))?;
                 if let Grant::HostIrq(irq) = grant {
-                    let others = (0..).map(ServerId).zip(&self.state.servers).filter(|(other, _)| !destroyed(*other));
-                    let held = others.into_iter().any(|(_, server)| server.grants.host_irqs & 1 << irq.0 != 0);
-                    let again = before().any(|effect| matches!(effect, Supervise::Grant(_, other) if other == *grant));
+                    let others = (0..)
+                        .map(ServerId)
+                        .zip(&self.state.servers)
+                        .filter(|(other, _)| !destroyed(*other));
+                    let held = others
+                        .into_iter()
+                        .any(|(_, server)| server.grants.host_irqs & 1 << irq.0 != 0);
+                    let again = before().any(
+                        |effect| matches!(effect, Supervise::Grant(_, other) if other == *grant),
+                    );
                     require(!held && !again, Reason::BadValue)?;
                 }
                 if let Grant::Mail(to, credit) = grant {
                     let promised: u32 = before().map(|effect| mail_credit(&effect, *to)).sum();
-                    let all = credit_for(&self.state.servers, *to) + promised + u32::from(*credit) + u32::from(RESULTS);
+                    let all = credit_for(&self.state.servers, *to)
+                        + promised
+                        + u32::from(*credit)
+                        + u32::from(RESULTS);
                     require(all <= LETTERS as u32, Reason::Exhausted)?;
                 }
                 Ok(())
             }
             Supervise::Route(id, route) => {
                 require(exists(*id), Reason::BadValue)?;
-                let clash = before().any(|effect| matches!(effect, Supervise::Route(_, other) if other.overlaps(*route)));
-                let routes = before().filter(|effect| matches!(effect, Supervise::Route(..))).count();
-                require(!clash && self.state.routes.is_free(*route, routes), Reason::BadValue)?;
+                let clash = before().any(
+                    |effect| matches!(effect, Supervise::Route(_, other) if other.overlaps(*route)),
+                );
+                let routes = before()
+                    .filter(|effect| matches!(effect, Supervise::Route(..)))
+                    .count();
+                require(
+                    !clash && self.state.routes.is_free(*route, routes),
+                    Reason::BadValue,
+                )?;
                 require(!self.state.is_successor(*id), Reason::BadValue)?;
                 // An exit to a server that was never started would wait for ever.
-                let starts = before().any(|effect| matches!(effect, Supervise::Start(other, ..) if other == *id));
-                require(starts || !matches!(standing(*id), None | Some(Standing::Empty | Standing::Made)), Reason::BadValue)
+                let starts = before()
+                    .any(|effect| matches!(effect, Supervise::Start(other, ..) if other == *id));
+                require(
+                    starts
+                        || !matches!(standing(*id), None | Some(Standing::Empty | Standing::Made)),
+                    Reason::BadValue,
+                )
             }
             Supervise::Segment(id, segment) => {
-                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
+                require(
+                    made(*id) || standing(*id) == Some(Standing::Made),
+                    Reason::BadValue,
+                )?;
                 let same = |effect: &Supervise<'_>| matches!(effect, Supervise::Segment(other, _) if other == id);
-                let filled = self.state.server(*id).filter(|_| !made(*id)).map_or(0, |server| server.segment_count);
-                require(filled + before().filter(same).count() < SEGMENTS, Reason::BadValue)?;
+                let filled = self
+                    .state
+                    .server(*id)
+                    .filter(|_| !made(*id))
+                    .map_or(0, |server| server.segment_count);
+                require(
+                    filled + before().filter(same).count() < SEGMENTS,
+                    Reason::BadValue,
+                )?;
                 self.segment(&segment.0)?;
                 let ends = before().filter_map(|effect| match effect {
-                    Supervise::Segment(other, earlier) if other == *id => Some(frames::end_of(&earlier.0)),
+                    Supervise::Segment(other, earlier) if other == *id => {
+                        Some(frames::end_of(&earlier.0))
+                    }
                     _ => None,
                 });
                 // Ascending, so that none overlaps another.
-                let filled = self.state.server(*id).map_or(0, |server| server.filled).max(ends.max().unwrap_or(0));
+                let filled = self
+                    .state
+                    .server(*id)
+                    .map_or(0, |server| server.filled)
+                    .max(ends.max().unwrap_or(0));
                 require(segment.0.address >= filled, Reason::BadValue)?;
                 self.take_frames(frames::of_segment(filled, &segment.0))
             }
             Supervise::Start(id, entry, config) => {
-                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
-                require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)
+                require(
+                    made(*id) || standing(*id) == Some(Standing::Made),
+                    Reason::BadValue,
+                )?;
+                require(
+                    (IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG,
+                    Reason::BadValue,
+                )
             }
             Supervise::Destroy(id) => require(exists(*id) && !made(*id), Reason::BadValue),
             Supervise::CreateMachine(bytes, vcpus, _) => {
                 let again = before().any(|effect| matches!(effect, Supervise::CreateMachine(..)));
-                require(!again && self.state.machine.guest_size() == 0 && *vcpus == 1, Reason::BadValue)?;
-                require(bytes.0.is_multiple_of(RAM_UNIT) && bytes.0 > 0, Reason::BadValue)?;
+                require(
+                    !again && self.state.machine.guest_size() == 0 && *vcpus == 1,
+                    Reason::BadValue,
+                )?;
+                require(
+                    bytes.0.is_multiple_of(RAM_UNIT) && bytes.0 > 0,
+                    Reason::BadValue,
+                )?;
                 require(self.state.machine.can_hold(bytes.0), Reason::Exhausted)?;
-                self.take_frames(frames::of_memory(bytes.0).saturating_add(frames::of_nested(bytes.0)))
+                self.take_frames(
+                    frames::of_memory(bytes.0).saturating_add(frames::of_nested(bytes.0)),
+                )
             }
             Supervise::Load(id) => {
-                let loader = self.state.server(*id).is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
+                let loader = self
+                    .state
+                    .server(*id)
+                    .is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
                 let loader = loader && !destroyed(*id);
                 require(loader && self.state.tickets.is_free(LOAD), Reason::BadValue)
             }
             Supervise::Run => require(self.state.vcpu.stand != Stand::Stopped, Reason::BadValue),
             Supervise::Exit(_) => Ok(()),
             Supervise::Restart(id) => {
-                let down = matches!(standing(*id), Some(Standing::Faulted | Standing::Quarantined));
-                require(id.0 != 0 && down && !self.state.is_successor(*id), Reason::BadValue)
+                let down = matches!(
+                    standing(*id),
+                    Some(Standing::Faulted | Standing::Quarantined)
+                );
+                require(
+                    id.0 != 0 && down && !self.state.is_successor(*id),
+                    Reason::BadValue,
+                )
             }
             Supervise::Quarantine(id) => {
                 let up = matches!(standing(*id), Some(Standing::Running | Standing::Faulted));
@@ -123,37 +224,72 @@ impl<M: Machine> Check<'_, M> {
             }
             Supervise::Kill(id) => require(id.0 == 0 || exists(*id), Reason::BadValue),
             Supervise::Succeed(id, of, entry, _, config) => {
-                require(made(*id) || standing(*id) == Some(Standing::Made), Reason::BadValue)?;
-                require((IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG, Reason::BadValue)?;
+                require(
+                    made(*id) || standing(*id) == Some(Standing::Made),
+                    Reason::BadValue,
+                )?;
+                require(
+                    (IMAGE..IMAGE_END).contains(&entry.0) && config.len() <= Server::CONFIG,
+                    Reason::BadValue,
+                )?;
                 let again = before().any(|effect| matches!(effect, Supervise::Succeed(..)));
-                let restarted = before().any(|effect| matches!(effect, Supervise::Restart(other) if other == *of));
+                let restarted = before()
+                    .any(|effect| matches!(effect, Supervise::Restart(other) if other == *of));
                 let running = of.0 != 0 && (restarted || standing(*of) == Some(Standing::Running));
-                require(!again && self.state.succession.is_none() && running, Reason::BadValue)
+                require(
+                    !again && self.state.succession.is_none() && running,
+                    Reason::BadValue,
+                )
             }
             Supervise::Exchange(id, of, generation) => {
                 let again = before().any(|effect| matches!(effect, Supervise::Exchange(..)));
-                let ready = standing(*id) == Some(Standing::Running) && standing(*of) == Some(Standing::Held);
-                let told = self.state.server(*id).is_some_and(|server| server.generation == *generation);
-                require(!again && ready && told && self.state.is_complete(*id, *of), Reason::BadValue)
+                let ready = standing(*id) == Some(Standing::Running)
+                    && standing(*of) == Some(Standing::Held);
+                let told = self
+                    .state
+                    .server(*id)
+                    .is_some_and(|server| server.generation == *generation);
+                require(
+                    !again && ready && told && self.state.is_complete(*id, *of),
+                    Reason::BadValue,
+                )
             }
             Supervise::Write(Fixed(offset), bytes) => {
                 let end = offset.saturating_add(bytes.len() as u64);
-                require(*offset >= self.state.reserve && end <= self.state.machine.bundle_size(), Reason::BadValue)
+                require(
+                    *offset >= self.state.reserve && end <= self.state.machine.bundle_size(),
+                    Reason::BadValue,
+                )
             }
         }
     }
 
     fn take_frames(&mut self, frames: u64) -> Result<(), Reason> {
         self.frames = self.frames.saturating_add(frames);
-        require(self.frames <= self.state.machine.free_frames(), Reason::Exhausted)
+        require(
+            self.frames <= self.state.machine.free_frames(),
+            Reason::Exhausted,
+        )
     }
 
     fn segment(&self, segment: &Segment) -> Result<(), Reason> {
-        let end = segment.address.checked_add(segment.memory).ok_or(Reason::BadValue)?;
-        let file = segment.offset.checked_add(segment.file).ok_or(Reason::BadValue)?;
-        let place = segment.address.is_multiple_of(PAGE) && segment.address >= IMAGE && end <= IMAGE_END && segment.memory > 0;
+        let end = segment
+            .address
+            .checked_add(segment.memory)
+            .ok_or(Reason::BadValue)?;
+        let file = segment
+            .offset
+            .checked_add(segment.file)
+            .ok_or(Reason::BadValue)?;
+        let place = segment.address.is_multiple_of(PAGE)
+            && segment.address >= IMAGE
+            && end <= IMAGE_END
+            && segment.memory > 0;
         let content = segment.file <= segment.memory && file <= self.state.machine.bundle_size();
-        let access = matches!(segment.access, Segment::READ | Segment::WRITE | Segment::EXECUTE);
+        let access = matches!(
+            segment.access,
+            Segment::READ | Segment::WRITE | Segment::EXECUTE
+        );
         require(place && content && access, Reason::BadValue)
     }
 }
@@ -169,7 +305,9 @@ impl<M: Machine> State<M> {
     /// Carries out one of the supervisor's own effects.
     pub(crate) fn carry_out(&mut self, effect: &Supervise<'_>) {
         match effect {
-            Supervise::Create(id, role, limits, name, image) => self.make_server(*id, *role, *limits, name, image),
+            Supervise::Create(id, role, limits, name, image) => {
+                self.make_server(*id, *role, *limits, name, image)
+            }
             Supervise::Grant(id, grant) => self.give(*id, *grant),
             Supervise::Route(id, route) => self.routes.add(*route, *id),
             Supervise::Segment(id, segment) => self.add_segment(*id, &segment.0),
@@ -193,10 +331,14 @@ impl<M: Machine> State<M> {
             Supervise::Exit(code) => self.leave_with(*code),
             Supervise::Restart(id) => self.restart(*id),
             Supervise::Quarantine(id) => self.quarantine(*id),
-            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => self.post(*id, |it| it.first |= KILLED),
+            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => {
+                self.post(*id, |it| it.first |= KILLED)
+            }
             // It is away already.
             Supervise::Kill(_) => {}
-            Supervise::Succeed(id, of, entry, terms, config) => self.succeed(*id, *of, entry.0, *terms, config),
+            Supervise::Succeed(id, of, entry, terms, config) => {
+                self.succeed(*id, *of, entry.0, *terms, config)
+            }
             Supervise::Exchange(id, of, _) => self.exchange(*id, *of),
             Supervise::Write(offset, bytes) => self.machine.bundle_write(offset.0, bytes),
         }
@@ -210,12 +352,21 @@ impl<M: Machine> State<M> {
     }
 
     /// Takes a free slot into use.
-    pub fn make_server(&mut self, id: ServerId, role: RoleKind, limits: Limits, name: &str, image: &str) {
+    pub fn make_server(
+        &mut self,
+        id: ServerId,
+        role: RoleKind,
+        limits: Limits,
+        name: &str,
+        image: &str,
+    ) {
         let tsc_khz = self.machine.tsc_khz();
         if let Some(server) = self.server_mut(id) {
             server.make(role, limits, name, image, tsc_khz);
         }
-        self.taking(frames::of_server(&limits), |machine| machine.create_server(id, &limits));
+        self.taking(frames::of_server(&limits), |machine| {
+            machine.create_server(id, &limits)
+        });
     }
 
     /// Has the machine do something that takes exactly so many frames, as the check has counted.
@@ -224,7 +375,9 @@ impl<M: Machine> State<M> {
         act(&mut self.machine);
         let took = before.wrapping_sub(self.machine.free_frames());
         if took != cost {
-            self.machine.log(format_args!("{took} frames were taken where {cost} were counted: the kernel has miscounted"));
+            self.machine.log(format_args!(
+                "{took} frames were taken where {cost} were counted: the kernel has miscounted"
+            ));
         }
     }
 
@@ -248,16 +401,22 @@ impl<M: Machine> State<M> {
     /// What is wrong with it.
     pub fn fill_first(&mut self, id: ServerId, segment: &Segment) -> Result<(), &'static str> {
         let check = Check::new(self, id, TicketId(0), &[]);
-        check.segment(segment).map_err(|_| "a segment lies where none may")?;
+        check
+            .segment(segment)
+            .map_err(|_| "a segment lies where none may")?;
         self.add_segment(id, segment);
         Ok(())
     }
 
     fn add_segment(&mut self, id: ServerId, segment: &Segment) {
-        let Some(server) = self.server_mut(id) else { return };
+        let Some(server) = self.server_mut(id) else {
+            return;
+        };
         server.remember_segment(segment);
         let before = core::mem::replace(&mut server.filled, frames::end_of(segment));
-        self.taking(frames::of_segment(before, segment), |machine| machine.fill_segment(id, segment));
+        self.taking(frames::of_segment(before, segment), |machine| {
+            machine.fill_segment(id, segment)
+        });
     }
 
     /// Lets the first server begin.

@@ -46,13 +46,35 @@ pub(crate) struct Succession {
 
 impl<M: Machine> State<M> {
     /// Begins a succession.
-    pub(crate) fn succeed(&mut self, id: ServerId, of: ServerId, entry: u64, terms: Terms, config: &[u8]) {
+    pub(crate) fn succeed(
+        &mut self,
+        id: ServerId,
+        of: ServerId,
+        entry: u64,
+        terms: Terms,
+        config: &[u8],
+    ) {
         self.machine.set_entry(id, entry);
         self.begin(id, config);
-        let deadline = self.machine.now().after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
-        let patience = Patience::of(if self.machine.counts_instructions() { 0 } else { LOOKS });
+        let deadline = self
+            .machine
+            .now()
+            .after(Ticks(self.machine.tsc_khz().wrapping_mul(LONGEST_MS)));
+        let patience = Patience::of(if self.machine.counts_instructions() {
+            0
+        } else {
+            LOOKS
+        });
         let force = terms == Terms::Force;
-        self.succession = Some(Succession { successor: id, of, force, deadline, patience, length: None, imported: false });
+        self.succession = Some(Succession {
+            successor: id,
+            of,
+            force,
+            deadline,
+            patience,
+            length: None,
+            imported: false,
+        });
         // One that went before is over.
         if let Some(supervisor) = self.server_mut(ServerId(0)) {
             supervisor.mailbox.released = None;
@@ -66,30 +88,42 @@ impl<M: Machine> State<M> {
 
     /// Whether this server is to export its state, and has not.
     pub(crate) fn may_export(&self, id: ServerId) -> bool {
-        self.succession.is_some_and(|succession| succession.of == id && succession.length.is_none())
+        self.succession
+            .is_some_and(|succession| succession.of == id && succession.length.is_none())
     }
 
     /// Whether this succession is under way, and the successor has begun with the state.
     pub(crate) fn is_complete(&self, id: ServerId, of: ServerId) -> bool {
-        self.succession.is_some_and(|it| it.successor == id && it.of == of && it.imported)
+        self.succession
+            .is_some_and(|it| it.successor == id && it.of == of && it.imported)
     }
 
     /// Whether this server is about to take another's place, and has not: until then it can do nothing to the machine.
     pub(crate) fn is_successor(&self, id: ServerId) -> bool {
-        self.succession.is_some_and(|succession| succession.successor == id)
+        self.succession
+            .is_some_and(|succession| succession.successor == id)
     }
 
     /// A server's first message was committed: if it is a successor, that was the state.
     pub(crate) fn imported(&mut self, by: ServerId) {
-        if let Some(succession) = self.succession.as_mut().filter(|succession| succession.successor == by) {
+        if let Some(succession) = self
+            .succession
+            .as_mut()
+            .filter(|succession| succession.successor == by)
+        {
             succession.imported = true;
         }
     }
 
     /// A server's state is on its way: from here on all messages are its successor's.
     pub(crate) fn exported(&mut self, from: ServerId, bytes: &[u8]) {
-        self.interchange.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        let Some(succession) = &mut self.succession else { return };
+        self.interchange
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
+        let Some(succession) = &mut self.succession else {
+            return;
+        };
         succession.length = Some(bytes.len());
         let successor = succession.successor;
         if let Some(server) = self.server_mut(from) {
@@ -112,7 +146,10 @@ impl<M: Machine> State<M> {
             role.mailbox.restart();
         }
         // Nested tables are the old server's decisions.
-        if self.server(of).is_some_and(|server| server.role == RoleKind::Mmu) {
+        if self
+            .server(of)
+            .is_some_and(|server| server.role == RoleKind::Mmu)
+        {
             let stale = self.machine.unmap_all();
             self.flush(stale);
         }
@@ -121,19 +158,27 @@ impl<M: Machine> State<M> {
 
     /// Calls a succession off, if there is one and this server has a part in it: the other goes on itself.
     pub(crate) fn call_off(&mut self, id: ServerId) {
-        let Some(Succession { of, successor, .. }) = self.succession.filter(|it| it.successor == id || it.of == id) else {
+        let Some(Succession { of, successor, .. }) = self
+            .succession
+            .filter(|it| it.successor == id || it.of == id)
+        else {
             return;
         };
         self.succession = None;
         // It is nobody's successor any more: it gets no message, and has not started.
-        if let Some(server) = self.server_mut(successor).filter(|server| server.is_running()) {
+        if let Some(server) = self
+            .server_mut(successor)
+            .filter(|server| server.is_running())
+        {
             server.standing = Standing::Made;
             self.forsake(successor);
         }
         if let Some(supervisor) = self.server_mut(ServerId(0)) {
             supervisor.mailbox.forget_start(successor);
         }
-        let Some(server) = self.server_mut(of) else { return };
+        let Some(server) = self.server_mut(of) else {
+            return;
+        };
         server.mailbox.export(false);
         if matches!(server.standing, Standing::Held | Standing::Running) {
             server.standing = Standing::Running;
@@ -146,7 +191,15 @@ impl<M: Machine> State<M> {
     /// When the succession is called off; one whose time is over is.
     pub(crate) fn succession_ends(&mut self, now: Ticks) -> Ticks {
         let every = Ticks(self.machine.tsc_khz().wrapping_mul(LOOK_MS));
-        let Some(Succession { of, deadline, patience, .. }) = &mut self.succession else { return Ticks(u64::MAX) };
+        let Some(Succession {
+            of,
+            deadline,
+            patience,
+            ..
+        }) = &mut self.succession
+        else {
+            return Ticks(u64::MAX);
+        };
         if now < *deadline {
             return *deadline;
         }
@@ -164,16 +217,30 @@ impl<M: Machine> Kernel<M> {
     /// The first message to a successor.
     pub(crate) fn deliver_import(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let (Some(server), Some(succession)) = (state.server(to), state.succession) else { return Step::Committed };
+        let (Some(server), Some(succession)) = (state.server(to), state.succession) else {
+            return Step::Committed;
+        };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
-        let bytes = state.interchange.get(..succession.length.unwrap_or(0)).unwrap_or(&[]);
+        let bytes = state
+            .interchange
+            .get(..succession.length.unwrap_or(0))
+            .unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
         let body = Body::Import(Fixed(state.facts(to)), config, bytes, succession.force);
         let length = encode(&mut self.pages, to, header, body);
         let cause = Cause(What::Import, u64::from(succession.of.0));
         // Not the usual way, which does not know what a successor may do.
-        self.activate_once(Due { to, ticket: TicketId(0), length, now: header.now, cause })
+        self.activate_once(Due {
+            to,
+            ticket: TicketId(0),
+            length,
+            now: header.now,
+            cause,
+        })
     }
 }
 
-const _: () = assert!(INTERCHANGE_BYTES + Server::CONFIG + 512 <= atoll_protocol::PAGE, "an import fits its page");
+const _: () = assert!(
+    INTERCHANGE_BYTES + Server::CONFIG + 512 <= atoll_protocol::PAGE,
+    "an import fits its page"
+);

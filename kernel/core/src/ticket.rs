@@ -80,7 +80,10 @@ const GENERATION: u32 = 0x100;
 
 /// A free slot; the name says which.
 const fn free(slot: u32) -> Ticket {
-    Ticket { name: TicketId(slot), ..FREE }
+    Ticket {
+        name: TicketId(slot),
+        ..FREE
+    }
 }
 
 const FREE: Ticket = Ticket {
@@ -111,12 +114,31 @@ const FREE: Ticket = Ticket {
 
 impl Tickets {
     /// No tickets.
-    pub const NONE: Tickets = Tickets { slots: [free(0), free(1), free(2), free(3), free(4), free(5), free(6), free(7)] };
+    pub const NONE: Tickets = Tickets {
+        slots: [
+            free(0),
+            free(1),
+            free(2),
+            free(3),
+            free(4),
+            free(5),
+            free(6),
+            free(7),
+        ],
+    };
 
     /// Opens the ticket of a slot; the slot is free.
     #[inline(always)]
-    pub(crate) fn open(&mut self, slot: usize, operation: Operation, holder: ServerId, next_rip: u64) -> TicketId {
-        let Some(ticket) = self.slots.get_mut(slot) else { return TicketId(0) };
+    pub(crate) fn open(
+        &mut self,
+        slot: usize,
+        operation: Operation,
+        holder: ServerId,
+        next_rip: u64,
+    ) -> TicketId {
+        let Some(ticket) = self.slots.get_mut(slot) else {
+            return TicketId(0);
+        };
         // The generation is never 0: with slot 0 that would be the name of no ticket.
         ticket.name.0 = match ticket.name.0.checked_add(GENERATION) {
             Some(name) => name,
@@ -132,7 +154,9 @@ impl Tickets {
 
     /// Whether a slot is free.
     pub(crate) fn is_free(&self, slot: usize) -> bool {
-        self.slots.get(slot).is_some_and(|ticket| ticket.operation == Operation::None)
+        self.slots
+            .get(slot)
+            .is_some_and(|ticket| ticket.operation == Operation::None)
     }
 
     /// A free slot for a request by mail.
@@ -143,7 +167,9 @@ impl Tickets {
     /// The open ticket with this name.
     #[inline(always)]
     pub fn get(&self, id: TicketId) -> Option<&Ticket> {
-        self.slots.get((id.0 & 0xff) as usize).filter(|ticket| ticket.name == id && ticket.operation != Operation::None)
+        self.slots
+            .get((id.0 & 0xff) as usize)
+            .filter(|ticket| ticket.name == id && ticket.operation != Operation::None)
     }
 
     /// The open ticket with this name, to change it.
@@ -157,7 +183,8 @@ impl Tickets {
     #[inline(always)]
     pub(crate) fn vcpu(&self, id: TicketId, holder: ServerId) -> Option<&Ticket> {
         let [ticket, ..] = &self.slots;
-        (ticket.name == id && ticket.holder == holder && ticket.operation != Operation::None).then_some(ticket)
+        (ticket.name == id && ticket.holder == holder && ticket.operation != Operation::None)
+            .then_some(ticket)
     }
 
     /// The vCPU's slot, whatever is in it.
@@ -178,41 +205,59 @@ impl Tickets {
 
     /// The vCPU's ticket, if it is this server's.
     pub(crate) fn exit_held_by(&self, server: ServerId) -> Option<(TicketId, Ticket)> {
-        let mut held = self.named().filter(|(id, ticket)| (id.0 & 0xff) as usize == VCPU && ticket.holder == server);
+        let mut held = self
+            .named()
+            .filter(|(id, ticket)| (id.0 & 0xff) as usize == VCPU && ticket.holder == server);
         held.next().map(|(id, ticket)| (id, *ticket))
     }
 
     /// A request by mail that this server holds.
     pub(crate) fn request_held_by(&self, server: ServerId) -> Option<TicketId> {
-        let mut held = self.named().filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Mail);
+        let mut held = self
+            .named()
+            .filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Mail);
         held.next().map(|(id, _)| id)
     }
 
     /// What this server has asked is answered to nobody.
     pub(crate) fn disown(&mut self, asker: ServerId) {
-        let asked = |ticket: &&mut Ticket| ticket.operation == Operation::Mail && ticket.asker == asker;
-        self.slots.iter_mut().filter(asked).for_each(|ticket| ticket.asker = NOBODY);
+        let asked =
+            |ticket: &&mut Ticket| ticket.operation == Operation::Mail && ticket.asker == asker;
+        self.slots
+            .iter_mut()
+            .filter(asked)
+            .for_each(|ticket| ticket.asker = NOBODY);
     }
 
     /// The loader's ticket, if it is open and this server's.
     pub(crate) fn load_held_by(&self, server: ServerId) -> Option<TicketId> {
-        let mut held = self.named().filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Load);
+        let mut held = self
+            .named()
+            .filter(|(_, ticket)| ticket.holder == server && ticket.operation == Operation::Load);
         held.next().map(|(id, _)| id)
     }
 
     /// Open tickets whose deadline has passed.
     pub(crate) fn overdue(&self, now: Ticks) -> Option<TicketId> {
-        self.named().find(|(_, ticket)| ticket.deadline <= now).map(|(id, _)| id)
+        self.named()
+            .find(|(_, ticket)| ticket.deadline <= now)
+            .map(|(id, _)| id)
     }
 
     /// The earliest deadline of an open ticket.
     pub(crate) fn earliest(&self) -> Ticks {
-        self.named().map(|(_, ticket)| ticket.deadline).min().unwrap_or(Ticks(u64::MAX))
+        self.named()
+            .map(|(_, ticket)| ticket.deadline)
+            .min()
+            .unwrap_or(Ticks(u64::MAX))
     }
 
     /// All open tickets with their names.
     pub fn named(&self) -> impl Iterator<Item = (TicketId, &Ticket)> + '_ {
-        self.slots.iter().filter(|ticket| ticket.operation != Operation::None).map(|ticket| (ticket.name, ticket))
+        self.slots
+            .iter()
+            .filter(|ticket| ticket.operation != Operation::None)
+            .map(|ticket| (ticket.name, ticket))
     }
 }
 
@@ -238,7 +283,10 @@ mod tests {
         assert!(tickets.get(first).is_none());
         let second = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
         assert_ne!(first, second);
-        assert!(tickets.get(first).is_none(), "a late answer names an older generation");
+        assert!(
+            tickets.get(first).is_none(),
+            "a late answer names an older generation"
+        );
         assert!(tickets.get(second).is_some());
     }
 }

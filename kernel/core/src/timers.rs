@@ -17,7 +17,10 @@ const fn place(server: ServerId, timer: TimerId) -> usize {
 
 impl Timers {
     /// None armed.
-    pub const NONE: Timers = Timers { deadlines: [NEVER; SERVERS * TIMERS], armed: 0 };
+    pub const NONE: Timers = Timers {
+        deadlines: [NEVER; SERVERS * TIMERS],
+        armed: 0,
+    };
 
     /// Arms a timer, or moves it.
     #[inline(always)]
@@ -56,12 +59,18 @@ impl Timers {
     }
 
     pub(crate) fn owner(place: usize) -> (ServerId, TimerId) {
-        (ServerId((place / TIMERS) as u8), TimerId((place % TIMERS) as u8))
+        (
+            ServerId((place / TIMERS) as u8),
+            TimerId((place % TIMERS) as u8),
+        )
     }
 
     /// When the next one expires.
     pub(crate) fn earliest(&self) -> Ticks {
-        self.each().map(|(_, deadline)| deadline).min().unwrap_or(NEVER)
+        self.each()
+            .map(|(_, deadline)| deadline)
+            .min()
+            .unwrap_or(NEVER)
     }
 }
 

@@ -27,13 +27,24 @@ impl<M: Machine> State<M> {
     /// Judges an answer, if it is of the usual form and breaks no rule; else nothing has happened. It is not longer than [`LONGEST`]. What may
     /// come ahead of the completion is looked for in the `WHOLE` answer only.
     #[inline(always)]
-    pub(crate) fn usual<const WHOLE: bool>(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
-        let Some((tag, rest)) = answer.split_first() else { return (ticket.0 == 0).then_some(Step::Committed) };
+    pub(crate) fn usual<const WHOLE: bool>(
+        &mut self,
+        from: ServerId,
+        ticket: TicketId,
+        answer: &[u8],
+    ) -> Option<Step> {
+        let Some((tag, rest)) = answer.split_first() else {
+            return (ticket.0 == 0).then_some(Step::Committed);
+        };
         match *tag {
             tag::LEAF => {
                 // A CPUID server has nothing to save, as a rule.
-                let (leaf, []) = take::<Leaf>(rest)? else { return None };
-                self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Cpuid)?;
+                let (leaf, []) = take::<Leaf>(rest)? else {
+                    return None;
+                };
+                self.tickets
+                    .vcpu(ticket, from)
+                    .filter(|open| open.operation == Operation::Cpuid)?;
                 self.vcpu.set_leaf(&leaf.0);
                 self.finish_own();
             }
@@ -59,7 +70,9 @@ impl<M: Machine> State<M> {
                         self.vcpu.vmcb.save.rax = value.0;
                         self.finish_own();
                     }
-                    Operation::MmioRead if open.forward.finish == Forward::LOAD => self.finish_load(value.0),
+                    Operation::MmioRead if open.forward.finish == Forward::LOAD => {
+                        self.finish_load(value.0)
+                    }
                     _ => return None,
                 }
                 if !saves.is_empty() {
@@ -72,7 +85,9 @@ impl<M: Machine> State<M> {
                 match open.operation {
                     Operation::PortWrite if open.forward.count == 0 => self.finish_own(),
                     Operation::MsrWrite => self.finish_own(),
-                    Operation::MmioWrite if open.forward.finish == Forward::STORE => self.finish_at(open.forward.rip_or_token),
+                    Operation::MmioWrite if open.forward.finish == Forward::STORE => {
+                        self.finish_at(open.forward.rip_or_token)
+                    }
                     _ => return None,
                 }
                 self.save(from, rest);
@@ -82,7 +97,8 @@ impl<M: Machine> State<M> {
                 let (words, rest) = take::<[u64; 5]>(rest)?;
                 let [.., count, shape] = words.0;
                 let open = self.tickets.vcpu(ticket, from)?;
-                let fits = matches!(open.operation, Operation::Emulate | Operation::Finish) && *rest == [0];
+                let fits = matches!(open.operation, Operation::Emulate | Operation::Finish)
+                    && *rest == [0];
                 if !fits || count != 1 || self.good_shapes.get(place_of(shape)) != Some(&shape) {
                     return None;
                 }
@@ -106,7 +122,11 @@ impl<M: Machine> State<M> {
     fn offered(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (offer, rest) = take::<Offer>(answer)?;
         let may = self.server(from)?.role == RoleKind::Irqchip && offer.0.makes_sense();
-        let step = if may { self.usual::<false>(from, ticket, rest)? } else { return None };
+        let step = if may {
+            self.usual::<false>(from, ticket, rest)?
+        } else {
+            return None;
+        };
         self.vcpu.events.offer(offer.0);
         Some(step)
     }
@@ -117,8 +137,11 @@ impl<M: Machine> State<M> {
         let (timer, rest) = answer.split_first()?;
         let (at, rest) = take::<Ticks>(rest)?;
         // A number from 128 on would take two bytes, and no server has as many.
-        let step =
-            if *timer < self.server(from)?.limits.timers { self.usual::<false>(from, ticket, rest)? } else { return None };
+        let step = if *timer < self.server(from)?.limits.timers {
+            self.usual::<false>(from, ticket, rest)?
+        } else {
+            return None;
+        };
         self.arm_for(from, TimerId(*timer), at.0);
         Some(step)
     }
@@ -127,7 +150,9 @@ impl<M: Machine> State<M> {
     #[inline(never)]
     fn mapped(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (mapping, rest) = take::<Mapping>(answer)?;
-        self.tickets.vcpu(ticket, from).filter(|open| open.operation == Operation::Emulate && *rest == [tag::RESUME])?;
+        self.tickets
+            .vcpu(ticket, from)
+            .filter(|open| open.operation == Operation::Emulate && *rest == [tag::RESUME])?;
         self.mapping_makes_sense(from, &mapping.0).ok()?;
         let stale = self.machine.map(mapping.0);
         self.flush(stale);
@@ -141,7 +166,9 @@ impl<M: Machine> State<M> {
     fn may_save(&self, from: ServerId, mut saves: &[u8]) -> Option<()> {
         while let Some((save, rest)) = saves.split_first_chunk() {
             // A number from 128 on would take two bytes.
-            let [tag::SAVE, first @ 0..128, count @ 1..128] = save else { return None };
+            let [tag::SAVE, first @ 0..128, count @ 1..128] = save else {
+                return None;
+            };
             if u16::from(*first) + u16::from(*count) > self.server(from)?.limits.vault_lines {
                 return None;
             }
@@ -153,7 +180,8 @@ impl<M: Machine> State<M> {
     #[inline(always)]
     fn save(&mut self, from: ServerId, mut saves: &[u8]) {
         while let Some(([_, first, count], rest)) = saves.split_first_chunk() {
-            self.machine.commit_vault(from, u16::from(*first), u16::from(*count));
+            self.machine
+                .commit_vault(from, u16::from(*first), u16::from(*count));
             saves = rest;
         }
     }
@@ -161,7 +189,10 @@ impl<M: Machine> State<M> {
     /// A forward was checked: from now on its like, to device memory, need not be.
     pub(crate) fn note_shape(&mut self, forward: &Forward) {
         let [.., count, shape]: [u64; 5] = zerocopy::transmute!(*forward);
-        if let (Some(place), true) = (self.good_shapes.get_mut(place_of(shape)), count == 1 && forward.space == Forward::MMIO) {
+        if let (Some(place), true) = (
+            self.good_shapes.get_mut(place_of(shape)),
+            count == 1 && forward.space == Forward::MMIO,
+        ) {
             *place = shape;
         }
     }
@@ -177,7 +208,11 @@ impl<M: Machine> State<M> {
     #[inline(always)]
     pub(crate) fn finish_load(&mut self, value: u64) {
         let forward = self.tickets.vcpu_slot().forward;
-        self.vcpu.load_register(usize::from(forward.register), forward.extend(value), forward.width);
+        self.vcpu.load_register(
+            usize::from(forward.register),
+            forward.extend(value),
+            forward.width,
+        );
         self.finish_at(forward.rip_or_token);
     }
 

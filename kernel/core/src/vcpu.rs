@@ -85,13 +85,21 @@ impl Vcpu {
     /// What an operand names: a general register, or (16 to 19) AH, CH, DH, BH.
     #[inline(always)]
     pub fn operand(&self, number: usize) -> u64 {
-        if number < 16 { self.register(number) } else { self.register(number & 3) >> 8 & 0xff }
+        if number < 16 {
+            self.register(number)
+        } else {
+            self.register(number & 3) >> 8 & 0xff
+        }
     }
 
     /// What a forwarded access writes.
     #[inline(always)]
     pub(crate) fn to_write(&self, forward: &Forward) -> u64 {
-        let value = if forward.source == Forward::IMMEDIATE { forward.value } else { self.operand(usize::from(forward.source)) };
+        let value = if forward.source == Forward::IMMEDIATE {
+            forward.value
+        } else {
+            self.operand(usize::from(forward.source))
+        };
         forward.cut(value)
     }
 
@@ -113,7 +121,10 @@ impl Vcpu {
     #[inline(always)]
     pub fn load_register(&mut self, number: usize, value: u64, width: u8) {
         match (number, width) {
-            (16..=19, _) => self.set_register(number & 3, self.register(number & 3) & !0xff00 | (value & 0xff) << 8),
+            (16..=19, _) => self.set_register(
+                number & 3,
+                self.register(number & 3) & !0xff00 | (value & 0xff) << 8,
+            ),
             (_, 8) => self.set_register(number, value),
             (_, 4) => self.set_register(number, value & 0xffff_ffff),
             (_, 2) => self.set_register(number, self.register(number) & !0xffff | value & 0xffff),
@@ -151,7 +162,15 @@ impl Vcpu {
     /// What an instruction emulator needs.
     #[inline(always)]
     pub fn context(&self) -> Context {
-        let Save { segments, rip, rflags, cr3, cr4, cpl, .. } = &self.vmcb.save;
+        let Save {
+            segments,
+            rip,
+            rflags,
+            cr3,
+            cr4,
+            cpl,
+            ..
+        } = &self.vmcb.save;
         let [_, cs, ..] = segments;
         Context {
             rip: *rip,
@@ -178,9 +197,16 @@ impl Vcpu {
         let mut general = self.general;
         general[RAX] = self.vmcb.save.rax;
         general[RSP] = self.vmcb.save.rsp;
-        let Save { segments, cr2, dr6, .. } = self.vmcb.save;
+        let Save {
+            segments, cr2, dr6, ..
+        } = self.vmcb.save;
         let [dr0, dr1, dr2, dr3] = self.system.debug.addresses();
-        Registers { general, segments, cr2, debug: [dr0, dr1, dr2, dr3, dr6, self.system.debug.control()] }
+        Registers {
+            general,
+            segments,
+            cr2,
+            debug: [dr0, dr1, dr2, dr3, dr6, self.system.debug.control()],
+        }
     }
 
     /// The state before the first instruction.

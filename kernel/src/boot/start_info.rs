@@ -62,12 +62,23 @@ impl BootInfo {
     /// Reads the loader's tables; `start_info` is what it left in EBX.
     pub(crate) fn read(start_info: Hpa) -> Self {
         let info: StartInfo = direct::copy_in(start_info);
-        assert!(info.magic == MAGIC && info.version >= 1, "not entered by PVH version 1 or later");
-        let mut boot = BootInfo { ram: [const { Hpa(0)..Hpa(0) }; RANGES], count: 0, bundle: Hpa(0)..Hpa(0) };
+        assert!(
+            info.magic == MAGIC && info.version >= 1,
+            "not entered by PVH version 1 or later"
+        );
+        let mut boot = BootInfo {
+            ram: [const { Hpa(0)..Hpa(0) }; RANGES],
+            count: 0,
+            bundle: Hpa(0)..Hpa(0),
+        };
         for index in 0..u64::from(info.memory_map_entries) {
-            let entry: MapEntry = direct::copy_in(Hpa(info.memory_map + index * size_of::<MapEntry>() as u64));
+            let entry: MapEntry =
+                direct::copy_in(Hpa(info.memory_map + index * size_of::<MapEntry>() as u64));
             if entry.kind == RAM {
-                assert!(boot.count < RANGES, "memory map of more than {RANGES} stretches of RAM");
+                assert!(
+                    boot.count < RANGES,
+                    "memory map of more than {RANGES} stretches of RAM"
+                );
                 boot.ram[boot.count] = Hpa(entry.address)..Hpa(entry.address + entry.size);
                 boot.count += 1;
             }

@@ -12,7 +12,9 @@ use atoll_protocol::units::Hpa;
 use super::KERNEL_BASE;
 use crate::memory::direct::{DIRECT_MAP, DIRECT_MAP_SIZE};
 use crate::memory::frames::Frames;
-use crate::memory::paging::{self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE};
+use crate::memory::paging::{
+    self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE,
+};
 use crate::memory::physical;
 use crate::memory::space::{self, KERNEL_ROOT};
 use crate::x86::{stacks, tcg};
@@ -47,11 +49,14 @@ pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
 fn map_direct(root: Hpa, ram: &[Range<Hpa>], frames: &mut Frames) {
     let end = ram.iter().map(|ram| ram.end.0).max().unwrap_or(0);
     for address in (0..end.clamp(LOW, DIRECT_MAP_SIZE)).step_by(PageSize::Large.bytes() as usize) {
-        let is_ram = ram.iter().any(|ram| ram.start.0 < address + PageSize::Large.bytes() && address < ram.end.0);
+        let is_ram = ram
+            .iter()
+            .any(|ram| ram.start.0 < address + PageSize::Large.bytes() && address < ram.end.0);
         if is_ram || address < LOW {
             let cache = if is_ram { 0 } else { NO_CACHE };
             let entry = address | PRESENT | WRITE | NO_EXECUTE | LARGE | cache;
-            paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames).expect("direct map");
+            paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames)
+                .expect("direct map");
         }
     }
 }
@@ -70,7 +75,10 @@ fn map_msr_maps(root: Hpa, frames: &mut Frames) {
 
 /// The image, section by section.
 fn map_image(root: Hpa, frames: &mut Frames) {
-    let (rodata, data) = ((&raw const kernel_rodata).addr() as u64, (&raw const kernel_data).addr() as u64);
+    let (rodata, data) = (
+        (&raw const kernel_rodata).addr() as u64,
+        (&raw const kernel_data).addr() as u64,
+    );
     let image = image();
     for page in (image.start.0..image.end.0).step_by(PAGE_SIZE as usize) {
         let address = KERNEL_BASE + page;
@@ -80,7 +88,14 @@ fn map_image(root: Hpa, frames: &mut Frames) {
             _ => WRITE | NO_EXECUTE,
         };
         if !stacks::is_guard(address) {
-            paging::insert(root, address, page | PRESENT | rights, PageSize::Small, frames).expect("kernel image");
+            paging::insert(
+                root,
+                address,
+                page | PRESENT | rights,
+                PageSize::Small,
+                frames,
+            )
+            .expect("kernel image");
         }
     }
 }

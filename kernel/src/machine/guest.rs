@@ -14,7 +14,10 @@ pub(super) struct Guest {
 
 impl Guest {
     /// None yet.
-    pub(super) const NONE: Guest = Guest { base: Hpa(0), size: 0 };
+    pub(super) const NONE: Guest = Guest {
+        base: Hpa(0),
+        size: 0,
+    };
 
     /// Where `length` bytes at `gpa` are, if they are RAM without a gap.
     #[inline(always)]
@@ -27,9 +30,13 @@ impl Guest {
     /// Copies out; false if it is not all RAM.
     #[inline(always)]
     pub(super) fn read(&self, gpa: Gpa, into: &mut [u8]) -> bool {
-        let Some(from) = self.place(gpa, into.len() as u64) else { return false };
+        let Some(from) = self.place(gpa, into.len() as u64) else {
+            return false;
+        };
         // SAFETY: `place` found that many bytes of guest memory, which the kernel holds no reference to; the guest does not run now.
-        unsafe { core::ptr::copy_nonoverlapping(direct::pointer(from), into.as_mut_ptr(), into.len()) };
+        unsafe {
+            core::ptr::copy_nonoverlapping(direct::pointer(from), into.as_mut_ptr(), into.len())
+        };
         true
     }
 
@@ -42,7 +49,9 @@ impl Guest {
 
     /// Copies in; nothing happens if it is not all RAM.
     pub(super) fn write(&self, gpa: Gpa, bytes: &[u8]) {
-        let Some(to) = self.place(gpa, bytes.len() as u64) else { return };
+        let Some(to) = self.place(gpa, bytes.len() as u64) else {
+            return;
+        };
         // SAFETY: `place` found that many bytes of guest memory, which the kernel holds no reference to; the guest does not run now.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), direct::pointer(to), bytes.len()) };
     }

@@ -92,10 +92,24 @@ impl Hardware {
     }
 
     /// Runs something that needs frames for a server. It cannot run out of them: the check has counted.
-    fn with<T>(&mut self, server: ServerId, act: impl FnOnce(&mut Memory, &mut Frames) -> Result<T, MapError>) {
-        let Hardware { memories, frames: Some(frames), .. } = self else { return };
+    fn with<T>(
+        &mut self,
+        server: ServerId,
+        act: impl FnOnce(&mut Memory, &mut Frames) -> Result<T, MapError>,
+    ) {
+        let Hardware {
+            memories,
+            frames: Some(frames),
+            ..
+        } = self
+        else {
+            return;
+        };
         if let Err(error) = act(&mut memories[usize::from(server.0) % SERVERS], frames) {
-            crate::log!("server {}: {error:?} after the check: the kernel has miscounted", server.0);
+            crate::log!(
+                "server {}: {error:?} after the check: the kernel has miscounted",
+                server.0
+            );
         }
     }
 }
@@ -113,7 +127,13 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn activate(&mut self, _: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
+    fn activate(
+        &mut self,
+        _: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
         let core = Core::current();
         core.set_deadline(deadline);
         let latest = Ticks(deadline.0.wrapping_add(self.slack.0));
@@ -121,7 +141,13 @@ impl Machine for Hardware {
             self.arm_at(latest);
         }
         let memory = &self.memories[usize::from(server.0) % SERVERS];
-        core.activate(&memory.target, length as u64, memory.guest, memory.bundle, memory.vault)
+        core.activate(
+            &memory.target,
+            length as u64,
+            memory.guest,
+            memory.bundle,
+            memory.vault,
+        )
     }
 
     #[inline(always)]
@@ -156,7 +182,12 @@ impl Machine for Hardware {
     #[inline(always)]
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
         let found = __cpuid_count(leaf, subleaf);
-        Leaf { eax: found.eax, ebx: found.ebx, ecx: found.ecx, edx: found.edx }
+        Leaf {
+            eax: found.eax,
+            ebx: found.ebx,
+            ecx: found.ecx,
+            edx: found.edx,
+        }
     }
 
     fn port_in(&mut self, number: u16, size: u8) -> u32 {
@@ -211,27 +242,48 @@ impl Machine for Hardware {
 
     fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
         let from = offset as usize..(offset + length) as usize;
-        self.guest.write(gpa, self.bundle().get(from).unwrap_or(&[]));
+        self.guest
+            .write(gpa, self.bundle().get(from).unwrap_or(&[]));
     }
 
     fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool {
         let mut bytes = [0; 8];
-        let found = bytes.get_mut(..size as usize).is_some_and(|bytes| self.guest.read(gpa, bytes));
+        let found = bytes
+            .get_mut(..size as usize)
+            .is_some_and(|bytes| self.guest.read(gpa, bytes));
         found && value.to_le_bytes().get(..size as usize) == bytes.get(..size as usize)
     }
 
     fn guest_swap(&mut self, cas: GuestCas) {
-        self.guest.write(cas.gpa, cas.new.to_le_bytes().get(..cas.size as usize).unwrap_or(&[]));
+        self.guest.write(
+            cas.gpa,
+            cas.new
+                .to_le_bytes()
+                .get(..cas.size as usize)
+                .unwrap_or(&[]),
+        );
     }
 
     #[inline(always)]
     fn map(&mut self, mapping: Mapping) -> Stale {
-        let Hardware { guest, tables, nested: Some(nested), .. } = self else { return Stale(false) };
-        guest.place(mapping.gpa, 1).map_or(Stale(false), |to| nested.map(&mapping, to, tables))
+        let Hardware {
+            guest,
+            tables,
+            nested: Some(nested),
+            ..
+        } = self
+        else {
+            return Stale(false);
+        };
+        guest
+            .place(mapping.gpa, 1)
+            .map_or(Stale(false), |to| nested.map(&mapping, to, tables))
     }
 
     fn unmap(&mut self, mapping: Mapping) -> Stale {
-        self.nested.as_mut().map_or(Stale(false), |nested| nested.unmap(&mapping))
+        self.nested
+            .as_mut()
+            .map_or(Stale(false), |nested| nested.unmap(&mapping))
     }
 
     fn unmap_all(&mut self) -> Stale {
@@ -239,7 +291,12 @@ impl Machine for Hardware {
     }
 
     fn flushed(&mut self) {
-        if let Hardware { tables, nested: Some(nested), .. } = self {
+        if let Hardware {
+            tables,
+            nested: Some(nested),
+            ..
+        } = self
+        {
             nested.flushed(tables);
         }
     }
@@ -259,26 +316,36 @@ impl Machine for Hardware {
     }
 
     fn can_hold(&self, bytes: u64) -> bool {
-        self.frames.as_ref().is_some_and(|frames| frames.can_contiguous(bytes, LARGE_PAGE))
+        self.frames
+            .as_ref()
+            .is_some_and(|frames| frames.can_contiguous(bytes, LARGE_PAGE))
     }
 
     fn create_machine(&mut self, bytes: u64) {
-        let Some(frames) = &mut self.frames else { return };
+        let Some(frames) = &mut self.frames else {
+            return;
+        };
         if let Some(base) = frames.alloc_contiguous(bytes, LARGE_PAGE) {
             self.guest = Guest { base, size: bytes };
         }
         // Single frames, wherever they lie: that many are left, as the check has counted.
-        (0..of_nested(bytes)).map_while(|_| frames.alloc()).for_each(|frame| self.tables.free(frame));
+        (0..of_nested(bytes))
+            .map_while(|_| frames.alloc())
+            .for_each(|frame| self.tables.free(frame));
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
-        self.with(server, |memory, frames| memory.create(server, limits, frames));
+        self.with(server, |memory, frames| {
+            memory.create(server, limits, frames)
+        });
     }
 
     fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
         let range = segment.offset as usize..(segment.offset + segment.file) as usize;
         let content = self.bundle().get(range).unwrap_or(&[]);
-        self.with(server, |memory, frames| memory.fill(segment, content, frames));
+        self.with(server, |memory, frames| {
+            memory.fill(segment, content, frames)
+        });
     }
 
     fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
@@ -292,7 +359,8 @@ impl Machine for Hardware {
     }
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
-        self.memories.swap(usize::from(one.0) % SERVERS, usize::from(other.0) % SERVERS);
+        self.memories
+            .swap(usize::from(one.0) % SERVERS, usize::from(other.0) % SERVERS);
         for id in [one, other] {
             self.memories[usize::from(id.0) % SERVERS].move_to(id);
         }
@@ -300,12 +368,16 @@ impl Machine for Hardware {
 
     fn show_guest(&mut self, server: ServerId) {
         let Guest { base, size } = self.guest;
-        self.with(server, |memory, frames| memory.show_guest(base, size, frames));
+        self.with(server, |memory, frames| {
+            memory.show_guest(base, size, frames)
+        });
     }
 
     fn show_bundle(&mut self, server: ServerId) {
         let (start, size) = (Hpa(self.bundle.start), self.bundle_size());
-        self.with(server, |memory, frames| memory.show_bundle(start, size, frames));
+        self.with(server, |memory, frames| {
+            memory.show_bundle(start, size, frames)
+        });
     }
 
     fn set_entry(&mut self, server: ServerId, entry: u64) {
@@ -332,12 +404,39 @@ impl Machine for Hardware {
     }
 
     fn registers(&self) -> [u64; REGISTERS] {
-        let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else { return [0; REGISTERS] };
-        let Registers { r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8], frame, .. } = registers;
-        let Registers { rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error, .. } = registers;
-        let (rip, rsp) = (frame.instruction_pointer.as_u64(), frame.stack_pointer.as_u64());
-        let (cs, flags, ss) = (frame.code_segment.0.into(), frame.cpu_flags.bits(), frame.stack_segment.0.into());
-        [r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error, rip, cs, flags, rsp, ss, cr2]
+        let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else {
+            return [0; REGISTERS];
+        };
+        let Registers {
+            r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8],
+            frame,
+            ..
+        } = registers;
+        let Registers {
+            rbp,
+            rdi,
+            rsi,
+            rdx,
+            rcx,
+            rbx,
+            rax,
+            vector,
+            error,
+            ..
+        } = registers;
+        let (rip, rsp) = (
+            frame.instruction_pointer.as_u64(),
+            frame.stack_pointer.as_u64(),
+        );
+        let (cs, flags, ss) = (
+            frame.code_segment.0.into(),
+            frame.cpu_flags.bits(),
+            frame.stack_segment.0.into(),
+        );
+        [
+            r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error,
+            rip, cs, flags, rsp, ss, cr2,
+        ]
     }
 
     #[cfg(feature = "digest")]

@@ -32,8 +32,15 @@ struct Keyboard {
     told: bool,
 }
 
-static KEYBOARD: Mutex<Keyboard> =
-    Mutex::new(Keyboard { text: [0; TEXT], length: 0, awaited: 0, printed: 0, next: None, at: 0, told: false });
+static KEYBOARD: Mutex<Keyboard> = Mutex::new(Keyboard {
+    text: [0; TEXT],
+    length: 0,
+    awaited: 0,
+    printed: 0,
+    next: None,
+    at: 0,
+    told: false,
+});
 
 impl Keyboard {
     fn byte(&self, at: usize) -> Option<u8> {

@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use atoll_core::inject::{Act, Area};
 use atoll_protocol::PAGE;
 use atoll_protocol::inject::{Place, Plan};
-use atoll_protocol::layout::{GUEST, IMAGE, IMAGE_END, MESSAGE, SABOTAGE, STACK_MAX_PAGES, STACK_TOP};
+use atoll_protocol::layout::{
+    GUEST, IMAGE, IMAGE_END, MESSAGE, SABOTAGE, STACK_MAX_PAGES, STACK_TOP,
+};
 use atoll_protocol::units::Hpa;
 
 use super::keyboard;
@@ -46,7 +48,9 @@ static CODE: Physical<[u8; PAGE]> = Physical::new([0xcc; PAGE]);
 pub(super) fn plan(known: u64) -> Option<Plan> {
     ATOLL_CLOCK.store(tsc::now().0, Ordering::Relaxed);
     let page = ATOLL_PLAN.get();
-    let sequence = page.wrapping_byte_add(offset_of!(Plan, sequence)).cast::<u64>();
+    let sequence = page
+        .wrapping_byte_add(offset_of!(Plan, sequence))
+        .cast::<u64>();
     // SAFETY: the page is the plan's for good; nobody writes it while this core runs.
     let sequence = unsafe { sequence.read_volatile() };
     if sequence == known {
@@ -65,7 +69,10 @@ pub(super) fn code_page() -> Hpa {
 
 /// Writes the code for an act, before `entry` (where the server's own work begins) for those that go on with it.
 pub(super) fn write_code(act: Act, entry: u64, memory: &Memory) {
-    let mut code = Assembler { bytes: [0xcc; 64], used: 0 };
+    let mut code = Assembler {
+        bytes: [0xcc; 64],
+        used: 0,
+    };
     match act {
         Act::Crash => code.put(&[0x0f, 0x0b]), // ud2
         Act::Hang => code.put(&[0xeb, 0xfe]),  // jmp .
@@ -82,7 +89,9 @@ pub(super) fn write_code(act: Act, entry: u64, memory: &Memory) {
     }
     // SAFETY: no server runs while the kernel does, and nothing else refers to the page.
     let page = unsafe { &mut *CODE.get() };
-    page.iter_mut().zip(code.bytes).for_each(|(to, from)| *to = from);
+    page.iter_mut()
+        .zip(code.bytes)
+        .for_each(|(to, from)| *to = from);
 }
 
 fn address_of(place: Place, memory: &Memory) -> u64 {
@@ -101,25 +110,38 @@ pub(super) fn flip(memory: &Memory, area: Area, bit: u64) -> bool {
     let stack = STACK_TOP - STACK_MAX_PAGES * PAGE_SIZE..STACK_TOP;
     match area {
         Area::Vault => {
-            let Some(bit) = bit.checked_rem(memory.vault * 8) else { return false };
+            let Some(bit) = bit.checked_rem(memory.vault * 8) else {
+                return false;
+            };
             let page = (bit / BITS_PER_PAGE) as usize;
             for copy in [&memory.working, &memory.committed] {
-                copy.get(page).into_iter().for_each(|frame| flip_in(*frame, bit));
+                copy.get(page)
+                    .into_iter()
+                    .for_each(|frame| flip_in(*frame, bit));
             }
             true
         }
-        Area::Text => flip_image(memory, bit, |at, entry| (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE == 0),
-        Area::Data => flip_image(memory, bit, |at, entry| (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE != 0),
+        Area::Text => flip_image(memory, bit, |at, entry| {
+            (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE == 0
+        }),
+        Area::Data => flip_image(memory, bit, |at, entry| {
+            (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE != 0
+        }),
         Area::Stack => flip_image(memory, bit, |at, _| stack.contains(&at)),
     }
 }
 
 fn flip_image(memory: &Memory, bit: u64, belongs: impl Fn(u64, u64) -> bool) -> bool {
-    let Some(space) = &memory.space else { return false };
+    let Some(space) = &memory.space else {
+        return false;
+    };
     let pages = || space.own_pages().filter(|(at, entry)| belongs(*at, *entry));
-    let Some(bit) = bit.checked_rem(pages().count() as u64 * BITS_PER_PAGE) else { return false };
+    let Some(bit) = bit.checked_rem(pages().count() as u64 * BITS_PER_PAGE) else {
+        return false;
+    };
     let page = pages().nth((bit / BITS_PER_PAGE) as usize);
-    page.into_iter().for_each(|(_, entry)| flip_in(Hpa(entry & crate::memory::paging::ADDRESS), bit));
+    page.into_iter()
+        .for_each(|(_, entry)| flip_in(Hpa(entry & crate::memory::paging::ADDRESS), bit));
     page.is_some()
 }
 
@@ -140,7 +162,11 @@ struct Assembler {
 
 impl Assembler {
     fn put(&mut self, bytes: &[u8]) {
-        self.bytes.iter_mut().skip(self.used).zip(bytes).for_each(|(to, from)| *to = *from);
+        self.bytes
+            .iter_mut()
+            .skip(self.used)
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
         self.used += bytes.len();
     }
 

@@ -44,17 +44,36 @@ impl Memory {
     };
 
     /// Makes an address space with pages of the conversation, stack and vault.
-    pub(super) fn create(&mut self, id: ServerId, limits: &Limits, frames: &mut Frames) -> Result<(), MapError> {
+    pub(super) fn create(
+        &mut self,
+        id: ServerId,
+        limits: &Limits,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
         let mut space = Space::new(frames).ok_or(MapError::NoFrames)?;
-        space.map_shared(MESSAGE, Conversation::message_page(id), Access::Read, frames)?;
+        space.map_shared(
+            MESSAGE,
+            Conversation::message_page(id),
+            Access::Read,
+            frames,
+        )?;
         space.map_shared(ANSWER, Conversation::answer_page(id), Access::Write, frames)?;
         #[cfg(feature = "fault-injection")]
-        space.map_shared(atoll_protocol::layout::SABOTAGE, super::sabotage::code_page(), Access::Execute, frames)?;
+        space.map_shared(
+            atoll_protocol::layout::SABOTAGE,
+            super::sabotage::code_page(),
+            Access::Execute,
+            frames,
+        )?;
         for page in 1..=u64::from(limits.stack_pages) {
             space.map(STACK_TOP - page * PAGE_SIZE, Access::Write, frames)?;
         }
         self.vault = u64::from(limits.vault_lines) * LINE as u64;
-        let pages = self.working.iter_mut().zip(&mut self.committed).take(self.vault.div_ceil(PAGE_SIZE) as usize);
+        let pages = self
+            .working
+            .iter_mut()
+            .zip(&mut self.committed)
+            .take(self.vault.div_ceil(PAGE_SIZE) as usize);
         for (page, (working, committed)) in (0..).zip(pages) {
             *working = space.map(VAULT + page * PAGE_SIZE, Access::Write, frames)?;
             *committed = frames.alloc().ok_or(MapError::NoFrames)?;
@@ -64,8 +83,15 @@ impl Memory {
     }
 
     /// Maps and fills a segment; `content` is its part of the bundle.
-    pub(super) fn fill(&mut self, segment: &Segment, content: &[u8], frames: &mut Frames) -> Result<(), MapError> {
-        let Some(space) = &mut self.space else { return Ok(()) };
+    pub(super) fn fill(
+        &mut self,
+        segment: &Segment,
+        content: &[u8],
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        let Some(space) = &mut self.space else {
+            return Ok(());
+        };
         let access = match segment.access {
             Segment::WRITE => Access::Write,
             Segment::EXECUTE => Access::Execute,
@@ -84,7 +110,9 @@ impl Memory {
         let mut content = content.chunks(PAGE);
         for page in 0..segment.memory.div_ceil(PAGE_SIZE) {
             let bytes = content.next().unwrap_or(&[]);
-            let Some(frame) = space.page_mut(segment.address + page * PAGE_SIZE) else { return };
+            let Some(frame) = space.page_mut(segment.address + page * PAGE_SIZE) else {
+                return;
+            };
             let (filled, rest) = frame.split_at_mut(bytes.len());
             filled.copy_from_slice(bytes);
             rest.fill(0);
@@ -94,8 +122,14 @@ impl Memory {
     /// Makes the vault's working copy what the committed one is.
     pub(super) fn restore(&mut self) {
         let Some(space) = &mut self.space else { return };
-        for (page, committed) in (0..).zip(self.committed.iter().take(self.vault.div_ceil(PAGE_SIZE) as usize)) {
-            let Some(working) = space.page_mut(VAULT + page * PAGE_SIZE) else { return };
+        for (page, committed) in (0..).zip(
+            self.committed
+                .iter()
+                .take(self.vault.div_ceil(PAGE_SIZE) as usize),
+        ) {
+            let Some(working) = space.page_mut(VAULT + page * PAGE_SIZE) else {
+                return;
+            };
             // SAFETY: the committed copy's frame is the kernel's alone, and this is the only reference to it.
             working.copy_from_slice(unsafe { &*direct::pointer::<[u8; PAGE]>(*committed) });
         }
@@ -117,16 +151,30 @@ impl Memory {
     }
 
     /// Maps guest memory read-only.
-    pub(super) fn show_guest(&mut self, base: Hpa, size: u64, frames: &mut Frames) -> Result<(), MapError> {
-        let Some(space) = &mut self.space else { return Ok(()) };
+    pub(super) fn show_guest(
+        &mut self,
+        base: Hpa,
+        size: u64,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        let Some(space) = &mut self.space else {
+            return Ok(());
+        };
         space.map_window(GUEST, base, size, PageSize::Large, frames)?;
         self.guest = size;
         Ok(())
     }
 
     /// Maps the bundle read-only.
-    pub(super) fn show_bundle(&mut self, base: Hpa, size: u64, frames: &mut Frames) -> Result<(), MapError> {
-        let Some(space) = &mut self.space else { return Ok(()) };
+    pub(super) fn show_bundle(
+        &mut self,
+        base: Hpa,
+        size: u64,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        let Some(space) = &mut self.space else {
+            return Ok(());
+        };
         space.map_window(BUNDLE, base, size, PageSize::Small, frames)?;
         self.bundle = size;
         Ok(())
@@ -137,7 +185,11 @@ impl Memory {
         if let Some(space) = self.space.take() {
             space.destroy(frames);
         }
-        for committed in self.committed.iter().take(self.vault.div_ceil(PAGE_SIZE) as usize) {
+        for committed in self
+            .committed
+            .iter()
+            .take(self.vault.div_ceil(PAGE_SIZE) as usize)
+        {
             frames.free(*committed);
         }
         *self = Memory::NONE;
@@ -146,7 +198,9 @@ impl Memory {
     /// A target like its own, but for the entry point; and that.
     #[cfg(feature = "fault-injection")]
     pub(super) fn target_at(&self, entry: u64) -> Option<(Target, u64)> {
-        self.space.as_ref().map(|space| (Target::new(space, STACK_TOP, entry), self.target.entry()))
+        self.space
+            .as_ref()
+            .map(|space| (Target::new(space, STACK_TOP, entry), self.target.entry()))
     }
 
     /// Copies vault lines from the working to the committed copy; the range was checked.

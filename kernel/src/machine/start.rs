@@ -24,8 +24,13 @@ use crate::x86::{exit, interrupts};
 
 const SUPERVISOR: ServerId = ServerId(0);
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
-const SUPERVISOR_LIMITS: Limits =
-    Limits { vault_lines: 64, stack_pages: 16, budget_us: SUPERVISOR_BUDGET_US, period_us: 0xffff_ffff, timers: 1 };
+const SUPERVISOR_LIMITS: Limits = Limits {
+    vault_lines: 64,
+    stack_pages: 16,
+    budget_us: SUPERVISOR_BUDGET_US,
+    period_us: 0xffff_ffff,
+    timers: 1,
+};
 /// Bytes of the archive's first header: the supervisor's image follows.
 const HEADER: usize = 512;
 /// Most segments of the supervisor's image.
@@ -36,7 +41,11 @@ const SEGMENTS: usize = 8;
 struct Aligned(Kernel<Hardware>);
 
 /// A static, since it is far too large for a stack.
-static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(Hardware::NONE, Conversation, Vmcb::ZERO)));
+static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(
+    Hardware::NONE,
+    Conversation,
+    Vmcb::ZERO,
+)));
 
 /// Runs the machine that the bundle describes.
 pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
@@ -63,7 +72,10 @@ pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
             Turn::Again => note_events(kernel, core),
             Turn::Idle => interrupts::idle(),
             Turn::Leave(code) => {
-                kernel.state.machine.log_digests("at the end", &kernel.state.vcpu);
+                kernel
+                    .state
+                    .machine
+                    .log_digests("at the end", &kernel.state.vcpu);
                 #[cfg(feature = "fault-injection")]
                 kernel.tell_counts();
                 exit::exit(code)
@@ -91,19 +103,31 @@ fn note_events(kernel: &mut Kernel<Hardware>, core: &Core) {
 fn load_supervisor(kernel: &mut Kernel<Hardware>) -> Result<(), &'static str> {
     let bundle = kernel.state.machine.bundle();
     let image = bundle.get(HEADER..).ok_or("it is empty")?;
-    let (header, rest) = ImageHeader::read_from_prefix(image).map_err(|_| "its first file is too short")?;
+    let (header, rest) =
+        ImageHeader::read_from_prefix(image).map_err(|_| "its first file is too short")?;
     if header.magic != ImageHeader::MAGIC {
         return Err("its first file is no image");
     }
     if (header.version, header.schema) != (atoll_protocol::VERSION, atoll_protocol::SCHEMA_HASH) {
         return Err("its first file speaks another version of the protocol");
     }
-    kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, SUPERVISOR_LIMITS, "supervisor", "supervisor");
+    kernel.state.make_server(
+        SUPERVISOR,
+        RoleKind::Supervisor,
+        SUPERVISOR_LIMITS,
+        "supervisor",
+        "supervisor",
+    );
     kernel.state.give(SUPERVISOR, Grant::Bundle);
-    (1..SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
+    (1..SERVERS as u8).for_each(|server| {
+        kernel
+            .state
+            .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+    });
     let mut rest = rest;
     for _ in 0..(header.segments as usize).min(SEGMENTS) {
-        let (mut segment, after) = Segment::read_from_prefix(rest).map_err(|_| "its segments are cut short")?;
+        let (mut segment, after) =
+            Segment::read_from_prefix(rest).map_err(|_| "its segments are cut short")?;
         segment.offset = segment.offset.saturating_add(HEADER as u64);
         kernel.state.fill_first(SUPERVISOR, &segment)?;
         rest = after;

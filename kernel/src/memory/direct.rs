@@ -19,7 +19,10 @@ pub(crate) fn pointer<T>(address: Hpa) -> *mut T {
 
 /// Copies a value that the loader or the firmware left in memory.
 pub(crate) fn copy_in<T: FromBytes + Copy>(address: Hpa) -> T {
-    assert!(address.0 < DIRECT_MAP_SIZE, "loader's table outside the direct map");
+    assert!(
+        address.0 < DIRECT_MAP_SIZE,
+        "loader's table outside the direct map"
+    );
     // SAFETY: the direct map covers what the loader names, and any bytes make a `T`.
     unsafe { pointer::<T>(address).read_unaligned() }
 }

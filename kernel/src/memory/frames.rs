@@ -23,7 +23,11 @@ pub(crate) struct Retired {
 
 impl Retired {
     /// No frames.
-    pub(crate) const NONE: Retired = Retired { first: Hpa(0), last: Hpa(0), count: 0 };
+    pub(crate) const NONE: Retired = Retired {
+        first: Hpa(0),
+        last: Hpa(0),
+        count: 0,
+    };
 
     /// One more.
     pub(crate) fn add(&mut self, frame: Hpa) {
@@ -49,7 +53,11 @@ pub(crate) struct Frames {
 impl Frames {
     /// No memory yet.
     pub(crate) const fn new() -> Self {
-        Frames { ranges: [const { 0..0 }; RANGES], list: Hpa(0), free: 0 }
+        Frames {
+            ranges: [const { 0..0 }; RANGES],
+            list: Hpa(0),
+            free: 0,
+        }
     }
 
     /// Adds RAM except for what is `reserved`. Memory that there is no slot for is lost, and so is a rest smaller than a frame.
@@ -57,7 +65,11 @@ impl Frames {
         let mut start = range.start.0;
         while start < range.end.0 {
             // The next stretch up to the nearest reserved range, then on behind that.
-            let Some(next) = reserved.iter().filter(|r| r.end.0 > start && r.start < r.end).min_by_key(|r| r.start) else {
+            let Some(next) = reserved
+                .iter()
+                .filter(|r| r.end.0 > start && r.start < r.end)
+                .min_by_key(|r| r.start)
+            else {
                 return self.push(start, range.end.0);
             };
             self.push(start, next.start.0.min(range.end.0));
@@ -130,8 +142,18 @@ impl Frames {
     fn stretch(&self, bytes: u64, align: u64) -> Option<(usize, u64)> {
         let bytes = bytes.checked_next_multiple_of(PAGE_SIZE)?;
         let align = align.max(PAGE_SIZE);
-        let fits = |range: &Range<u64>| range.end.checked_sub(bytes).map(|at| at - at % align).filter(|at| *at >= range.start);
-        let found = self.ranges.iter().enumerate().filter_map(|(place, range)| fits(range).map(|at| (place, at)));
+        let fits = |range: &Range<u64>| {
+            range
+                .end
+                .checked_sub(bytes)
+                .map(|at| at - at % align)
+                .filter(|at| *at >= range.start)
+        };
+        let found = self
+            .ranges
+            .iter()
+            .enumerate()
+            .filter_map(|(place, range)| fits(range).map(|at| (place, at)));
         found.max_by_key(|(_, at)| *at)
     }
 

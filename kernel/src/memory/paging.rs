@@ -93,7 +93,13 @@ fn walk(root: Hpa, address: u64, size: PageSize) -> (Hpa, u32, u64) {
 }
 
 /// Puts `leaf` where `address` is looked up, and makes the tables on the way; these allow what any leaf allows.
-pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
+pub(crate) fn insert(
+    root: Hpa,
+    address: u64,
+    leaf: u64,
+    size: PageSize,
+    frames: &mut Frames,
+) -> Result<(), MapError> {
     if !(address | leaf & ADDRESS).is_multiple_of(size.bytes()) {
         return Err(MapError::Misaligned);
     }
@@ -107,7 +113,11 @@ pub(crate) fn insert(root: Hpa, address: u64, leaf: u64, size: PageSize, frames:
             return Ok(());
         }
         let below = frames.alloc().ok_or(MapError::NoFrames)?;
-        set_entry(table, address >> shift, below.0 | PRESENT | WRITE | (leaf & USER));
+        set_entry(
+            table,
+            address >> shift,
+            below.0 | PRESENT | WRITE | (leaf & USER),
+        );
     }
 }
 

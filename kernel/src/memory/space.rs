@@ -12,7 +12,9 @@ use x86_64::structures::paging::PhysFrame;
 
 use super::direct;
 use super::frames::Frames;
-use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PAGE_SIZE, PRESENT, SHARED, USER, WRITE};
+use super::paging::{
+    self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PAGE_SIZE, PRESENT, SHARED, USER, WRITE,
+};
 pub(crate) use super::paging::{MapError, PageSize};
 use super::physical::Physical;
 
@@ -22,7 +24,8 @@ const KERNEL_HALF: u64 = ENTRIES / 2;
 const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
 /// The kernel's own top table, whose upper half all spaces share. Its entries do not change any more once there is a space.
-pub(crate) static KERNEL_ROOT: Physical<[u64; ENTRIES as usize]> = Physical::new([0; ENTRIES as usize]);
+pub(crate) static KERNEL_ROOT: Physical<[u64; ENTRIES as usize]> =
+    Physical::new([0; ENTRIES as usize]);
 
 /// Takes the core to the kernel's own tables, from those of boot or from any space.
 pub(crate) fn leave() {
@@ -75,15 +78,31 @@ impl Space {
     }
 
     /// Maps a new frame of zeros, which the space owns; gives its address.
-    pub(crate) fn map(&mut self, address: u64, access: Access, frames: &mut Frames) -> Result<Hpa, MapError> {
+    pub(crate) fn map(
+        &mut self,
+        address: u64,
+        access: Access,
+        frames: &mut Frames,
+    ) -> Result<Hpa, MapError> {
         let frame = frames.alloc().ok_or(MapError::NoFrames)?;
         let result = self.insert(address, frame.0 | access.bits(), PageSize::Small, frames);
         result.inspect_err(|_| frames.free(frame)).map(|()| frame)
     }
 
     /// Maps 4 KiB that belong to someone else, who outlives the space.
-    pub(crate) fn map_shared(&mut self, address: u64, to: Hpa, access: Access, frames: &mut Frames) -> Result<(), MapError> {
-        self.insert(address, to.0 | access.bits() | SHARED, PageSize::Small, frames)
+    pub(crate) fn map_shared(
+        &mut self,
+        address: u64,
+        to: Hpa,
+        access: Access,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        self.insert(
+            address,
+            to.0 | access.bits() | SHARED,
+            PageSize::Small,
+            frames,
+        )
     }
 
     /// Maps a stretch read-only that belongs to someone else (guest memory, the bundle), in pages of one size. The last page is mapped
@@ -98,14 +117,20 @@ impl Space {
     ) -> Result<(), MapError> {
         let large = if size == PageSize::Large { LARGE } else { 0 };
         for page in (0..bytes).step_by(size.bytes() as usize) {
-            self.insert(address + page, (to.0 + page) | Access::Read.bits() | SHARED | large, size, frames)?;
+            self.insert(
+                address + page,
+                (to.0 + page) | Access::Read.bits() | SHARED | large,
+                size,
+                frames,
+            )?;
         }
         Ok(())
     }
 
     /// The page at `address`, to write, if the space owns one there.
     pub(crate) fn page_mut(&mut self, address: u64) -> Option<&mut [u8; PAGE_SIZE as usize]> {
-        let (_, found) = paging::leaf(self.root, address).filter(|(_, found)| found & SHARED == 0)?;
+        let (_, found) =
+            paging::leaf(self.root, address).filter(|(_, found)| found & SHARED == 0)?;
         // SAFETY: the frame is RAM in the direct map; the space owns it, is borrowed exclusively, and its server does not run now.
         Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
     }
@@ -113,26 +138,45 @@ impl Space {
     /// The pages that the space owns in its first 512 GiB, with their addresses and entries.
     #[cfg(feature = "fault-injection")]
     pub(crate) fn own_pages(&self) -> impl Iterator<Item = (u64, u64)> {
-        let below = |table: u64| (0..ENTRIES).map(move |index| (index, paging::entry(Hpa(table & ADDRESS), index)));
+        let below = |table: u64| {
+            (0..ENTRIES).map(move |index| (index, paging::entry(Hpa(table & ADDRESS), index)))
+        };
         let there = |entry: &(u64, u64)| entry.1 & PRESENT != 0 && entry.1 & (SHARED | LARGE) == 0;
         let third = paging::entry(self.root, 0);
-        let seconds = below(third).filter(there).filter(move |_| third & PRESENT != 0);
+        let seconds = below(third)
+            .filter(there)
+            .filter(move |_| third & PRESENT != 0);
         seconds.flat_map(move |(high, second)| {
-            below(second).filter(there).flat_map(move |(middle, first)| {
-                below(first).filter(there).map(move |(low, page)| (high << 30 | middle << 21 | low << 12, page))
-            })
+            below(second)
+                .filter(there)
+                .flat_map(move |(middle, first)| {
+                    below(first)
+                        .filter(there)
+                        .map(move |(low, page)| (high << 30 | middle << 21 | low << 12, page))
+                })
         })
     }
 
     /// Lets a page that belongs to someone else be another one of theirs.
     pub(crate) fn redirect(&mut self, address: u64, to: Hpa) {
-        if let Some((table, found)) = paging::leaf(self.root, address).filter(|(_, found)| found & SHARED != 0) {
+        if let Some((table, found)) =
+            paging::leaf(self.root, address).filter(|(_, found)| found & SHARED != 0)
+        {
             paging::set_entry(table, address / PAGE_SIZE, found & !ADDRESS | to.0);
         }
     }
 
-    fn insert(&mut self, address: u64, leaf: u64, size: PageSize, frames: &mut Frames) -> Result<(), MapError> {
-        if address.checked_add(size.bytes()).is_none_or(|end| end > USER_END) {
+    fn insert(
+        &mut self,
+        address: u64,
+        leaf: u64,
+        size: PageSize,
+        frames: &mut Frames,
+    ) -> Result<(), MapError> {
+        if address
+            .checked_add(size.bytes())
+            .is_none_or(|end| end > USER_END)
+        {
             return Err(MapError::OutOfRange);
         }
         paging::insert(self.root, address, leaf | PRESENT | USER, size, frames)
@@ -148,7 +192,9 @@ impl Space {
 /// Gives back a table of a level with what its first `count` entries own; that is not what is shared.
 fn release(table: Hpa, level: u32, count: u64, frames: &mut Frames) {
     // Nearly all entries are empty, and the guest may be waiting for the end of this.
-    let used = (0..count).step_by(8).filter(|first| paging::any(table, *first));
+    let used = (0..count)
+        .step_by(8)
+        .filter(|first| paging::any(table, *first));
     for index in used.flat_map(|first| first..first + 8) {
         let found = paging::entry(table, index);
         if found & PRESENT != 0 && found & (SHARED | LARGE) == 0 {

@@ -19,10 +19,14 @@ static HOST_SAVE: Physical<[u8; 4096]> = Physical::new([0; 4096]);
 /// Turns SVM on; leaves with a clear line if the processor has none.
 pub(crate) fn start() {
     let extended = __cpuid(0x8000_0000).eax;
-    let offered = extended >= 0x8000_000a && __cpuid(0x8000_0001).ecx & 1 << 2 != 0 && __cpuid(0x8000_000a).edx & 1 != 0;
+    let offered = extended >= 0x8000_000a
+        && __cpuid(0x8000_0001).ecx & 1 << 2 != 0
+        && __cpuid(0x8000_000a).edx & 1 != 0;
     // SAFETY: the MSR exists where the processor has SVM, which is asked first.
     if !offered || unsafe { Msr::new(VM_CR).read() } & SVM_DISABLED != 0 {
-        crate::log!("no AMD SVM with nested paging, or the firmware has switched it off (QEMU: -cpu max or -cpu EPYC,+svm,+npt)");
+        crate::log!(
+            "no AMD SVM with nested paging, or the firmware has switched it off (QEMU: -cpu max or -cpu EPYC,+svm,+npt)"
+        );
         exit::exit(exit::HYPERVISOR_FAULT);
     }
     // SAFETY: SVME only makes the SVM instructions legal.
@@ -41,8 +45,19 @@ pub(crate) fn control(control: &mut Control, nested_root: u64) {
     control.intercept_dr_writes = DEBUG_REGISTERS;
     // #DB and #AC: a guest whose delivery of one raises it again would never exit (CVE-2015-8104, CVE-2015-5307).
     control.intercept_exceptions = 1 << DEBUG | 1 << ALIGNMENT | 1 << MACHINE_CHECK;
-    control.intercepts1 =
-        CR0_SELECTIVE_WRITE | INTR | NMI | INIT | RDPMC | CPUID | RSM | INVD | HLT | INVLPGA | IOIO | MSR | SHUTDOWN;
+    control.intercepts1 = CR0_SELECTIVE_WRITE
+        | INTR
+        | NMI
+        | INIT
+        | RDPMC
+        | CPUID
+        | RSM
+        | INVD
+        | HLT
+        | INVLPGA
+        | IOIO
+        | MSR
+        | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;
     control.iopm = physical::address(&raw const permission::PORTS).0;
     control.msrpm = permission::msrs().0;

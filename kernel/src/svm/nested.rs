@@ -19,7 +19,10 @@ pub(crate) struct Nested {
 impl Nested {
     /// Empty tables.
     pub(crate) fn new(frames: &mut Frames) -> Option<Self> {
-        Some(Nested { root: frames.alloc()?, retired: Retired::NONE })
+        Some(Nested {
+            root: frames.alloc()?,
+            retired: Retired::NONE,
+        })
     }
 
     /// For the VMCB.
@@ -30,9 +33,21 @@ impl Nested {
     /// Enters `mapping`, whose frame lies at `to`; what was mapped there is replaced. `frames` has as many as all of guest memory can need.
     #[inline(always)]
     pub(crate) fn map(&mut self, mapping: &Mapping, to: Hpa, frames: &mut Frames) -> Stale {
-        let (size, large) = if mapping.size == Mapping::LARGE { (PageSize::Large, LARGE) } else { (PageSize::Small, 0) };
-        let write = if mapping.access & Mapping::WRITE != 0 { WRITE } else { 0 };
-        let execute = if mapping.access & Mapping::EXECUTE != 0 { 0 } else { NO_EXECUTE };
+        let (size, large) = if mapping.size == Mapping::LARGE {
+            (PageSize::Large, LARGE)
+        } else {
+            (PageSize::Small, 0)
+        };
+        let write = if mapping.access & Mapping::WRITE != 0 {
+            WRITE
+        } else {
+            0
+        };
+        let execute = if mapping.access & Mapping::EXECUTE != 0 {
+            0
+        } else {
+            NO_EXECUTE
+        };
         let leaf = to.0 | PRESENT | USER | write | execute | large;
         let occupied = paging::insert(self.root, mapping.gpa.0, leaf, size, frames).is_err();
         if occupied {
@@ -52,7 +67,11 @@ impl Nested {
 
     /// Takes away all that is mapped in the page of `mapping`.
     pub(crate) fn unmap(&mut self, mapping: &Mapping) -> Stale {
-        let size = if mapping.size == Mapping::LARGE { PageSize::Large } else { PageSize::Small };
+        let size = if mapping.size == Mapping::LARGE {
+            PageSize::Large
+        } else {
+            PageSize::Small
+        };
         let removed = paging::remove(self.root, mapping.gpa.0, size);
         if let Removed::Table(table) = removed {
             self.retired.add(table);

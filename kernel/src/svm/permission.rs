@@ -33,7 +33,10 @@ pub(super) fn msrs() -> Hpa {
         if MSR_MAPS.into_iter().all(|at| copy(Hpa(at))) {
             return Hpa(MSR_MAPS[0]);
         }
-        crate::log!("warning: no memory at {:#x}: RCX above 32 bits leads past the permission map of MSRs", MSR_MAPS[0]);
+        crate::log!(
+            "warning: no memory at {:#x}: RCX above 32 bits leads past the permission map of MSRs",
+            MSR_MAPS[0]
+        );
     }
     physical::address(&raw const MSRS)
 }

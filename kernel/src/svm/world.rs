@@ -103,7 +103,14 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
 /// VMRUN between two writes to DR7, whose values lie above the return address: the VMCB's address, and below it what to arm.
 #[unsafe(naked)]
 extern "sysv64" fn armed_vmrun() {
-    naked_asm!("mov rax, [rsp + 24]", "mov dr7, rax", "mov rax, [rsp + 32]", "vmrun rax", "mov dr7, rax", "ret")
+    naked_asm!(
+        "mov rax, [rsp + 24]",
+        "mov dr7, rax",
+        "mov rax, [rsp + 32]",
+        "vmrun rax",
+        "mov dr7, rax",
+        "ret"
+    )
 }
 
 /// The host's instructions that run while the guest's breakpoints are in place: at most this many bytes of [`armed_vmrun`].

@@ -31,12 +31,20 @@ pub(crate) struct Target {
 
 impl Target {
     /// Nowhere: for slots without a server.
-    pub(crate) const NONE: Target = Target { cr3: 0, stack: 0, entry: 0 };
+    pub(crate) const NONE: Target = Target {
+        cr3: 0,
+        stack: 0,
+        entry: 0,
+    };
 
     /// Into `space` at `entry`, an address in the servers' half. The space must outlive the target's last use.
     pub(crate) fn new(space: &Space, stack_top: u64, entry: u64) -> Self {
         // As after a call.
-        Target { cr3: space.cr3(), stack: stack_top - 8, entry }
+        Target {
+            cr3: space.cr3(),
+            stack: stack_top - 8,
+            entry,
+        }
     }
 
     /// The entry point.
@@ -50,7 +58,14 @@ impl Core {
     /// Runs a server until it answers or is stopped. It gets the message's length, and how much of guest memory, of the bundle and of its
     /// vault is mapped, in RDI, RSI, RDX and R8 (SYSRET needs RCX); the stack is as after a call.
     #[inline(always)]
-    pub(crate) fn activate(&self, target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> Outcome {
+    pub(crate) fn activate(
+        &self,
+        target: &Target,
+        message: u64,
+        guest: u64,
+        bundle: u64,
+        vault: u64,
+    ) -> Outcome {
         match enter(target, message, guest, bundle, vault) {
             // One comparison with the one that the core makes for a usual answer: nothing that was stopped is as short.
             answer if answer <= PAGE as u64 => Outcome::Answer(answer),
@@ -66,8 +81,16 @@ impl Core {
         let Stopped { registers, cr2 } = self.last_stopped().filter(|_| stopped)?;
         Some(match registers.vector as u8 {
             lapic::TIMER_VECTOR => Reason::Hang,
-            vector @ idt::PAGE_FAULT => Reason::Exception { vector, error: registers.error as u32, address: cr2 },
-            vector => Reason::Exception { vector, error: registers.error as u32, address: 0 },
+            vector @ idt::PAGE_FAULT => Reason::Exception {
+                vector,
+                error: registers.error as u32,
+                address: cr2,
+            },
+            vector => Reason::Exception {
+                vector,
+                error: registers.error as u32,
+                address: 0,
+            },
         })
     }
 }

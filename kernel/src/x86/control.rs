@@ -27,25 +27,49 @@ pub(crate) fn start() {
 
     let basic_leaves = __cpuid_count(0, 0).eax;
     let basic = __cpuid_count(1, 0);
-    let (ebx, ecx) = if basic_leaves >= 7 { (__cpuid_count(7, 0).ebx, __cpuid_count(7, 0).ecx) } else { (0, 0) };
+    let (ebx, ecx) = if basic_leaves >= 7 {
+        (__cpuid_count(7, 0).ebx, __cpuid_count(7, 0).ecx)
+    } else {
+        (0, 0)
+    };
     let mut cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::TIMESTAMP_DISABLE;
     for (offered, flags) in [
-        (basic.edx & 1 << 24 != 0, Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE),
+        (
+            basic.edx & 1 << 24 != 0,
+            Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE,
+        ),
         (basic.ecx & 1 << 26 != 0, Cr4Flags::OSXSAVE),
-        (ebx & 1 << 7 != 0, Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
-        (ebx & 1 << 20 != 0, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
-        (ecx & 1 << 2 != 0, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
+        (
+            ebx & 1 << 7 != 0,
+            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+        ),
+        (
+            ebx & 1 << 20 != 0,
+            Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
+        ),
+        (
+            ecx & 1 << 2 != 0,
+            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
+        ),
     ] {
         cr4.set(flags, offered);
     }
     // SAFETY: PAE stays on; the kernel touches no page of ring 3 by its own address, nor runs one.
     unsafe { Cr4::write_raw(cr4.bits()) };
 
-    let efer = EferFlags::SYSTEM_CALL_EXTENSIONS | EferFlags::LONG_MODE_ENABLE | EferFlags::NO_EXECUTE_ENABLE;
+    let efer = EferFlags::SYSTEM_CALL_EXTENSIONS
+        | EferFlags::LONG_MODE_ENABLE
+        | EferFlags::NO_EXECUTE_ENABLE;
     // SAFETY: long mode and NX stay on; SYSCALL's registers are set below, before any ring 3.
     unsafe { Efer::write_raw(efer.bits()) };
 
-    Star::write(gdt::USER_CODE, gdt::USER_DATA, gdt::KERNEL_CODE, gdt::KERNEL_DATA).expect("order of the GDT");
+    Star::write(
+        gdt::USER_CODE,
+        gdt::USER_DATA,
+        gdt::KERNEL_CODE,
+        gdt::KERNEL_DATA,
+    )
+    .expect("order of the GDT");
     LStar::write(VirtAddr::new(activation::answer_entry()));
     // The flags are ring 3's: none of them comes in with SYSCALL.
     SFMask::write(RFlags::all());

@@ -22,7 +22,12 @@ impl Write for Debugcon {
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     let micros = tsc::micros();
     // The console takes everything; what a `Display` refuses to say is not worth a fault. A line is a line, whatever is in it.
-    let _ = write!(Escaping(Debugcon), "[{}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000);
+    let _ = write!(
+        Escaping(Debugcon),
+        "[{}.{:06}] {text}",
+        micros / 1_000_000,
+        micros % 1_000_000
+    );
     let _ = Debugcon.write_str("\n");
 }
 

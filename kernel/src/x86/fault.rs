@@ -12,8 +12,16 @@ const DEPTH: usize = 24;
 
 /// For an exception in ring 0.
 pub(super) fn report(registers: &Registers) -> ! {
-    log!("hypervisor fault: exception {} error {:#x} cr2 {:#x}", registers.vector, registers.error, Cr2::read_raw());
-    log!("cr3 {:#x} {registers:x?}", Cr3::read().0.start_address().as_u64());
+    log!(
+        "hypervisor fault: exception {} error {:#x} cr2 {:#x}",
+        registers.vector,
+        registers.error,
+        Cr2::read_raw()
+    );
+    log!(
+        "cr3 {:#x} {registers:x?}",
+        Cr3::read().0.start_address().as_u64()
+    );
     walk(registers.rbp);
     exit(HYPERVISOR_FAULT)
 }

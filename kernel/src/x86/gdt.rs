@@ -30,7 +30,8 @@ pub(super) fn start(core: &'static Core, stacks: &'static Stacks) {
         let mut tss = TaskStateSegment::new();
         let [_, interrupt, special @ ..] = stacks;
         tss.privilege_stack_table[0] = interrupt.top();
-        tss.interrupt_stack_table = core::array::from_fn(|slot| special.get(slot).map_or(VirtAddr::zero(), Stack::top));
+        tss.interrupt_stack_table =
+            core::array::from_fn(|slot| special.get(slot).map_or(VirtAddr::zero(), Stack::top));
         tss
     });
     let gdt = core.gdt.call_once(|| {

@@ -34,16 +34,25 @@ static TABLE: Once<[Gate; VECTORS]> = Once::new();
 
 fn gate(vector: usize) -> Gate {
     let handler = entry::stub(vector);
-    let stack = SPECIAL.iter().position(|special| usize::from(*special) == vector).map_or(0, |place| place as u64 + 1);
-    let low =
-        handler & 0xffff | u64::from(gdt::KERNEL_CODE.0) << 16 | stack << 32 | INTERRUPT_GATE | (handler >> 16 & 0xffff) << 48;
+    let stack = SPECIAL
+        .iter()
+        .position(|special| usize::from(*special) == vector)
+        .map_or(0, |place| place as u64 + 1);
+    let low = handler & 0xffff
+        | u64::from(gdt::KERNEL_CODE.0) << 16
+        | stack << 32
+        | INTERRUPT_GATE
+        | (handler >> 16 & 0xffff) << 48;
     [low, handler >> 32]
 }
 
 /// Loads the table, which is the same for all cores.
 pub(super) fn start() {
     let table = TABLE.call_once(|| core::array::from_fn(gate));
-    let pointer = DescriptorTablePointer { limit: (size_of_val(table) - 1) as u16, base: VirtAddr::from_ptr(table) };
+    let pointer = DescriptorTablePointer {
+        limit: (size_of_val(table) - 1) as u16,
+        base: VirtAddr::from_ptr(table),
+    };
     // SAFETY: the table is never changed again, and its gates lead to the stubs of all vectors.
     unsafe { lidt(&pointer) };
 }

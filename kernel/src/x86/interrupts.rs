@@ -54,7 +54,10 @@ fn timer(core: &Core, registers: &Registers) {
 
 /// Keeps what the server was doing, and goes back to whoever activated it.
 fn stop(core: &Core, registers: &Registers) -> ! {
-    *core.last.lock() = Some(Stopped { registers: *registers, cr2: Cr2::read_raw() });
+    *core.last.lock() = Some(Stopped {
+        registers: *registers,
+        cr2: Cr2::read_raw(),
+    });
     activation::stop(core)
 }
 

@@ -58,7 +58,10 @@ pub(crate) fn start() {
 /// Has the timer interrupt `span` from now, instead of whenever it would have; at most some seconds ahead, then it comes early.
 pub(crate) fn arm(span: Ticks) {
     let count = (u128::from(span.0) * u128::from(RATIO.load(Ordering::Relaxed))) >> 32;
-    write(INITIAL_COUNT, u32::try_from(count).unwrap_or(u32::MAX).max(1));
+    write(
+        INITIAL_COUNT,
+        u32::try_from(count).unwrap_or(u32::MAX).max(1),
+    );
 }
 
 /// Ends the interrupt being served.

@@ -91,7 +91,8 @@ impl Core {
     /// Makes the running processor core `index`.
     pub(crate) fn start(index: usize) -> &'static Core {
         let core: &Core = &CORE[index];
-        core.address.store((&raw const *core).addr(), Ordering::Relaxed);
+        core.address
+            .store((&raw const *core).addr(), Ordering::Relaxed);
         gdt::start(core, &STACKS[index]);
         idt::start();
         GsBase::write(VirtAddr::from_ptr(core));
@@ -104,7 +105,9 @@ impl Core {
     pub(crate) fn current() -> &'static Core {
         let address: *const Core;
         // SAFETY: GS points at this core's `Core` from `start` on, and `address` is its first field.
-        unsafe { asm!("mov {}, gs:[0]", out(reg) address, options(nostack, readonly, preserves_flags)) };
+        unsafe {
+            asm!("mov {}, gs:[0]", out(reg) address, options(nostack, readonly, preserves_flags))
+        };
         // SAFETY: it is an element of `CORE`.
         unsafe { &*address }
     }

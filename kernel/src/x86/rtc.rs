@@ -31,19 +31,34 @@ pub(crate) fn wall_seconds() -> u64 {
         fields = again;
     }
     let status = register(0xb);
-    let decode = |value: u8| u64::from(if status & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 15) });
+    let decode = |value: u8| {
+        u64::from(if status & BINARY != 0 {
+            value
+        } else {
+            (value >> 4) * 10 + (value & 15)
+        })
+    };
     let hour = decode(fields[2] & !AFTERNOON);
     let hour = match fields[2] & AFTERNOON != 0 {
         _ if status & HOURS_24 != 0 => hour,
         false => hour % 12,
         true => hour % 12 + 12,
     };
-    let days = days_since_1970(2000 + decode(fields[5]), decode(fields[4]), decode(fields[3]));
+    let days = days_since_1970(
+        2000 + decode(fields[5]),
+        decode(fields[4]),
+        decode(fields[3]),
+    );
     days * 86_400 + hour * 3_600 + decode(fields[1]) * 60 + decode(fields[0])
 }
 
 /// Days of the Gregorian calendar, with March as a year's first month.
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    (year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day).saturating_sub(719_469)
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    (year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day)
+        .saturating_sub(719_469)
 }

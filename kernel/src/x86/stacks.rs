@@ -26,7 +26,10 @@ unsafe impl Sync for Stack {}
 
 impl Stack {
     const fn new() -> Self {
-        Stack { guard: [0; PAGE_SIZE as usize], bytes: UnsafeCell::new([0; SIZE]) }
+        Stack {
+            guard: [0; PAGE_SIZE as usize],
+            bytes: UnsafeCell::new([0; SIZE]),
+        }
     }
 
     /// The first byte above.
@@ -43,5 +46,8 @@ pub(crate) static STACKS: [Stacks; CORES] = [const { [const { Stack::new() }; 6]
 
 /// Whether a page of the kernel's image is a guard below a stack.
 pub(crate) fn is_guard(address: u64) -> bool {
-    STACKS.as_flattened().iter().any(|stack| stack.guard.as_ptr().addr() as u64 == address)
+    STACKS
+        .as_flattened()
+        .iter()
+        .any(|stack| stack.guard.as_ptr().addr() as u64 == address)
 }

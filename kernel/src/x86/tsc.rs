@@ -51,7 +51,9 @@ pub(crate) fn counts_instructions() -> bool {
 
 /// Microseconds since the counter started; 0 before calibration.
 pub(crate) fn micros() -> u64 {
-    (u128::from(now().0) * 1_000).checked_div(u128::from(khz())).map_or(0, |micros| micros as u64)
+    (u128::from(now().0) * 1_000)
+        .checked_div(u128::from(khz()))
+        .map_or(0, |micros| micros as u64)
 }
 
 /// The span that lasts so many microseconds.
@@ -92,9 +94,12 @@ pub(crate) fn calibrate() -> bool {
         let (took, end, timer_end) = reading(lapic::counted);
         let (ticks, timer_ticks) = (end - start, (timer_end - timer_start).max(1));
         let pit_counts = u64::from(pit_end.wrapping_sub(pit_start) as u16);
-        if pit_counts >= LONGEST || pit_counts >= SHORTEST && (start_took + took) * PRECISION < ticks {
+        if pit_counts >= LONGEST
+            || pit_counts >= SHORTEST && (start_took + took) * PRECISION < ticks
+        {
             let hz = (end_pit - start_pit) * PIT_HZ / pit_counts;
-            let timer_hz = round((u128::from(hz) * u128::from(timer_ticks) / u128::from(ticks)) as u64);
+            let timer_hz =
+                round((u128::from(hz) * u128::from(timer_ticks) / u128::from(ticks)) as u64);
             let khz = u128::from(ticks) * u128::from(timer_hz) / u128::from(timer_ticks) / 1_000;
             KHZ.store(khz as u64, Ordering::Relaxed);
             lapic::set_ratio(timer_ticks, ticks);
@@ -107,5 +112,9 @@ pub(crate) fn calibrate() -> bool {
 /// The multiple of [`ROUND_HZ`] that is near enough, else as measured.
 fn round(hz: u64) -> u64 {
     let rounded = (hz + ROUND_HZ / 2) / ROUND_HZ * ROUND_HZ;
-    if rounded.abs_diff(hz) * ROUND_WITHIN < hz { rounded } else { hz }
+    if rounded.abs_diff(hz) * ROUND_WITHIN < hz {
+        rounded
+    } else {
+        hz
+    }
 }

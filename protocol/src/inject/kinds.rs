@@ -54,13 +54,20 @@ pub fn kind_name(kind: u8) -> Option<&'static str> {
 /// The kind that has this name.
 #[must_use]
 pub fn kind_with_name(name: &str) -> Option<u8> {
-    NAMES.iter().zip(0..).find(|(known, _)| **known == name).map(|(_, kind)| kind)
+    NAMES
+        .iter()
+        .zip(0..)
+        .find(|(known, _)| **known == name)
+        .map(|(_, kind)| kind)
 }
 
 /// The kind of an encoded message; `None` if there is none.
 #[must_use]
 pub fn kind_of(message: &[u8]) -> Option<u8> {
-    message.get(KIND_AT).copied().filter(|kind| usize::from(*kind) < KINDS)
+    message
+        .get(KIND_AT)
+        .copied()
+        .filter(|kind| usize::from(*kind) < KINDS)
 }
 
 #[cfg(test)]
@@ -91,7 +98,9 @@ mod tests {
 
     #[test]
     fn the_kinds_are_the_messages_variants_in_their_order() {
-        let DataModelType::Enum(variants) = Body::SCHEMA.ty else { panic!("a body is an enum") };
+        let DataModelType::Enum(variants) = Body::SCHEMA.ty else {
+            panic!("a body is an enum")
+        };
         let names: Vec<String> = variants.iter().map(|variant| words(variant.name)).collect();
         assert_eq!(names, NAMES);
         assert!(names.len() <= KINDS);
@@ -100,13 +109,28 @@ mod tests {
     #[test]
     fn a_messages_kind_is_read_off_its_bytes_however_it_was_written() {
         let mut page = [0; 512];
-        let message = Message { header: Fixed(Header::default()), body: Body::Timer(TimerId(3)) };
+        let message = Message {
+            header: Fixed(Header::default()),
+            body: Body::Timer(TimerId(3)),
+        };
         let bytes = postcard::to_slice(&message, &mut page).unwrap();
         assert_eq!(kind_of(bytes).and_then(kind_name), Some("timer"));
-        let length = wire::exit(&mut page, &Header::default(), tag::PORT_WRITE, &PortExit::default()).unwrap();
-        assert_eq!(kind_of(&page[..length]).and_then(kind_name), Some("port-write"));
+        let length = wire::exit(
+            &mut page,
+            &Header::default(),
+            tag::PORT_WRITE,
+            &PortExit::default(),
+        )
+        .unwrap();
+        assert_eq!(
+            kind_of(&page[..length]).and_then(kind_name),
+            Some("port-write")
+        );
         assert_eq!(kind_with_name("port-write"), Some(tag::PORT_WRITE));
-        let leaf = crate::message::CpuidExit { host: Leaf::default(), ..Default::default() };
+        let leaf = crate::message::CpuidExit {
+            host: Leaf::default(),
+            ..Default::default()
+        };
         let length = wire::exit(&mut page, &Header::default(), tag::CPUID, &leaf).unwrap();
         assert_eq!(kind_of(&page[..length]).and_then(kind_name), Some("cpuid"));
         assert_eq!(kind_of(&[]), None);

@@ -159,9 +159,12 @@ impl Model {
         match self {
             Model::Slow => Needs::Ticks,
             Model::ClockSkew => Needs::Skew,
-            Model::FlipMessage | Model::FlipAnswer | Model::FlipText | Model::FlipData | Model::FlipStack | Model::FlipVault => {
-                Needs::Bit
-            }
+            Model::FlipMessage
+            | Model::FlipAnswer
+            | Model::FlipText
+            | Model::FlipData
+            | Model::FlipStack
+            | Model::FlipVault => Needs::Bit,
             Model::WrongValue => Needs::Value,
             Model::WildWrite => Needs::Place,
             Model::Exhaust => Needs::Surplus,

@@ -28,7 +28,10 @@ impl<const N: usize> Bytes<N> {
 
 impl<const N: usize> Default for Bytes<N> {
     fn default() -> Self {
-        Bytes { length: 0, bytes: [0; N] }
+        Bytes {
+            length: 0,
+            bytes: [0; N],
+        }
     }
 }
 
@@ -60,7 +63,11 @@ impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
                 write!(f, "at most {N} bytes")
             }
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes<N>, E> {
-                if bytes.len() <= N { Ok(Bytes::of(bytes)) } else { Err(E::invalid_length(bytes.len(), &self)) }
+                if bytes.len() <= N {
+                    Ok(Bytes::of(bytes))
+                } else {
+                    Err(E::invalid_length(bytes.len(), &self))
+                }
             }
         }
         deserializer.deserialize_bytes(AtMost)
@@ -79,8 +86,12 @@ mod tests {
     #[test]
     fn bytes_come_back_and_more_than_there_is_room_for_do_not() {
         let mut page = [0; 20];
-        let written = postcard::to_slice(&Bytes::<8>::of(b"12345678"), &mut page).expect("they fit");
-        assert_eq!(postcard::from_bytes::<Bytes<8>>(written).as_deref(), Ok(&b"12345678"[..]));
+        let written =
+            postcard::to_slice(&Bytes::<8>::of(b"12345678"), &mut page).expect("they fit");
+        assert_eq!(
+            postcard::from_bytes::<Bytes<8>>(written).as_deref(),
+            Ok(&b"12345678"[..])
+        );
         assert!(postcard::from_bytes::<Bytes<7>>(written).is_err());
         assert_eq!(&*Bytes::<3>::of(b"12345678"), b"123");
     }

@@ -29,7 +29,13 @@ impl Interchange for CpuidState {
 
     fn write(&self, version: u16, into: &mut [u8]) -> Option<usize> {
         match version {
-            1 => write(version, &Features { features: self.features }, into),
+            1 => write(
+                version,
+                &Features {
+                    features: self.features,
+                },
+                into,
+            ),
             2 => write(version, self, into),
             _ => None,
         }
@@ -37,7 +43,12 @@ impl Interchange for CpuidState {
 
     fn read(version: u16, bytes: &[u8]) -> Option<Self> {
         match version {
-            1 => postcard::from_bytes(bytes).ok().map(|Features { features }| CpuidState { features, physical_bits: 0 }),
+            1 => postcard::from_bytes(bytes)
+                .ok()
+                .map(|Features { features }| CpuidState {
+                    features,
+                    physical_bits: 0,
+                }),
             2 => postcard::from_bytes(bytes).ok(),
             _ => None,
         }
@@ -48,7 +59,12 @@ impl CpuidState {
     /// What `self` has and `other` has not: how many features, and bits of an address.
     #[must_use]
     pub fn missing_in(&self, other: &CpuidState) -> u32 {
-        let features: u32 = self.features.iter().zip(&other.features).map(|(mine, its)| (mine & !its).count_ones()).sum();
+        let features: u32 = self
+            .features
+            .iter()
+            .zip(&other.features)
+            .map(|(mine, its)| (mine & !its).count_ones())
+            .sum();
         features + self.physical_bits.saturating_sub(other.physical_bits)
     }
 }
@@ -59,7 +75,10 @@ mod tests {
     use crate::interchange::{Note, split};
     use crate::role::Cpuid;
 
-    const STATE: CpuidState = CpuidState { features: [1, 2, 3, 4, 5, 6, 7, 8], physical_bits: 40 };
+    const STATE: CpuidState = CpuidState {
+        features: [1, 2, 3, 4, 5, 6, 7, 8],
+        physical_bits: 40,
+    };
 
     fn through(version: u16) -> Option<CpuidState> {
         let mut page = [0; 100];
@@ -71,7 +90,13 @@ mod tests {
 
     #[test]
     fn an_older_state_is_brought_up_to_date_and_what_it_could_not_say_is_unknown() {
-        assert_eq!(through(1), Some(CpuidState { physical_bits: 0, ..STATE }));
+        assert_eq!(
+            through(1),
+            Some(CpuidState {
+                physical_bits: 0,
+                ..STATE
+            })
+        );
         assert_eq!(through(2), Some(STATE));
     }
 
@@ -90,8 +115,21 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_relied_upon() {
-        let old = CpuidState { physical_bits: 0, ..STATE };
-        let narrow = CpuidState { physical_bits: 36, ..STATE };
-        assert_eq!((old.missing_in(&narrow), STATE.missing_in(&narrow), narrow.missing_in(&STATE)), (0, 4, 0));
+        let old = CpuidState {
+            physical_bits: 0,
+            ..STATE
+        };
+        let narrow = CpuidState {
+            physical_bits: 36,
+            ..STATE
+        };
+        assert_eq!(
+            (
+                old.missing_in(&narrow),
+                STATE.missing_in(&narrow),
+                narrow.missing_in(&STATE)
+            ),
+            (0, 4, 0)
+        );
     }
 }

@@ -8,7 +8,9 @@ use crate::role::Role;
 
 /// First bytes of an image's constants: what it is.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Note {
     /// [`Note::MAGIC`].
     pub magic: u64,
@@ -32,20 +34,30 @@ impl Note {
     #[must_use]
     pub const fn of<R: Role>(version: u16, name: &str) -> Note {
         let (magic, schema, role) = (Note::MAGIC, crate::SCHEMA_HASH, R::KIND as u32);
-        Note { magic, schema, role, version, oldest: R::State::OLDEST, name: Name::of(name) }
+        Note {
+            magic,
+            schema,
+            role,
+            version,
+            oldest: R::State::OLDEST,
+            name: Name::of(name),
+        }
     }
 
     /// What it is called; nothing if that could do harm on a terminal: it is the image that says so.
     #[must_use]
     pub fn called(&self) -> Option<&str> {
         let text = self.name.text();
-        Some(text).filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        Some(text)
+            .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 
     /// Whether the server of this image can take over from one of `other`: whether it reads what the other writes.
     #[must_use]
     pub fn succeeds(&self, other: &Note) -> bool {
-        let reads = |reader: &Note, writer: &Note| reader.oldest <= writer.version && writer.version <= reader.version;
+        let reads = |reader: &Note, writer: &Note| {
+            reader.oldest <= writer.version && writer.version <= reader.version
+        };
         self.version != 0 && other.version != 0 && reads(self, other)
     }
 }

@@ -30,7 +30,11 @@ impl<'m> MailRequest<'m> {
     #[inline(always)]
     pub(super) fn of(message: &'m Message<'m>) -> Option<Self> {
         match &message.body {
-            Body::Request(from, bytes) => Some(MailRequest { from: *from, ticket: message.header.0.ticket, bytes }),
+            Body::Request(from, bytes) => Some(MailRequest {
+                from: *from,
+                ticket: message.header.0.ticket,
+                bytes,
+            }),
             _ => None,
         }
     }
@@ -146,7 +150,9 @@ macro_rules! driver_role {
             type State = $state;
 
             #[inline(always)]
-            fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, DriverEvent<'m>>> {
+            fn input<'m>(
+                message: &'m Message<'m>,
+            ) -> Option<Input<MailRequest<'m>, DriverEvent<'m>>> {
                 driver_input(message)
             }
 

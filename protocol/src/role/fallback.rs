@@ -1,6 +1,9 @@
 //! What the guest sees of a role that no server answers for.
 
-use super::{Clock, Console, Control, Cpuid, Hypercall, Input, Irqchip, Loader, Mmu, Msr, Power, Role, RoleKind, Serial, Timer};
+use super::{
+    Clock, Console, Control, Cpuid, Hypercall, Input, Irqchip, Loader, Mmu, Msr, Power, Role,
+    RoleKind, Serial, Timer,
+};
 use crate::STRING_BYTES;
 use crate::effect::Effect;
 use crate::message::{Body, Message};

@@ -70,7 +70,9 @@ impl From<IrqchipEffect> for Effect<'_> {
             IrqchipEffect::Offer(offer) => Effect::Offer(Fixed(offer)),
             IrqchipEffect::Arm(timer, at) => Effect::Arm(timer, Fixed(at)),
             IrqchipEffect::Disarm(timer) => Effect::Disarm(timer),
-            IrqchipEffect::TaskPriority(class) => Effect::System(SystemRegister::TaskPriority, Fixed(u64::from(class))),
+            IrqchipEffect::TaskPriority(class) => {
+                Effect::System(SystemRegister::TaskPriority, Fixed(u64::from(class)))
+            }
         }
     }
 }
@@ -93,7 +95,10 @@ impl Role for Irqchip {
             Body::Line(change) => Input::Event(IrqchipEvent::Line(*change)),
             Body::Timer(timer) => Input::Event(IrqchipEvent::Timer(*timer)),
             Body::Accepted => Input::Event(IrqchipEvent::Header),
-            _ => return PortRequest::of(message).map(|request| Input::Request(IrqchipRequest::Port(request))),
+            _ => {
+                return PortRequest::of(message)
+                    .map(|request| Input::Request(IrqchipRequest::Port(request)));
+            }
         })
     }
 
@@ -113,9 +118,13 @@ impl Role for Irqchip {
 
     fn fallback(request: IrqchipRequest<'_>) -> IrqchipReply {
         match request {
-            IrqchipRequest::Port(PortRequest { write: Some(_), .. }) | IrqchipRequest::Store(_) => IrqchipReply::Done,
+            IrqchipRequest::Port(PortRequest { write: Some(_), .. }) | IrqchipRequest::Store(_) => {
+                IrqchipReply::Done
+            }
             IrqchipRequest::Port(_) | IrqchipRequest::Load(_) => IrqchipReply::Value(u64::MAX),
-            IrqchipRequest::ReadMsr(_) | IrqchipRequest::WriteMsr(_) => IrqchipReply::GeneralProtection,
+            IrqchipRequest::ReadMsr(_) | IrqchipRequest::WriteMsr(_) => {
+                IrqchipReply::GeneralProtection
+            }
         }
     }
 }

@@ -91,8 +91,12 @@ impl Role for Mmu {
             Body::StringIo(exit, context, registers) => {
                 MmuRequest::StringIo(&exit.0, &context.0, registers.as_ref().map(|r| &r.0))
             }
-            Body::Instruction(exit, context, registers) => MmuRequest::Instruction(&exit.0, &context.0, &registers.0),
-            Body::AccessDone(done, context, registers, bytes) => MmuRequest::Done(&done.0, &context.0, &registers.0, bytes),
+            Body::Instruction(exit, context, registers) => {
+                MmuRequest::Instruction(&exit.0, &context.0, &registers.0)
+            }
+            Body::AccessDone(done, context, registers, bytes) => {
+                MmuRequest::Done(&done.0, &context.0, &registers.0, bytes)
+            }
             _ => return None,
         }))
     }

@@ -32,8 +32,16 @@ impl PortRequest {
     #[inline(always)]
     pub(super) fn of(message: &Message<'_>) -> Option<PortRequest> {
         match &message.body {
-            Body::PortRead(exit) => Some(PortRequest { port: exit.0.port, size: exit.0.size, write: None }),
-            Body::PortWrite(exit) => Some(PortRequest { port: exit.0.port, size: exit.0.size, write: Some(exit.0.value) }),
+            Body::PortRead(exit) => Some(PortRequest {
+                port: exit.0.port,
+                size: exit.0.size,
+                write: None,
+            }),
+            Body::PortWrite(exit) => Some(PortRequest {
+                port: exit.0.port,
+                size: exit.0.size,
+                write: Some(exit.0.value),
+            }),
             _ => None,
         }
     }

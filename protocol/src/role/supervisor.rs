@@ -67,7 +67,9 @@ impl Role for Supervisor {
 
     fn input<'m>(message: &'m Message<'m>) -> Option<Input<MailRequest<'m>, SupervisorEvent<'m>>> {
         Some(Input::Event(match &message.body {
-            Body::ServerStarted(server, generation) => SupervisorEvent::ServerStarted(*server, *generation),
+            Body::ServerStarted(server, generation) => {
+                SupervisorEvent::ServerStarted(*server, *generation)
+            }
             Body::ServerFaulted(report) => SupervisorEvent::ServerFaulted(report),
             Body::Loaded => SupervisorEvent::Loaded,
             Body::MachineStopped(stop) => SupervisorEvent::MachineStopped(*stop),

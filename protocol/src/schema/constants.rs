@@ -5,8 +5,8 @@ use std::string::String;
 
 use crate::role::console_mail;
 use crate::{
-    EFFECTS, INTERCHANGE_BYTES, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES, TIMERS, effect, inject, layout,
-    manifest, message,
+    EFFECTS, INTERCHANGE_BYTES, LINE, LINES, MAIL_BYTES, PAGE, PANICKED, SERVERS, STRING_BYTES,
+    TIMERS, effect, inject, layout, manifest, message,
 };
 
 macro_rules! constants {

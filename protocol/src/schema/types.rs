@@ -14,14 +14,18 @@ use crate::effect::Effect;
 use crate::fixed::Fixed;
 use crate::grant::{Grant, Route};
 use crate::interchange::{
-    ClockState, ConsoleState, ControlState, CpuidState, IrqchipState, MsrState, PowerState, SerialState, TimerState,
+    ClockState, ConsoleState, ControlState, CpuidState, IrqchipState, MsrState, PowerState,
+    SerialState, TimerState,
 };
 use crate::manifest::{Manifest, ServerSpec, Setup};
 use crate::message::Message;
 use crate::order::Order;
 
 impl<T: Block> Schema for Fixed<T> {
-    const SCHEMA: &'static NamedType = &NamedType { name: T::NAME, ty: &DataModelType::ByteArray };
+    const SCHEMA: &'static NamedType = &NamedType {
+        name: T::NAME,
+        ty: &DataModelType::ByteArray,
+    };
 }
 
 /// What is said as a whole; the other types are parts of these.
@@ -53,7 +57,12 @@ pub(super) fn text() -> String {
     for spoken in SPOKEN {
         types.name(spoken);
     }
-    types.definitions.into_values().map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+    types
+        .definitions
+        .into_values()
+        .map(|(_, text)| text)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Definitions by name.
@@ -82,7 +91,11 @@ impl Types {
     }
 
     fn names(&mut self, types: &'static [&'static NamedType]) -> String {
-        types.iter().map(|ty| self.name(ty)).collect::<Vec<_>>().join(", ")
+        types
+            .iter()
+            .map(|ty| self.name(ty))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     fn define(&mut self, ty: &'static NamedType) {
@@ -92,18 +105,32 @@ impl Types {
         }
         self.definitions.insert(ty.name, (ty, String::new()));
         let text = match ty.ty {
-            DataModelType::NewtypeStruct(inner) => format!("struct {}({})\n", ty.name, self.name(inner)),
-            DataModelType::TupleStruct(parts) => format!("struct {}({})\n", ty.name, self.names(parts)),
-            DataModelType::Struct(fields) => format!("struct {}\n{}", ty.name, self.fields(fields).join("")),
+            DataModelType::NewtypeStruct(inner) => {
+                format!("struct {}({})\n", ty.name, self.name(inner))
+            }
+            DataModelType::TupleStruct(parts) => {
+                format!("struct {}({})\n", ty.name, self.names(parts))
+            }
+            DataModelType::Struct(fields) => {
+                format!("struct {}\n{}", ty.name, self.fields(fields).join(""))
+            }
             DataModelType::Enum(variants) => {
                 let mut text = format!("enum {}\n", ty.name);
                 for (tag, variant) in variants.iter().enumerate() {
                     let content = match variant.ty {
                         DataModelVariant::UnitVariant => String::new(),
-                        DataModelVariant::NewtypeVariant(inner) => format!("({})", self.name(inner)),
+                        DataModelVariant::NewtypeVariant(inner) => {
+                            format!("({})", self.name(inner))
+                        }
                         DataModelVariant::TupleVariant(parts) => format!("({})", self.names(parts)),
                         DataModelVariant::StructVariant(fields) => {
-                            format!(" {{{} }}", self.fields(fields).join(",").replace("   ", "").replace('\n', ""))
+                            format!(
+                                " {{{} }}",
+                                self.fields(fields)
+                                    .join(",")
+                                    .replace("   ", "")
+                                    .replace('\n', "")
+                            )
                         }
                     };
                     text += &format!("    {tag} {}{content}\n", variant.name);
@@ -116,6 +143,9 @@ impl Types {
     }
 
     fn fields(&mut self, fields: &'static [&'static NamedValue]) -> Vec<String> {
-        fields.iter().map(|field| format!("    {}: {}\n", field.name, self.name(field.ty))).collect()
+        fields
+            .iter()
+            .map(|field| format!("    {}: {}\n", field.name, self.name(field.ty)))
+            .collect()
     }
 }

@@ -59,7 +59,9 @@ pub(crate) const ALL: [(&str, Case); 14] = [
 /// `mov eax, leaf; xor ecx, ecx; cpuid; dec ebp; jnz` back; then INT3.
 fn cpuid_loop(leaf: u32) -> Vec<u8> {
     let [a, b, c, d] = leaf.to_le_bytes();
-    vec![0xb8, a, b, c, d, 0x31, 0xc9, 0x0f, 0xa2, 0xff, 0xcd, 0x75, 0xf3, INT3]
+    vec![
+        0xb8, a, b, c, d, 0x31, 0xc9, 0x0f, 0xa2, 0xff, 0xcd, 0x75, 0xf3, INT3,
+    ]
 }
 
 /// Where the CPUID of that loop is.
@@ -69,19 +71,31 @@ const CPUID_AT: u64 = CODE + 7;
 fn exits(puppet: &Puppet, leaf: u32, times: u64) -> Result<(), Wrong> {
     let code = cpuid_loop(leaf);
     puppet.load(&code)?;
-    puppet.set(user_regs_struct { rbp: times, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rbp: times,
+        ..puppet.fresh()
+    })?;
     match puppet.run_to(CODE + code.len() as u64)?.first() {
         None => Ok(()),
-        Some((stop, rip)) => Err(format!("a breakpoint that is nowhere near: {stop} at {rip:#x}")),
+        Some((stop, rip)) => Err(format!(
+            "a breakpoint that is nowhere near: {stop} at {rip:#x}"
+        )),
     }
 }
 
 /// That it is this, or else what.
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, is: T, wanted: T) -> Result<(), Wrong> {
-    if is == wanted { Ok(()) } else { Err(format!("{what} is {is:x?}, not {wanted:x?}")) }
+    if is == wanted {
+        Ok(())
+    } else {
+        Err(format!("{what} is {is:x?}, not {wanted:x?}"))
+    }
 }
 
 /// Signals that an instruction can raise.
 fn is_exception(signal: Signal) -> bool {
-    matches!(signal, Signal::SIGSEGV | Signal::SIGILL | Signal::SIGFPE | Signal::SIGBUS | Signal::SIGTRAP)
+    matches!(
+        signal,
+        Signal::SIGSEGV | Signal::SIGILL | Signal::SIGFPE | Signal::SIGBUS | Signal::SIGTRAP
+    )
 }

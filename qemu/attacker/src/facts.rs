@@ -11,7 +11,10 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn new(told: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, told }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            told,
+        }
     }
 
     /// Takes notice of something that must be the same on every machine (FNV-1a).

@@ -56,7 +56,10 @@ impl Options {
             match argument.split_once('=') {
                 Some(("case", name)) => options.cases = Some(name.to_owned()),
                 Some(("at", list)) => {
-                    let parsed: Option<Vec<u64>> = list.split(',').map(|text| u64::from_str_radix(text, 16).ok()).collect();
+                    let parsed: Option<Vec<u64>> = list
+                        .split(',')
+                        .map(|text| u64::from_str_radix(text, 16).ok())
+                        .collect();
                     options.targets = parsed?;
                 }
                 None if argument == "facts" => options.facts = true,
@@ -92,7 +95,11 @@ fn main() -> ExitCode {
     let mut wrong = 0_u64;
     for round in 1..=options.rounds {
         for (number, (name, case)) in (1..).zip(cases::ALL) {
-            if options.cases.as_ref().is_some_and(|only| !only.split(',').any(|one| one == name)) {
+            if options
+                .cases
+                .as_ref()
+                .is_some_and(|only| !only.split(',').any(|one| one == name))
+            {
                 continue;
             }
             let mut dice = Dice::new(Dice::new(options.seed ^ round << 20 ^ number << 50).any());
@@ -129,5 +136,9 @@ fn drop_rights() -> nix::Result<()> {
         setuid(Uid::from_raw(NOBODY))?;
         prctl::set_dumpable(true)?;
     }
-    if setuid(Uid::from_raw(0)).is_ok() { Err(nix::Error::EPERM) } else { Ok(()) }
+    if setuid(Uid::from_raw(0)).is_ok() {
+        Err(nix::Error::EPERM)
+    } else {
+        Ok(())
+    }
 }

@@ -83,7 +83,11 @@ impl Puppet {
             other => return Err(format!("a new child did not stop: {other:?}")),
         }
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL).map_err(wrong("setoptions"))?;
-        let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem")).map_err(wrong("its memory"))?;
+        let memory = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/{pid}/mem"))
+            .map_err(wrong("its memory"))?;
         let first = ptrace::getregs(pid).map_err(wrong("getregs"))?;
         Ok(Self { pid, memory, first })
     }
@@ -93,12 +97,16 @@ impl Puppet {
     }
 
     pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Wrong> {
-        self.memory.write_all_at(bytes, at).map_err(wrong("writing its memory"))
+        self.memory
+            .write_all_at(bytes, at)
+            .map_err(wrong("writing its memory"))
     }
 
     pub(crate) fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, Wrong> {
         let mut bytes = vec![0; length];
-        self.memory.read_exact_at(&mut bytes, at).map_err(wrong("reading its memory"))?;
+        self.memory
+            .read_exact_at(&mut bytes, at)
+            .map_err(wrong("reading its memory"))?;
         Ok(bytes)
     }
 
@@ -177,7 +185,9 @@ impl Puppet {
         ptrace::cont(self.pid, None).map_err(wrong("cont"))?;
         for _ in 0..YIELDS {
             std::thread::yield_now();
-            if waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).map_err(wrong("waiting"))? != WaitStatus::StillAlive {
+            if waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).map_err(wrong("waiting"))?
+                != WaitStatus::StillAlive
+            {
                 break;
             }
         }
@@ -201,14 +211,18 @@ impl Puppet {
         let mut stops = Vec::new();
         loop {
             let stop = self.run()?;
-            let Stop::Signal(signal, code) = stop else { return Err(format!("it ended: {stop}")) };
+            let Stop::Signal(signal, code) = stop else {
+                return Err(format!("it ended: {stop}"));
+            };
             let rip = self.registers()?.rip;
             if (signal, code, rip) == (Signal::SIGTRAP, libc::SI_KERNEL, end) {
                 return Ok(stops);
             }
             stops.push((stop, rip));
             if stops.len() > STOPS {
-                return Err(format!("it does not get to its end; last: {stop} at {rip:#x}"));
+                return Err(format!(
+                    "it does not get to its end; last: {stop} at {rip:#x}"
+                ));
             }
         }
     }
@@ -217,10 +231,21 @@ impl Puppet {
     pub(crate) fn call(&self, number: u64, arguments: [u64; 6]) -> Result<i64, Wrong> {
         self.load(&[0x0f, 0x05, INT3])?;
         let [rdi, rsi, rdx, r10, r8, r9] = arguments;
-        self.set(user_regs_struct { rax: number, rdi, rsi, rdx, r10, r8, r9, ..self.fresh() })?;
+        self.set(user_regs_struct {
+            rax: number,
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            ..self.fresh()
+        })?;
         let stops = self.run_to(CODE + 3)?;
         if let Some((stop, rip)) = stops.first() {
-            return Err(format!("system call {number} was stopped: {stop} at {rip:#x}"));
+            return Err(format!(
+                "system call {number} was stopped: {stop} at {rip:#x}"
+            ));
         }
         Ok(self.registers()?.rax as i64)
     }
@@ -229,7 +254,15 @@ impl Puppet {
     pub(crate) fn call_compatible(&self, number: u64, arguments: [u64; 5]) -> Result<i32, Wrong> {
         self.load(&[0xcd, 0x80, INT3])?;
         let [rbx, rcx, rdx, rsi, rdi] = arguments;
-        self.set(user_regs_struct { rax: number, rbx, rcx, rdx, rsi, rdi, ..self.fresh() })?;
+        self.set(user_regs_struct {
+            rax: number,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            ..self.fresh()
+        })?;
         self.run_to(CODE + 3)?;
         Ok(self.registers()?.rax as i32)
     }
@@ -242,7 +275,9 @@ impl Puppet {
 
     pub(crate) fn debug_value(&self, number: usize) -> Result<u64, Wrong> {
         let offset = offset_of!(libc::user, u_debugreg) + 8 * number;
-        ptrace::read_user(self.pid, offset as *mut c_void).map(|value| value as u64).map_err(wrong("a debug register"))
+        ptrace::read_user(self.pid, offset as *mut c_void)
+            .map(|value| value as u64)
+            .map_err(wrong("a debug register"))
     }
 
     /// Takes all breakpoints out.
@@ -268,7 +303,11 @@ pub(crate) fn prepare() -> Result<(), Wrong> {
         let at = NonZeroUsize::new(place as usize);
         let size = NonZeroUsize::new(SIZE as usize).ok_or("no size")?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let access = if place == CODE { access | ProtFlags::PROT_EXEC } else { access };
+        let access = if place == CODE {
+            access | ProtFlags::PROT_EXEC
+        } else {
+            access
+        };
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE;
         #[allow(unsafe_code, reason = "new memory, where nothing else is")]
         // SAFETY: MAP_FIXED_NOREPLACE takes no memory away that anybody has, and nothing here refers to what is mapped: children use it.
@@ -278,13 +317,18 @@ pub(crate) fn prepare() -> Result<(), Wrong> {
     Ok(())
 }
 
-#[allow(unsafe_code, reason = "a child is needed that can be told what to execute")]
+#[allow(
+    unsafe_code,
+    reason = "a child is needed that can be told what to execute"
+)]
 fn fork() -> Result<Pid, Wrong> {
     // SAFETY: there is one thread only, so that the child may do whatever the parent may.
     match unsafe { nix::unistd::fork() }.map_err(wrong("fork"))? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
-            let _ = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| ptrace::traceme()).and_then(|()| raise(Signal::SIGSTOP));
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL)
+                .and_then(|()| ptrace::traceme())
+                .and_then(|()| raise(Signal::SIGSTOP));
             std::process::exit(1)
         }
     }

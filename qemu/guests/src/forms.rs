@@ -45,9 +45,15 @@ pub struct Device {
 }
 
 /// Eight bits that any width reaches; what is above them and beside them reads as zero.
-pub const NARROW: Device = Device { at: SELECT, mask: 0xff };
+pub const NARROW: Device = Device {
+    at: SELECT,
+    mask: 0xff,
+};
 /// 32 bits that only 32-bit accesses reach.
-pub const WIDE: Device = Device { at: ICR_HIGH, mask: u32::MAX };
+pub const WIDE: Device = Device {
+    at: ICR_HIGH,
+    mask: u32::MAX,
+};
 
 /// Values that the operand has, and the register.
 const VALUES: [u64; 6] = [0x00, 0x01, 0x5a, 0x7f, 0x80, 0xff];
@@ -79,12 +85,21 @@ static CELL: Alone<Cell> = Alone::new(Cell([0; 64]));
 
 /// Runs the form on the operand at `at`.
 fn run(form: &Form, at: u64, source: u64, with: With) -> Left {
-    let run = Run::new(form.code).with(RAX, source).with(R9, source ^ 0xa5).with(RDX, 0).with(RCX, with.count);
+    let run = Run::new(form.code)
+        .with(RAX, source)
+        .with(R9, source ^ 0xa5)
+        .with(RDX, 0)
+        .with(RCX, with.count);
     let stop = run.with(RDI, at).with(RSI, at).flags(with.flags).go();
     let mut general = stop.general;
     general[RDI] = general[RDI].wrapping_sub(at);
     general[RSI] = general[RSI].wrapping_sub(at);
-    Left { general, status: stop.status(), memory: 0, end: stop.place() }
+    Left {
+        general,
+        status: stop.status(),
+        memory: 0,
+        end: stop.place(),
+    }
 }
 
 fn on_ram(form: &Form, device: Device, old: u32, source: u64, with: With) -> Left {
@@ -95,19 +110,31 @@ fn on_ram(form: &Form, device: Device, old: u32, source: u64, with: With) -> Lef
     }
     store64(cell, u64::from(old));
     let left = run(form, cell, source, with);
-    Left { memory: load64(cell) as u32 & device.mask, ..left }
+    Left {
+        memory: load64(cell) as u32 & device.mask,
+        ..left
+    }
 }
 
 fn on_device(form: &Form, device: Device, old: u32, source: u64, with: With) -> Left {
     store(device.at, old);
     let left = run(form, device.at, source, with);
-    Left { memory: load(device.at) & device.mask, ..left }
+    Left {
+        memory: load(device.at) & device.mask,
+        ..left
+    }
 }
 
 /// Checks a form with many values; `defined` are the flags that count. The line ends in a digest of all that came out.
 pub fn same(form: &Form, device: Device, defined: u64, with: With) {
     // 32 bits of each value: its lowest byte in all of them, or its bits spread to both ends.
-    let spread = |value: u64| if device.mask == 0xff { value } else { value << 24 | value >> 4 };
+    let spread = |value: u64| {
+        if device.mask == 0xff {
+            value
+        } else {
+            value << 24 | value >> 4
+        }
+    };
     let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
     for old in VALUES {
         for source in VALUES {
@@ -119,9 +146,15 @@ pub fn same(form: &Form, device: Device, defined: u64, with: With) {
             if got != want {
                 return equal(Named(form.name, old, source), got, want);
             }
-            for value in got.general.into_iter().chain([got.status, u64::from(got.memory), got.end.1]) {
+            for value in
+                got.general
+                    .into_iter()
+                    .chain([got.status, u64::from(got.memory), got.end.1])
+            {
                 // The stack is where it is.
-                digest = (digest ^ value).wrapping_mul(0x100_0000_01b3).rotate_left(17);
+                digest = (digest ^ value)
+                    .wrapping_mul(0x100_0000_01b3)
+                    .rotate_left(17);
             }
         }
     }
@@ -139,6 +172,10 @@ struct Named(&'static str, u32, u64);
 
 impl core::fmt::Display for Named {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "{} with {:x} there and {:x} in the register", self.0, self.1, self.2)
+        write!(
+            formatter,
+            "{} with {:x} there and {:x} in the register",
+            self.0, self.1, self.2
+        )
     }
 }

@@ -57,8 +57,17 @@ static DIRECTORIES: Alone<[Frame; 4]> = Alone::new([const { Frame([0; 512]) }; 4
 static LOW: Alone<Frame> = Alone::new(Frame([0; 512]));
 static LEAVES: Alone<Frame> = Alone::new(Frame([0; 512]));
 static RAM: Alone<Frame> = Alone::new(Frame([0; 512]));
-static FOUND: Alone<Found> =
-    Alone::new(Found { vendor: [0; 3], prefixed: 0, efer: 0, port: 0, loaded: 0, added: 0, edi: 0, bytes: 0, distance: 0 });
+static FOUND: Alone<Found> = Alone::new(Found {
+    vendor: [0; 3],
+    prefixed: 0,
+    efer: 0,
+    port: 0,
+    loaded: 0,
+    added: 0,
+    edi: 0,
+    bytes: 0,
+    distance: 0,
+});
 
 #[repr(C)]
 struct Order {
@@ -84,10 +93,14 @@ fn set(paging: Paging, table: u64, index: u64, entry: u64) {
     match paging {
         // SAFETY: all tables are pages of this module's, and indices are below their number of entries.
         Paging::Bits32 => unsafe {
-            core::ptr::with_exposed_provenance_mut::<u32>(table + index as usize * 4).write_volatile(entry as u32)
+            core::ptr::with_exposed_provenance_mut::<u32>(table + index as usize * 4)
+                .write_volatile(entry as u32)
         },
         // SAFETY: as above.
-        Paging::Pae => unsafe { core::ptr::with_exposed_provenance_mut::<u64>(table + index as usize * 8).write_volatile(entry) },
+        Paging::Pae => unsafe {
+            core::ptr::with_exposed_provenance_mut::<u64>(table + index as usize * 8)
+                .write_volatile(entry)
+        },
     }
 }
 
@@ -105,7 +118,10 @@ fn tables(paging: Paging) -> u64 {
     DIRECTORIES.get().expose_provenance();
     let directory = |address: u32| match paging {
         Paging::Bits32 => (self::address(&ROOT), u64::from(address) >> shift),
-        Paging::Pae => (self::address(&DIRECTORIES) + u64::from(address >> 30) * 4096, u64::from(address) >> shift & 511),
+        Paging::Pae => (
+            self::address(&DIRECTORIES) + u64::from(address >> 30) * 4096,
+            u64::from(address) >> shift & 511,
+        ),
     };
     let enter = |at: u32, entry: u64| {
         let (table, index) = directory(at);
@@ -121,10 +137,20 @@ fn tables(paging: Paging) -> u64 {
         set(paging, address(&LOW), page, page << 12 | PRESENT | WRITABLE);
     }
     set(paging, address(&LEAVES), 0, APIC | PRESENT | WRITABLE);
-    set(paging, address(&LEAVES), 1, address(&RAM) | PRESENT | WRITABLE);
+    set(
+        paging,
+        address(&LEAVES),
+        1,
+        address(&RAM) | PRESENT | WRITABLE,
+    );
     if paging == Paging::Pae {
         for directory in 0..4 {
-            set(paging, address(&ROOT), directory, (address(&DIRECTORIES) + directory * 4096) | PRESENT);
+            set(
+                paging,
+                address(&ROOT),
+                directory,
+                (address(&DIRECTORIES) + directory * 4096) | PRESENT,
+            );
         }
     }
     address(&ROOT)
@@ -135,17 +161,31 @@ fn tables(paging: Paging) -> u64 {
 pub fn run(paging: Paging, distance: u32) -> (Found, u64) {
     let cr3 = tables(paging) as u32;
     let pae = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION;
-    let cr4 = if paging == Paging::Pae { Cr4::read() | pae } else { Cr4::read() - pae };
+    let cr4 = if paging == Paging::Pae {
+        Cr4::read() | pae
+    } else {
+        Cr4::read() - pae
+    };
     let cr4 = (cr4 | Cr4Flags::PAGE_SIZE_EXTENSION).bits() as u32;
     let code = (&raw const guest_legacy_code).addr() as u32 + distance;
-    let order = Order { cr3, cr4, code, found: address(&FOUND) as u32 };
+    let order = Order {
+        cr3,
+        cr4,
+        code,
+        found: address(&FOUND) as u32,
+    };
     // SAFETY: the tables map everything that the code needs one to one, interrupts are off, and it comes back in long mode.
     unsafe { guest_legacy(&raw const order) };
-    let leaf = core::ptr::with_exposed_provenance::<u32>(address(&LEAVES) as usize + if paging == Paging::Pae { 8 } else { 4 });
+    let leaf = core::ptr::with_exposed_provenance::<u32>(
+        address(&LEAVES) as usize + if paging == Paging::Pae { 8 } else { 4 },
+    );
     // SAFETY: it lies within the table.
     let leaf = unsafe { leaf.read_volatile() };
     // SAFETY: the code has filled it, and nobody holds a reference.
-    (unsafe { FOUND.get().read_volatile() }, u64::from(leaf & 0xfff))
+    (
+        unsafe { FOUND.get().read_volatile() },
+        u64::from(leaf & 0xfff),
+    )
 }
 
 global_asm!(

@@ -38,5 +38,7 @@ pub fn fill(at: u64, bytes: &[u8]) {
 #[must_use]
 pub fn holds(at: u64, bytes: &[u8]) -> bool {
     // SAFETY: the address is of a test's own memory.
-    (at..).zip(bytes).all(|(place, byte)| unsafe { (place as *const u8).read_volatile() } == *byte)
+    (at..)
+        .zip(bytes)
+        .all(|(place, byte)| unsafe { (place as *const u8).read_volatile() } == *byte)
 }

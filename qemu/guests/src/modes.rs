@@ -181,7 +181,10 @@ impl Walk {
             static modes_start: u8;
             static modes_end: u8;
         }
-        let (from, to) = ((&raw const modes_start).addr(), (&raw const modes_end).addr());
+        let (from, to) = (
+            (&raw const modes_start).addr(),
+            (&raw const modes_end).addr(),
+        );
         for offset in 0..to - from {
             // SAFETY: the code is there.
             let byte = unsafe { (&raw const modes_start).wrapping_add(offset).read() };
@@ -220,7 +223,11 @@ impl Walk {
             error: 0,
             count: 0,
             root_long: 0,
-            root: if mode.has_pae() { address(&ROOT_PAE) } else { address(&ROOT_32) } as u32,
+            root: if mode.has_pae() {
+                address(&ROOT_PAE)
+            } else {
+                address(&ROOT_32)
+            } as u32,
             cr4: if mode.has_pae() { 0x620 } else { 0x600 },
             way: way as u32,
             base_cr0: 0,
@@ -266,9 +273,15 @@ fn gates() {
     for vector in 0..VECTORS {
         put::<u32>(4 * vector, at(&raw const modes_stubs_16, vector) as u32);
         let stub = at(&raw const modes_stubs_32, vector);
-        put::<u64>(IDT_32 + 8 * vector, stub & 0xffff | 0x18 << 16 | 0x8e00 << 32);
+        put::<u64>(
+            IDT_32 + 8 * vector,
+            stub & 0xffff | 0x18 << 16 | 0x8e00 << 32,
+        );
         let stub = at(&raw const modes_stubs_64, vector);
-        put::<[u64; 2]>(IDT_64 + 16 * vector, [stub & 0xffff | 0x08 << 16 | 0x8e00 << 32, 0]);
+        put::<[u64; 2]>(
+            IDT_64 + 16 * vector,
+            [stub & 0xffff | 0x08 << 16 | 0x8e00 << 32, 0],
+        );
     }
 }
 
@@ -276,16 +289,34 @@ fn gates() {
 fn tables() {
     for page in 0..1024 {
         put::<u32>(address(&LOW_32) + 4 * page, (page << 12) as u32 | 3);
-        put::<u32>(address(&APIC_32) + 4 * page, (LOCAL as usize & !0x3f_ffff | page << 12) as u32 | 3);
+        put::<u32>(
+            address(&APIC_32) + 4 * page,
+            (LOCAL as usize & !0x3f_ffff | page << 12) as u32 | 3,
+        );
     }
     put::<u32>(address(&ROOT_32), address(&LOW_32) as u32 | 3);
-    put::<u32>(address(&ROOT_32) + 4 * (LOCAL as usize >> 22), address(&APIC_32) as u32 | 3);
+    put::<u32>(
+        address(&ROOT_32) + 4 * (LOCAL as usize >> 22),
+        address(&APIC_32) as u32 | 3,
+    );
     for page in 0..2048 {
-        put::<u64>(address(&DIRECTORIES_PAE) + 8 * page, (page as u64) << 21 | PRESENT_WRITABLE | LARGE);
+        put::<u64>(
+            address(&DIRECTORIES_PAE) + 8 * page,
+            (page as u64) << 21 | PRESENT_WRITABLE | LARGE,
+        );
     }
     for directory in 0..4 {
-        put::<u64>(address(&ROOT_PAE) + 8 * directory, (address(&DIRECTORIES_PAE) + 4096 * directory) as u64 | 1);
+        put::<u64>(
+            address(&ROOT_PAE) + 8 * directory,
+            (address(&DIRECTORIES_PAE) + 4096 * directory) as u64 | 1,
+        );
     }
 }
 
-global_asm!(concat!(include_str!("modes/walk.s"), include_str!("modes/vectors.s")), options(att_syntax));
+global_asm!(
+    concat!(
+        include_str!("modes/walk.s"),
+        include_str!("modes/vectors.s")
+    ),
+    options(att_syntax)
+);

@@ -38,7 +38,12 @@ static LEAVES: Alone<Table> = Alone::new(Table([0; 512]));
 
 fn set(table: *mut Table, index: u64, entry: u64) {
     // SAFETY: the index is within the table, and only this module writes it.
-    unsafe { table.cast::<u64>().wrapping_add(index as usize % 512).write_volatile(entry) };
+    unsafe {
+        table
+            .cast::<u64>()
+            .wrapping_add(index as usize % 512)
+            .write_volatile(entry)
+    };
 }
 
 /// The window's address of its page `page`.
@@ -54,10 +59,22 @@ pub fn map(page: u64, frame: u64, flags: u64) {
         static mut guest_pointers: Table;
     }
     set(LEAVES.get(), page, frame | flags);
-    set(DIRECTORY.get(), 0, LEAVES.get().addr() as u64 | PRESENT | WRITABLE | USER);
+    set(
+        DIRECTORY.get(),
+        0,
+        LEAVES.get().addr() as u64 | PRESENT | WRITABLE | USER,
+    );
     // What CPL 3 may reach is decided below: the one-to-one mapping's directories have no USER.
-    set(&raw mut guest_root, 0, (&raw mut guest_pointers).addr() as u64 | PRESENT | WRITABLE | USER);
-    set(&raw mut guest_pointers, WINDOW >> 30, DIRECTORY.get().addr() as u64 | PRESENT | WRITABLE | USER);
+    set(
+        &raw mut guest_root,
+        0,
+        (&raw mut guest_pointers).addr() as u64 | PRESENT | WRITABLE | USER,
+    );
+    set(
+        &raw mut guest_pointers,
+        WINDOW >> 30,
+        DIRECTORY.get().addr() as u64 | PRESENT | WRITABLE | USER,
+    );
     tlb::flush(VirtAddr::new(at(page)));
 }
 
@@ -70,5 +87,11 @@ pub fn unmap(page: u64) {
 #[must_use]
 pub fn entry(page: u64) -> u64 {
     // SAFETY: the index is within the table.
-    unsafe { LEAVES.get().cast::<u64>().wrapping_add(page as usize % 512).read_volatile() }
+    unsafe {
+        LEAVES
+            .get()
+            .cast::<u64>()
+            .wrapping_add(page as usize % 512)
+            .read_volatile()
+    }
 }

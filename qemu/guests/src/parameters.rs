@@ -21,7 +21,9 @@ pub fn number(name: &str, default: u64) -> u64 {
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        parsed.unwrap_or_else(|_| panic!("{name}={text} is no number, such as {name}=16 or {name}=0x10"))
+        parsed.unwrap_or_else(|_| {
+            panic!("{name}={text} is no number, such as {name}=16 or {name}=0x10")
+        })
     })
 }
 
@@ -41,9 +43,15 @@ fn words() -> impl Iterator<Item = &'static str> {
             // SAFETY: the loader has ended the line with a zero, which is looked for from its start.
             unsafe { byte.read() }
         };
-        let length = (0..LONGEST).find(|length| byte(*length) == 0).unwrap_or(LONGEST);
+        let length = (0..LONGEST)
+            .find(|length| byte(*length) == 0)
+            .unwrap_or(LONGEST);
         // SAFETY: so many bytes are there, and nobody writes them.
-        unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance::<u8>(line), length) }
+        unsafe {
+            core::slice::from_raw_parts(core::ptr::with_exposed_provenance::<u8>(line), length)
+        }
     };
-    str::from_utf8(bytes).unwrap_or_default().split_ascii_whitespace()
+    str::from_utf8(bytes)
+        .unwrap_or_default()
+        .split_ascii_whitespace()
 }

@@ -138,7 +138,15 @@ struct Stack([u8; 16384]);
 
 static STACK: Alone<Stack> = Alone::new(Stack([0; 16384]));
 static SAVED: AtomicU64 = AtomicU64::new(0);
-static STOP: Alone<Stop> = Alone::new(Stop { vector: 0, error: 0, start: 0, offset: 0, general: [0; 16], rflags: 0, cr2: 0 });
+static STOP: Alone<Stop> = Alone::new(Stop {
+    vector: 0,
+    error: 0,
+    start: 0,
+    offset: 0,
+    general: [0; 16],
+    rflags: 0,
+    cr2: 0,
+});
 
 impl Run {
     /// Runs `code`, with registers that are 0, and a stack.
@@ -146,7 +154,12 @@ impl Run {
     pub fn new(code: Code) -> Self {
         let mut general = [0; 16];
         general[RSP] = STACK.get().addr() as u64 + size_of::<Stack>() as u64;
-        Self { general, rflags: FLAGS, rip: code.0, cs: CODE }
+        Self {
+            general,
+            rflags: FLAGS,
+            rip: code.0,
+            cs: CODE,
+        }
     }
 
     /// Runs the code in 32 bits.
@@ -204,7 +217,10 @@ pub(crate) fn stop(frame: &Frame, cr2: u64) -> ! {
     // SAFETY: nobody holds a reference.
     unsafe { STOP.get().write_volatile(stop) };
     if SAVED.load(Ordering::Relaxed) == 0 {
-        panic!("exception {} at {:x}, error {:x}, cr2 {cr2:x}, outside of a run", frame.vector, frame.rip, frame.error);
+        panic!(
+            "exception {} at {:x}, error {:x}, cr2 {cr2:x}, outside of a run",
+            frame.vector, frame.rip, frame.error
+        );
     }
     // SAFETY: a run is what was interrupted.
     unsafe { leave() }

@@ -83,7 +83,12 @@ impl Register {
 
 /// Writes a model-specific register.
 pub fn write_msr(index: u64, value: u64) -> (u8, u64) {
-    Run::new(code!("wrmsr")).with(RCX, index).with(RAX, value & 0xffff_ffff).with(RDX, value >> 32).go().fault()
+    Run::new(code!("wrmsr"))
+        .with(RCX, index)
+        .with(RAX, value & 0xffff_ffff)
+        .with(RDX, value >> 32)
+        .go()
+        .fault()
 }
 
 /// Reads one.

@@ -65,7 +65,8 @@ pub struct Frame {
 /// What is called for a vector; the trap returns when it does.
 pub type Handler = fn(&mut Frame);
 
-static HANDLERS: [AtomicPtr<()>; VECTORS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; VECTORS];
+static HANDLERS: [AtomicPtr<()>; VECTORS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; VECTORS];
 /// Where traps of the vectors with handlers came, in order; the vector is in the uppermost byte.
 static TAKEN: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -79,7 +80,10 @@ struct Stack([u8; 16384]);
 static IDT: Alone<Gates> = Alone::new([0; 2 * VECTORS]);
 static TSS: Alone<TaskStateSegment> = Alone::new(TaskStateSegment::new());
 static GDT: Alone<GlobalDescriptorTable<ENTRIES>> = Alone::new(GlobalDescriptorTable::empty());
-static KEPT: Alone<DescriptorTablePointer> = Alone::new(DescriptorTablePointer { limit: 0, base: VirtAddr::zero() });
+static KEPT: Alone<DescriptorTablePointer> = Alone::new(DescriptorTablePointer {
+    limit: 0,
+    base: VirtAddr::zero(),
+});
 static STOPS: Alone<Stack> = Alone::new(Stack([0; 16384]));
 
 /// Loads GDT, TSS and IDT. Once, at the start.
@@ -114,7 +118,10 @@ pub fn load(gates: *mut Gates) {
     for vector in 0..VECTORS {
         set_gate(gates, vector);
     }
-    let pointer = DescriptorTablePointer { limit: (size_of::<Gates>() - 1) as u16, base: VirtAddr::from_ptr(gates) };
+    let pointer = DescriptorTablePointer {
+        limit: (size_of::<Gates>() - 1) as u16,
+        base: VirtAddr::from_ptr(gates),
+    };
     // SAFETY: every gate leads to its stub.
     unsafe { lidt(&pointer) };
 }
@@ -124,7 +131,11 @@ fn set_gate(gates: *mut Gates, vector: usize) {
         static guest_stubs: u8;
     }
     let stub = (&raw const guest_stubs).addr() as u64 + (vector * STUB) as u64;
-    let stack = if HANDLERS[vector].load(Ordering::Relaxed).is_null() { 1 } else { 0 };
+    let stack = if HANDLERS[vector].load(Ordering::Relaxed).is_null() {
+        1
+    } else {
+        0
+    };
     let low = stub & 0xffff | 0x08 << 16 | stack << 32 | GATE << 32 | (stub >> 16 & 0xffff) << 48;
     let word = gates.cast::<u64>().wrapping_add(2 * vector);
     // SAFETY: the caller's table has two words for every vector.
@@ -141,7 +152,10 @@ pub fn reload() {
     unsafe { lgdt(&kept) };
     // SAFETY: the selector is of the 64-bit code segment.
     unsafe { CS::set_reg(SegmentSelector(0x08)) };
-    let pointer = DescriptorTablePointer { limit: (size_of::<Gates>() - 1) as u16, base: VirtAddr::from_ptr(IDT.get()) };
+    let pointer = DescriptorTablePointer {
+        limit: (size_of::<Gates>() - 1) as u16,
+        base: VirtAddr::from_ptr(IDT.get()),
+    };
     // SAFETY: every gate leads to its stub.
     unsafe { lidt(&pointer) };
 }
@@ -154,11 +168,20 @@ pub fn load_own() {
 /// Says whether the vector's gate is present.
 pub fn set_present(vector: u8, present: bool) {
     const PRESENT: u64 = 1 << 47;
-    let word = IDT.get().cast::<u64>().wrapping_add(2 * usize::from(vector));
+    let word = IDT
+        .get()
+        .cast::<u64>()
+        .wrapping_add(2 * usize::from(vector));
     // SAFETY: the table has two words for every vector.
     let gate = unsafe { word.read_volatile() };
     // SAFETY: as above.
-    unsafe { word.write_volatile(if present { gate | PRESENT } else { gate & !PRESENT }) };
+    unsafe {
+        word.write_volatile(if present {
+            gate | PRESENT
+        } else {
+            gate & !PRESENT
+        })
+    };
 }
 
 /// Lets the vector's traps come on the stack of IST 2, which begins at `top`.
@@ -166,7 +189,10 @@ pub fn on_stack(vector: u8, top: u64) {
     // SAFETY: the CPU alone reads it, and no trap uses IST 2 but those that are given it here.
     let tss = unsafe { &mut *TSS.get() };
     tss.interrupt_stack_table[1] = VirtAddr::new_truncate(top);
-    let word = IDT.get().cast::<u64>().wrapping_add(2 * usize::from(vector));
+    let word = IDT
+        .get()
+        .cast::<u64>()
+        .wrapping_add(2 * usize::from(vector));
     // SAFETY: the table has two words for every vector.
     let gate = unsafe { word.read_volatile() };
     // SAFETY: as above.
@@ -220,7 +246,10 @@ extern "C" fn guest_trap(frame: &mut Frame) {
         run::stop(frame, Cr2::read_raw());
     }
     let index = COUNT.fetch_add(1, Ordering::Relaxed) as usize;
-    TAKEN[index % TAKEN.len()].store(frame.vector << 56 | frame.rip & 0x00ff_ffff_ffff_ffff, Ordering::Relaxed);
+    TAKEN[index % TAKEN.len()].store(
+        frame.vector << 56 | frame.rip & 0x00ff_ffff_ffff_ffff,
+        Ordering::Relaxed,
+    );
     // SAFETY: only `on` stores there, and it stores handlers.
     let handler = unsafe { transmute::<*mut (), Handler>(handler) };
     handler(frame);

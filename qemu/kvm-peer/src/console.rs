@@ -24,9 +24,17 @@ pub(crate) struct Console {
 impl Console {
     /// Starts the process.
     pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(PROGRAM).arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = Command::new(PROGRAM)
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         match (process.stdin.take(), process.stdout.take()) {
-            (Some(there), Some(back)) => Ok(Self { process, there, back }),
+            (Some(there), Some(back)) => Ok(Self {
+                process,
+                there,
+                back,
+            }),
             _ => Err("the console has no pipes".into()),
         }
     }
@@ -60,7 +68,11 @@ pub(crate) fn run() {
     let mut chunk = [0; 4096];
     while let Ok(read @ 1..) = input.read(&mut chunk) {
         all.extend_from_slice(&chunk[..read]);
-        if output.write_all(&TAKEN).and_then(|()| output.flush()).is_err() {
+        if output
+            .write_all(&TAKEN)
+            .and_then(|()| output.flush())
+            .is_err()
+        {
             return;
         }
     }

@@ -16,12 +16,21 @@ const MODULES: &str = "/modules";
 
 /// Mounts `/dev` and loads the modules.
 pub(crate) fn set_up() -> Result<(), Box<dyn Error>> {
-    mount(Some("devtmpfs"), "/dev", Some("devtmpfs"), MsFlags::empty(), None::<&str>)?;
-    let mut modules = fs::read_dir(MODULES)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    mount(
+        Some("devtmpfs"),
+        "/dev",
+        Some("devtmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )?;
+    let mut modules = fs::read_dir(MODULES)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<_>>>()?;
     modules.sort();
     for path in modules {
         let module = File::open(&path)?;
-        finit_module(&module, c"", ModuleInitFlags::empty()).map_err(|error| format!("{}: {error}", path.display()))?;
+        finit_module(&module, c"", ModuleInitFlags::empty())
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     // With large pages a whole 2 MiB would be mapped at the first touch.
     set_thp_disable(true)?;

@@ -85,9 +85,16 @@ fn reset(vcpu: &VcpuFd, entry: u64) -> Result<(), Box<dyn Error>> {
         ..kvm_segment::default()
     };
     let (code, data) = (flat(0x08, 11), flat(0x10, 3));
-    (system.cs, system.ds, system.es, system.fs, system.gs, system.ss) = (code, data, data, data, data, data);
+    (
+        system.cs, system.ds, system.es, system.fs, system.gs, system.ss,
+    ) = (code, data, data, data, data, data);
     system.cr0 |= 1;
     vcpu.set_sregs(&system)?;
-    vcpu.set_regs(&kvm_regs { rip: entry, rax: LOADED, rflags: 2, ..kvm_regs::default() })?;
+    vcpu.set_regs(&kvm_regs {
+        rip: entry,
+        rax: LOADED,
+        rflags: 2,
+        ..kvm_regs::default()
+    })?;
     Ok(())
 }

@@ -38,7 +38,14 @@ impl Uart {
 
     /// One with this console at its other end.
     pub(crate) fn new(console: Console) -> Self {
-        Self { console, gathered: Vec::with_capacity(KEPT), interrupt_enable: 0, modem_control: 0, scratch: 0, held: false }
+        Self {
+            console,
+            gathered: Vec::with_capacity(KEPT),
+            interrupt_enable: 0,
+            modem_control: 0,
+            scratch: 0,
+            held: false,
+        }
     }
 
     /// The guest writes a byte.

@@ -36,32 +36,66 @@ impl Built {
     /// A program by its name.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
-        self.own.get(name).cloned().unwrap_or_else(|| self.dir.join(name))
+        self.own
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| self.dir.join(name))
     }
 }
 
 /// Builds kernel and servers, unless they are up to date.
 pub fn system(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
-    let packages = ["-p", "atoll-kernel", "-p", "atoll-images", "-p", "atoll-rogue"];
-    cargo(toolchain, workspace, &workspace.join("target/bare"), "the kernel and the servers", &packages)
+    let packages = [
+        "-p",
+        "atoll-kernel",
+        "-p",
+        "atoll-images",
+        "-p",
+        "atoll-rogue",
+    ];
+    cargo(
+        toolchain,
+        workspace,
+        &workspace.join("target/bare"),
+        "the kernel and the servers",
+        &packages,
+    )
 }
 
 /// Builds a kernel that logs digests of what servers must not touch, for tests of containment.
 pub fn digesting_kernel(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
     let packages = ["-p", "atoll-kernel", "--features", "digest"];
-    cargo(toolchain, workspace, &workspace.join("target/digest"), "the kernel with digests", &packages)
+    cargo(
+        toolchain,
+        workspace,
+        &workspace.join("target/digest"),
+        "the kernel with digests",
+        &packages,
+    )
 }
 
 /// Builds a kernel that injects the faults of a plan, for experiments.
 pub fn injecting_kernel(workspace: &Path, toolchain: &Toolchain) -> Result<Built> {
     let packages = ["-p", "atoll-kernel", "--features", "fault-injection"];
-    cargo(toolchain, workspace, &workspace.join("target/inject"), "the kernel with fault injection", &packages)
+    cargo(
+        toolchain,
+        workspace,
+        &workspace.join("target/inject"),
+        "the kernel with fault injection",
+        &packages,
+    )
 }
 
 /// Builds one test guest: another one that does not build is no hindrance.
 pub fn guest(workspace: &Path, toolchain: &Toolchain, name: &str) -> Result<Built> {
     let what = format!("the test guest '{name}'");
-    cargo(toolchain, &workspace.join("qemu/guests"), &workspace.join("target/guests"), &what, &["--bin", name])
+    cargo(
+        toolchain,
+        &workspace.join("qemu/guests"),
+        &workspace.join("target/guests"),
+        &what,
+        &["--bin", name],
+    )
 }
 
 /// Builds the server in the crate in `dir`, which may be anywhere; its program.
@@ -69,23 +103,43 @@ pub fn own(workspace: &Path, toolchain: &Toolchain, dir: &Path) -> Result<PathBu
     let dir = dir.canonicalize().map_err(Error::file(dir))?;
     let path = dir.join("Cargo.toml");
     let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-    let crate_: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
-    let name = crate_.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
+    let crate_: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
+    let name = crate_
+        .get("package")
+        .and_then(|package| package.get("name"))
+        .and_then(toml::Value::as_str);
     let name = name.ok_or_else(|| Error::guest(&path, "has no package with a name"))?;
     // What the crates depend on is built once for all of them. But two crates may have the same name: each has a place for its program, and
     // until it is there no other is built. And cargo takes what it built for the one to be the other's, if that is older: so it forgets it.
     let target = workspace.join("target/own");
-    let place = target.join("programs").join(format!("{:x}", checksum(dir.as_os_str().as_encoded_bytes())));
+    let place = target.join("programs").join(format!(
+        "{:x}",
+        checksum(dir.as_os_str().as_encoded_bytes())
+    ));
     fs::create_dir_all(&place).map_err(Error::file(&place))?;
     let _guard = alone(&target)?;
     let last = target.join("programs").join(format!("{name}.last"));
     if fs::read_to_string(&last).is_ok_and(|last| Path::new(&last) != dir) {
         let mut forget = toolchain.cargo();
         forget
-            .args(["clean", "--profile", "bare", "--target", TARGET, "-p", name, "--target-dir"])
+            .args([
+                "clean",
+                "--profile",
+                "bare",
+                "--target",
+                TARGET,
+                "-p",
+                name,
+                "--target-dir",
+            ])
             .arg(&target)
             .current_dir(&dir);
-        run(&mut forget, &format!("anew: another '{name}' was built last"))?;
+        run(
+            &mut forget,
+            &format!("anew: another '{name}' was built last"),
+        )?;
     }
     fs::write(&last, dir.as_os_str().as_encoded_bytes()).map_err(Error::file(&last))?;
     let what = format!("the server in {}", dir.display());
@@ -101,9 +155,16 @@ pub fn images(workspace: &Path) -> Result<Vec<String>> {
     for package in ["images", "rogue"] {
         let path = workspace.join("servers").join(package).join("Cargo.toml");
         let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-        let package: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
-        let programs = package.get("bin").and_then(toml::Value::as_array).into_iter().flatten();
-        names.extend(programs.filter_map(|program| Some(program.get("name")?.as_str()?.to_owned())));
+        let package: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::guest(&path, error.message()))?;
+        let programs = package
+            .get("bin")
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten();
+        names
+            .extend(programs.filter_map(|program| Some(program.get("name")?.as_str()?.to_owned())));
     }
     names.sort();
     Ok(names)
@@ -112,8 +173,16 @@ pub fn images(workspace: &Path) -> Result<Vec<String>> {
 /// One build per process: what is built once does not change under a running tool.
 static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn cargo(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
-    let mut done = DONE.lock().map_err(|_| Error::missing("another thread failed to build"))?;
+fn cargo(
+    toolchain: &Toolchain,
+    dir: &Path,
+    target: &Path,
+    what: &str,
+    packages: &[&str],
+) -> Result<Built> {
+    let mut done = DONE
+        .lock()
+        .map_err(|_| Error::missing("another thread failed to build"))?;
     if done.iter().any(|done| done == what) {
         return Ok(built_in(target));
     }
@@ -131,15 +200,35 @@ fn alone(target: &Path) -> Result<fs::File> {
     Ok(guard)
 }
 
-fn build(toolchain: &Toolchain, dir: &Path, target: &Path, what: &str, packages: &[&str]) -> Result<Built> {
+fn build(
+    toolchain: &Toolchain,
+    dir: &Path,
+    target: &Path,
+    what: &str,
+    packages: &[&str],
+) -> Result<Built> {
     let mut command = toolchain.cargo();
-    command.args(["build", "--profile", "bare", "--target", TARGET, "--target-dir"]).arg(target).args(packages).current_dir(dir);
+    command
+        .args([
+            "build",
+            "--profile",
+            "bare",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
+        .arg(target)
+        .args(packages)
+        .current_dir(dir);
     run(&mut command, what)?;
     Ok(built_in(target))
 }
 
 fn built_in(target: &Path) -> Built {
-    Built { dir: target.join(TARGET).join("bare"), own: BTreeMap::new() }
+    Built {
+        dir: target.join(TARGET).join("bare"),
+        own: BTreeMap::new(),
+    }
 }
 
 /// Runs a build, showing how it goes, and what it said if it fails.
@@ -153,14 +242,21 @@ pub(crate) fn run(command: &mut Command, what: &str) -> Result<()> {
         .spawn()
         .map_err(|error| Error::program("cargo", error))?;
     let mut said = VecDeque::new();
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok)) {
+    for line in child
+        .stderr
+        .take()
+        .into_iter()
+        .flat_map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok))
+    {
         step.detail(&line);
         said.push_back(line);
         if said.len() > 4000 {
             said.pop_front();
         }
     }
-    let status = child.wait().map_err(|error| Error::program("cargo", error))?;
+    let status = child
+        .wait()
+        .map_err(|error| Error::program("cargo", error))?;
     drop(step);
     if status.success() {
         return Ok(());
@@ -168,5 +264,8 @@ pub(crate) fn run(command: &mut Command, what: &str) -> Result<()> {
     for line in said {
         eprintln!("{line}");
     }
-    Err(Error::Build { package: what.to_owned(), status: status.to_string() })
+    Err(Error::Build {
+        package: what.to_owned(),
+        status: status.to_string(),
+    })
 }

@@ -17,8 +17,12 @@ use crate::progress::Step;
 
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// As in `.cargo/config.toml`, for `core` has to agree with what is built on it; with bitcode, or fat LTO would not find any.
-const FLAGS: [&str; 4] =
-    ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cforce-frame-pointers=yes", "-Cembed-bitcode=yes"];
+const FLAGS: [&str; 4] = [
+    "-Crelocation-model=static",
+    "-Ccode-model=kernel",
+    "-Cforce-frame-pointers=yes",
+    "-Cembed-bitcode=yes",
+];
 /// What a toolchain in the cache is not complete without.
 const DONE: &str = "complete";
 
@@ -29,7 +33,9 @@ struct Unpacked {
 
 impl Unpacked {
     fn of_cache() -> Result<Self> {
-        Ok(Self { root: place::cache()?.join("rust") })
+        Ok(Self {
+            root: place::cache()?.join("rust"),
+        })
     }
 
     fn program(&self, name: &str) -> PathBuf {
@@ -38,7 +44,9 @@ impl Unpacked {
 
     fn libraries(&self) -> Result<String> {
         let dir = self.root.join("usr/lib/x86_64-linux-gnu");
-        dir.into_os_string().into_string().map_err(|path| Error::missing(format_args!("{}: is no UTF-8", path.display())))
+        dir.into_os_string()
+            .into_string()
+            .map_err(|path| Error::missing(format_args!("{}: is no UTF-8", path.display())))
     }
 
     fn compiler(&self) -> Result<Command> {
@@ -50,7 +58,12 @@ impl Unpacked {
     /// Compiler version and LLVM's major version.
     fn versions(&self) -> Result<(String, String)> {
         let text = apt::run(self.compiler()?.arg("-vV"))?;
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+        let value = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+                .unwrap_or_default()
+        };
         let llvm = value("LLVM version:").split('.').next().unwrap_or_default();
         Ok((value("release:").to_owned(), llvm.to_owned()))
     }
@@ -58,11 +71,19 @@ impl Unpacked {
     fn toolchain(&self) -> Result<Toolchain> {
         let (version, llvm) = self.versions()?;
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
-        flags.push(format!("-Clinker={}", self.root.join(format!("usr/lib/llvm-{llvm}/bin/ld.lld")).display()));
+        flags.push(format!(
+            "-Clinker={}",
+            self.root
+                .join(format!("usr/lib/llvm-{llvm}/bin/ld.lld"))
+                .display()
+        ));
         Ok(Toolchain {
             other: Some((self.program("cargo"), self.program("rustc"))),
             libraries: Some(self.libraries()?),
-            sysroot: Some(self.root.join(format!("sysroot-{version}-{}", FLAGS.join("").replace(['=', '-'], "")))),
+            sysroot: Some(self.root.join(format!(
+                "sysroot-{version}-{}",
+                FLAGS.join("").replace(['=', '-'], "")
+            ))),
             flags,
         })
     }
@@ -76,7 +97,11 @@ pub fn present() -> Result<Option<Toolchain>> {
     }
     Lock::open()?.verify(&rust.program("rustc"))?;
     let toolchain = rust.toolchain()?;
-    Ok(toolchain.sysroot.as_ref().is_some_and(|path| path.is_dir()).then_some(toolchain))
+    Ok(toolchain
+        .sysroot
+        .as_ref()
+        .is_some_and(|path| path.is_dir())
+        .then_some(toolchain))
 }
 
 /// Fetches Debian's Rust and builds a sysroot with it.
@@ -95,7 +120,9 @@ pub fn make() -> Result<Toolchain> {
     fetch(&mut apt, &[&format!("lld-{llvm}")], &rust.root)?;
     drop(step);
     let toolchain = rust.toolchain()?;
-    Step::of("Building core and alloc for the bare machine", |_| build(&rust, &toolchain))?;
+    Step::of("Building core and alloc for the bare machine", |_| {
+        build(&rust, &toolchain)
+    })?;
     Lock::open()?.record(&[rust.program("rustc")])?;
     fs::write(rust.root.join(DONE), "").map_err(Error::file(&rust.root))?;
     Ok(toolchain)
@@ -112,31 +139,52 @@ fn fetch(apt: &mut Apt, packages: &[&str], root: &Path) -> Result<()> {
 /// Builds the library with a crate that holds nothing, and lays its parts out as a compiler expects them.
 fn build(rust: &Unpacked, toolchain: &Toolchain) -> Result<()> {
     let seed = tempfile::tempdir().map_err(Error::file(env::temp_dir()))?;
-    let write = |name: &str, text: &str| fs::write(seed.path().join(name), text).map_err(Error::file(seed.path()));
+    let write = |name: &str, text: &str| {
+        fs::write(seed.path().join(name), text).map_err(Error::file(seed.path()))
+    };
     write(
         "Cargo.toml",
         "[workspace]\n[package]\nname = \"seed\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n",
     )?;
     write("lib.rs", "#![no_std]\n")?;
-    let plain = Toolchain { sysroot: None, flags: FLAGS.map(str::to_owned).to_vec(), ..toolchain.clone() };
+    let plain = Toolchain {
+        sysroot: None,
+        flags: FLAGS.map(str::to_owned).to_vec(),
+        ..toolchain.clone()
+    };
     let output = seed.path().join("target");
     apt::run(
         plain
             .cargo()
-            .args(["build", "--release", "-Zbuild-std=core,alloc,compiler_builtins"])
-            .args(["-Zbuild-std-features=compiler-builtins-mem", "--target", TARGET, "--target-dir"])
+            .args([
+                "build",
+                "--release",
+                "-Zbuild-std=core,alloc,compiler_builtins",
+            ])
+            .args([
+                "-Zbuild-std-features=compiler-builtins-mem",
+                "--target",
+                TARGET,
+                "--target-dir",
+            ])
             .arg(&output)
             .env("RUSTC_BOOTSTRAP", "1")
             .current_dir(seed.path()),
     )?;
-    let Some(sysroot) = &toolchain.sysroot else { return Ok(()) };
+    let Some(sysroot) = &toolchain.sysroot else {
+        return Ok(());
+    };
     let new = tempfile::tempdir_in(&rust.root).map_err(Error::file(&rust.root))?;
     let libraries = new.path().join("lib/rustlib").join(TARGET).join("lib");
     fs::create_dir_all(&libraries).map_err(Error::file(&libraries))?;
     let parts = output.join(TARGET).join("release/deps");
     for entry in fs::read_dir(&parts).map_err(Error::file(&parts))? {
         let path = entry.map_err(Error::file(&parts))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.ends_with(".rlib") && !name.starts_with("libseed") {
             fs::copy(&path, libraries.join(&name)).map_err(Error::file(&path))?;
         }

@@ -44,7 +44,9 @@ impl Toolchain {
             return Ok(Self::default());
         }
         if let Some(ready) = sysroot::present()? {
-            note(format!("building with Debian's Rust: the active compiler has no {TARGET}"));
+            note(format!(
+                "building with Debian's Rust: the active compiler has no {TARGET}"
+            ));
             return Ok(ready);
         }
         let reason = if permission.no_install {
@@ -75,22 +77,43 @@ impl Toolchain {
     /// A cargo command without anything inherited that would change what it builds.
     #[must_use]
     pub fn cargo(&self) -> Command {
-        let active = || std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-        let mut command = Command::new(self.other.as_ref().map_or_else(active, |(cargo, _)| cargo.clone()));
-        let inherited =
-            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
-        for name in inherited.into_iter().chain(["CARGO_BUILD_TARGET", "CARGO_MAKEFLAGS", "MAKEFLAGS", "RUSTC", "RUSTDOC"]) {
+        let active =
+            || std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+        let mut command = Command::new(
+            self.other
+                .as_ref()
+                .map_or_else(active, |(cargo, _)| cargo.clone()),
+        );
+        let inherited = [
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_BUILD_RUSTFLAGS",
+            "CARGO_TARGET_DIR",
+            "CARGO_BUILD_TARGET_DIR",
+        ];
+        for name in inherited.into_iter().chain([
+            "CARGO_BUILD_TARGET",
+            "CARGO_MAKEFLAGS",
+            "MAKEFLAGS",
+            "RUSTC",
+            "RUSTDOC",
+        ]) {
             command.env_remove(name);
         }
         // Cargo gives its children what describes the package that it runs; a build script would take it for its own.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PROFILE_") {
+            if text.starts_with("CARGO_PKG_")
+                || text.starts_with("CARGO_MANIFEST_")
+                || text.starts_with("CARGO_PROFILE_")
+            {
                 command.env_remove(name);
             }
         }
         if let Some((_, compiler)) = &self.other {
-            command.env("RUSTC", compiler).env_remove("RUSTUP_TOOLCHAIN");
+            command
+                .env("RUSTC", compiler)
+                .env_remove("RUSTUP_TOOLCHAIN");
             // The wrapper is for the compiler that is not used.
             command.env_remove("RUSTC_WRAPPER");
         }
@@ -98,7 +121,11 @@ impl Toolchain {
             command.env("LD_LIBRARY_PATH", libraries);
         }
         let mut flags = self.flags.clone();
-        flags.extend(self.sysroot.as_ref().map(|path| format!("--sysroot={}", path.display())));
+        flags.extend(
+            self.sysroot
+                .as_ref()
+                .map(|path| format!("--sysroot={}", path.display())),
+        );
         if !flags.is_empty() {
             // They replace what the configuration file says, and are not for build scripts, since there is a `--target`.
             command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
@@ -110,14 +137,18 @@ impl Toolchain {
 /// Whether this compiler has the target's `core`. Its directory's name is printed even if there is nothing in it.
 #[must_use]
 pub fn has_target(compiler: &str) -> bool {
-    let output = Command::new(compiler).args(["--print", "target-libdir", "--target", TARGET]).stderr(Stdio::null()).output();
+    let output = Command::new(compiler)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .stderr(Stdio::null())
+        .output();
     output.is_ok_and(|output| holds_core(Path::new(String::from_utf8_lossy(&output.stdout).trim())))
 }
 
 fn holds_core(dir: &Path) -> bool {
     let is_core = |name: &str| name.starts_with("libcore-") && name.ends_with(".rlib");
-    fs::read_dir(dir)
-        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_core(&entry.file_name().to_string_lossy()))))
+    fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| is_core(&entry.file_name().to_string_lossy())))
+    })
 }
 
 fn rustup_add() -> Result<()> {
@@ -135,7 +166,10 @@ fn rustup_add() -> Result<()> {
 fn wait_at_most(child: &mut Child, patience: Duration) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < patience {
-        match child.try_wait().map_err(|error| Error::program("rustup", error))? {
+        match child
+            .try_wait()
+            .map_err(|error| Error::program("rustup", error))?
+        {
             Some(status) if status.success() => return Ok(()),
             Some(status) => return Err(Error::program("rustup", status)),
             None => std::thread::sleep(Duration::from_millis(100)),
@@ -143,7 +177,10 @@ fn wait_at_most(child: &mut Child, patience: Duration) -> Result<()> {
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err(Error::program("rustup", format_args!("it took longer than {} s", patience.as_secs())))
+    Err(Error::program(
+        "rustup",
+        format_args!("it took longer than {} s", patience.as_secs()),
+    ))
 }
 
 #[cfg(test)]

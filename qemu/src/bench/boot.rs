@@ -33,14 +33,22 @@ pub fn both(permission: Permission) -> Result<report::Boot> {
     let linux = with_stamp(linux, &linux::program("stamp", permission.offline)?)?;
     let on_atoll = run::on_atoll(&machine, &linux, permission, "Booting Linux on Atoll")?;
     let atoll = stamp(&on_atoll.console)?.saturating_sub(entry(&on_atoll.log)?);
-    let bare = |guest: &Guest, what: &str| stamp(&run::directly(&machine, guest, permission, what)?.console);
+    let bare = |guest: &Guest, what: &str| {
+        stamp(&run::directly(&machine, guest, permission, what)?.console)
+    };
     let firmware = bare(&guest("entry", permission)?, "Measuring the firmware")?;
     let bare = bare(&linux, "Booting Linux without Atoll")?.saturating_sub(firmware);
     Ok(report::Boot { atoll, bare })
 }
 
 fn guest(name: &str, permission: Permission) -> Result<Guest> {
-    Choice { name: Some(name.to_owned()), repeatable: true, permission, ..Choice::default() }.find()
+    Choice {
+        name: Some(name.to_owned()),
+        repeatable: true,
+        permission,
+        ..Choice::default()
+    }
+    .find()
 }
 
 /// Adds the program, and the shell that runs it.
@@ -59,7 +67,9 @@ fn shell() -> String {
 
 /// The counter, as it was printed.
 fn stamp(console: &str) -> Result<u64> {
-    let count = console.lines().find_map(|line| line.trim().strip_prefix("stamp ")?.parse().ok());
+    let count = console
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("stamp ")?.parse().ok());
     count.ok_or_else(|| Error::program("the measured guest", "it printed no time stamp"))
 }
 
@@ -67,8 +77,12 @@ fn stamp(console: &str) -> Result<u64> {
 fn entry(log: &str) -> Result<u64> {
     let line = log.lines().find(|line| line.ends_with(ENTRY));
     let time = line.and_then(|line| line.strip_prefix('[')?.split(']').next()?.split_once('.'));
-    let micros = time.and_then(|(seconds, micros)| Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?));
-    micros.map(|micros| micros * 1_000).ok_or_else(|| Error::program("Atoll", format_args!("its log has no line '{ENTRY}'")))
+    let micros = time.and_then(|(seconds, micros)| {
+        Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?)
+    });
+    micros
+        .map(|micros| micros * 1_000)
+        .ok_or_else(|| Error::program("Atoll", format_args!("its log has no line '{ENTRY}'")))
 }
 
 #[cfg(test)]

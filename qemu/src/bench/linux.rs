@@ -34,8 +34,19 @@ pub fn program_of(directory: &str, name: &str, offline: bool) -> Result<Vec<u8>>
     let workspace = place::workspace()?;
     let target = workspace.join("target/linux");
     let mut cargo = Toolchain::default().cargo();
-    cargo.args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"]).arg(&target);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", STATIC).current_dir(workspace.join("qemu").join(directory));
+    cargo
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
+        .arg(&target);
+    cargo
+        .env("CARGO_ENCODED_RUSTFLAGS", STATIC)
+        .current_dir(workspace.join("qemu").join(directory));
     if offline {
         cargo.arg("--offline");
     }
@@ -60,7 +71,10 @@ impl KvmKernel {
         fs::create_dir_all(&dir).map_err(Error::file(&dir))?;
         let guard = fs::File::create(dir.join(".lock")).map_err(Error::file(&dir))?;
         guard.lock().map_err(Error::file(&dir))?;
-        let kernel = Self { image: dir.join("vmlinuz"), modules: MODULES.map(|name| dir.join(format!("{name}.ko"))).to_vec() };
+        let kernel = Self {
+            image: dir.join("vmlinuz"),
+            modules: MODULES.map(|name| dir.join(format!("{name}.ko"))).to_vec(),
+        };
         let lock = Lock::open()?;
         if kernel.files().all(|path| path.is_file()) {
             kernel.files().try_for_each(|path| lock.verify(path))?;
@@ -72,7 +86,9 @@ impl KvmKernel {
                 dir.display()
             )));
         }
-        Step::of("Fetching the kernel that runs KVM", |step| kernel.fetch(&dir, &lock, step))?;
+        Step::of("Fetching the kernel that runs KVM", |step| {
+            kernel.fetch(&dir, &lock, step)
+        })?;
         Ok(kernel)
     }
 
@@ -82,16 +98,28 @@ impl KvmKernel {
 
     fn fetch(&self, dir: &Path, lock: &Lock, step: &Step) -> Result<()> {
         let mut apt = Apt::find()?;
-        let wanted = |name: &str| name.starts_with("linux-image-") && name.ends_with("-cloud-amd64");
+        let wanted =
+            |name: &str| name.starts_with("linux-image-") && name.ends_with("-cloud-amd64");
         let package = apt.with_lists(|apt| apt.dependency("linux-image-cloud-amd64", wanted))?;
         step.detail(&package);
         let download = tempfile::tempdir_in(dir).map_err(Error::file(dir))?;
-        let packages = apt.with_lists(|apt| apt.download(std::slice::from_ref(&package), download.path()))?;
-        let package = packages.first().ok_or_else(|| Error::program("apt-get", "it downloaded nothing"))?;
-        unpack::one_file(package, |path| path.trim_start_matches("./").starts_with("boot/vmlinuz-"), &self.image)?;
+        let packages =
+            apt.with_lists(|apt| apt.download(std::slice::from_ref(&package), download.path()))?;
+        let package = packages
+            .first()
+            .ok_or_else(|| Error::program("apt-get", "it downloaded nothing"))?;
+        unpack::one_file(
+            package,
+            |path| path.trim_start_matches("./").starts_with("boot/vmlinuz-"),
+            &self.image,
+        )?;
         for (name, path) in MODULES.iter().zip(&self.modules) {
             let (plain, compressed) = (format!("/{name}.ko"), format!("/{name}.ko.xz"));
-            unpack::one_file(package, |found| found.ends_with(&plain) || found.ends_with(&compressed), path)?;
+            unpack::one_file(
+                package,
+                |found| found.ends_with(&plain) || found.ends_with(&compressed),
+                path,
+            )?;
             decompress(path)?;
         }
         lock.record(&self.files().cloned().collect::<Vec<_>>())

@@ -30,7 +30,11 @@ pub fn on_kvm(permission: Permission) -> Result<(String, Vec<Figure>)> {
     let mut root = Archive::default();
     root.directory("dev")?;
     root.device("dev/console", 5, 1)?;
-    root.file("init", 0o755, &linux::program("kvm-peer", permission.offline)?)?;
+    root.file(
+        "init",
+        0o755,
+        &linux::program("kvm-peer", permission.offline)?,
+    )?;
     root.file("guest", 0o644, &guest)?;
     root.directory("modules")?;
     for (number, path) in kernel.modules.iter().enumerate() {
@@ -39,15 +43,33 @@ pub fn on_kvm(permission: Permission) -> Result<(String, Vec<Figure>)> {
     }
     let instance = Instance::temporary()?;
     let initrd = instance.write("initrd", &root.finish()?)?;
-    let boot = Boot::Direct { kernel: kernel.image, initrd: Some(initrd), command_line: COMMAND_LINE.to_owned() };
-    let arguments = Arguments { memory_mib: MEMORY_MIB, icount: true, boot, lab: None };
+    let boot = Boot::Direct {
+        kernel: kernel.image,
+        initrd: Some(initrd),
+        command_line: COMMAND_LINE.to_owned(),
+    };
+    let arguments = Arguments {
+        memory_mib: MEMORY_MIB,
+        icount: true,
+        boot,
+        lab: None,
+    };
     let booted = run::to_the_end(&arguments, &instance, permission, "Measuring exits on KVM")?;
     let mut figures = probes::read(&booted.console)?;
     if let Some(line) = figures.iter().find(|figure| figure.name == "line").cloned() {
-        let hop = Figure { name: "mail".into(), min: line.min / 2, median: line.median / 2, max: line.max / 2 };
+        let hop = Figure {
+            name: "mail".into(),
+            min: line.min / 2,
+            median: line.median / 2,
+            max: line.max / 2,
+        };
         figures.retain(|figure| figure.name != hop.name);
         figures.push(hop);
     }
-    let kernel = booted.console.lines().find_map(|line| line.trim().strip_prefix(KERNEL)).unwrap_or("of an unknown release");
+    let kernel = booted
+        .console
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(KERNEL))
+        .unwrap_or("of an unknown release");
     Ok((kernel.to_owned(), figures))
 }

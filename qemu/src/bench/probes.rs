@@ -29,17 +29,38 @@ pub struct Figure {
 /// Measures on Atoll.
 pub fn on_atoll(permission: Permission) -> Result<Vec<Figure>> {
     let machine = Machine::parse(MANIFEST_NAME, MANIFEST)?;
-    let choice = Choice { name: Some(GUEST.to_owned()), repeatable: true, permission, ..Choice::default() };
-    read(&run::on_atoll(&machine, &choice.find()?, permission, "Measuring exits on Atoll")?.console)
+    let choice = Choice {
+        name: Some(GUEST.to_owned()),
+        repeatable: true,
+        permission,
+        ..Choice::default()
+    };
+    read(
+        &run::on_atoll(
+            &machine,
+            &choice.find()?,
+            permission,
+            "Measuring exits on Atoll",
+        )?
+        .console,
+    )
 }
 
 /// Takes the figures out of what the guest printed.
 pub fn read(console: &str) -> Result<Vec<Figure>> {
     let figures: Vec<Figure> = console.lines().filter_map(figure).collect();
     if figures.is_empty() {
-        let last: Vec<&str> = console.lines().rev().filter(|line| !line.trim().is_empty()).take(5).collect();
+        let last: Vec<&str> = console
+            .lines()
+            .rev()
+            .filter(|line| !line.trim().is_empty())
+            .take(5)
+            .collect();
         let said = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        return Err(Error::program(GUEST, format_args!("it measured nothing; its last words: {said}")));
+        return Err(Error::program(
+            GUEST,
+            format_args!("it measured nothing; its last words: {said}"),
+        ));
     }
     Ok(figures)
 }
@@ -48,7 +69,12 @@ fn figure(line: &str) -> Option<Figure> {
     let mut words = line.trim().strip_prefix("probe ")?.split(' ');
     let name = words.next()?.to_owned();
     let mut number = || words.next()?.parse().ok();
-    Some(Figure { name, min: number()?, median: number()?, max: number()? })
+    Some(Figure {
+        name,
+        min: number()?,
+        median: number()?,
+        max: number()?,
+    })
 }
 
 #[cfg(test)]
@@ -58,7 +84,15 @@ mod tests {
     #[test]
     fn figures_are_found_among_everything_else_that_is_printed() {
         let figures = read("   \nnoise\nprobe cpuid 1 2 3\r\nprobe broken 1\n").unwrap();
-        assert_eq!(figures, [Figure { name: "cpuid".into(), min: 1, median: 2, max: 3 }]);
+        assert_eq!(
+            figures,
+            [Figure {
+                name: "cpuid".into(),
+                min: 1,
+                median: 2,
+                max: 3
+            }]
+        );
     }
 
     #[test]
@@ -73,8 +107,16 @@ mod tests {
         let bench = Machine::parse(MANIFEST_NAME, MANIFEST).unwrap();
         assert_eq!(bench.memory, linux.memory);
         for (ours, theirs) in bench.servers.iter().zip(&linux.servers) {
-            assert_eq!((&ours.name, &ours.image, &ours.grants), (&theirs.name, &theirs.image, &theirs.grants));
-            assert_eq!(ours.options != theirs.options, ours.name == "mmu", "{}", ours.name);
+            assert_eq!(
+                (&ours.name, &ours.image, &ours.grants),
+                (&theirs.name, &theirs.image, &theirs.grants)
+            );
+            assert_eq!(
+                ours.options != theirs.options,
+                ours.name == "mmu",
+                "{}",
+                ours.name
+            );
         }
     }
 }

@@ -39,9 +39,14 @@ impl Report {
     pub fn broken(&self) -> Vec<String> {
         let probes = self.atoll.iter().chain(&self.waits).filter_map(|figure| {
             let bar = bars::of(&figure.name).filter(|bar| figure.median > *bar)?;
-            Some(format!("{}: {} instructions, at most {bar} are promised", figure.name, figure.median))
+            Some(format!(
+                "{}: {} instructions, at most {bar} are promised",
+                figure.name, figure.median
+            ))
         });
-        let boot = self.boot.filter(|boot| boot.atoll.saturating_mul(100) > boot.bare.saturating_mul(bars::BOOT_HUNDREDTHS));
+        let boot = self.boot.filter(|boot| {
+            boot.atoll.saturating_mul(100) > boot.bare.saturating_mul(bars::BOOT_HUNDREDTHS)
+        });
         let boot = boot.map(|boot| {
             let most = bars::BOOT_HUNDREDTHS as f64 / 100.0;
             format!(
@@ -55,17 +60,27 @@ impl Report {
     /// `{"probes":[{"name":"cpuid","atoll":N,"kvm":N},...,{"name":"boot","atoll":N,"bare":N}]}`: medians. What was not measured is null.
     #[must_use]
     pub fn json(&self) -> String {
-        let number = |value: Option<u64>| value.map_or_else(|| "null".to_owned(), |value| value.to_string());
+        let number =
+            |value: Option<u64>| value.map_or_else(|| "null".to_owned(), |value| value.to_string());
         let mut entries: Vec<String> = Vec::new();
         for figure in &self.atoll {
             let kvm = number(self.on_kvm(&figure.name).map(|figure| figure.median));
-            entries.push(format!("{{\"name\":\"{}\",\"atoll\":{},\"kvm\":{kvm}}}", figure.name, figure.median));
+            entries.push(format!(
+                "{{\"name\":\"{}\",\"atoll\":{},\"kvm\":{kvm}}}",
+                figure.name, figure.median
+            ));
         }
         for figure in &self.waits {
-            entries.push(format!("{{\"name\":\"{}\",\"atoll\":{},\"max\":{}}}", figure.name, figure.median, figure.max));
+            entries.push(format!(
+                "{{\"name\":\"{}\",\"atoll\":{},\"max\":{}}}",
+                figure.name, figure.median, figure.max
+            ));
         }
         if let Some(boot) = self.boot {
-            entries.push(format!("{{\"name\":\"boot\",\"atoll\":{},\"bare\":{}}}", boot.atoll, boot.bare));
+            entries.push(format!(
+                "{{\"name\":\"boot\",\"atoll\":{},\"bare\":{}}}",
+                boot.atoll, boot.bare
+            ));
         }
         format!("{{\"probes\":[\n{}\n]}}\n", entries.join(",\n"))
     }
@@ -81,7 +96,10 @@ impl Display for Report {
                 Some(kvm) => (spread(kvm), ratio(figure.median, kvm.median)),
                 None => ("-".to_owned(), "-".to_owned()),
             };
-            row(formatter, [&figure.name, &spread(figure), &bar, &kvm, &ratio])?;
+            row(
+                formatter,
+                [&figure.name, &spread(figure), &bar, &kvm, &ratio],
+            )?;
         }
         if !self.waits.is_empty() {
             writeln!(formatter)?;
@@ -95,7 +113,16 @@ impl Display for Report {
             let bar = format!("{:.1} x", bars::BOOT_HUNDREDTHS as f64 / 100.0);
             writeln!(formatter)?;
             row(formatter, ["", "Atoll", "at most", "QEMU alone", "ratio"])?;
-            row(formatter, ["boot", &grouped(atoll), &bar, &grouped(bare), &ratio(atoll, bare)])?;
+            row(
+                formatter,
+                [
+                    "boot",
+                    &grouped(atoll),
+                    &bar,
+                    &grouped(bare),
+                    &ratio(atoll, bare),
+                ],
+            )?;
         }
         if !self.notes.is_empty() {
             writeln!(formatter, "\n{}", self.notes.join("\n"))?;
@@ -104,13 +131,24 @@ impl Display for Report {
     }
 }
 
-fn row(formatter: &mut fmt::Formatter<'_>, [name, atoll, bar, other, ratio]: [&str; 5]) -> fmt::Result {
-    writeln!(formatter, "{name:<16} {atoll:>26} {bar:>8} {other:>26} {ratio:>8}")
+fn row(
+    formatter: &mut fmt::Formatter<'_>,
+    [name, atoll, bar, other, ratio]: [&str; 5],
+) -> fmt::Result {
+    writeln!(
+        formatter,
+        "{name:<16} {atoll:>26} {bar:>8} {other:>26} {ratio:>8}"
+    )
 }
 
 /// The median, and in brackets the least and the most.
 fn spread(figure: &Figure) -> String {
-    format!("{} ({}..{})", grouped(figure.median), grouped(figure.min), grouped(figure.max))
+    format!(
+        "{} ({}..{})",
+        grouped(figure.median),
+        grouped(figure.min),
+        grouped(figure.max)
+    )
 }
 
 /// A number with its thousands apart.
@@ -131,19 +169,38 @@ mod tests {
     use super::*;
 
     fn figure(name: &str, median: u64) -> Figure {
-        Figure { name: name.into(), min: median - 1, median, max: median + 1 }
+        Figure {
+            name: name.into(),
+            min: median - 1,
+            median,
+            max: median + 1,
+        }
     }
 
     #[test]
     fn a_median_at_its_bar_holds_and_one_above_it_does_not() {
-        let report = Report { atoll: vec![figure("cpuid", 700), figure("out", 701), figure("mail", 9_999)], ..Report::default() };
+        let report = Report {
+            atoll: vec![
+                figure("cpuid", 700),
+                figure("out", 701),
+                figure("mail", 9_999),
+            ],
+            ..Report::default()
+        };
         let broken = report.broken();
         assert_eq!(broken, ["out: 701 instructions, at most 700 are promised"]);
     }
 
     #[test]
     fn a_boot_that_takes_a_third_more_breaks_its_bar() {
-        let boot = |atoll| Report { boot: Some(Boot { atoll, bare: 300 }), ..Report::default() }.broken().len();
+        let boot = |atoll| {
+            Report {
+                boot: Some(Boot { atoll, bare: 300 }),
+                ..Report::default()
+            }
+            .broken()
+            .len()
+        };
         assert_eq!((boot(390), boot(400)), (0, 1));
     }
 
@@ -164,7 +221,11 @@ mod tests {
 
     #[test]
     fn the_table_shows_a_ratio_where_both_were_measured() {
-        let report = Report { atoll: vec![figure("cpuid", 1_000)], kvm: vec![figure("cpuid", 4_000)], ..Report::default() };
+        let report = Report {
+            atoll: vec![figure("cpuid", 1_000)],
+            kvm: vec![figure("cpuid", 4_000)],
+            ..Report::default()
+        };
         let table = report.to_string();
         let line = table.lines().nth(1).unwrap();
         assert_eq!(

@@ -25,13 +25,41 @@ pub struct Booted {
 }
 
 /// Boots a guest on Atoll.
-pub fn on_atoll(machine: &Machine, guest: &Guest, permission: Permission, what: &str) -> Result<Booted> {
-    boot(&Plan { machine, guest, icount: true, direct: false, permission }, what)
+pub fn on_atoll(
+    machine: &Machine,
+    guest: &Guest,
+    permission: Permission,
+    what: &str,
+) -> Result<Booted> {
+    boot(
+        &Plan {
+            machine,
+            guest,
+            icount: true,
+            direct: false,
+            permission,
+        },
+        what,
+    )
 }
 
 /// Boots a guest in QEMU, without Atoll.
-pub fn directly(machine: &Machine, guest: &Guest, permission: Permission, what: &str) -> Result<Booted> {
-    boot(&Plan { machine, guest, icount: true, direct: true, permission }, what)
+pub fn directly(
+    machine: &Machine,
+    guest: &Guest,
+    permission: Permission,
+    what: &str,
+) -> Result<Booted> {
+    boot(
+        &Plan {
+            machine,
+            guest,
+            icount: true,
+            direct: true,
+            permission,
+        },
+        what,
+    )
 }
 
 fn boot(plan: &Plan<'_>, what: &str) -> Result<Booted> {
@@ -41,7 +69,12 @@ fn boot(plan: &Plan<'_>, what: &str) -> Result<Booted> {
 }
 
 /// Runs QEMU until the guest powers off.
-pub fn to_the_end(arguments: &Arguments, instance: &Instance, permission: Permission, what: &str) -> Result<Booted> {
+pub fn to_the_end(
+    arguments: &Arguments,
+    instance: &Instance,
+    permission: Permission,
+    what: &str,
+) -> Result<Booted> {
     let emulator = Emulator::find(permission.offline)?;
     let session = Session {
         emulator: &emulator,
@@ -57,8 +90,17 @@ pub fn to_the_end(arguments: &Arguments, instance: &Instance, permission: Permis
     let mut console = Vec::new();
     let ended = Step::of(what, |_| session.run(&mpsc::channel(), &mut console))?;
     if ended.end != End::PowerOff || ended.panicked {
-        let report = ended.end.report(ended.panicked, &ended.log).unwrap_or_else(|| format!("it ended by {:?}", ended.end));
-        return Err(Error::program("the measured guest", format_args!("{report}\n{}", ended.last_lines)));
+        let report = ended
+            .end
+            .report(ended.panicked, &ended.log)
+            .unwrap_or_else(|| format!("it ended by {:?}", ended.end));
+        return Err(Error::program(
+            "the measured guest",
+            format_args!("{report}\n{}", ended.last_lines),
+        ));
     }
-    Ok(Booted { console: String::from_utf8_lossy(&console).into_owned(), log: ended.log })
+    Ok(Booted {
+        console: String::from_utf8_lossy(&console).into_owned(),
+        log: ended.log,
+    })
 }

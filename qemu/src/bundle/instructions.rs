@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FastFormatter, Instruction, InstructionInfoFactory, Mnemonic};
+use iced_x86::{
+    CpuidFeature, Decoder, DecoderOptions, FastFormatter, Instruction, InstructionInfoFactory,
+    Mnemonic,
+};
 
 /// Why an instruction is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,36 +56,66 @@ pub struct Forbidden {
 #[must_use]
 pub fn forbidden(address: u64, code: &[u8]) -> Option<Forbidden> {
     let mut factory = InstructionInfoFactory::new();
-    Decoder::with_ip(64, code, address, DecoderOptions::NONE).iter().find_map(|instruction| {
-        let why = judge(&instruction, &mut factory)?;
-        let mut text = String::new();
-        FastFormatter::new().format(&instruction, &mut text);
-        Some(Forbidden { address: instruction.ip(), text, why })
-    })
+    Decoder::with_ip(64, code, address, DecoderOptions::NONE)
+        .iter()
+        .find_map(|instruction| {
+            let why = judge(&instruction, &mut factory)?;
+            let mut text = String::new();
+            FastFormatter::new().format(&instruction, &mut text);
+            Some(Forbidden {
+                address: instruction.ip(),
+                text,
+                why,
+            })
+        })
 }
 
 fn judge(instruction: &Instruction, factory: &mut InstructionInfoFactory) -> Option<Why> {
     use Mnemonic as M;
     match instruction.mnemonic() {
         _ if instruction.is_invalid() => return Some(Why::Undecodable),
-        M::Cpuid | M::Rdpid | M::Xgetbv | M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => return Some(Why::Processor),
+        M::Cpuid | M::Rdpid | M::Xgetbv | M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => {
+            return Some(Why::Processor);
+        }
         M::Rdtsc | M::Rdtscp | M::Rdpmc | M::Rdpru => return Some(Why::Time),
         M::Rdrand | M::Rdseed => return Some(Why::Randomness),
-        M::Wait | M::Femms | M::Ldmxcsr | M::Stmxcsr | M::Vldmxcsr | M::Vstmxcsr => return Some(Why::Registers),
+        M::Wait | M::Femms | M::Ldmxcsr | M::Stmxcsr | M::Vldmxcsr | M::Vstmxcsr => {
+            return Some(Why::Registers);
+        }
         _ if instruction.is_privileged() => return Some(Why::Privileged),
         _ => {}
     }
     let state = |feature: &CpuidFeature| {
         use CpuidFeature as F;
-        matches!(feature, F::FPU | F::FPU287 | F::FPU387 | F::MMX | F::FXSR | F::XSAVE | F::XSAVEC | F::XSAVEOPT | F::XSAVES)
+        matches!(
+            feature,
+            F::FPU
+                | F::FPU287
+                | F::FPU387
+                | F::MMX
+                | F::FXSR
+                | F::XSAVE
+                | F::XSAVEC
+                | F::XSAVEOPT
+                | F::XSAVES
+        )
     };
     // The features of an instruction are not enough: fences and prefetches came with SSE and use no register of it.
-    let used = factory.info(instruction).used_registers().iter().map(|used| used.register());
+    let used = factory
+        .info(instruction)
+        .used_registers()
+        .iter()
+        .map(|used| used.register());
     let vector = |register: iced_x86::Register| {
-        register.is_vector_register() || register.is_mm() || register.is_st() || register.is_k() || register.is_tmm()
+        register.is_vector_register()
+            || register.is_mm()
+            || register.is_st()
+            || register.is_k()
+            || register.is_tmm()
     };
     let mut used = used.map(vector);
-    (instruction.cpuid_features().iter().any(state) || used.any(|vector| vector)).then_some(Why::Registers)
+    (instruction.cpuid_features().iter().any(state) || used.any(|vector| vector))
+        .then_some(Why::Registers)
 }
 
 #[cfg(test)]
@@ -171,7 +204,10 @@ mod tests {
     #[test]
     fn the_place_and_the_instruction_are_named() {
         let found = forbidden(0x40_1000, &[0x90, 0x90, 0x0f, 0xa2]).unwrap();
-        assert_eq!((found.address, found.text.as_str(), found.why), (0x40_1002, "cpuid", Why::Processor));
+        assert_eq!(
+            (found.address, found.text.as_str(), found.why),
+            (0x40_1002, "cpuid", Why::Processor)
+        );
         let found = forbidden(0x40_1000, &[0x06]).unwrap();
         assert_eq!((found.address, found.why), (0x40_1000, Why::Undecodable));
     }

@@ -18,9 +18,15 @@ pub(super) fn program(entry: u64, parts: &[Part]) -> Vec<u8> {
     let mut ident = [0; 16];
     ident[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     let mut file = ident.to_vec();
-    let half = |file: &mut Vec<u8>, value: u16| file.extend_from_slice(object::bytes_of(&U16::new(LittleEndian, value)));
-    let word = |file: &mut Vec<u8>, value: u32| file.extend_from_slice(object::bytes_of(&U32::new(LittleEndian, value)));
-    let long = |file: &mut Vec<u8>, value: u64| file.extend_from_slice(object::bytes_of(&U64::new(LittleEndian, value)));
+    let half = |file: &mut Vec<u8>, value: u16| {
+        file.extend_from_slice(object::bytes_of(&U16::new(LittleEndian, value)))
+    };
+    let word = |file: &mut Vec<u8>, value: u32| {
+        file.extend_from_slice(object::bytes_of(&U32::new(LittleEndian, value)))
+    };
+    let long = |file: &mut Vec<u8>, value: u64| {
+        file.extend_from_slice(object::bytes_of(&U64::new(LittleEndian, value)))
+    };
     half(&mut file, 2); // executable
     half(&mut file, 62); // x86-64
     word(&mut file, 1);
@@ -34,7 +40,8 @@ pub(super) fn program(entry: u64, parts: &[Part]) -> Vec<u8> {
     for _ in 0..3 {
         half(&mut file, 0);
     }
-    let mut offset = (file.len() + parts.len() * size_of::<ProgramHeader64<LittleEndian>>()).next_multiple_of(PAGE);
+    let mut offset = (file.len() + parts.len() * size_of::<ProgramHeader64<LittleEndian>>())
+        .next_multiple_of(PAGE);
     for part in parts {
         word(&mut file, elf::PT_LOAD.0);
         word(&mut file, part.flags.0);

@@ -18,12 +18,19 @@ impl Console {
     #[must_use]
     pub fn of(bytes: &[u8], times: &[Regex]) -> Self {
         let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
-        let mut console = Self { all: Vec::new(), work: Vec::new(), panicked: text.contains("Kernel panic - not syncing") };
+        let mut console = Self {
+            all: Vec::new(),
+            work: Vec::new(),
+            panicked: text.contains("Kernel panic - not syncing"),
+        };
         for line in text.split('\n') {
             match without_time(line) {
                 Some(rest) => {
-                    let timeless = |line: String, time: &Regex| time.replace_all(&line, "(time)").into_owned();
-                    console.all.push(times.iter().fold(rest.to_owned(), timeless));
+                    let timeless =
+                        |line: String, time: &Regex| time.replace_all(&line, "(time)").into_owned();
+                    console
+                        .all
+                        .push(times.iter().fold(rest.to_owned(), timeless));
                 }
                 None => {
                     console.all.push(line.to_owned());
@@ -57,7 +64,10 @@ mod tests {
     #[test]
     fn what_a_plan_calls_a_time_is_one_in_the_kernels_lines_only() {
         let times = [Regex::new(r"offset of \d+ cycles").unwrap()];
-        let console = Console::of(b"[    0.000000] offset of 12 cycles\noffset of 12 cycles\n", &times);
+        let console = Console::of(
+            b"[    0.000000] offset of 12 cycles\noffset of 12 cycles\n",
+            &times,
+        );
         assert_eq!(console.all, [" (time)", "offset of 12 cycles", ""]);
     }
 }

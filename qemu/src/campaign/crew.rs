@@ -92,12 +92,20 @@ impl Progress {
     fn begin(all: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(all as u64);
-            if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan} {pos}/{len} {msg} ({eta} left)") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:40.cyan} {pos}/{len} {msg} ({eta} left)")
+            {
                 bar.set_style(style);
             }
             bar
         });
-        Self { bar, all, done: AtomicUsize::new(0), start: Instant::now(), told: std::sync::Mutex::new(Instant::now()) }
+        Self {
+            bar,
+            all,
+            done: AtomicUsize::new(0),
+            start: Instant::now(),
+            told: std::sync::Mutex::new(Instant::now()),
+        }
     }
 
     fn tell(&self, record: &Record) {

@@ -65,18 +65,41 @@ impl Depends {
     /// The same, with the snapshot of `other`: at another instant, but of the same machine.
     #[must_use]
     pub fn on(&self, other: &Depends) -> Self {
-        let Depends { from, reached, snapshot, .. } = other;
-        Self { from: *from, reached: *reached, snapshot: snapshot.clone(), ..self.clone() }
+        let Depends {
+            from,
+            reached,
+            snapshot,
+            ..
+        } = other;
+        Self {
+            from: *from,
+            reached: *reached,
+            snapshot: snapshot.clone(),
+            ..self.clone()
+        }
     }
 
     /// What differs, one line each: what the record says, and what is here.
     #[must_use]
     pub fn differences(&self, here: &Depends) -> Vec<String> {
-        let both =
-            |one: &Depends| serde_json::to_value(one).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let both = |one: &Depends| {
+            serde_json::to_value(one)
+                .ok()
+                .and_then(|value| value.as_object().cloned())
+                .unwrap_or_default()
+        };
         let (recorded, here) = (both(self), both(here));
-        let differs = recorded.iter().filter(|(key, value)| here.get(*key) != Some(value));
-        differs.map(|(key, value)| format!("{key}: {value} in the record, {} here", here.get(key).unwrap_or_default())).collect()
+        let differs = recorded
+            .iter()
+            .filter(|(key, value)| here.get(*key) != Some(value));
+        differs
+            .map(|(key, value)| {
+                format!(
+                    "{key}: {value} in the record, {} here",
+                    here.get(key).unwrap_or_default()
+                )
+            })
+            .collect()
     }
 }
 
@@ -102,8 +125,14 @@ mod tests {
             snapshot: "c".into(),
             input: String::new(),
         };
-        let recorded = Depends { kernel: "x".into(), ..here.clone() };
-        assert_eq!(recorded.differences(&here), [r#"kernel: "x" in the record, "a" here"#]);
+        let recorded = Depends {
+            kernel: "x".into(),
+            ..here.clone()
+        };
+        assert_eq!(
+            recorded.differences(&here),
+            [r#"kernel: "x" in the record, "a" here"#]
+        );
         assert!(here.differences(&here).is_empty());
     }
 }

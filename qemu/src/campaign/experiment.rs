@@ -61,12 +61,23 @@ pub struct Prepared {
 
 impl Prepared {
     /// Takes the snapshot, at the same instant as `before` if that is known already, and makes the golden run twice: what does not repeat cannot be compared.
-    pub fn new(lab: &Lab, plan: &Plan, phase: &Phase, before: Option<&Depends>, dir: &Path) -> Result<Self> {
+    pub fn new(
+        lab: &Lab,
+        plan: &Plan,
+        phase: &Phase,
+        before: Option<&Depends>,
+        dir: &Path,
+    ) -> Result<Self> {
         let begin = match before {
             Some(before) => Begin::Time(before.from),
             None => phase.begin().map_err(|what| Error::Usage { what })?,
         };
-        let snapshot = Snapshot::take(lab, &begin, before.map(|before| before.reached), &dir.join(&phase.name))?;
+        let snapshot = Snapshot::take(
+            lab,
+            &begin,
+            before.map(|before| before.reached),
+            &dir.join(&phase.name),
+        )?;
         let (dialogue, snapshot_at) = (phase.dialogue(), snapshot.at);
         let depends = Depends::of(lab, &snapshot, &dialogue)?;
         let mut prepared = Self {
@@ -85,13 +96,19 @@ impl Prepared {
         let (first, journal) = prepared.golden_run(lab)?;
         let (second, again) = prepared.golden_run(lab)?;
         if first.console != second.console || journal != again {
-            return Err(Error::program("the golden run", format_args!("of phase '{}' does not repeat bit by bit", phase.name)));
+            return Err(Error::program(
+                "the golden run",
+                format_args!("of phase '{}' does not repeat bit by bit", phase.name),
+            ));
         }
         let (_, end) = journal.end.unwrap_or_default();
-        prepared.until = end.saturating_add(3 * end.saturating_sub(prepared.snapshot.at)).saturating_add(MORE);
+        prepared.until = end
+            .saturating_add(3 * end.saturating_sub(prepared.snapshot.at))
+            .saturating_add(MORE);
         let path = dir.join(&phase.name).join("console");
         std::fs::write(&path, &first.console).map_err(Error::file(&path))?;
-        (prepared.golden, prepared.journal) = (Console::of(&first.console, &prepared.times), journal);
+        (prepared.golden, prepared.journal) =
+            (Console::of(&first.console, &prepared.times), journal);
         Ok(prepared)
     }
 
@@ -100,26 +117,47 @@ impl Prepared {
         let journal = Journal::read(&collected.log);
         match self.end_of(&collected) {
             Some(End::PowerOff) if journal.detected() > 0 => {
-                let first = collected.log.lines().find(|line| line.contains("inject: detected")).unwrap_or_default();
-                Err(Error::program("the golden run", format_args!("of phase '{}' has a fault of its own: {first}", self.name)))
+                let first = collected
+                    .log
+                    .lines()
+                    .find(|line| line.contains("inject: detected"))
+                    .unwrap_or_default();
+                Err(Error::program(
+                    "the golden run",
+                    format_args!("of phase '{}' has a fault of its own: {first}", self.name),
+                ))
             }
             Some(End::PowerOff) => Ok((collected, journal)),
             end => {
                 let text = String::from_utf8_lossy(&collected.console).into_owned();
                 let tail: Vec<&str> = text.lines().rev().take(5).collect();
-                let what = format!("of phase '{}' ended with {end:?} instead of a power-off; {tail:?}", self.name);
+                let what = format!(
+                    "of phase '{}' ended with {end:?} instead of a power-off; {tail:?}",
+                    self.name
+                );
                 Err(Error::program("the golden run", what))
             }
         }
     }
 
     fn run(&self, lab: &Lab, faults: &[Fault]) -> Result<Collected> {
-        let dir = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
+        let dir = tempfile::Builder::new()
+            .prefix("atoll-")
+            .tempdir()
+            .map_err(Error::file(std::env::temp_dir()))?;
         let mut machine = self.snapshot.restore(lab, dir.path())?;
         let page = Fault::plan(faults, &lab.names).map_err(|what| Error::Usage { what })?;
         let until = self.until.saturating_add(lab.patience(faults));
-        let mut page = Page { sequence: SEQUENCE, until, dialogue: self.dialogue.len() as u64, ..page };
-        page.text.iter_mut().zip(self.dialogue.bytes()).for_each(|(to, from)| *to = from);
+        let mut page = Page {
+            sequence: SEQUENCE,
+            until,
+            dialogue: self.dialogue.len() as u64,
+            ..page
+        };
+        page.text
+            .iter_mut()
+            .zip(self.dialogue.bytes())
+            .for_each(|(to, from)| *to = from);
         machine.leave(&page)?;
         machine.finish(self.wall)
     }
@@ -175,27 +213,38 @@ impl Prepared {
         let journal = Journal::read(&collected.log);
         let end = self.end_of(collected);
         let console = Console::of(&collected.console, &self.times);
-        let seen = Seen { end: end.as_ref(), console: &console, journal: &journal };
+        let seen = Seen {
+            end: end.as_ref(),
+            console: &console,
+            journal: &journal,
+        };
         (record.outcome, record.difference) = classify(&seen, &self.golden);
         record.end = match &end {
             Some(end) if collected.complaints.is_empty() => format!("{end:?}"),
             Some(end) => format!("{end:?} ({})", collected.complaints),
             None => "the host's clock ended it".into(),
         };
-        (record.injected, record.detected, record.recovered) = (journal.injected(), journal.detected(), journal.recovered());
+        (record.injected, record.detected, record.recovered) =
+            (journal.injected(), journal.detected(), journal.recovered());
         record.detect_ticks = journal.detection_latencies();
         record.restart_ticks = journal.restart_latencies();
         record.recover_ticks = journal.recovery_latencies();
         record.blackout_ticks = journal.blackouts();
         record.exits = journal.end.map(|(exits, _)| exits);
-        record.ticks = journal.end.map(|(_, at)| at.saturating_sub(self.snapshot.at));
+        record.ticks = journal
+            .end
+            .map(|(_, at)| at.saturating_sub(self.snapshot.at));
         record.console = sha256(&collected.console);
         record.wall_ms = collected.wall.as_millis() as u64;
         if !record.outcome.is_unnoticed() {
             let text = String::from_utf8_lossy(&collected.console);
             record.tail = last(&text, TAIL);
             let from = collected.log.find("inject: injected").unwrap_or(0);
-            record.dump = collected.log[from..].lines().take(DUMP).map(str::to_owned).collect();
+            record.dump = collected.log[from..]
+                .lines()
+                .take(DUMP)
+                .map(str::to_owned)
+                .collect();
         }
         record.events = journal.events;
     }
@@ -203,5 +252,8 @@ impl Prepared {
 
 fn last(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].iter().map(|line| line.trim_end().to_owned()).collect()
+    lines[lines.len().saturating_sub(count)..]
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }

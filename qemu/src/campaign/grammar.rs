@@ -101,7 +101,11 @@ impl Fault {
     /// What goes wrong, without where and when: `wild-write:kernel`.
     #[must_use]
     pub fn what(&self) -> String {
-        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+        self.to_string()
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The model, at the first message of all: to be narrowed down.
@@ -141,10 +145,18 @@ impl fmt::Display for Fault {
             (Argument::Random, _) => f.write_str(":random")?,
             (Argument::Server(name) | Argument::Image(name), _) => write!(f, ":{name}")?,
             (Argument::Number(number), Needs::Place) => {
-                write!(f, ":{}", Place::with_number(*number).map_or("?", Place::name))?;
+                write!(
+                    f,
+                    ":{}",
+                    Place::with_number(*number).map_or("?", Place::name)
+                )?;
             }
             (Argument::Number(number), Needs::Surplus) => {
-                write!(f, ":{}", Surplus::with_number(*number).map_or("?", Surplus::name))?;
+                write!(
+                    f,
+                    ":{}",
+                    Surplus::with_number(*number).map_or("?", Surplus::name)
+                )?;
             }
             (Argument::Number(number), Needs::Skew) => write!(f, ":{}", *number as i64)?,
             (Argument::Number(number), _) => write!(f, ":{number}")?,
@@ -159,7 +171,12 @@ impl fmt::Display for Fault {
             Schedule::OneOf { of, from } => write!(f, " one-of={of} from={from}")?,
             Schedule::Chance(chance) => write!(f, " p={}", f64::from(chance) / CERTAIN)?,
         }
-        let numbers = [("limit", u64::from(self.limit)), ("seed", self.seed), ("exits", self.exits), ("time", self.time)];
+        let numbers = [
+            ("limit", u64::from(self.limit)),
+            ("seed", self.seed),
+            ("exits", self.exits),
+            ("time", self.time),
+        ];
         for (key, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
             write!(f, " {key}={number}")?;
         }
@@ -207,13 +224,23 @@ mod tests {
     fn argument(model: Model) -> BoxedStrategy<Argument> {
         match model.needs() {
             Needs::Nothing => Just(Argument::Nothing).boxed(),
-            Needs::Bit => prop_oneof![(0..RESERVED).prop_map(Argument::Number), Just(Argument::Random)].boxed(),
-            Needs::Place => (0..Place::ALL.len() as u64).prop_map(Argument::Number).boxed(),
-            Needs::Surplus => (0..Surplus::ALL.len() as u64).prop_map(Argument::Number).boxed(),
+            Needs::Bit => prop_oneof![
+                (0..RESERVED).prop_map(Argument::Number),
+                Just(Argument::Random)
+            ]
+            .boxed(),
+            Needs::Place => (0..Place::ALL.len() as u64)
+                .prop_map(Argument::Number)
+                .boxed(),
+            Needs::Surplus => (0..Surplus::ALL.len() as u64)
+                .prop_map(Argument::Number)
+                .boxed(),
             Needs::Server => "[a-z][a-z0-9-]{0,12}".prop_map(Argument::Server).boxed(),
             Needs::Image => "[a-z][a-z0-9-]{0,12}".prop_map(Argument::Image).boxed(),
             Needs::Line => (0..24_u64).prop_map(Argument::Number).boxed(),
-            Needs::Ticks | Needs::Skew | Needs::Value => (0..RESERVED).prop_map(Argument::Number).boxed(),
+            Needs::Ticks | Needs::Skew | Needs::Value => {
+                (0..RESERVED).prop_map(Argument::Number).boxed()
+            }
         }
     }
 

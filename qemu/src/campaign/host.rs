@@ -74,7 +74,11 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plays: u64 = self.outcomes.values().sum();
-        writeln!(f, "{plays} plays on the host, {} faults injected", self.injected)?;
+        writeln!(
+            f,
+            "{plays} plays on the host, {} faults injected",
+            self.injected
+        )?;
         for ((model, outcome), count) in &self.outcomes {
             writeln!(f, "{model:>14} {:<16} {count}", outcome.name())?;
         }
@@ -94,27 +98,57 @@ struct Stage {
 
 impl Stage {
     fn scenario(&self, injections: Injections, phase: usize) -> Scenario {
-        let seed = self.seed.wrapping_add(phase as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let plan = Injections { sequence: 1, ..injections };
-        Scenario { swaps: 0, compared: true, ..Scenario::new(plan, seed, STEPS) }
+        let seed = self
+            .seed
+            .wrapping_add(phase as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let plan = Injections {
+            sequence: 1,
+            ..injections
+        };
+        Scenario {
+            swaps: 0,
+            compared: true,
+            ..Scenario::new(plan, seed, STEPS)
+        }
     }
 
     /// How many messages of each kind each server gets without faults, and how often servers are started: somebody kills some.
     fn golden(&self, phase: usize) -> Result<(Journal, u64)> {
         let played = play(&self.cast, self.scenario(Injections::NONE, phase));
-        let kernel = played.map_err(|broken| Error::Usage { what: broken.to_string() })?;
+        let kernel = played.map_err(|broken| Error::Usage {
+            what: broken.to_string(),
+        })?;
         let servers = 0..atoll_protocol::SERVERS as u8;
         let pairs = servers.flat_map(|server| (0..KINDS as u8).map(move |kind| (server, kind)));
-        let counts = pairs.map(|(server, kind)| (server, kind, kernel.state.inject.count(ServerId(server), kind)));
-        let journal = Journal { counts: counts.filter(|(.., count)| *count > 0).collect(), ..Journal::default() };
+        let counts = pairs.map(|(server, kind)| {
+            (
+                server,
+                kind,
+                kernel.state.inject.count(ServerId(server), kind),
+            )
+        });
+        let journal = Journal {
+            counts: counts.filter(|(.., count)| *count > 0).collect(),
+            ..Journal::default()
+        };
         Ok((journal, starts(&kernel)))
     }
 
     /// One experiment; how many faults were injected.
-    fn run(&self, experiment: &Experiment, starts_before: &[u64], report: &mut Report) -> Result<u64> {
-        let injections = Fault::plan(&experiment.faults, &self.names).map_err(|what| Error::Usage { what })?;
+    fn run(
+        &self,
+        experiment: &Experiment,
+        starts_before: &[u64],
+        report: &mut Report,
+    ) -> Result<u64> {
+        let injections =
+            Fault::plan(&experiment.faults, &self.names).map_err(|what| Error::Usage { what })?;
         let scenario = self.scenario(injections, experiment.phase);
-        let intact = experiment.faults.iter().all(|fault| fault.model.leaves_state_intact());
+        let intact = experiment
+            .faults
+            .iter()
+            .all(|fault| fault.model.leaves_state_intact());
         let played = catch_unwind(AssertUnwindSafe(|| play(&self.cast, scenario)));
         let (outcome, injected, what) = match played {
             Err(_) => (Outcome::HypervisorCrash, 0, "the kernel panicked".into()),
@@ -128,7 +162,9 @@ impl Stage {
             }
             Ok(Ok(kernel)) => {
                 let injected = kernel.state.machine.tally.faults;
-                let restarted = starts_before.get(experiment.phase).is_some_and(|before| starts(&kernel) > *before);
+                let restarted = starts_before
+                    .get(experiment.phase)
+                    .is_some_and(|before| starts(&kernel) > *before);
                 let outcome = match (injected, restarted) {
                     (0, _) => Outcome::NotActivated,
                     (_, false) => Outcome::Masked,
@@ -137,7 +173,10 @@ impl Stage {
                 (outcome, injected, String::new())
             }
         };
-        let model = experiment.faults.first().map_or("none", |fault| fault.model.name());
+        let model = experiment
+            .faults
+            .first()
+            .map_or("none", |fault| fault.model.name());
         *report.outcomes.entry((model, outcome)).or_default() += 1;
         report.injected += injected;
         let broken = matches!(outcome, Outcome::Books | Outcome::HypervisorCrash);
@@ -150,21 +189,35 @@ impl Stage {
 
 /// How often servers were started.
 fn starts(kernel: &Kernel) -> u64 {
-    kernel.state.servers.iter().map(|server| u64::from(server.generation)).sum()
+    kernel
+        .state
+        .servers
+        .iter()
+        .map(|server| u64::from(server.generation))
+        .sum()
 }
 
 /// Plays all of a plan.
 pub fn run(path: &Path) -> Result<Report> {
     let (plan, _) = Plan::load(path)?;
-    let machine = plan.machine.as_deref().map_or_else(Machine::linux, Machine::load)?;
+    let machine = plan
+        .machine
+        .as_deref()
+        .map_or_else(Machine::linux, Machine::load)?;
     play_plan(&plan, &machine)
 }
 
 /// The same, of a plan that was read.
 pub fn play_plan(plan: &Plan, machine: &Machine) -> Result<Report> {
     let cast = Cast::new(&machine.pack()?).map_err(|what| Error::Usage { what })?;
-    let stage = Stage { cast, names: Names::of(machine), seed: plan.seed };
-    let golden: Result<Vec<(Journal, u64)>> = (0..plan.phase.len()).map(|phase| stage.golden(phase)).collect();
+    let stage = Stage {
+        cast,
+        names: Names::of(machine),
+        seed: plan.seed,
+    };
+    let golden: Result<Vec<(Journal, u64)>> = (0..plan.phase.len())
+        .map(|phase| stage.golden(phase))
+        .collect();
     let (golden, starts): (Vec<_>, Vec<_>) = golden?.into_iter().unzip();
     let mut report = Report::default();
     for task in expand(plan, &golden, &stage.names)? {
@@ -204,8 +257,21 @@ sample = 6
         let plan = Plan::parse("p", text).unwrap();
         let report = play_plan(&plan, &Machine::linux().unwrap()).unwrap();
         assert!(report.failures.is_empty(), "{report}");
-        assert_eq!(report.outcomes.get(&("crash", Outcome::Recovered)), Some(&12), "{report}");
-        assert_eq!(report.outcomes.get(&("duplicate", Outcome::Masked)), Some(&12), "{report}");
-        assert!(report.outcomes.contains_key(&("wrong-value", Outcome::Differs)), "{report}");
+        assert_eq!(
+            report.outcomes.get(&("crash", Outcome::Recovered)),
+            Some(&12),
+            "{report}"
+        );
+        assert_eq!(
+            report.outcomes.get(&("duplicate", Outcome::Masked)),
+            Some(&12),
+            "{report}"
+        );
+        assert!(
+            report
+                .outcomes
+                .contains_key(&("wrong-value", Outcome::Differs)),
+            "{report}"
+        );
     }
 }

@@ -101,26 +101,69 @@ impl Journal {
 
     fn take(&mut self, text: &str) {
         let number = |key: &str| -> Option<u64> {
-            let value = text.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
+            let value = text
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
             value.parse().ok()
         };
         let small = |key: &str| number(key).and_then(|number| u8::try_from(number).ok());
         let event = match text.split_whitespace().next() {
             Some("injected") => (|| {
                 let (entry, server, kind) = (small("entry")?, small("server")?, small("kind")?);
-                Some(Event::Injected { entry, server, kind, nth: number("nth")? as u32, at: number("at")? })
+                Some(Event::Injected {
+                    entry,
+                    server,
+                    kind,
+                    nth: number("nth")? as u32,
+                    at: number("at")?,
+                })
             })(),
             Some("detected") => (|| {
-                let reason = text.split_once("reason=").map_or("", |(_, reason)| reason).to_owned();
-                Some(Event::Detected { server: small("server")?, entry: small("entry"), at: number("at")?, reason })
+                let reason = text
+                    .split_once("reason=")
+                    .map_or("", |(_, reason)| reason)
+                    .to_owned();
+                Some(Event::Detected {
+                    server: small("server")?,
+                    entry: small("entry"),
+                    at: number("at")?,
+                    reason,
+                })
             })(),
-            Some("restarted") => (|| Some(Event::Restarted { server: small("server")?, at: number("at")? }))(),
-            Some("recovered") => (|| Some(Event::Recovered { server: small("server")?, at: number("at")? }))(),
-            Some("held") => (|| Some(Event::Held { server: small("server")?, at: number("at")? }))(),
-            Some("exchanged") => (|| Some(Event::Exchanged { server: small("server")?, at: number("at")? }))(),
-            Some("rolled-back") => (|| Some(Event::RolledBack { server: small("server")?, at: number("at")? }))(),
+            Some("restarted") => (|| {
+                Some(Event::Restarted {
+                    server: small("server")?,
+                    at: number("at")?,
+                })
+            })(),
+            Some("recovered") => (|| {
+                Some(Event::Recovered {
+                    server: small("server")?,
+                    at: number("at")?,
+                })
+            })(),
+            Some("held") => (|| {
+                Some(Event::Held {
+                    server: small("server")?,
+                    at: number("at")?,
+                })
+            })(),
+            Some("exchanged") => (|| {
+                Some(Event::Exchanged {
+                    server: small("server")?,
+                    at: number("at")?,
+                })
+            })(),
+            Some("rolled-back") => (|| {
+                Some(Event::RolledBack {
+                    server: small("server")?,
+                    at: number("at")?,
+                })
+            })(),
             Some("count") => {
-                if let (Some(server), Some(kind), Some(count)) = (small("server"), small("kind"), number("count")) {
+                if let (Some(server), Some(kind), Some(count)) =
+                    (small("server"), small("kind"), number("count"))
+                {
                     self.counts.push((server, kind, count as u32));
                 }
                 None
@@ -145,25 +188,38 @@ impl Journal {
     /// Messages that a server was sent, of all kinds.
     #[must_use]
     pub fn messages(&self, server: u8) -> u64 {
-        self.counts.iter().filter(|(number, ..)| *number == server).map(|(.., count)| u64::from(*count)).sum()
+        self.counts
+            .iter()
+            .filter(|(number, ..)| *number == server)
+            .map(|(.., count)| u64::from(*count))
+            .sum()
     }
 
     /// How many faults were injected.
     #[must_use]
     pub fn injected(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::Injected { .. })).count()
+        self.events
+            .iter()
+            .filter(|event| matches!(event, Event::Injected { .. }))
+            .count()
     }
 
     /// How many servers' faults were detected, injected or not.
     #[must_use]
     pub fn detected(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::Detected { .. })).count()
+        self.events
+            .iter()
+            .filter(|event| matches!(event, Event::Detected { .. }))
+            .count()
     }
 
     /// How many recoveries there were.
     #[must_use]
     pub fn recovered(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::Recovered { .. })).count()
+        self.events
+            .iter()
+            .filter(|event| matches!(event, Event::Recovered { .. }))
+            .count()
     }
 
     /// From each injection to its detection, in ticks.
@@ -198,38 +254,60 @@ impl Event {
     /// Where it is an injection.
     #[must_use]
     pub fn injection(&self) -> Mark {
-        if let Event::Injected { server, at, .. } = self { Some((*server, *at)) } else { None }
+        if let Event::Injected { server, at, .. } = self {
+            Some((*server, *at))
+        } else {
+            None
+        }
     }
 
     /// Where it is a detection.
     #[must_use]
     pub fn detection(&self) -> Mark {
-        if let Event::Detected { server, at, .. } = self { Some((*server, *at)) } else { None }
+        if let Event::Detected { server, at, .. } = self {
+            Some((*server, *at))
+        } else {
+            None
+        }
     }
 
     /// Where it is a server's start.
     #[must_use]
     pub fn restart(&self) -> Mark {
-        if let Event::Restarted { server, at } = self { Some((*server, *at)) } else { None }
+        if let Event::Restarted { server, at } = self {
+            Some((*server, *at))
+        } else {
+            None
+        }
     }
 
     /// Where it is a server's first answer after a fault.
     #[must_use]
     pub fn recovery(&self) -> Mark {
-        if let Event::Recovered { server, at } = self { Some((*server, *at)) } else { None }
+        if let Event::Recovered { server, at } = self {
+            Some((*server, *at))
+        } else {
+            None
+        }
     }
 
     /// Where it is the begin of an exchange.
     #[must_use]
     pub fn hold(&self) -> Mark {
-        if let Event::Held { server, at } = self { Some((*server, *at)) } else { None }
+        if let Event::Held { server, at } = self {
+            Some((*server, *at))
+        } else {
+            None
+        }
     }
 
     /// Where it is the end of one.
     #[must_use]
     pub fn release(&self) -> Mark {
         match self {
-            Event::Exchanged { server, at } | Event::RolledBack { server, at } => Some((*server, *at)),
+            Event::Exchanged { server, at } | Event::RolledBack { server, at } => {
+                Some((*server, *at))
+            }
             _ => None,
         }
     }
@@ -237,7 +315,11 @@ impl Event {
 
 /// Spans from one kind of event to the next of another, server by server: whose, and how long.
 #[must_use]
-pub fn spans(events: &[Event], begins: impl Fn(&Event) -> Mark, ends: impl Fn(&Event) -> Mark) -> Vec<(u8, u64)> {
+pub fn spans(
+    events: &[Event],
+    begins: impl Fn(&Event) -> Mark,
+    ends: impl Fn(&Event) -> Mark,
+) -> Vec<(u8, u64)> {
     let mut open = std::collections::HashMap::new();
     let mut spans = Vec::new();
     for event in events {
@@ -276,7 +358,10 @@ mod tests {
     #[test]
     fn a_fault_is_followed_from_its_injection_to_its_recovery() {
         let journal = Journal::read(LOG);
-        assert_eq!((journal.injected(), journal.detected(), journal.recovered()), (1, 1, 1));
+        assert_eq!(
+            (journal.injected(), journal.detected(), journal.recovered()),
+            (1, 1, 1)
+        );
         assert_eq!(journal.detection_latencies(), [50]);
         assert_eq!(journal.restart_latencies(), [150]);
         assert_eq!(journal.recovery_latencies(), [250]);
@@ -287,14 +372,20 @@ mod tests {
 
     #[test]
     fn an_exchange_lasts_from_the_hold_to_the_first_answer() {
-        let journal = Journal::read("inject: held server=9 at=100\ninject: exchanged server=9 at=350\n");
+        let journal =
+            Journal::read("inject: held server=9 at=100\ninject: exchanged server=9 at=350\n");
         assert_eq!(journal.blackouts(), [250]);
     }
 
     #[test]
     fn a_fault_that_nobody_injected_is_told_apart() {
         let journal = Journal::read("[1.0] inject: detected server=4 entry=-1 at=5 reason=Hang\n");
-        let expected = Event::Detected { server: 4, entry: None, at: 5, reason: "Hang".into() };
+        let expected = Event::Detected {
+            server: 4,
+            entry: None,
+            at: 5,
+            reason: "Hang".into(),
+        };
         assert_eq!(journal.events, [expected]);
     }
 }

@@ -74,11 +74,25 @@ impl Lab {
     /// Builds kernel and servers, and packs the guest.
     pub fn build(machine: &Machine, guest: &Guest, permission: Permission) -> Result<Self> {
         let instance = Instance::temporary()?;
-        let plan = Plan { machine, guest, icount: true, direct: false, permission };
-        let Arguments { memory_mib, boot: Boot::Atoll { bundle, .. }, .. } = plan.prepare(&instance)? else {
-            return Err(Error::missing("a machine for experiments is one with Atoll"));
+        let plan = Plan {
+            machine,
+            guest,
+            icount: true,
+            direct: false,
+            permission,
         };
-        let kernel = build::injecting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
+        let Arguments {
+            memory_mib,
+            boot: Boot::Atoll { bundle, .. },
+            ..
+        } = plan.prepare(&instance)?
+        else {
+            return Err(Error::missing(
+                "a machine for experiments is one with Atoll",
+            ));
+        };
+        let kernel =
+            build::injecting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?.kernel();
         let symbols = Symbols::of(&kernel)?;
         let emulator = Emulator::find(permission.offline)?;
         let guest = Inside {
@@ -87,23 +101,50 @@ impl Lab {
             command_line: guest.command_line.clone(),
         };
         let budgets = machine.servers.iter().map(|server| server.limits.budget_us);
-        let budgets = std::iter::once(SUPERVISOR_BUDGET_US).chain(budgets).collect();
-        Ok(Self { emulator, names: Names::of(machine), kernel, bundle, guest, budgets, memory_mib, symbols, instance })
+        let budgets = std::iter::once(SUPERVISOR_BUDGET_US)
+            .chain(budgets)
+            .collect();
+        Ok(Self {
+            emulator,
+            names: Names::of(machine),
+            kernel,
+            bundle,
+            guest,
+            budgets,
+            memory_mib,
+            symbols,
+            instance,
+        })
     }
 
     /// How long faults can keep the machine waiting before they are found out, in ticks: what hangs does so for its whole budget.
     pub(super) fn patience(&self, faults: &[Fault]) -> u64 {
-        let hangs = faults.iter().filter(|fault| matches!(fault.model, Model::Hang | Model::DropAnswer));
+        let hangs = faults
+            .iter()
+            .filter(|fault| matches!(fault.model, Model::Hang | Model::DropAnswer));
         let each = hangs.map(|fault| {
-            let number = fault.server.as_ref().and_then(|server| self.names.number(server));
-            let budget = number.and_then(|number| self.budgets.get(usize::from(number))).or(self.budgets.iter().max());
-            u64::from(fault.limit.max(1)).saturating_mul(u64::from(*budget.unwrap_or(&0)) + WATCHDOG).saturating_mul(TICKS)
+            let number = fault
+                .server
+                .as_ref()
+                .and_then(|server| self.names.number(server));
+            let budget = number
+                .and_then(|number| self.budgets.get(usize::from(number)))
+                .or(self.budgets.iter().max());
+            u64::from(fault.limit.max(1))
+                .saturating_mul(u64::from(*budget.unwrap_or(&0)) + WATCHDOG)
+                .saturating_mul(TICKS)
         });
         each.fold(0, u64::saturating_add)
     }
 
     /// The arguments of a QEMU that starts from a snapshot; its sockets and log are in `dir`.
-    pub(super) fn experiment(&self, dir: &Path, memory: &Path, shared: bool, incoming: bool) -> Arguments {
+    pub(super) fn experiment(
+        &self,
+        dir: &Path,
+        memory: &Path,
+        shared: bool,
+        incoming: bool,
+    ) -> Arguments {
         let boot = Boot::Atoll {
             kernel: self.kernel.clone(),
             bundle: self.bundle.clone(),
@@ -111,13 +152,26 @@ impl Lab {
             control: dir.join("control.sock"),
         };
         let (monitor, debugger) = (dir.join("monitor.sock"), dir.join("debugger.sock"));
-        let lab = Some(Extras { memory: memory.to_owned(), shared, monitor, debugger, incoming });
-        Arguments { memory_mib: self.memory_mib, icount: true, boot, lab }
+        let lab = Some(Extras {
+            memory: memory.to_owned(),
+            shared,
+            monitor,
+            debugger,
+            incoming,
+        });
+        Arguments {
+            memory_mib: self.memory_mib,
+            icount: true,
+            boot,
+            lab,
+        }
     }
 
     /// The same as text, with files' names only.
     pub(super) fn arguments(&self) -> String {
-        let arguments = self.experiment(Path::new("/"), Path::new("/memory"), false, true).to_vec();
+        let arguments = self
+            .experiment(Path::new("/"), Path::new("/memory"), false, true)
+            .to_vec();
         let words = arguments.iter().map(|word| {
             let word = word.to_string_lossy();
             match word.rsplit_once('/').filter(|_| word.starts_with('/')) {

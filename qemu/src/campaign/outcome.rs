@@ -67,7 +67,10 @@ impl Outcome {
     /// Whether the guest was as well off as without the fault.
     #[must_use]
     pub const fn is_unnoticed(self) -> bool {
-        matches!(self, Outcome::NotActivated | Outcome::Masked | Outcome::Recovered)
+        matches!(
+            self,
+            Outcome::NotActivated | Outcome::Masked | Outcome::Recovered
+        )
     }
 }
 
@@ -124,8 +127,13 @@ pub struct Difference {
 
 impl Difference {
     fn between(golden: &[String], here: &[String]) -> Option<Self> {
-        let line = (0..golden.len().max(here.len())).find(|line| golden.get(*line) != here.get(*line))?;
-        Some(Self { line: line + 1, golden: golden.get(line).cloned(), here: here.get(line).cloned() })
+        let line =
+            (0..golden.len().max(here.len())).find(|line| golden.get(*line) != here.get(*line))?;
+        Some(Self {
+            line: line + 1,
+            golden: golden.get(line).cloned(),
+            here: here.get(line).cloned(),
+        })
     }
 }
 
@@ -134,13 +142,20 @@ mod tests {
     use super::*;
 
     const GOLDEN: &[u8] = b"[    0.000000] Linux\r\nhello\r\n[    1.250000] reboot: Power down\r\n";
-    const RECOVERED: &str =
-        "inject: plan\ninject: injected entry=0 server=1 kind=1 nth=1 at=1\ninject: recovered server=1 at=2\n";
+    const RECOVERED: &str = "inject: plan\ninject: injected entry=0 server=1 kind=1 nth=1 at=1\ninject: recovered server=1 at=2\n";
     const INJECTED: &str = "inject: plan\ninject: injected entry=0 server=1 kind=1 nth=1 at=1\n";
 
     fn class(end: &End, console: &[u8], log: &str) -> Outcome {
         let console = &Console::of(console, &[]);
-        classify(&Seen { end: Some(end), console, journal: &Journal::read(log) }, &Console::of(GOLDEN, &[])).0
+        classify(
+            &Seen {
+                end: Some(end),
+                console,
+                journal: &Journal::read(log),
+            },
+            &Console::of(GOLDEN, &[]),
+        )
+        .0
     }
 
     #[test]
@@ -148,32 +163,67 @@ mod tests {
         let later = b"[    0.000000] Linux\r\nhello\r\n[    9.999999] reboot: Power down\r\n";
         assert_eq!(class(&End::PowerOff, later, INJECTED), Outcome::Masked);
         assert_eq!(class(&End::PowerOff, later, RECOVERED), Outcome::Recovered);
-        assert_eq!(class(&End::PowerOff, later, "inject: plan"), Outcome::NotActivated);
+        assert_eq!(
+            class(&End::PowerOff, later, "inject: plan"),
+            Outcome::NotActivated
+        );
     }
 
     #[test]
     fn another_word_of_the_kernels_is_degraded_and_another_word_of_the_works_is_corruption() {
         let complaint = b"[    0.000000] Linux\r\n[    0.500000] clocksource: timekeeping watchdog\r\nhello\r\n[    1.250000] reboot: Power down\r\n";
-        assert_eq!(class(&End::PowerOff, complaint, INJECTED), Outcome::Degraded);
+        assert_eq!(
+            class(&End::PowerOff, complaint, INJECTED),
+            Outcome::Degraded
+        );
         let wrong = b"[    0.000000] Linux\r\nhellp\r\n[    1.250000] reboot: Power down\r\n";
-        assert_eq!(class(&End::PowerOff, wrong, INJECTED), Outcome::SilentCorruption);
-        let seen = Seen { end: Some(&End::PowerOff), console: &Console::of(wrong, &[]), journal: &Journal::read(INJECTED) };
+        assert_eq!(
+            class(&End::PowerOff, wrong, INJECTED),
+            Outcome::SilentCorruption
+        );
+        let seen = Seen {
+            end: Some(&End::PowerOff),
+            console: &Console::of(wrong, &[]),
+            journal: &Journal::read(INJECTED),
+        };
         let difference = classify(&seen, &Console::of(GOLDEN, &[])).1.unwrap();
-        assert_eq!((difference.line, difference.here.as_deref()), (2, Some("hellp\r")));
+        assert_eq!(
+            (difference.line, difference.here.as_deref()),
+            (2, Some("hellp\r"))
+        );
     }
 
     #[test]
     fn ends_that_are_no_power_off_have_classes_of_their_own() {
         assert_eq!(class(&End::Overtime, GOLDEN, INJECTED), Outcome::GuestHang);
-        assert_eq!(class(&End::GuestCrash, GOLDEN, INJECTED), Outcome::GuestCrash);
-        assert_eq!(class(&End::HypervisorFault, GOLDEN, INJECTED), Outcome::HypervisorCrash);
-        assert_eq!(class(&End::Unexpected("x".into()), GOLDEN, INJECTED), Outcome::HypervisorCrash);
-        assert_eq!(class(&End::PowerOff, b"[    0.0] Kernel panic - not syncing: x", INJECTED), Outcome::GuestCrash);
+        assert_eq!(
+            class(&End::GuestCrash, GOLDEN, INJECTED),
+            Outcome::GuestCrash
+        );
+        assert_eq!(
+            class(&End::HypervisorFault, GOLDEN, INJECTED),
+            Outcome::HypervisorCrash
+        );
+        assert_eq!(
+            class(&End::Unexpected("x".into()), GOLDEN, INJECTED),
+            Outcome::HypervisorCrash
+        );
+        assert_eq!(
+            class(
+                &End::PowerOff,
+                b"[    0.0] Kernel panic - not syncing: x",
+                INJECTED
+            ),
+            Outcome::GuestCrash
+        );
     }
 
     #[test]
     fn a_run_without_a_fault_that_differs_is_an_error_of_the_harness() {
-        assert_eq!(class(&End::PowerOff, b"else", "inject: plan"), Outcome::HarnessError);
+        assert_eq!(
+            class(&End::PowerOff, b"else", "inject: plan"),
+            Outcome::HarnessError
+        );
         assert_eq!(class(&End::PowerOff, GOLDEN, ""), Outcome::HarnessError);
     }
 }

@@ -160,9 +160,15 @@ impl Plan {
 
     /// Reads a plan; `file` is its name in error messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let wrong = |line: usize, what: String| Error::Manifest { file: file.to_owned(), line, what };
+        let wrong = |line: usize, what: String| Error::Manifest {
+            file: file.to_owned(),
+            line,
+            what,
+        };
         let plan: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line = error.span().map_or(1, |span| {
+                1 + text[..span.start.min(text.len())].matches('\n').count()
+            });
             wrong(line, error.message().to_owned())
         })?;
         plan.check().map_err(|what| wrong(1, what))?;
@@ -171,10 +177,17 @@ impl Plan {
 
     fn check(&self) -> std::result::Result<(), String> {
         if self.campaign != 1 {
-            return Err(format!("campaign = {}: this tool reads plans of version 1", self.campaign));
+            return Err(format!(
+                "campaign = {}: this tool reads plans of version 1",
+                self.campaign
+            ));
         }
         let known = |name: &String| self.phase.iter().any(|phase| phase.name == *name);
-        let named = self.sweep.iter().flat_map(|sweep| &sweep.phases).chain(self.run.iter().map(|run| &run.phase));
+        let named = self
+            .sweep
+            .iter()
+            .flat_map(|sweep| &sweep.phases)
+            .chain(self.run.iter().map(|run| &run.phase));
         let named = named.chain(self.fail_nth.iter().map(|series| &series.phase));
         if let Some(name) = named.into_iter().find(|name| !known(name)) {
             return Err(format!("there is no phase '{name}'"));
@@ -185,13 +198,27 @@ impl Plan {
             let dialogue = phase.dialogue();
             if dialogue.len() > IMAGES_AT {
                 let length = dialogue.len();
-                return Err(format!("phase '{}': its dialogue has {length} bytes, and {IMAGES_AT} can be kept", phase.name));
+                return Err(format!(
+                    "phase '{}': its dialogue has {length} bytes, and {IMAGES_AT} can be kept",
+                    phase.name
+                ));
             }
             if dialogue.matches('\0').count() != 2 * (phase.dialogue.len() + 1) {
-                return Err(format!("phase '{}': a zero byte cannot be waited for or typed", phase.name));
+                return Err(format!(
+                    "phase '{}': a zero byte cannot be waited for or typed",
+                    phase.name
+                ));
             }
-            if !phase.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || phase.name.is_empty() {
-                return Err(format!("phase '{}': use letters, digits and '-'", phase.name));
+            if !phase
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                || phase.name.is_empty()
+            {
+                return Err(format!(
+                    "phase '{}': use letters, digits and '-'",
+                    phase.name
+                ));
             }
         }
         if self.sweep.iter().any(|sweep| sweep.per_run == 0) {
@@ -205,14 +232,21 @@ impl Phase {
     /// What is a time in the kernel's lines.
     pub fn times(&self) -> std::result::Result<Vec<Regex>, String> {
         let wrong = |error| format!("phase '{}': {error}", self.name);
-        self.times.iter().map(|time| Regex::new(time).map_err(wrong)).collect()
+        self.times
+            .iter()
+            .map(|time| Regex::new(time).map_err(wrong))
+            .collect()
     }
 
     /// The dialogue as the kernel keeps it: what is waited for and what is typed in turn, each with a zero behind it.
     #[must_use]
     pub fn dialogue(&self) -> String {
         let first = ["", &self.input].into_iter();
-        let all = first.chain(self.dialogue.iter().flat_map(|(shown, typed)| [shown.as_str(), typed]));
+        let all = first.chain(
+            self.dialogue
+                .iter()
+                .flat_map(|(shown, typed)| [shown.as_str(), typed]),
+        );
         all.flat_map(|text| [text, "\0"]).collect()
     }
 
@@ -221,8 +255,12 @@ impl Phase {
         if self.begin == "start" {
             return Ok(Begin::Start);
         }
-        let pattern = regex::bytes::RegexBuilder::new(&self.begin).unicode(false).build();
-        pattern.map(Begin::Milestone).map_err(|error| format!("phase '{}': {error}", self.name))
+        let pattern = regex::bytes::RegexBuilder::new(&self.begin)
+            .unicode(false)
+            .build();
+        pattern
+            .map(Begin::Milestone)
+            .map_err(|error| format!("phase '{}': {error}", self.name))
     }
 }
 
@@ -245,8 +283,18 @@ servers = ["cpuid"]
     #[test]
     fn a_plan_of_a_few_lines_says_the_rest_by_itself() {
         let plan = Plan::parse("p", PLAN).unwrap();
-        assert_eq!((plan.sweep[0].exhaustive, plan.sweep[0].sample, plan.sweep[0].per_run), (500, 100, 1));
-        assert_eq!(plan.sweep[0].faults[1].to_string(), "wild-write:kernel * nth=1");
+        assert_eq!(
+            (
+                plan.sweep[0].exhaustive,
+                plan.sweep[0].sample,
+                plan.sweep[0].per_run
+            ),
+            (500, 100, 1)
+        );
+        assert_eq!(
+            plan.sweep[0].faults[1].to_string(),
+            "wild-write:kernel * nth=1"
+        );
     }
 
     #[test]
@@ -259,14 +307,24 @@ servers = ["cpuid"]
 
     #[test]
     fn mistakes_are_told_with_their_line() {
-        let refusal = |from: &str, to: &str| Plan::parse("p", &PLAN.replace(from, to)).unwrap_err().to_string();
+        let refusal = |from: &str, to: &str| {
+            Plan::parse("p", &PLAN.replace(from, to))
+                .unwrap_err()
+                .to_string()
+        };
         let wrong = refusal("\"crash\"", "\"crahs\"");
-        assert!(wrong.contains("p:9") && wrong.contains("no model 'crahs'"), "{wrong}");
+        assert!(
+            wrong.contains("p:9") && wrong.contains("no model 'crahs'"),
+            "{wrong}"
+        );
         assert!(refusal("servers", "phases").contains("no phase 'cpuid'"));
         assert!(refusal("campaign = 1", "campaign = 2").contains("version 1"));
         let long = format!("input = \"{}\"\n[[sweep]]", "x".repeat(300));
         assert!(refusal("[[sweep]]", &long).contains("302 bytes"));
-        assert!(refusal("[[sweep]]", "dialogue = [[\"a\\u0000\", \"b\"]]\n[[sweep]]").contains("zero byte"));
+        assert!(
+            refusal("[[sweep]]", "dialogue = [[\"a\\u0000\", \"b\"]]\n[[sweep]]")
+                .contains("zero byte")
+        );
         assert!(refusal("\"start\"", "\"(\"").contains("regex"));
     }
 }

@@ -73,14 +73,17 @@ impl Record {
     /// How often the fault in this place happened.
     #[must_use]
     pub fn hits(&self, place: u8) -> u32 {
-        let hit = |event: &&Event| matches!(event, Event::Injected { entry, .. } if *entry == place);
+        let hit =
+            |event: &&Event| matches!(event, Event::Injected { entry, .. } if *entry == place);
         self.events.iter().filter(hit).count() as u32
     }
 
     /// Whether it went as `other` did: outcome, console, and all that happened, with its time.
     #[must_use]
     pub fn equals(&self, other: &Record) -> bool {
-        self.outcome == other.outcome && self.console == other.console && self.events == other.events
+        self.outcome == other.outcome
+            && self.console == other.console
+            && self.events == other.events
     }
 
     /// Whether nothing was to be injected.
@@ -93,5 +96,8 @@ impl Record {
 /// SHA-256 of bytes, in hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

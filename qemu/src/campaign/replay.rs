@@ -31,28 +31,46 @@ impl Replay {
     /// Builds the machine anew, for the records in `dir`.
     pub fn open(dir: &Path, permission: Permission) -> Result<Self> {
         let records = super::store::all(dir)?;
-        Ok(Self { campaign: Campaign::reopen(dir, permission)?, phases: BTreeMap::new(), records })
+        Ok(Self {
+            campaign: Campaign::reopen(dir, permission)?,
+            phases: BTreeMap::new(),
+            records,
+        })
     }
 
     /// The record with this name.
     pub fn record(&self, id: &str) -> Result<Record> {
         let record = self.records.iter().find(|record| record.id == id).cloned();
-        record.ok_or_else(|| Error::Usage { what: format!("there is no record '{id}'") })
+        record.ok_or_else(|| Error::Usage {
+            what: format!("there is no record '{id}'"),
+        })
     }
 
     /// Takes the record's phase up again, and refuses if the machine is not the one that the record was made on.
     fn prepare(&mut self, record: &Record) -> Result<Key> {
-        let place = self.campaign.plan.phase.iter().position(|phase| phase.name == record.phase);
-        let place = place.ok_or_else(|| Error::Usage { what: format!("the plan has no phase '{}'", record.phase) })?;
+        let place = self
+            .campaign
+            .plan
+            .phase
+            .iter()
+            .position(|phase| phase.name == record.phase);
+        let place = place.ok_or_else(|| Error::Usage {
+            what: format!("the plan has no phase '{}'", record.phase),
+        })?;
         let key = (place, record.depends.from, record.depends.reached);
         // All snapshots of a phase are in one place.
-        self.phases.retain(|other, _| *other == key || other.0 != place);
+        self.phases
+            .retain(|other, _| *other == key || other.0 != place);
         if let Entry::Vacant(vacant) = self.phases.entry(key) {
             vacant.insert(self.campaign.prepare(place, Some(&record.depends))?);
         }
         let differences = record.depends.differences(self.phases[&key].depends());
         if !differences.is_empty() {
-            let what = format!("'{}' was recorded on another machine:\n  {}", record.id, differences.join("\n  "));
+            let what = format!(
+                "'{}' was recorded on another machine:\n  {}",
+                record.id,
+                differences.join("\n  ")
+            );
             return Err(Error::Usage { what });
         }
         Ok(key)
@@ -65,7 +83,11 @@ impl Replay {
 
     fn with(&mut self, record: &Record, faults: Vec<Fault>) -> Result<Record> {
         let key = self.prepare(record)?;
-        let experiment = Experiment { id: record.id.clone(), phase: key.0, faults };
+        let experiment = Experiment {
+            id: record.id.clone(),
+            phase: key.0,
+            faults,
+        };
         Ok(self.phases[&key].experiment(&self.campaign.lab, &self.campaign.origin, &experiment))
     }
 
@@ -103,7 +125,9 @@ impl Replay {
 fn pieces(record: &Record) -> Vec<Fault> {
     let room = INJECTIONS.checked_div(record.faults.len()).unwrap_or(1) as u32;
     let faults = record.faults.iter().zip(0_u8..);
-    faults.flat_map(|(fault, place)| fault.split(record.hits(place), room)).collect()
+    faults
+        .flat_map(|(fault, place)| fault.split(record.hits(place), room))
+        .collect()
 }
 
 /// Zeller's delta debugging, by complements: halves, then quarters, and so on, down to single items (A. Zeller, R. Hildebrandt, 2002).
@@ -112,7 +136,12 @@ fn reduce<T: Clone>(mut items: Vec<T>, mut still: impl FnMut(&[T]) -> bool) -> V
     while items.len() > 1 {
         let size = items.len().div_ceil(parts);
         let without = (0..items.len()).step_by(size).find_map(|start| {
-            let rest: Vec<T> = items.iter().take(start).chain(items.iter().skip(start + size)).cloned().collect();
+            let rest: Vec<T> = items
+                .iter()
+                .take(start)
+                .chain(items.iter().skip(start + size))
+                .cloned()
+                .collect();
             (!rest.is_empty() && still(&rest)).then_some(rest)
         });
         match without {

@@ -19,8 +19,11 @@ use tables::Tables;
 /// Writes `report.html`, `report.md` and `report.csv` into `dir`.
 pub fn write(records: &[Record], dir: &Path) -> Result<()> {
     let tables = Tables::of(records);
-    let files =
-        [("report.md", markdown::page(&tables)), ("report.csv", csv::page(records)), ("report.html", html::page(&tables)?)];
+    let files = [
+        ("report.md", markdown::page(&tables)),
+        ("report.csv", csv::page(records)),
+        ("report.html", html::page(&tables)?),
+    ];
     for (name, text) in files {
         let path = dir.join(name);
         fs::write(&path, text).map_err(Error::file(&path))?;
@@ -33,7 +36,13 @@ pub fn write(records: &[Record], dir: &Path) -> Result<()> {
 pub fn failures(records: &[Record]) -> impl Iterator<Item = &Record> {
     records.iter().filter(|record| match record.outcome {
         Outcome::HypervisorCrash | Outcome::HarnessError => true,
-        outcome => !outcome.is_unnoticed() && record.faults.iter().all(|fault| fault.model.leaves_state_intact()),
+        outcome => {
+            !outcome.is_unnoticed()
+                && record
+                    .faults
+                    .iter()
+                    .all(|fault| fault.model.leaves_state_intact())
+        }
     })
 }
 

@@ -70,9 +70,19 @@ impl Campaign {
         if let Some(budget) = plan.budget_us {
             machine.set_default_budget(budget);
         }
-        let job = Job { workload: plan.workload.clone(), ..Job::default() };
+        let job = Job {
+            workload: plan.workload.clone(),
+            ..Job::default()
+        };
         let (name, append) = (Some(plan.guest.clone()), plan.append.clone());
-        let choice = Choice { name, append, job, repeatable: true, permission, ..Choice::default() };
+        let choice = Choice {
+            name,
+            append,
+            job,
+            repeatable: true,
+            permission,
+            ..Choice::default()
+        };
         let lab = Lab::build(&machine, &choice.find()?, permission)?;
         let origin = Origin {
             campaign: plan.name.clone(),
@@ -80,49 +90,92 @@ impl Campaign {
             revision: place::revision()?,
             dir: dir.display().to_string(),
         };
-        Ok(Self { plan, origin, lab, dir: dir.to_owned(), _lock: lock(dir)? })
+        Ok(Self {
+            plan,
+            origin,
+            lab,
+            dir: dir.to_owned(),
+            _lock: lock(dir)?,
+        })
     }
 
     /// Prepares a phase: its snapshot is taken at the same instant as before, if that is known.
     pub fn prepare(&self, phase: usize, before: Option<&Depends>) -> Result<Prepared> {
-        Prepared::new(&self.lab, &self.plan, &self.plan.phase[phase], before, &self.dir.join("snapshots"))
+        Prepared::new(
+            &self.lab,
+            &self.plan,
+            &self.plan.phase[phase],
+            before,
+            &self.dir.join("snapshots"),
+        )
     }
 
     /// Runs what `options` say, and gives all records of the shard.
     pub fn run(&self, options: Options) -> Result<Vec<Record>> {
         let (shard, of) = options.shard;
         let path = store::file(&self.dir, options.shard);
-        let mut records = if options.resume && path.exists() { store::read(&path)? } else { Vec::new() };
+        let mut records = if options.resume && path.exists() {
+            store::read(&path)?
+        } else {
+            Vec::new()
+        };
         // Where a phase begins was found by the run that is resumed; found again it could be another instant.
-        let known = |name: &str| records.iter().find(|record| record.phase == name).map(|record| &record.depends);
+        let known = |name: &str| {
+            records
+                .iter()
+                .find(|record| record.phase == name)
+                .map(|record| &record.depends)
+        };
         let phases = self.plan.phase.iter().enumerate();
-        let phases = phases.map(|(place, phase)| self.prepare(place, known(&phase.name))).collect::<Result<Vec<_>>>()?;
+        let phases = phases
+            .map(|(place, phase)| self.prepare(place, known(&phase.name)))
+            .collect::<Result<Vec<_>>>()?;
         for phase in &phases {
-            if let Some(record) = records.iter().find(|record| record.phase == phase.name && record.depends != *phase.depends()) {
+            if let Some(record) = records
+                .iter()
+                .find(|record| record.phase == phase.name && record.depends != *phase.depends())
+            {
                 let differences = record.depends.differences(phase.depends()).join("; ");
-                return Err(Error::Usage { what: format!("the records are of another machine: {differences}") });
+                return Err(Error::Usage {
+                    what: format!("the records are of another machine: {differences}"),
+                });
             }
         }
         let journals: Vec<_> = phases.iter().map(|phase| phase.journal.clone()).collect();
         let mut tasks = expand(&self.plan, &journals, &self.lab.names)?;
         if let Some(most) = options.most.filter(|most| *most < tasks.len()) {
             let all = tasks.len();
-            tasks = (0..most).map(|place| tasks[place * all / most].clone()).collect();
+            tasks = (0..most)
+                .map(|place| tasks[place * all / most].clone())
+                .collect();
         }
         // By name, and whether it hit anything.
-        let done: HashMap<String, bool> = records.iter().map(|record| (record.id.clone(), record.activated())).collect();
+        let done: HashMap<String, bool> = records
+            .iter()
+            .map(|record| (record.id.clone(), record.activated()))
+            .collect();
         let todo: Vec<Task> = tasks
             .into_iter()
             .enumerate()
             .filter(|(place, task)| {
-                place % of + 1 == shard && !matches!(task, Task::One(experiment) if done.contains_key(&experiment.id))
+                place % of + 1 == shard
+                    && !matches!(task, Task::One(experiment) if done.contains_key(&experiment.id))
             })
             .map(|(_, task)| task)
             .collect();
-        note(format!("{} tasks to do, {} experiments recorded before", todo.len(), records.len()));
+        note(format!(
+            "{} tasks to do, {} experiments recorded before",
+            todo.len(),
+            records.len()
+        ));
         store::write(&path, &records)?;
-        let mut file = fs::File::options().append(true).open(&path).map_err(Error::file(&path))?;
-        let run = |experiment: &Experiment| phases[experiment.phase].experiment(&self.lab, &self.origin, experiment);
+        let mut file = fs::File::options()
+            .append(true)
+            .open(&path)
+            .map_err(Error::file(&path))?;
+        let run = |experiment: &Experiment| {
+            phases[experiment.phase].experiment(&self.lab, &self.origin, experiment)
+        };
         crew::work(
             &todo,
             options.jobs,
@@ -143,7 +196,10 @@ fn lock(dir: &Path) -> Result<fs::File> {
     let path = dir.join("lock");
     let file = fs::File::create(&path).map_err(Error::file(&path))?;
     if file.try_lock().is_err() {
-        note(format!("waiting for another command that works in {}", dir.display()));
+        note(format!(
+            "waiting for another command that works in {}",
+            dir.display()
+        ));
         file.lock().map_err(Error::file(&path))?;
     }
     Ok(file)

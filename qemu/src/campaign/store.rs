@@ -11,7 +11,11 @@ use crate::error::{Error, Result};
 /// The file of a shard.
 #[must_use]
 pub fn file(dir: &Path, (shard, of): (usize, usize)) -> PathBuf {
-    dir.join(if of == 1 { "records.jsonl".to_owned() } else { format!("records-{shard}-of-{of}.jsonl") })
+    dir.join(if of == 1 {
+        "records.jsonl".to_owned()
+    } else {
+        format!("records-{shard}-of-{of}.jsonl")
+    })
 }
 
 /// Reads one file. A last line that was cut short, because the tool was ended while it wrote, is left out.
@@ -32,7 +36,8 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
 pub fn write(path: &Path, records: &[Record]) -> Result<()> {
     let mut text = Vec::new();
     for record in records {
-        serde_json::to_writer(&mut text, record).map_err(|error| Error::program("the record", error))?;
+        serde_json::to_writer(&mut text, record)
+            .map_err(|error| Error::program("the record", error))?;
         text.push(b'\n');
     }
     fs::write(path, text).map_err(Error::file(path))
@@ -40,7 +45,8 @@ pub fn write(path: &Path, records: &[Record]) -> Result<()> {
 
 /// Adds one record.
 pub fn append(file: &mut fs::File, path: &Path, record: &Record) -> Result<()> {
-    let line = serde_json::to_string(record).map_err(|error| Error::program("the record", error))?;
+    let line =
+        serde_json::to_string(record).map_err(|error| Error::program("the record", error))?;
     writeln!(file, "{line}").map_err(Error::file(path))
 }
 
@@ -49,9 +55,17 @@ pub fn all(dir: &Path) -> Result<Vec<Record>> {
     let mut records = BTreeMap::new();
     for entry in fs::read_dir(dir).map_err(Error::file(dir))? {
         let path = entry.map_err(Error::file(dir))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with("records") && name.ends_with(".jsonl") {
-            records.extend(read(&path)?.into_iter().map(|record| (record.id.clone(), record)));
+            records.extend(
+                read(&path)?
+                    .into_iter()
+                    .map(|record| (record.id.clone(), record)),
+            );
         }
     }
     Ok(records.into_values().collect())
@@ -63,13 +77,22 @@ pub fn merge(dirs: &[PathBuf]) -> Result<Vec<Record>> {
     let mut first: BTreeMap<String, Record> = BTreeMap::new();
     for dir in dirs {
         for record in all(dir)? {
-            let known = first.entry(record.phase.clone()).or_insert_with(|| record.clone());
-            let mut differences = known.depends.on(&record.depends).differences(&record.depends);
+            let known = first
+                .entry(record.phase.clone())
+                .or_insert_with(|| record.clone());
+            let mut differences = known
+                .depends
+                .on(&record.depends)
+                .differences(&record.depends);
             if known.plan != record.plan {
                 differences.push(format!("plan: {} and {}", known.plan, record.plan));
             }
             if !differences.is_empty() {
-                let what = format!("{}: its records are of another machine: {}", dir.display(), differences.join("; "));
+                let what = format!(
+                    "{}: its records are of another machine: {}",
+                    dir.display(),
+                    differences.join("; ")
+                );
                 return Err(Error::Usage { what });
             }
             records.insert(record.id.clone(), record);

@@ -39,16 +39,32 @@ pub struct Series {
 impl Series {
     fn of(plan: &Plan, phase: usize, number: usize, it: &FailNth) -> Self {
         let id = format!("{}.nth{number}", plan.phase[phase].name);
-        Self { id, phase, with: it.with.clone(), fault: it.fault.clone(), most: it.most }
+        Self {
+            id,
+            phase,
+            with: it.with.clone(),
+            fault: it.fault.clone(),
+            most: it.most,
+        }
     }
 
     /// The experiment in which the n-th message is hit, counted from 1.
     #[must_use]
     pub fn nth(&self, nth: u64) -> Experiment {
-        let fault = Fault { schedule: Schedule::Nth(nth), limit: 1, ..self.fault.clone() };
+        let fault = Fault {
+            schedule: Schedule::Nth(nth),
+            limit: 1,
+            ..self.fault.clone()
+        };
         // Before the others: a message that two faults are due for gets the first.
-        let faults = std::iter::once(fault).chain(self.with.iter().cloned()).collect();
-        Experiment { id: format!("{}.{nth:04}", self.id), phase: self.phase, faults }
+        let faults = std::iter::once(fault)
+            .chain(self.with.iter().cloned())
+            .collect();
+        Experiment {
+            id: format!("{}.{nth:04}", self.id),
+            phase: self.phase,
+            faults,
+        }
     }
 }
 
@@ -59,22 +75,35 @@ pub fn expand(plan: &Plan, golden: &[Journal], names: &Names) -> Result<Vec<Task
     for (index, phase) in plan.phase.iter().enumerate() {
         for number in 0..phase.controls {
             let id = format!("{}.control.{number:03}", phase.name);
-            experiments.push(Experiment { id, phase: index, faults: Vec::new() });
+            experiments.push(Experiment {
+                id,
+                phase: index,
+                faults: Vec::new(),
+            });
         }
         for sweep in &plan.sweep {
             if sweep.phases.is_empty() || sweep.phases.contains(&phase.name) {
                 for server in servers(sweep, &golden[index], names)? {
                     let messages = golden[index].messages(server);
                     for fault in &sweep.faults {
-                        Cell::of(plan, index, sweep, names.name(server), messages, fault).runs(&mut experiments);
+                        Cell::of(plan, index, sweep, names.name(server), messages, fault)
+                            .runs(&mut experiments);
                     }
                 }
             }
         }
-        for (number, run) in plan.run.iter().enumerate().filter(|(_, run)| run.phase == phase.name) {
+        for (number, run) in plan
+            .run
+            .iter()
+            .enumerate()
+            .filter(|(_, run)| run.phase == phase.name)
+        {
             for round in 0..run.repeat {
                 let seed = plan.seed.wrapping_add(round as u64);
-                let faults = run.faults.iter().map(|fault| Fault { seed: fault.seed.wrapping_add(seed), ..fault.clone() });
+                let faults = run.faults.iter().map(|fault| Fault {
+                    seed: fault.seed.wrapping_add(seed),
+                    ..fault.clone()
+                });
                 experiments.push(Experiment {
                     id: format!("{}.run{number}.{round:04}", phase.name),
                     phase: index,
@@ -82,14 +111,28 @@ pub fn expand(plan: &Plan, golden: &[Journal], names: &Names) -> Result<Vec<Task
                 });
             }
         }
-        let of_phase = plan.fail_nth.iter().enumerate().filter(|(_, series)| series.phase == phase.name);
+        let of_phase = plan
+            .fail_nth
+            .iter()
+            .enumerate()
+            .filter(|(_, series)| series.phase == phase.name);
         series.extend(of_phase.map(|(number, it)| Series::of(plan, index, number, it)));
     }
     // What is wrong with a fault is wrong before the first run.
-    for experiment in experiments.iter().cloned().chain(series.iter().map(|series| series.nth(1))) {
-        Fault::plan(&experiment.faults, names).map_err(|what| Error::Usage { what: format!("{}: {what}", experiment.id) })?;
+    for experiment in experiments
+        .iter()
+        .cloned()
+        .chain(series.iter().map(|series| series.nth(1)))
+    {
+        Fault::plan(&experiment.faults, names).map_err(|what| Error::Usage {
+            what: format!("{}: {what}", experiment.id),
+        })?;
     }
-    Ok(experiments.into_iter().map(Task::One).chain(series.into_iter().map(Task::Series)).collect())
+    Ok(experiments
+        .into_iter()
+        .map(Task::One)
+        .chain(series.into_iter().map(Task::Series))
+        .collect())
 }
 
 fn servers(sweep: &Sweep, golden: &Journal, names: &Names) -> Result<Vec<u8>> {
@@ -98,9 +141,9 @@ fn servers(sweep: &Sweep, golden: &Journal, names: &Names) -> Result<Vec<u8>> {
         return Ok(all.collect());
     }
     let number = |name: &String| {
-        names
-            .number(name)
-            .ok_or_else(|| Error::Usage { what: format!("a sweep is over the server '{name}', which is not there") })
+        names.number(name).ok_or_else(|| Error::Usage {
+            what: format!("a sweep is over the server '{name}', which is not there"),
+        })
     };
     sweep.servers.iter().map(number).collect()
 }
@@ -116,15 +159,35 @@ struct Cell<'p> {
 }
 
 impl<'p> Cell<'p> {
-    fn of(plan: &'p Plan, phase: usize, sweep: &'p Sweep, server: &'p str, messages: u64, fault: &'p Fault) -> Self {
+    fn of(
+        plan: &'p Plan,
+        phase: usize,
+        sweep: &'p Sweep,
+        server: &'p str,
+        messages: u64,
+        fault: &'p Fault,
+    ) -> Self {
         let words = fault.what().into_bytes().into_iter().chain(server.bytes());
         let seed = words.fold(plan.seed, |seed, byte| draw(seed ^ u64::from(byte)));
-        Self { phase: (phase, &plan.phase[phase].name), sweep, server, messages, fault, seed }
+        Self {
+            phase: (phase, &plan.phase[phase].name),
+            sweep,
+            server,
+            messages,
+            fault,
+            seed,
+        }
     }
 
     /// Each message, or one of each of many equal parts, in runs of several faults; then single ones.
     fn runs(&self, experiments: &mut Vec<Experiment>) {
-        let Sweep { exhaustive, sample, per_run, singles, .. } = *self.sweep;
+        let Sweep {
+            exhaustive,
+            sample,
+            per_run,
+            singles,
+            ..
+        } = *self.sweep;
         let all = self.messages <= exhaustive.max(sample);
         let hits = if all { self.messages } else { sample };
         let groups = hits.div_ceil(per_run);
@@ -134,29 +197,62 @@ impl<'p> Cell<'p> {
             let schedule = match count {
                 1 if all => Schedule::Nth(group + 1),
                 1 => Schedule::Nth(self.drawn(group, hits, self.seed)),
-                _ if all => Schedule::Every { every: groups, from: group + 1 },
-                _ => Schedule::OneOf { of: self.messages / count, from: 1 },
+                _ if all => Schedule::Every {
+                    every: groups,
+                    from: group + 1,
+                },
+                _ => Schedule::OneOf {
+                    of: self.messages / count,
+                    from: 1,
+                },
             };
-            experiments.push(self.experiment(&format!("{group:03}"), schedule, count, draw(self.seed ^ group)));
+            experiments.push(self.experiment(
+                &format!("{group:03}"),
+                schedule,
+                count,
+                draw(self.seed ^ group),
+            ));
         }
-        let singles = if per_run > 1 { singles.min(self.messages) } else { 0 };
+        let singles = if per_run > 1 {
+            singles.min(self.messages)
+        } else {
+            0
+        };
         for number in 0..singles {
             let nth = self.drawn(number, singles, draw(self.seed));
-            experiments.push(self.experiment(&format!("s{number:02}"), Schedule::Nth(nth), 1, draw(self.seed ^ nth)));
+            experiments.push(self.experiment(
+                &format!("s{number:02}"),
+                Schedule::Nth(nth),
+                1,
+                draw(self.seed ^ nth),
+            ));
         }
     }
 
     /// A message of one of `parts` equal parts.
     fn drawn(&self, part: u64, parts: u64, seed: u64) -> u64 {
-        let (first, end) = (self.messages * part / parts, self.messages * (part + 1) / parts);
+        let (first, end) = (
+            self.messages * part / parts,
+            self.messages * (part + 1) / parts,
+        );
         1 + first + draw(seed.wrapping_add(part)) % (end - first).max(1)
     }
 
     fn experiment(&self, number: &str, schedule: Schedule, limit: u64, seed: u64) -> Experiment {
         let label = self.fault.what().replace(':', "-");
         let server = Some(self.server.to_owned());
-        let fault = Fault { server, schedule, seed, limit: limit as u32, ..self.fault.clone() };
-        Experiment { id: format!("{}.{}.{label}.{number}", self.phase.1, self.server), phase: self.phase.0, faults: vec![fault] }
+        let fault = Fault {
+            server,
+            schedule,
+            seed,
+            limit: limit as u32,
+            ..self.fault.clone()
+        };
+        Experiment {
+            id: format!("{}.{}.{label}.{number}", self.phase.1, self.server),
+            phase: self.phase.0,
+            faults: vec![fault],
+        }
     }
 }
 
@@ -192,7 +288,10 @@ singles = 2
 "#;
 
     fn tasks(plan: &str, counts: &[(u8, u8, u32)]) -> Vec<Task> {
-        let golden = Journal { counts: counts.to_vec(), ..Journal::default() };
+        let golden = Journal {
+            counts: counts.to_vec(),
+            ..Journal::default()
+        };
         expand(&Plan::parse("p", plan).unwrap(), &[golden], &names()).unwrap()
     }
 
@@ -203,7 +302,9 @@ singles = 2
     /// The faults of those experiments whose names begin so.
     fn faults(tasks: &[Task], id: &str) -> Vec<Fault> {
         let of_cell = tasks.iter().filter_map(|task| match task {
-            Task::One(experiment) if experiment.id.starts_with(id) => Some(experiment.faults.clone()),
+            Task::One(experiment) if experiment.id.starts_with(id) => {
+                Some(experiment.faults.clone())
+            }
             _ => None,
         });
         of_cell.flatten().collect()
@@ -219,29 +320,51 @@ singles = 2
         let mut hits = Vec::new();
         for fault in faults(&tasks, &format!("boot.{}.crash.0", name())) {
             assert!(fault.limit <= 7);
-            let Schedule::Every { every, from } = fault.schedule else { panic!("{fault}") };
+            let Schedule::Every { every, from } = fault.schedule else {
+                panic!("{fault}")
+            };
             hits.extend((0..u64::from(fault.limit)).map(|hit| from + hit * every));
         }
         assert_eq!(hits.len(), 21);
-        assert_eq!(hits.into_iter().collect::<BTreeSet<_>>(), (1..=21).collect());
+        assert_eq!(
+            hits.into_iter().collect::<BTreeSet<_>>(),
+            (1..=21).collect()
+        );
         let alone = faults(&tasks, &format!("boot.{}.crash.s", name()));
-        assert!(alone.len() == 2 && alone.iter().all(|fault| matches!(fault.schedule, Schedule::Nth(1..=21))));
+        assert!(
+            alone.len() == 2
+                && alone
+                    .iter()
+                    .all(|fault| matches!(fault.schedule, Schedule::Nth(1..=21)))
+        );
     }
 
     #[test]
     fn of_many_messages_as_many_as_were_asked_for_are_hit_all_over() {
-        let faults = faults(&tasks(PLAN, &[(1, 0, 1000)]), &format!("boot.{}.hang.0", name()));
+        let faults = faults(
+            &tasks(PLAN, &[(1, 0, 1000)]),
+            &format!("boot.{}.hang.0", name()),
+        );
         assert_eq!(faults.iter().map(|fault| fault.limit).sum::<u32>(), 10);
-        assert!(faults.iter().all(|fault| fault.schedule == Schedule::OneOf { of: 200, from: 1 }));
+        assert!(
+            faults
+                .iter()
+                .all(|fault| fault.schedule == Schedule::OneOf { of: 200, from: 1 })
+        );
         assert_ne!(faults[0].seed, faults[1].seed);
     }
 
     #[test]
     fn a_sample_of_single_faults_has_one_of_each_part() {
-        let faults = faults(&tasks(&PLAN.replace("per-run = 7", ""), &[(1, 0, 1000)]), &format!("boot.{}.hang.0", name()));
+        let faults = faults(
+            &tasks(&PLAN.replace("per-run = 7", ""), &[(1, 0, 1000)]),
+            &format!("boot.{}.hang.0", name()),
+        );
         assert_eq!(faults.len(), 10);
         for (part, fault) in faults.iter().enumerate() {
-            let Schedule::Nth(nth) = fault.schedule else { panic!("{fault}") };
+            let Schedule::Nth(nth) = fault.schedule else {
+                panic!("{fault}")
+            };
             assert!((part as u64 * 100 + 1..=part as u64 * 100 + 100).contains(&nth));
         }
     }
@@ -250,11 +373,19 @@ singles = 2
     fn a_series_goes_from_message_to_message_under_the_same_other_faults() {
         let plan = "[[fail-nth]]\nphase = \"boot\"\nfault = \"crash supervisor during=recovery\"\nwith = [\"crash cpuid\"]\n";
         let tasks = tasks(&format!("{PLAN}{plan}"), &[(1, 0, 1)]);
-        let Some(Task::Series(series)) = tasks.last() else { panic!("{tasks:?}") };
+        let Some(Task::Series(series)) = tasks.last() else {
+            panic!("{tasks:?}")
+        };
         let third = series.nth(3);
         assert_eq!(third.id, "boot.nth0.0003");
         let texts: Vec<String> = third.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["crash supervisor nth=3 limit=1 during=recovery", "crash cpuid nth=1"]);
+        assert_eq!(
+            texts,
+            [
+                "crash supervisor nth=3 limit=1 during=recovery",
+                "crash cpuid nth=1"
+            ]
+        );
     }
 
     #[test]

@@ -12,21 +12,27 @@ use crate::error::{Error, Result};
 /// Status where a bar is broken: neither the guest's nor the tool's failure.
 const BROKEN: u8 = 1;
 
-const MAIL: &str = "mail: one hop between two servers; on KVM half a round trip between two processes.";
-const WAITS: &str =
-    "restart, swap: from a server's fault, or its last message, until the guest runs again; 40 of each while Linux works.";
-const BOOT: &str =
-    "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
+const MAIL: &str =
+    "mail: one hop between two servers; on KVM half a round trip between two processes.";
+const WAITS: &str = "restart, swap: from a server's fault, or its last message, until the guest runs again; 40 of each while Linux works.";
+const BOOT: &str = "boot: from the kernel's entry to the shell's prompt. Alone, Linux measures its timers for 0.2 G; on Atoll it is told.";
 
 /// Measures.
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     let permission = common.permission();
-    let mut report = Report { atoll: probes::on_atoll(permission)?, ..Report::default() };
-    report.notes.push(conditions(&Emulator::find(permission.offline)?));
+    let mut report = Report {
+        atoll: probes::on_atoll(permission)?,
+        ..Report::default()
+    };
+    report
+        .notes
+        .push(conditions(&Emulator::find(permission.offline)?));
     if !args.quick {
         let (kernel, figures) = peer::on_kvm(permission)?;
         report.kvm = figures;
-        report.notes.push(format!("KVM: that of Linux {kernel}, with its mitigations. {MAIL}"));
+        report.notes.push(format!(
+            "KVM: that of Linux {kernel}, with its mitigations. {MAIL}"
+        ));
         report.waits = waits::on_atoll()?;
         report.notes.push(WAITS.to_owned());
         report.boot = Some(boot::both(permission)?);
@@ -41,7 +47,11 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     }
     let broken = report.broken();
     broken.iter().for_each(|line| eprintln!("atoll: {line}"));
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BROKEN)
+    })
 }
 
 fn conditions(emulator: &Emulator) -> String {

@@ -29,12 +29,23 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
     let machine = machine(args)?;
     let guest = choice(args, common).find()?;
     let instance = Instance::claim(&args.name)?;
-    let plan =
-        Plan { machine: &machine, guest: &guest, icount: args.icount, direct: args.direct, permission: common.permission() };
+    let plan = Plan {
+        machine: &machine,
+        guest: &guest,
+        icount: args.icount,
+        direct: args.direct,
+        permission: common.permission(),
+    };
     let mut arguments = plan.prepare(&instance)?;
     let faults = match &args.inject[..] {
         [] => None,
-        faults => Some(Entry::prepare(faults, &machine, &instance, &mut arguments, common.permission())?),
+        faults => Some(Entry::prepare(
+            faults,
+            &machine,
+            &instance,
+            &mut arguments,
+            common.permission(),
+        )?),
     };
     let emulator = Emulator::find(common.offline)?;
 
@@ -42,11 +53,17 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
     watch_signals(events.0.clone())?;
     let keyboard = Keyboard::default();
     let interactive = args.exec.is_none();
-    let raw = if interactive { terminal::Raw::enter()? } else { None };
+    let raw = if interactive {
+        terminal::Raw::enter()?
+    } else {
+        None
+    };
     if interactive {
         keyboard.attach(events.0.clone());
     }
-    let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let deadline = args
+        .timeout
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let session = Session {
         emulator: &emulator,
         arguments: &arguments,
@@ -85,21 +102,34 @@ fn machine(args: &BootArgs) -> Result<Machine> {
             .filter(|memory| memory.is_multiple_of(crate::machine::resolve::MEMORY_UNIT))
             .filter(|memory| *memory >= crate::machine::resolve::MEMORY_LEAST)
             .ok_or_else(|| Error::Usage {
-                what: format!("--memory {text}: wanted is a multiple of 2M, at least 32M (like 256M)"),
+                what: format!(
+                    "--memory {text}: wanted is a multiple of 2M, at least 32M (like 256M)"
+                ),
             })?;
     }
     Ok(machine)
 }
 
 fn choice(args: &BootArgs, common: &Common) -> Choice {
-    let exec = args.exec.clone().map(|command| (command, Marks::new(nonce(args.icount))));
-    let terminal = if exec.is_none() && !args.icount { terminal::description() } else { None };
+    let exec = args
+        .exec
+        .clone()
+        .map(|command| (command, Marks::new(nonce(args.icount))));
+    let terminal = if exec.is_none() && !args.icount {
+        terminal::description()
+    } else {
+        None
+    };
     Choice {
         name: args.guest.clone(),
         kernel: args.kernel.clone(),
         initrd: args.initrd.clone(),
         append: args.append.clone(),
-        job: Job { exec, terminal, workload: None },
+        job: Job {
+            exec,
+            terminal,
+            workload: None,
+        },
         repeatable: args.icount,
         permission: common.permission(),
     }
@@ -107,13 +137,20 @@ fn choice(args: &BootArgs, common: &Common) -> Choice {
 
 /// What a command cannot guess; but the same every time where runs are to repeat.
 fn nonce(repeatable: bool) -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    if repeatable { "0".into() } else { format!("{:x}{:08x}", std::process::id(), since.subsec_nanos()) }
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    if repeatable {
+        "0".into()
+    } else {
+        format!("{:x}{:08x}", std::process::id(), since.subsec_nanos())
+    }
 }
 
 /// Signals become events; if nobody takes them in time, the tool ends all the same, and QEMU with it.
 fn watch_signals(events: Sender<Event>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(|error| Error::program("signals", error))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+        .map_err(|error| Error::program("signals", error))?;
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             terminal::restore();
@@ -133,7 +170,10 @@ fn report(ended: &Ended, interactive: bool) -> ExitCode {
     if let Some(text) = ended.end.report(ended.panicked, &ended.log) {
         eprintln!("atoll: {}", Lines(&text));
         if !interactive && !ended.last_lines.is_empty() {
-            eprintln!("atoll: the guest's last lines:\n  {}", Lines(&ended.last_lines.replace('\n', "\n  ")));
+            eprintln!(
+                "atoll: the guest's last lines:\n  {}",
+                Lines(&ended.last_lines.replace('\n', "\n  "))
+            );
         }
     }
     let code = ended.end.status(ended.panicked, ended.command);

@@ -20,70 +20,144 @@ const BROKEN: u8 = 1;
 /// Does what was asked.
 pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
     match what {
-        CampaignCommand::Run { plan, host: true, .. } => {
+        CampaignCommand::Run {
+            plan, host: true, ..
+        } => {
             let report = host::run(plan)?;
             print!("{report}");
-            Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+            Ok(if report.failures.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(BROKEN)
+            })
         }
-        CampaignCommand::Run { plan, out, shard, resume, jobs, most, .. } => {
+        CampaignCommand::Run {
+            plan,
+            out,
+            shard,
+            resume,
+            jobs,
+            most,
+            ..
+        } => {
             let campaign = Campaign::open(plan, out, common.permission())?;
             let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-            let options = Options { shard: *shard, resume: *resume, jobs: jobs.unwrap_or(cpus), most: *most };
+            let options = Options {
+                shard: *shard,
+                resume: *resume,
+                jobs: jobs.unwrap_or(cpus),
+                most: *most,
+            };
             tell(&campaign.run(options)?, out)
         }
-        CampaignCommand::Report { brief: true, records } => {
+        CampaignCommand::Report {
+            brief: true,
+            records,
+        } => {
             print!("{}", report::brief(&store::all(&records.dir)?));
             Ok(ExitCode::SUCCESS)
         }
-        CampaignCommand::Report { brief: false, records } => tell(&store::all(&records.dir)?, &records.dir),
+        CampaignCommand::Report {
+            brief: false,
+            records,
+        } => tell(&store::all(&records.dir)?, &records.dir),
         CampaignCommand::Merge { from, out } => {
             let records = store::merge(from)?;
             fs::create_dir_all(out).map_err(Error::file(out))?;
             store::write(&store::file(out, (1, 1)), &records)?;
-            if let Some(plan) = from.iter().map(|dir| dir.join("plan.toml")).find(|plan| plan.is_file()) {
+            if let Some(plan) = from
+                .iter()
+                .map(|dir| dir.join("plan.toml"))
+                .find(|plan| plan.is_file())
+            {
                 fs::copy(&plan, out.join("plan.toml")).map_err(Error::file(&plan))?;
             }
             tell(&records, out)
         }
-        CampaignCommand::Replay { ids, sample, seed, records } => {
+        CampaignCommand::Replay {
+            ids,
+            sample,
+            seed,
+            records,
+        } => {
             let mut replay = Replay::open(&records.dir, common.permission())?;
-            let ids = if ids.is_empty() { drawn(&replay.records, *sample, *seed) } else { ids.clone() };
+            let ids = if ids.is_empty() {
+                drawn(&replay.records, *sample, *seed)
+            } else {
+                ids.clone()
+            };
             let mut same = true;
             for id in ids {
                 let was = replay.record(&id)?;
                 let is = replay.again(&was)?;
-                println!("{id}: {}, as recorded: {}", is.outcome.name(), was.outcome.name());
+                println!(
+                    "{id}: {}, as recorded: {}",
+                    is.outcome.name(),
+                    was.outcome.name()
+                );
                 if !was.equals(&is) {
                     note("the run differs from its record");
                     println!("{}", serde_json::to_string_pretty(&is).unwrap_or_default());
                     same = false;
                 }
             }
-            Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+            Ok(if same {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(BROKEN)
+            })
         }
         CampaignCommand::Minimise { id, records } => {
             let mut replay = Replay::open(&records.dir, common.permission())?;
             let record = replay.record(id)?;
-            let told = |record: &Record| note(format!("{} faults at {} messages do", record.faults.len(), record.injected));
+            let told = |record: &Record| {
+                note(format!(
+                    "{} faults at {} messages do",
+                    record.faults.len(),
+                    record.injected
+                ))
+            };
             let least = replay.minimise(&record, told)?;
-            println!("{id}: {}, as recorded: {}", least.outcome.name(), record.outcome.name());
+            println!(
+                "{id}: {}, as recorded: {}",
+                least.outcome.name(),
+                record.outcome.name()
+            );
             for fault in &least.faults {
                 println!("{fault}");
             }
             let same = least.outcome == record.outcome;
-            Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+            Ok(if same {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(BROKEN)
+            })
         }
     }
 }
 
 /// The names of some records, drawn at random, and said with what they can be drawn again.
 fn drawn(records: &[Record], sample: usize, seed: Option<u64>) -> Vec<String> {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let clock = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    };
     let seed = seed.unwrap_or_else(clock);
-    println!("{sample} of {} records, drawn with --seed {seed}", records.len());
-    let mut numbered: Vec<(u64, &Record)> = (1..).map(|place: u64| draw(seed ^ draw(place))).zip(records).collect();
+    println!(
+        "{sample} of {} records, drawn with --seed {seed}",
+        records.len()
+    );
+    let mut numbered: Vec<(u64, &Record)> = (1..)
+        .map(|place: u64| draw(seed ^ draw(place)))
+        .zip(records)
+        .collect();
     numbered.sort_by_key(|(number, _)| *number);
-    numbered.into_iter().take(sample).map(|(_, record)| record.id.clone()).collect()
+    numbered
+        .into_iter()
+        .take(sample)
+        .map(|(_, record)| record.id.clone())
+        .collect()
 }
 
 /// Writes the report and says what matters of it.
@@ -92,8 +166,17 @@ fn tell(records: &[Record], dir: &Path) -> Result<ExitCode> {
     print!("{}", report::summary(records));
     let failures: Vec<&Record> = report::failures(records).collect();
     for failure in failures.iter().take(20) {
-        println!("not as promised: {} ({}, {})", failure.id, failure.outcome.name(), failure.end);
+        println!(
+            "not as promised: {} ({}, {})",
+            failure.id,
+            failure.outcome.name(),
+            failure.end
+        );
     }
     println!("{}", dir.join("report.html").display());
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BROKEN)
+    })
 }

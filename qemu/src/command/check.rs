@@ -15,7 +15,13 @@ pub(super) fn run(path: &Path, common: &Common) -> Result<()> {
     machine.check_images(&bare::build::images(&workspace)?)?;
     let built = bare::system(&workspace, &Toolchain::find(common.permission())?)?;
     bundle::check_roles(&machine, &built)?;
-    println!("{}: {} MiB, {} vcpu, {} servers", path.display(), machine.memory >> 20, machine.vcpus, machine.servers.len());
+    println!(
+        "{}: {} MiB, {} vcpu, {} servers",
+        path.display(),
+        machine.memory >> 20,
+        machine.vcpus,
+        machine.servers.len()
+    );
     for (number, server) in (1..).zip(&machine.servers) {
         let (routes, grants) = (server.routes.len(), server.grants.len());
         println!(

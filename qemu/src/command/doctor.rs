@@ -13,23 +13,58 @@ use crate::place;
 /// Looks, and prints one line for each need; fails if a boot would fail even after fetching.
 pub(super) fn run(_: &Common) -> Result<ExitCode> {
     let can_fetch = place::on_path("apt-get").is_some();
-    let mut report = Report { bad: false, can_fetch };
-    report.line("source", place::workspace().map(|path| Found::Here(path.display().to_string())), "");
-    report.line("bare target", compiler(), "`rustup target add x86_64-unknown-none`");
+    let mut report = Report {
+        bad: false,
+        can_fetch,
+    };
+    report.line(
+        "source",
+        place::workspace().map(|path| Found::Here(path.display().to_string())),
+        "",
+    );
+    report.line(
+        "bare target",
+        compiler(),
+        "`rustup target add x86_64-unknown-none`",
+    );
     report.line("QEMU", emulator(), "Debian's package qemu-system-x86");
     report.line("sandbox", sandbox(), "");
     let cache = place::cache();
-    for (what, name) in [("cloud kernel", "vmlinuz-cloud"), ("generic kernel", "vmlinuz-generic"), ("busybox", "busybox")] {
+    for (what, name) in [
+        ("cloud kernel", "vmlinuz-cloud"),
+        ("generic kernel", "vmlinuz-generic"),
+        ("busybox", "busybox"),
+    ] {
         let found = cache.as_ref().map_or(Found::Away, |cache| {
             let path = cache.join("guest").join(name);
-            if path.is_file() { Found::Here(path.display().to_string()) } else { Found::Away }
+            if path.is_file() {
+                Found::Here(path.display().to_string())
+            } else {
+                Found::Away
+            }
         });
         report.line(what, Ok(found), "Debian's package");
     }
-    report.line("cache", cache.map(|path| Found::Here(path.display().to_string())), "");
-    report.line("machine", Machine::linux().map(|machine| Found::Here(format!("{} servers", machine.servers.len()))), "");
-    report.line("runtime", place::runtime().map(|path| Found::Here(path.display().to_string())), "");
-    Ok(if report.bad { ExitCode::from(125) } else { ExitCode::SUCCESS })
+    report.line(
+        "cache",
+        cache.map(|path| Found::Here(path.display().to_string())),
+        "",
+    );
+    report.line(
+        "machine",
+        Machine::linux().map(|machine| Found::Here(format!("{} servers", machine.servers.len()))),
+        "",
+    );
+    report.line(
+        "runtime",
+        place::runtime().map(|path| Found::Here(path.display().to_string())),
+        "",
+    );
+    Ok(if report.bad {
+        ExitCode::from(125)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 enum Found {
@@ -46,7 +81,9 @@ impl Report {
     fn line(&mut self, what: &str, found: Result<Found>, source: &str) {
         match found {
             Ok(Found::Here(detail)) => println!("ok       {what:<15} {detail}"),
-            Ok(Found::Away) if self.can_fetch => println!("to come  {what:<15} will be fetched when it is needed: {source}"),
+            Ok(Found::Away) if self.can_fetch => {
+                println!("to come  {what:<15} will be fetched when it is needed: {source}")
+            }
             Ok(Found::Away) => {
                 self.bad = true;
                 println!("missing  {what:<15} {source}");
@@ -82,6 +119,9 @@ fn sandbox() -> Result<Found> {
 fn emulator() -> Result<Found> {
     Ok(Emulator::present()?.map_or(Found::Away, |emulator| {
         let (major, minor, patch) = emulator.version;
-        Found::Here(format!("{} ({major}.{minor}.{patch})", emulator.program.display()))
+        Found::Here(format!(
+            "{} ({major}.{minor}.{patch})",
+            emulator.program.display()
+        ))
     }))
 }

@@ -8,5 +8,9 @@ use crate::error::Result;
 /// Prints it.
 pub(super) fn run(server: &str, asked: &Asked) -> Result<()> {
     let dump = dump::dump(&mut Line::open(&asked.which.name)?, server)?;
-    if asked.json { json(&dump) } else { super::print(&dump.text()) }
+    if asked.json {
+        json(&dump)
+    } else {
+        super::print(&dump.text())
+    }
 }

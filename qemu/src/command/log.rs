@@ -27,7 +27,10 @@ pub(super) fn run(follow: bool, asked: &Asked) -> Result<()> {
     let path = log_of(name)?;
     if asked.json {
         let text = log::text(&path)?;
-        return json(&Log { machine: name, lines: text.lines().collect() });
+        return json(&Log {
+            machine: name,
+            lines: text.lines().collect(),
+        });
     }
     let mut tail = Tail::of(&path);
     loop {

@@ -15,6 +15,10 @@ pub(super) fn run(which: &Which) -> Result<()> {
     let start = Instant::now();
     line.ask(Ask::Ping(number))?;
     line.answer(|tell| (*tell == Tell::Pong(number)).then_some(()))?;
-    println!("{} answered after {:.1} ms", which.name, start.elapsed().as_secs_f64() * 1000.0);
+    println!(
+        "{} answered after {:.1} ms",
+        which.name,
+        start.elapsed().as_secs_f64() * 1000.0
+    );
     Ok(())
 }

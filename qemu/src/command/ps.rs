@@ -10,5 +10,9 @@ use crate::run::instance::counts_instructions;
 pub(super) fn run(asked: &Asked) -> Result<()> {
     let name = &asked.which.name;
     let listing = listing::listing(&mut Line::open(name)?, counts_instructions(name)?)?;
-    if asked.json { json(&listing) } else { super::print(&listing.table()) }
+    if asked.json {
+        json(&listing)
+    } else {
+        super::print(&listing.table())
+    }
 }

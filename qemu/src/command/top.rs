@@ -32,20 +32,37 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
     if args.asked.json {
         return json(&now);
     }
-    let screen = if args.once { None } else { terminal::whole_screen()? };
+    let screen = if args.once {
+        None
+    } else {
+        terminal::whole_screen()?
+    };
     if screen.is_none() {
-        return super::print(&Frame { now: &now, before: None, order: Order::Busy }.text(None));
+        return super::print(
+            &Frame {
+                now: &now,
+                before: None,
+                order: Order::Busy,
+            }
+            .text(None),
+        );
     }
     let signal = signals()?;
     let (mut before, mut order) = (None, Order::Busy);
     loop {
-        draw(&Frame { now: &now, before: before.as_ref(), order })?;
+        draw(&Frame {
+            now: &now,
+            before: before.as_ref(),
+            order,
+        })?;
         let next = Instant::now() + Duration::from_secs(args.every);
         loop {
             match key_until(next)? {
                 _ if signal.load(Ordering::Relaxed) != 0 => {
                     drop(screen);
-                    return Err(Error::Signal { signal: signal.load(Ordering::Relaxed) as i32 });
+                    return Err(Error::Signal {
+                        signal: signal.load(Ordering::Relaxed) as i32,
+                    });
                 }
                 Some(b'q' | CTRL_C) => return Ok(()),
                 Some(key) => order = Order::of_key(key).unwrap_or(order),
@@ -54,7 +71,11 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
             if Instant::now() >= next {
                 break;
             }
-            draw(&Frame { now: &now, before: before.as_ref(), order })?;
+            draw(&Frame {
+                now: &now,
+                before: before.as_ref(),
+                order,
+            })?;
         }
         let later = match listing(&mut line, instructions) {
             Err(_) if Line::open(name).is_err() => {
@@ -73,14 +94,17 @@ fn signals() -> Result<Arc<AtomicUsize>> {
     let arrived = Arc::new(AtomicUsize::new(0));
     let wrong = |error| Error::program("signals", error);
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-        signal_hook::flag::register_usize(signal, Arc::clone(&arrived), signal as usize).map_err(wrong)?;
+        signal_hook::flag::register_usize(signal, Arc::clone(&arrived), signal as usize)
+            .map_err(wrong)?;
     }
     signal_hook::flag::register(SIGWINCH, Arc::default()).map_err(wrong)?;
     Ok(arrived)
 }
 
 fn draw(frame: &Frame<'_>) -> Result<()> {
-    let size = terminal_size::terminal_size().map_or((80, 24), |(columns, rows)| (columns.0.into(), rows.0.into()));
+    let size = terminal_size::terminal_size().map_or((80, 24), |(columns, rows)| {
+        (columns.0.into(), rows.0.into())
+    });
     let mut text = String::from("\x1b[H");
     for line in frame.text(Some(size)).lines() {
         text += &shown::name(line);
@@ -88,19 +112,29 @@ fn draw(frame: &Frame<'_>) -> Result<()> {
     }
     text += "\x1b[J";
     let mut output = stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(Error::file("standard output"))
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(Error::file("standard output"))
 }
 
 /// A key, if one is typed before `latest` and no signal comes.
 fn key_until(latest: Instant) -> Result<Option<u8>> {
-    let wait = latest.saturating_duration_since(Instant::now()).as_millis().try_into().unwrap_or(u16::MAX);
+    let wait = latest
+        .saturating_duration_since(Instant::now())
+        .as_millis()
+        .try_into()
+        .unwrap_or(u16::MAX);
     let stdin = stdin();
     let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
     match poll(&mut ready, PollTimeout::from(wait)) {
         Ok(0) | Err(Errno::EINTR) => Ok(None),
         Ok(_) => {
             let mut key = [0];
-            let read = stdin.lock().read(&mut key).map_err(Error::file("standard input"))?;
+            let read = stdin
+                .lock()
+                .read(&mut key)
+                .map_err(Error::file("standard input"))?;
             // The terminal is gone.
             Ok(Some(if read == 0 { b'q' } else { key[0] }))
         }

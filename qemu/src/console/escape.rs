@@ -4,7 +4,8 @@
 const KEY: u8 = 0x01;
 
 /// What the user is told on Ctrl-A h.
-pub const HELP: &str = "\r\nCtrl-A x  end QEMU\r\nCtrl-A h  this help\r\nCtrl-A Ctrl-A  send Ctrl-A to the guest\r\n";
+pub const HELP: &str =
+    "\r\nCtrl-A x  end QEMU\r\nCtrl-A h  this help\r\nCtrl-A Ctrl-A  send Ctrl-A to the guest\r\n";
 
 /// What typed bytes mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,23 +63,35 @@ mod tests {
 
     #[test]
     fn plain_text_goes_to_the_guest() {
-        assert_eq!(Escape::default().feed(b"ls\r"), [Typed::Send(b"ls\r".to_vec())]);
+        assert_eq!(
+            Escape::default().feed(b"ls\r"),
+            [Typed::Send(b"ls\r".to_vec())]
+        );
     }
 
     #[test]
     fn the_key_and_its_letter_may_come_apart() {
         let mut escape = Escape::default();
         assert_eq!(escape.feed(b"a\x01"), [Typed::Send(b"a".to_vec())]);
-        assert_eq!(escape.feed(b"xb"), [Typed::Quit, Typed::Send(b"b".to_vec())]);
+        assert_eq!(
+            escape.feed(b"xb"),
+            [Typed::Quit, Typed::Send(b"b".to_vec())]
+        );
     }
 
     #[test]
     fn the_key_twice_sends_it_once() {
-        assert_eq!(Escape::default().feed(b"\x01\x01x"), [Typed::Send(b"\x01x".to_vec())]);
+        assert_eq!(
+            Escape::default().feed(b"\x01\x01x"),
+            [Typed::Send(b"\x01x".to_vec())]
+        );
     }
 
     #[test]
     fn ctrl_c_is_the_guests() {
-        assert_eq!(Escape::default().feed(b"\x03"), [Typed::Send(b"\x03".to_vec())]);
+        assert_eq!(
+            Escape::default().feed(b"\x03"),
+            [Typed::Send(b"\x03".to_vec())]
+        );
     }
 }

@@ -25,7 +25,12 @@ impl Extract {
     /// For output between these marks.
     #[must_use]
     pub fn new(marks: &Marks) -> Self {
-        Self { begin: marks.begin(), end: marks.end(), pending: Vec::new(), state: State::Before }
+        Self {
+            begin: marks.begin(),
+            end: marks.end(),
+            pending: Vec::new(),
+            state: State::Before,
+        }
     }
 
     /// Takes in what the guest printed, gives what of it is the command's.
@@ -53,8 +58,13 @@ impl Extract {
                     self.state = State::After(None);
                 }
                 State::After(None) => {
-                    let Some(at) = self.pending.iter().position(|byte| *byte == STATUS_END) else { return output };
-                    let status = String::from_utf8_lossy(&self.pending[..at]).trim().parse().unwrap_or(123);
+                    let Some(at) = self.pending.iter().position(|byte| *byte == STATUS_END) else {
+                        return output;
+                    };
+                    let status = String::from_utf8_lossy(&self.pending[..at])
+                        .trim()
+                        .parse()
+                        .unwrap_or(123);
                     self.state = State::After(Some(status));
                 }
                 State::After(Some(_)) => {
@@ -72,7 +82,11 @@ impl Extract {
 
     /// What was held back because the end mark might have begun in it; to be printed if the guest ended early.
     pub fn rest(&mut self) -> Vec<u8> {
-        if self.state == State::Within { std::mem::take(&mut self.pending) } else { Vec::new() }
+        if self.state == State::Within {
+            std::mem::take(&mut self.pending)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether the command was started.
@@ -100,8 +114,14 @@ mod tests {
     use super::*;
 
     fn stream(marks: &Marks, output: &[u8], status: i32) -> Vec<u8> {
-        [b"[ 0.1] booting\r\n", &marks.begin()[..], output, &marks.end()[..], format!("{status}\x1f\r\n[ 9.9] off").as_bytes()]
-            .concat()
+        [
+            b"[ 0.1] booting\r\n",
+            &marks.begin()[..],
+            output,
+            &marks.end()[..],
+            format!("{status}\x1f\r\n[ 9.9] off").as_bytes(),
+        ]
+        .concat()
     }
 
     #[test]
@@ -111,8 +131,15 @@ mod tests {
         let bytes = stream(&marks, output, 3);
         for size in [1, 2, 3, 7, bytes.len()] {
             let mut extract = Extract::new(&marks);
-            let got: Vec<u8> = bytes.chunks(size).flat_map(|chunk| extract.feed(chunk)).collect();
-            assert_eq!((got.as_slice(), extract.status()), (&output[..], Some(3)), "in pieces of {size}");
+            let got: Vec<u8> = bytes
+                .chunks(size)
+                .flat_map(|chunk| extract.feed(chunk))
+                .collect();
+            assert_eq!(
+                (got.as_slice(), extract.status()),
+                (&output[..], Some(3)),
+                "in pieces of {size}"
+            );
         }
     }
 
@@ -122,6 +149,9 @@ mod tests {
         let mut extract = Extract::new(&marks);
         let mut got = extract.feed(&[&marks.begin()[..], b"half"].concat());
         got.extend(extract.rest());
-        assert_eq!((got.as_slice(), extract.status(), extract.started()), (&b"half"[..], None, true));
+        assert_eq!(
+            (got.as_slice(), extract.status(), extract.started()),
+            (&b"half"[..], None, true)
+        );
     }
 }

@@ -55,7 +55,10 @@ impl Keyboard {
     /// Connects it to a guest.
     pub fn connect(&self, line: ChildStdin) {
         if let Ok(mut state) = self.state.0.lock() {
-            *state = State { line: Some(line), ready: false };
+            *state = State {
+                line: Some(line),
+                ready: false,
+            };
         }
     }
 

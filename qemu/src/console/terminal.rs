@@ -54,7 +54,9 @@ pub fn whole_screen() -> Result<Option<Raw>> {
     if !stdout().is_terminal() {
         return Ok(None);
     }
-    let Some(raw) = Raw::enter()? else { return Ok(None) };
+    let Some(raw) = Raw::enter()? else {
+        return Ok(None);
+    };
     ELSEWHERE.store(true, Ordering::SeqCst);
     show(LEAVE);
     Ok(Some(raw))
@@ -62,7 +64,9 @@ pub fn whole_screen() -> Result<Option<Raw>> {
 
 fn show(text: &str) {
     let mut terminal = stdout().lock();
-    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+    let _ = terminal
+        .write_all(text.as_bytes())
+        .and_then(|()| terminal.flush());
 }
 
 /// Brings the terminal back, if it is away.
@@ -93,6 +97,7 @@ pub fn description() -> Option<(String, u16, u16)> {
         return None;
     }
     let name = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
-    let (columns, rows) = terminal_size::terminal_size().map_or((0, 0), |(columns, rows)| (columns.0, rows.0));
+    let (columns, rows) =
+        terminal_size::terminal_size().map_or((0, 0), |(columns, rows)| (columns.0, rows.0));
     Some((name, rows, columns))
 }

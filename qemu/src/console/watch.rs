@@ -44,7 +44,10 @@ impl Watch {
     /// Whether `text` has been printed since the last text that was waited for; what follows it counts for the next.
     pub fn take(&mut self, text: &[u8]) -> bool {
         let start = self.tail.len() - self.fresh;
-        match self.tail[start..].windows(text.len().max(1)).position(|window| window == text) {
+        match self.tail[start..]
+            .windows(text.len().max(1))
+            .position(|window| window == text)
+        {
             Some(at) => {
                 self.fresh -= at + text.len();
                 true
@@ -57,7 +60,11 @@ impl Watch {
     #[must_use]
     pub fn last_lines(&self, count: usize) -> String {
         let text = String::from_utf8_lossy(&self.tail);
-        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty())
+            .collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 }

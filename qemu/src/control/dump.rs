@@ -60,7 +60,12 @@ pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
         parts.take(part);
         Some(())
     })?;
-    let none = || Error::missing(format_args!("the server '{}' has not been faulted: there is no dump of it", found.server));
+    let none = || {
+        Error::missing(format_args!(
+            "the server '{}' has not been faulted: there is no dump of it",
+            found.server
+        ))
+    };
     let fault = parts.fault.ok_or_else(none)?;
     let origin = match fault.reason {
         _ if fault.injected => "injected",
@@ -94,15 +99,22 @@ impl Parts {
     fn take(&mut self, part: &DumpPart<'_>) {
         match *part {
             DumpPart::Fault(fault) => self.fault = Some(fault),
-            DumpPart::Registers(registers) => self.registers = Some(registers).filter(|all| all.iter().any(|value| *value != 0)),
+            DumpPart::Registers(registers) => {
+                self.registers = Some(registers).filter(|all| all.iter().any(|value| *value != 0))
+            }
             DumpPart::Message(piece) => self.message.extend_from_slice(piece),
-            DumpPart::Past(at, what, number) => self.history.push(Past { at: at.0, kind: what.name(), number }),
+            DumpPart::Past(at, what, number) => self.history.push(Past {
+                at: at.0,
+                kind: what.name(),
+                number,
+            }),
         }
     }
 
     fn registers(&self) -> Option<Map<String, Value>> {
         let registers = self.registers?;
-        let named = |(name, value): (&&str, u64)| ((*name).to_owned(), Value::from(format!("{value:#x}")));
+        let named =
+            |(name, value): (&&str, u64)| ((*name).to_owned(), Value::from(format!("{value:#x}")));
         Some(REGISTER_NAMES.iter().zip(registers).map(named).collect())
     }
 
@@ -112,7 +124,10 @@ impl Parts {
             return None;
         }
         let decoded = postcard::take_from_bytes::<Message<'_>>(&self.message);
-        Some(decoded.map_or_else(|_| format!("(does not decode) {:02x?}", self.message), |(message, _)| format!("{message:?}")))
+        Some(decoded.map_or_else(
+            |_| format!("(does not decode) {:02x?}", self.message),
+            |(message, _)| format!("{message:?}"),
+        ))
     }
 }
 
@@ -129,16 +144,38 @@ impl Dump {
             Some(registers) => {
                 let cells: Vec<String> = registers
                     .iter()
-                    .map(|(name, value)| format!("{name:>6} {:<18}", value.as_str().unwrap_or_default()))
+                    .map(|(name, value)| {
+                        format!("{name:>6} {:<18}", value.as_str().unwrap_or_default())
+                    })
                     .collect();
                 let _ = writeln!(text, "registers:");
-                cells.chunks(4).for_each(|row| _ = writeln!(text, "  {}", row.concat().trim_end()));
+                cells
+                    .chunks(4)
+                    .for_each(|row| _ = writeln!(text, "  {}", row.concat().trim_end()));
             }
-            None => text.push_str("registers: none, it ended its activation itself or was between two messages\n"),
+            None => text.push_str(
+                "registers: none, it ended its activation itself or was between two messages\n",
+            ),
         }
-        let _ = writeln!(text, "message: {}", self.message.as_deref().unwrap_or("none, it was between two"));
-        let _ = writeln!(text, "its last {} messages, oldest first:", self.history.len());
-        self.history.iter().for_each(|past| _ = writeln!(text, "  {:>16} {:<14} {:#x}", past.at, past.kind, past.number));
+        let _ = writeln!(
+            text,
+            "message: {}",
+            self.message
+                .as_deref()
+                .unwrap_or("none, it was between two")
+        );
+        let _ = writeln!(
+            text,
+            "its last {} messages, oldest first:",
+            self.history.len()
+        );
+        self.history.iter().for_each(|past| {
+            _ = writeln!(
+                text,
+                "  {:>16} {:<14} {:#x}",
+                past.at, past.kind, past.number
+            )
+        });
         text
     }
 }
@@ -155,12 +192,19 @@ mod tests {
 
     #[test]
     fn a_message_is_told_without_what_lay_behind_it_in_its_page() {
-        let exit = CpuidExit { leaf: 7, ..CpuidExit::default() };
-        let message = Message { header: Fixed(Header::default()), body: Body::Cpuid(Fixed(exit)) };
+        let exit = CpuidExit {
+            leaf: 7,
+            ..CpuidExit::default()
+        };
+        let message = Message {
+            header: Fixed(Header::default()),
+            body: Body::Cpuid(Fixed(exit)),
+        };
         let mut page = postcard::to_stdvec(&message).unwrap();
         page.resize(DUMP_MESSAGE, 0x55);
         let mut parts = Parts::default();
-        page.chunks(128).for_each(|piece| parts.take(&DumpPart::Message(piece)));
+        page.chunks(128)
+            .for_each(|piece| parts.take(&DumpPart::Message(piece)));
         let told = parts.message().unwrap();
         assert!(told.contains("leaf: 7") && !told.contains("55"), "{told}");
     }
@@ -176,10 +220,22 @@ mod tests {
     #[test]
     fn registers_have_their_names() {
         let mut parts = Parts::default();
-        parts.take(&DumpPart::Registers(std::array::from_fn(|index| index as u64)));
+        parts.take(&DumpPart::Registers(std::array::from_fn(|index| {
+            index as u64
+        })));
         let registers = parts.registers().unwrap();
-        assert_eq!((registers.len(), &registers["r15"], &registers["cr2"]), (REGISTERS, &"0x0".into(), &"0x16".into()));
+        assert_eq!(
+            (registers.len(), &registers["r15"], &registers["cr2"]),
+            (REGISTERS, &"0x0".into(), &"0x16".into())
+        );
         parts.take(&DumpPart::Past(Ticks(3), What::PortOut, 0x3f8));
-        assert_eq!(parts.history, [Past { at: 3, kind: "out", number: 0x3f8 }]);
+        assert_eq!(
+            parts.history,
+            [Past {
+                at: 3,
+                kind: "out",
+                number: 0x3f8
+            }]
+        );
     }
 }

@@ -46,14 +46,21 @@ pub struct Frame<'f> {
 impl Frame<'_> {
     /// The servers with their time and activations since the frame before.
     fn rows(&self) -> Vec<(&Row, u64, u64)> {
-        let past = |row: &Row| self.before.and_then(|before| before.servers.iter().find(|old| old.id == row.id));
+        let past = |row: &Row| {
+            self.before
+                .and_then(|before| before.servers.iter().find(|old| old.id == row.id))
+        };
         let mut rows: Vec<_> = self
             .now
             .servers
             .iter()
             .map(|row| {
                 let (time, count) = past(row).map_or((0, 0), |old| (old.time_ns, old.activations));
-                (row, row.time_ns.saturating_sub(time), row.activations.saturating_sub(count))
+                (
+                    row,
+                    row.time_ns.saturating_sub(time),
+                    row.activations.saturating_sub(count),
+                )
             })
             .collect();
         match self.order {
@@ -68,10 +75,16 @@ impl Frame<'_> {
     /// The frame's lines, cut to `size` (columns, rows) where there is one.
     #[must_use]
     pub fn text(&self, size: Option<(usize, usize)>) -> String {
-        let (elapsed, exits) = self.before.map_or((0, 0), |before| (before.elapsed_ns, before.exits));
+        let (elapsed, exits) = self
+            .before
+            .map_or((0, 0), |before| (before.elapsed_ns, before.exits));
         let span = self.now.elapsed_ns.saturating_sub(elapsed).max(1) as f64;
         let per_second = |count: u64| count as f64 * 1e9 / span;
-        let guest = if self.now.running { "running" } else { "waiting for a server" };
+        let guest = if self.now.running {
+            "running"
+        } else {
+            "waiting for a server"
+        };
         let mut text = format!(
             "{}: {:.1} s, guest {guest}, {} exits, {:.0}/s\n",
             self.now.machine,
@@ -86,10 +99,23 @@ impl Frame<'_> {
         let _ = writeln!(
             text,
             "{:>2} {:<10} {:<server$} {:<image$} {:<11} {:>4} {:>8} {:>8} {:>7} {:>6}",
-            "id", "role", "server", "image", "state", "gen", "restarts", "activ./s", "ns each", "time"
+            "id",
+            "role",
+            "server",
+            "image",
+            "state",
+            "gen",
+            "restarts",
+            "activ./s",
+            "ns each",
+            "time"
         );
         for (row, time, count) in self.rows() {
-            let each = if count == 0 { 0.0 } else { time as f64 / count as f64 };
+            let each = if count == 0 {
+                0.0
+            } else {
+                time as f64 / count as f64
+            };
             let _ = writeln!(
                 text,
                 "{:>2} {:<10} {:<server$} {:<image$} {:<11} {:>4} {:>8} {:>8.0} {each:>7.0} {:>5.1}%",
@@ -141,27 +167,68 @@ mod tests {
     }
 
     fn names(frame: &Frame<'_>) -> Vec<String> {
-        frame.rows().iter().map(|(row, ..)| row.server.clone()).collect()
+        frame
+            .rows()
+            .iter()
+            .map(|(row, ..)| row.server.clone())
+            .collect()
     }
 
     #[test]
     fn the_order_is_by_what_happened_since_the_frame_before() {
-        let before = machine(1_000_000_000, &[(1, "old", 900, 900_000, 0), (2, "new", 0, 0, 0), (3, "many", 10, 10, 4)]);
-        let now = machine(2_000_000_000, &[(1, "old", 910, 910_000, 0), (2, "new", 20, 400_000, 1), (3, "many", 510, 500, 4)]);
-        let frame = |order| Frame { now: &now, before: Some(&before), order };
+        let before = machine(
+            1_000_000_000,
+            &[
+                (1, "old", 900, 900_000, 0),
+                (2, "new", 0, 0, 0),
+                (3, "many", 10, 10, 4),
+            ],
+        );
+        let now = machine(
+            2_000_000_000,
+            &[
+                (1, "old", 910, 910_000, 0),
+                (2, "new", 20, 400_000, 1),
+                (3, "many", 510, 500, 4),
+            ],
+        );
+        let frame = |order| Frame {
+            now: &now,
+            before: Some(&before),
+            order,
+        };
         assert_eq!(names(&frame(Order::Busy)), ["new", "old", "many"]);
         assert_eq!(names(&frame(Order::Activations)), ["many", "new", "old"]);
         assert_eq!(names(&frame(Order::Restarts)), ["many", "new", "old"]);
         assert_eq!(names(&frame(Order::Slot)), ["old", "new", "many"]);
         let text = frame(Order::Busy).text(None);
         let busiest: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
-        assert_eq!(busiest, ["2", "serial", "new", "uart-ring", "running", "2", "1", "20", "20000", "0.0%"]);
+        assert_eq!(
+            busiest,
+            [
+                "2",
+                "serial",
+                "new",
+                "uart-ring",
+                "running",
+                "2",
+                "1",
+                "20",
+                "20000",
+                "0.0%"
+            ]
+        );
     }
 
     #[test]
     fn a_frame_is_no_larger_than_the_terminal() {
         let now = machine(1, &[(1, "one", 1, 1, 0); 30]);
-        let text = Frame { now: &now, before: None, order: Order::Busy }.text(Some((40, 10)));
+        let text = Frame {
+            now: &now,
+            before: None,
+            order: Order::Busy,
+        }
+        .text(Some((40, 10)));
         assert_eq!(text.lines().count(), 9);
         assert!(text.lines().all(|line| line.len() <= 40), "{text}");
     }

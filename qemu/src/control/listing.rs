@@ -53,7 +53,9 @@ pub struct Row {
 pub fn listing(line: &mut Line, instructions: bool) -> Result<Listing> {
     let machine = tables::machine(line)?;
     let mut servers = line.list(Ask::Servers, |tell| {
-        let Tell::Server(record) = tell else { return None };
+        let Tell::Server(record) = tell else {
+            return None;
+        };
         Some(row(record, &machine, instructions))
     })?;
     servers.sort_by_key(|row| row.id);
@@ -95,7 +97,12 @@ pub(super) fn named(image: &str) -> &str {
 impl Listing {
     /// How wide the columns of the servers' and their images' names are: a terminal has no room to give away.
     pub(super) fn widths(&self) -> [usize; 2] {
-        let widest = |name: fn(&Row) -> &str| self.servers.iter().map(|row| name(row).chars().count()).fold(6, usize::max);
+        let widest = |name: fn(&Row) -> &str| {
+            self.servers
+                .iter()
+                .map(|row| name(row).chars().count())
+                .fold(6, usize::max)
+        };
         [widest(|row| &row.server), widest(|row| &row.image)]
     }
 
@@ -105,10 +112,21 @@ impl Listing {
         let [server, image] = self.widths();
         let mut table = format!(
             "{:>2} {:<10} {:<server$} {:<image$} {:>4} {:<11} {:>12} {:>8} {:>14} {:>11}\n",
-            "id", "role", "server", "image", "gen", "state", "activations", "restarts", "instructions", "time ms"
+            "id",
+            "role",
+            "server",
+            "image",
+            "gen",
+            "state",
+            "activations",
+            "restarts",
+            "instructions",
+            "time ms"
         );
         for row in &self.servers {
-            let instructions = row.instructions.map_or_else(|| "-".into(), |count| count.to_string());
+            let instructions = row
+                .instructions
+                .map_or_else(|| "-".into(), |count| count.to_string());
             let _ = writeln!(
                 table,
                 "{:>2} {:<10} {:<server$} {:<image$} {:>4} {:<11} {:>12} {:>8} {instructions:>14} {:>11.1}",
@@ -146,16 +164,32 @@ pub(crate) mod tests {
     };
 
     pub(crate) fn record(id: u8, name: &str, count: u64, sum: u64) -> ServerRecord<'_> {
-        let time = Moments { count, sum, ..Moments::default() };
+        let time = Moments {
+            count,
+            sum,
+            ..Moments::default()
+        };
         let (role, state) = (RoleKind::Serial, State::Running);
-        ServerRecord { id, name, image: "uart-ring", role, state, generation: 6, restarts: 2, time }
+        ServerRecord {
+            id,
+            name,
+            image: "uart-ring",
+            role,
+            state,
+            generation: 6,
+            restarts: 2,
+            time,
+        }
     }
 
     #[test]
     fn instructions_are_told_only_where_the_machine_counts_them() {
         let server = record(9, "uart", 7, 3000);
         let counted = row(&server, &MACHINE, true);
-        assert_eq!((counted.time_ns, counted.instructions, counted.restarts), (1500, Some(1500), 2));
+        assert_eq!(
+            (counted.time_ns, counted.instructions, counted.restarts),
+            (1500, Some(1500), 2)
+        );
         assert_eq!(row(&server, &MACHINE, false).instructions, None);
         let json = serde_json::to_value(row(&server, &MACHINE, false)).unwrap();
         assert_eq!(json["instructions"], serde_json::Value::Null);
@@ -163,8 +197,18 @@ pub(crate) mod tests {
 
     #[test]
     fn a_name_that_the_machine_tells_cannot_write_to_the_terminal() {
-        let row = row(&ServerRecord { image: "\x1b[2J", ..record(9, "uart\nforged", 7, 3000) }, &MACHINE, true);
-        assert_eq!((&row.server[..], &row.image[..]), ("uart\\nforged", "\\x1b[2J"));
+        let row = row(
+            &ServerRecord {
+                image: "\x1b[2J",
+                ..record(9, "uart\nforged", 7, 3000)
+            },
+            &MACHINE,
+            true,
+        );
+        assert_eq!(
+            (&row.server[..], &row.image[..]),
+            ("uart\\nforged", "\\x1b[2J")
+        );
     }
 
     #[test]
@@ -176,14 +220,61 @@ pub(crate) mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_server_with_what_was_asked_for() {
-        let silent = ServerRecord { image: "", ..record(10, "disk", 7, 3000) };
-        let servers = vec![row(&record(9, "uart", 7, 3000), &MACHINE, true), row(&silent, &MACHINE, true)];
-        let listing = Listing { machine: "test".into(), elapsed_ns: 1, exits: 10, running: true, servers };
+        let silent = ServerRecord {
+            image: "",
+            ..record(10, "disk", 7, 3000)
+        };
+        let servers = vec![
+            row(&record(9, "uart", 7, 3000), &MACHINE, true),
+            row(&silent, &MACHINE, true),
+        ];
+        let listing = Listing {
+            machine: "test".into(),
+            elapsed_ns: 1,
+            exits: 10,
+            running: true,
+            servers,
+        };
         let table = listing.table();
-        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0][..9], ["id", "role", "server", "image", "gen", "state", "activations", "restarts", "instructions"]);
-        assert_eq!(rows[1], ["9", "serial", "uart", "uart-ring", "6", "running", "7", "2", "1500", "0.0"]);
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            rows[0][..9],
+            [
+                "id",
+                "role",
+                "server",
+                "image",
+                "gen",
+                "state",
+                "activations",
+                "restarts",
+                "instructions"
+            ]
+        );
+        assert_eq!(
+            rows[1],
+            [
+                "9",
+                "serial",
+                "uart",
+                "uart-ring",
+                "6",
+                "running",
+                "7",
+                "2",
+                "1500",
+                "0.0"
+            ]
+        );
         assert_eq!(rows[2][..5], ["10", "serial", "disk", "-", "6"]);
-        assert!(table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().len()), "{table}");
+        assert!(
+            table
+                .lines()
+                .all(|line| line.chars().count() == table.lines().next().unwrap().len()),
+            "{table}"
+        );
     }
 }

@@ -26,13 +26,25 @@ pub struct Found {
 /// The server with this name, or else the first with this role.
 pub fn find(line: &mut Line, server: &str) -> Result<Found> {
     let all = line.list(Ask::Servers, |tell| {
-        let Tell::Server(record) = tell else { return None };
-        Some(Found { id: record.id, server: shown::name(record.name), role: record.role.name() })
+        let Tell::Server(record) = tell else {
+            return None;
+        };
+        Some(Found {
+            id: record.id,
+            server: shown::name(record.name),
+            role: record.role.name(),
+        })
     })?;
-    let named = all.iter().find(|found| found.server == server).or_else(|| all.iter().find(|found| found.role == server));
+    let named = all
+        .iter()
+        .find(|found| found.server == server)
+        .or_else(|| all.iter().find(|found| found.role == server));
     named.cloned().ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|found| found.server.as_str()).collect();
-        Error::missing(format!("a server or role '{server}' in this machine (there are: {})", names.join(", ")))
+        Error::missing(format!(
+            "a server or role '{server}' in this machine (there are: {})",
+            names.join(", ")
+        ))
     })
 }
 
@@ -68,7 +80,13 @@ fn swap_for(line: &mut Line, server: &str, image: Option<&str>, force: bool) -> 
 
 /// What came of an order.
 pub fn outcome(line: &mut Line) -> Result<Outcome> {
-    line.answer(|tell| if let Tell::Outcome(outcome) = tell { Some(*outcome) } else { None })
+    line.answer(|tell| {
+        if let Tell::Outcome(outcome) = tell {
+            Some(*outcome)
+        } else {
+            None
+        }
+    })
 }
 
 fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
@@ -108,7 +126,9 @@ const TAKES_AWAY: &str = "the guest relies on ";
 /// What the last successor that was called off had against it, if it has said that itself.
 fn why(log: &str) -> Option<&str> {
     let (before, _) = log.rsplit_once("supervisor: a succession has failed")?;
-    let its = before.rsplit_once("supervisor: ").map_or(before, |(_, its)| its);
+    let its = before
+        .rsplit_once("supervisor: ")
+        .map_or(before, |(_, its)| its);
     let (_, reason) = its.rsplit_once("cannot start: ")?;
     reason.split(" (").next()
 }
@@ -122,7 +142,12 @@ mod tests {
         let first = "[1] supervisor: machine runs\n[2] server 31 panicked: cannot start: it is too late (a.rs:1)\n";
         let failed = "[3] supervisor: a succession has failed and is rolled back\n";
         assert_eq!(why(&format!("{first}{failed}")), Some("it is too late"));
-        assert_eq!(why(&format!("{first}{failed}[4] fault: server 31 broke a rule\n{failed}")), None);
+        assert_eq!(
+            why(&format!(
+                "{first}{failed}[4] fault: server 31 broke a rule\n{failed}"
+            )),
+            None
+        );
         assert_eq!(why(first), None);
     }
 }

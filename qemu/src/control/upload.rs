@@ -35,7 +35,9 @@ pub fn upload(line: &mut Line, image: &[u8], mut sent: impl FnMut(usize)) -> Res
 
 fn failed(line: &Line, outcome: Outcome) -> Error {
     match outcome {
-        Outcome::Broken => line.refused("the image did not arrive as it was sent; nothing has changed, try again"),
+        Outcome::Broken => {
+            line.refused("the image did not arrive as it was sent; nothing has changed, try again")
+        }
         _ => line.refused("its supervisor takes no orders"),
     }
 }

@@ -77,7 +77,11 @@ impl Arguments {
     #[must_use]
     pub fn memory_for(guest: u64, bundle: u64) -> u64 {
         let all = guest.div_ceil(1 << 20) + bundle.div_ceil(1 << 20) + OVERHEAD_MIB;
-        if all < LOW_MOST_MIB { all } else { all + LOW_MIB }
+        if all < LOW_MOST_MIB {
+            all
+        } else {
+            all + LOW_MIB
+        }
     }
 
     /// The command line. The guest's console is QEMU's standard input and output.
@@ -99,17 +103,29 @@ impl Arguments {
             line.words("-icount shift=0,sleep=off -rtc base=2020-01-01T00:00:00,clock=vm -seed 1");
         }
         match &self.boot {
-            Boot::Atoll { kernel, bundle, log, control } => {
+            Boot::Atoll {
+                kernel,
+                bundle,
+                log,
+                control,
+            } => {
                 line.option("-kernel", kernel);
                 line.option("-initrd", bundle);
-                line.option("-chardev", joined("socket,id=control,server=on,wait=off,path=", control));
+                line.option(
+                    "-chardev",
+                    joined("socket,id=control,server=on,wait=off,path=", control),
+                );
                 line.words("-serial chardev:control");
                 // Appended to, so that it can be cut while it is written.
                 line.option("-chardev", joined("file,id=log,append=on,path=", log));
                 line.option("-device", "isa-debugcon,iobase=0xe9,chardev=log");
                 line.option("-device", EXIT_PORT);
             }
-            Boot::Direct { kernel, initrd, command_line } => {
+            Boot::Direct {
+                kernel,
+                initrd,
+                command_line,
+            } => {
                 line.option("-kernel", kernel);
                 if let Some(initrd) = initrd {
                     line.option("-initrd", initrd);
@@ -133,12 +149,21 @@ impl Line {
     /// A machine that does not run before it is told to, with its memory in a file.
     fn lab(&mut self, lab: &Lab, memory_mib: u64) {
         // What is meant to report a crashed guest stops the machine at the very instruction that writes to it.
-        self.words("-machine q35,smm=off,memory-backend=ram -S -device pvpanic -action panic=pause");
+        self.words(
+            "-machine q35,smm=off,memory-backend=ram -S -device pvpanic -action panic=pause",
+        );
         let share = if lab.shared { "on" } else { "off" };
-        let memory = format!("memory-backend-file,id=ram,size={memory_mib}M,share={share},mem-path=");
+        let memory =
+            format!("memory-backend-file,id=ram,size={memory_mib}M,share={share},mem-path=");
         self.option("-object", joined(&memory, &lab.memory));
-        self.option("-qmp", joined_before("unix:", &lab.monitor, ",server=on,wait=off"));
-        self.option("-gdb", joined_before("unix:", &lab.debugger, ",server=on,wait=off"));
+        self.option(
+            "-qmp",
+            joined_before("unix:", &lab.monitor, ",server=on,wait=off"),
+        );
+        self.option(
+            "-gdb",
+            joined_before("unix:", &lab.debugger, ",server=on,wait=off"),
+        );
         if lab.incoming {
             self.words("-incoming defer");
         }
@@ -147,10 +172,22 @@ impl Line {
     /// The machine's memory, and the modules in which the kernel keeps the permission map of MSRs. They are small, and elsewhere: addresses
     /// cost nothing.
     fn memory_with_msr_maps(&mut self, memory_mib: u64) {
-        self.option("-m", format!("{memory_mib}M,slots={},maxmem={ADDRESSES_GIB}G", MSR_MAPS.len()));
+        self.option(
+            "-m",
+            format!(
+                "{memory_mib}M,slots={},maxmem={ADDRESSES_GIB}G",
+                MSR_MAPS.len()
+            ),
+        );
         for (index, address) in MSR_MAPS.into_iter().enumerate() {
-            self.option("-object", format!("memory-backend-ram,id=msrs{index},size={MSR_MAP_SIZE}"));
-            self.option("-device", format!("pc-dimm,id=msrs-at{index},memdev=msrs{index},addr={address:#x}"));
+            self.option(
+                "-object",
+                format!("memory-backend-ram,id=msrs{index},size={MSR_MAP_SIZE}"),
+            );
+            self.option(
+                "-device",
+                format!("pc-dimm,id=msrs-at{index},memdev=msrs{index},addr={address:#x}"),
+            );
         }
     }
 
@@ -181,6 +218,9 @@ mod tests {
 
     #[test]
     fn memory_leaves_room_for_the_bundle_and_for_atoll() {
-        assert_eq!(Arguments::memory_for(256 << 20, (10 << 20) + 1), 256 + 11 + OVERHEAD_MIB);
+        assert_eq!(
+            Arguments::memory_for(256 << 20, (10 << 20) + 1),
+            256 + 11 + OVERHEAD_MIB
+        );
     }
 }

@@ -11,9 +11,15 @@ use nix::sys::resource::{Resource, setrlimit};
 use crate::error::{Error, Result};
 
 /// QEMU's sandbox: no obsolete system calls, no other user, no other program, no other priority.
-pub const SANDBOX: [&str; 2] = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
+pub const SANDBOX: [&str; 2] = [
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+];
 /// The same for a machine under experiment, whose snapshots QEMU 7.2 hands to a program, and takes from one.
-pub const LAB_SANDBOX: [&str; 2] = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny"];
+pub const LAB_SANDBOX: [&str; 2] = [
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny",
+];
 /// Beside the machine's memory: the largest file that QEMU may write, its log and what a snapshot has beside the memory.
 const FILE_MIB: u64 = 4 << 10;
 /// Beside twice the machine's memory: QEMU's program, its translated code (1 GiB) and its threads' arenas.
@@ -24,14 +30,27 @@ const SPACE_MIB: u64 = 8 << 10;
 pub fn has_sandbox(mut emulator: Command) -> bool {
     let started = emulator
         .args(SANDBOX)
-        .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S", "-monitor", "stdio"])
+        .args([
+            "-machine",
+            "none",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-S",
+            "-monitor",
+            "stdio",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut child) = started else { return false };
     // One that has ended already does not read it.
-    let _ = child.stdin.take().map(|mut monitor| monitor.write_all(b"quit\n"));
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut monitor| monitor.write_all(b"quit\n"));
     child.wait().is_ok_and(|status| status.success())
 }
 
@@ -40,11 +59,18 @@ pub fn limit(memory_mib: u64) -> Result<()> {
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
     let limits = [
         (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_FSIZE, bytes(memory_mib.saturating_add(FILE_MIB))),
-        (Resource::RLIMIT_AS, bytes(memory_mib.saturating_mul(2).saturating_add(SPACE_MIB))),
+        (
+            Resource::RLIMIT_FSIZE,
+            bytes(memory_mib.saturating_add(FILE_MIB)),
+        ),
+        (
+            Resource::RLIMIT_AS,
+            bytes(memory_mib.saturating_mul(2).saturating_add(SPACE_MIB)),
+        ),
     ];
     for (resource, most) in limits {
-        let (_, hard) = nix::sys::resource::getrlimit(resource).map_err(|error| Error::program("getrlimit", error))?;
+        let (_, hard) = nix::sys::resource::getrlimit(resource)
+            .map_err(|error| Error::program("getrlimit", error))?;
         let most = most.min(hard);
         setrlimit(resource, most, most).map_err(|error| Error::program("setrlimit", error))?;
     }

@@ -49,14 +49,20 @@ impl Emulator {
             ));
         }
         Self::fetch()?;
-        Self::present()?.ok_or_else(|| Error::missing("Debian's QEMU was fetched, but is older than 7.2"))
+        Self::present()?
+            .ok_or_else(|| Error::missing("Debian's QEMU was fetched, but is older than 7.2"))
     }
 
     /// The one that is here already, if any.
     pub fn present() -> Result<Option<Self>> {
         if let Some(program) = env::var_os("ATOLL_QEMU").map(PathBuf::from) {
             let found = Self::at(program.clone())?;
-            let missing = || Error::missing(format_args!("{}: is not QEMU 7.2 or later (ATOLL_QEMU)", program.display()));
+            let missing = || {
+                Error::missing(format_args!(
+                    "{}: is not QEMU 7.2 or later (ATOLL_QEMU)",
+                    program.display()
+                ))
+            };
             return found.ok_or_else(missing).map(Some);
         }
         if let Some(found) = place::on_path(PROGRAM).map(Self::at).transpose()?.flatten() {
@@ -72,22 +78,50 @@ impl Emulator {
     }
 
     fn at(program: PathBuf) -> Result<Option<Self>> {
-        Self { program, version: (0, 0, 0), sandbox: false, environment: Vec::new(), firmware: Vec::new() }.with_version()
+        Self {
+            program,
+            version: (0, 0, 0),
+            sandbox: false,
+            environment: Vec::new(),
+            firmware: Vec::new(),
+        }
+        .with_version()
     }
 
     fn unpacked(root: &Path, program: PathBuf) -> Result<Option<Self>> {
-        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"];
-        let environment = vec![
-            ("LD_LIBRARY_PATH", env::join_paths(libraries.map(|dir| root.join(dir))).unwrap_or_default()),
-            ("QEMU_MODULE_DIR", root.join("usr/lib/x86_64-linux-gnu/qemu").into_os_string()),
+        let libraries = [
+            "usr/lib/x86_64-linux-gnu",
+            "lib/x86_64-linux-gnu",
+            "usr/lib/x86_64-linux-gnu/pulseaudio",
         ];
-        let firmware = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"].map(|dir| root.join(dir)).to_vec();
-        Self { program, version: (0, 0, 0), sandbox: false, environment, firmware }.with_version()
+        let environment = vec![
+            (
+                "LD_LIBRARY_PATH",
+                env::join_paths(libraries.map(|dir| root.join(dir))).unwrap_or_default(),
+            ),
+            (
+                "QEMU_MODULE_DIR",
+                root.join("usr/lib/x86_64-linux-gnu/qemu").into_os_string(),
+            ),
+        ];
+        let firmware = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"]
+            .map(|dir| root.join(dir))
+            .to_vec();
+        Self {
+            program,
+            version: (0, 0, 0),
+            sandbox: false,
+            environment,
+            firmware,
+        }
+        .with_version()
     }
 
     fn with_version(mut self) -> Result<Option<Self>> {
         let text = apt::run(self.command().arg("--version"))?;
-        let Some(version) = parse_version(&text) else { return Ok(None) };
+        let Some(version) = parse_version(&text) else {
+            return Ok(None);
+        };
         self.version = version;
         self.sandbox = has_sandbox(self.command());
         Ok(((version.0, version.1) >= LEAST).then_some(self))
@@ -107,14 +141,19 @@ impl Emulator {
     fn fetch() -> Result<()> {
         let mut apt = Apt::find()?;
         if nix::unistd::geteuid().is_root() {
-            note(format!("QEMU is not here: installing Debian's package {PACKAGE}"));
+            note(format!(
+                "QEMU is not here: installing Debian's package {PACKAGE}"
+            ));
             apt.update()?;
             return Step::of("Installing QEMU", |_| apt.install(&[PACKAGE]));
         }
         let cache = place::cache()?;
         let guard = fs::File::create(cache.join("qemu.lock")).map_err(Error::file(&cache))?;
         guard.lock().map_err(Error::file(&cache))?;
-        note(format!("QEMU is not here: unpacking Debian's package {PACKAGE} into {}", cache.display()));
+        note(format!(
+            "QEMU is not here: unpacking Debian's package {PACKAGE} into {}",
+            cache.display()
+        ));
         let packages = apt.with_lists(|apt| apt.missing_closure(&[PACKAGE], &FAMILY))?;
         let step = Step::begin("Fetching QEMU");
         step.detail(&format!("{} packages", packages.len()));
@@ -130,7 +169,10 @@ impl Emulator {
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
-    let version = text.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
+    let version = text
+        .split_whitespace()
+        .skip_while(|word| *word != "version")
+        .nth(1)?;
     let mut parts = version.split('.').map_while(|part| part.parse().ok());
     Some((parts.next()?, parts.next()?, parts.next().unwrap_or(0)))
 }
@@ -141,9 +183,13 @@ mod tests {
 
     #[test]
     fn the_version_is_read_from_the_first_line() {
-        let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright (c) 2003-2022";
+        let debian =
+            "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright (c) 2003-2022";
         assert_eq!(parse_version(debian), Some((7, 2, 22)));
-        assert_eq!(parse_version("QEMU emulator version 10.0\n"), Some((10, 0, 0)));
+        assert_eq!(
+            parse_version("QEMU emulator version 10.0\n"),
+            Some((10, 0, 0))
+        );
         assert_eq!(parse_version("something else"), None);
     }
 }

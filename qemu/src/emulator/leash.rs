@@ -22,7 +22,9 @@ pub const SUBCOMMAND: &str = "leashed";
 /// not built with it) QEMU runs without.
 #[must_use]
 pub fn leashed(command: Command, memory_mib: u64) -> Command {
-    let Some(tool) = own_program() else { return command };
+    let Some(tool) = own_program() else {
+        return command;
+    };
     let mut outer = Command::new(tool);
     outer
         .arg(SUBCOMMAND)
@@ -44,15 +46,29 @@ fn own_program() -> Option<PathBuf> {
         return Some(current);
     }
     // A test runs from `deps/`, beside the binary.
-    current.parent()?.parent().map(|dir| dir.join("atoll")).filter(|file| file.is_file())
+    current
+        .parent()?
+        .parent()
+        .map(|dir| dir.join("atoll"))
+        .filter(|file| file.is_file())
 }
 
 /// Becomes `program`, to be killed when process `parent` ends.
-pub fn become_leashed(parent: i32, memory_mib: u64, program: &OsString, arguments: &[OsString]) -> Result<()> {
+pub fn become_leashed(
+    parent: i32,
+    memory_mib: u64,
+    program: &OsString,
+    arguments: &[OsString],
+) -> Result<()> {
     confine::limit(memory_mib)?;
     set_pdeathsig(Signal::SIGKILL).map_err(|error| Error::program("prctl", error))?;
     if getppid() != Pid::from_raw(parent) {
-        return Err(Error::missing("the process that started this one has ended"));
+        return Err(Error::missing(
+            "the process that started this one has ended",
+        ));
     }
-    Err(Error::program(program.to_string_lossy(), Command::new(program).args(arguments).exec()))
+    Err(Error::program(
+        program.to_string_lossy(),
+        Command::new(program).args(arguments).exec(),
+    ))
 }

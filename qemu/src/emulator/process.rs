@@ -20,10 +20,18 @@ pub struct Process {
 
 impl Process {
     /// Starts it in `dir`, confined; gives the guest's console as well.
-    pub fn start(emulator: &Emulator, arguments: &Arguments, dir: &Path) -> Result<(Self, ChildStdin, ChildStdout)> {
+    pub fn start(
+        emulator: &Emulator,
+        arguments: &Arguments,
+        dir: &Path,
+    ) -> Result<(Self, ChildStdin, ChildStdout)> {
         let mut inner: Command = emulator.command();
         if emulator.sandbox {
-            inner.args(if arguments.lab.is_some() { LAB_SANDBOX } else { SANDBOX });
+            inner.args(if arguments.lab.is_some() {
+                LAB_SANDBOX
+            } else {
+                SANDBOX
+            });
         }
         inner.args(arguments.to_vec());
         tracing::debug!(command = ?inner, "starting QEMU");
@@ -56,7 +64,9 @@ impl Process {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.child.wait().map_err(|error| Error::program("QEMU", error))
+        self.child
+            .wait()
+            .map_err(|error| Error::program("QEMU", error))
     }
 
     /// Ends it.
@@ -68,7 +78,9 @@ impl Process {
     /// What it complained about.
     #[must_use]
     pub fn complaints(&self) -> String {
-        self.complaints.lock().map_or_else(|_| String::new(), |text| text.trim_end().to_owned())
+        self.complaints
+            .lock()
+            .map_or_else(|_| String::new(), |text| text.trim_end().to_owned())
     }
 }
 

@@ -16,7 +16,11 @@ pub(crate) struct Archive {
 impl Archive {
     fn next(&mut self, name: &str, kind: ModeFileType, mode: u32) -> Builder {
         self.inode += 1;
-        Builder::new(name).ino(self.inode).nlink(1).mode(mode).set_mode_file_type(kind)
+        Builder::new(name)
+            .ino(self.inode)
+            .nlink(1)
+            .mode(mode)
+            .set_mode_file_type(kind)
     }
 
     /// Adds a directory.
@@ -36,7 +40,10 @@ impl Archive {
 
     /// Adds a character device that only its owner may use.
     pub(crate) fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
-        let builder = self.next(name, ModeFileType::Char, 0o600).rdev_major(major).rdev_minor(minor);
+        let builder = self
+            .next(name, ModeFileType::Char, 0o600)
+            .rdev_major(major)
+            .rdev_minor(minor);
         self.write(builder, b"")
     }
 
@@ -47,7 +54,8 @@ impl Archive {
 
     fn write(&mut self, builder: Builder, content: &[u8]) -> Result<()> {
         let wrong = || Error::file("the initramfs");
-        let length = u32::try_from(content.len()).map_err(|_| Error::missing("a file of the initramfs exceeds 4 GiB"))?;
+        let length = u32::try_from(content.len())
+            .map_err(|_| Error::missing("a file of the initramfs exceeds 4 GiB"))?;
         let mut writer = builder.write(&mut self.bytes, length);
         std::io::copy(&mut Cursor::new(content), &mut writer).map_err(wrong())?;
         writer.finish().map_err(wrong())?;

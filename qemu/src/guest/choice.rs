@@ -85,24 +85,46 @@ impl Choice {
         let (format, kernel) = Format::read(path)?;
         let ours = format == Format::BzImage && self.initrd.is_none();
         if self.job.exec.is_some() && !ours {
-            return Err(Error::guest(path, "is no bzImage: --exec needs Linux with Atoll's own initramfs"));
+            return Err(Error::guest(
+                path,
+                "is no bzImage: --exec needs Linux with Atoll's own initramfs",
+            ));
         }
         let initrd = match &self.initrd {
             Some(initrd) => Some(fs::read(initrd).map_err(Error::file(initrd))?),
-            None if ours => Some(initramfs::build(&linux::busybox(self.permission.offline)?, &self.job)?),
+            None if ours => Some(initramfs::build(
+                &linux::busybox(self.permission.offline)?,
+                &self.job,
+            )?),
             None => None,
         };
         let marks = self.job.exec.as_ref().map(|(_, marks)| marks.clone());
-        Ok(Guest { path: path.to_owned(), format, kernel, initrd, command_line: self.command_line(format), marks })
+        Ok(Guest {
+            path: path.to_owned(),
+            format,
+            kernel,
+            initrd,
+            command_line: self.command_line(format),
+            marks,
+        })
     }
 
     fn in_tree(&self, name: &str) -> Result<Guest> {
         if self.job.exec.is_some() {
-            return Err(Error::Usage { what: format!("--exec needs Linux; '{name}' is no Linux") });
+            return Err(Error::Usage {
+                what: format!("--exec needs Linux; '{name}' is no Linux"),
+            });
         }
         let (path, kernel) = intree::build(name, &Toolchain::find(self.permission)?)?;
         let command_line = self.command_line(Format::Multiboot);
-        Ok(Guest { path, format: Format::Multiboot, kernel, initrd: None, command_line, marks: None })
+        Ok(Guest {
+            path,
+            format: Format::Multiboot,
+            kernel,
+            initrd: None,
+            command_line,
+            marks: None,
+        })
     }
 
     fn command_line(&self, format: Format) -> String {
@@ -130,12 +152,18 @@ impl Guest {
     /// Refuses a guest that its machine's memory cannot hold.
     pub fn check_memory(&self, memory: u64) -> Result<()> {
         let initrd = self.initrd.as_ref().map_or(0, Vec::len) as u64;
-        let needed = memory_needed(self.format, &self.kernel).saturating_add(initrd).saturating_add(WORKING_MEMORY);
+        let needed = memory_needed(self.format, &self.kernel)
+            .saturating_add(initrd)
+            .saturating_add(WORKING_MEMORY);
         if needed <= memory {
             return Ok(());
         }
         let needed = needed.div_ceil(2 << 20) * 2;
-        Err(Error::Memory { file: self.path.display().to_string(), needed, memory: memory >> 20 })
+        Err(Error::Memory {
+            file: self.path.display().to_string(),
+            needed,
+            memory: memory >> 20,
+        })
     }
 }
 
@@ -150,9 +178,23 @@ mod tests {
         image[..4].copy_from_slice(&0x1bad_b002_u32.to_le_bytes());
         image[8..12].copy_from_slice(&0x1bad_b002_u32.wrapping_neg().to_le_bytes());
         fs::write(kernel.path(), image).unwrap();
-        let job = Job { exec: Some(("true".into(), Marks::new("1"))), terminal: None, workload: None };
-        let choice = Choice { kernel: Some(kernel.path().to_owned()), job, ..Choice::default() };
-        assert!(choice.find().unwrap_err().to_string().contains("--exec needs Linux"));
+        let job = Job {
+            exec: Some(("true".into(), Marks::new("1"))),
+            terminal: None,
+            workload: None,
+        };
+        let choice = Choice {
+            kernel: Some(kernel.path().to_owned()),
+            job,
+            ..Choice::default()
+        };
+        assert!(
+            choice
+                .find()
+                .unwrap_err()
+                .to_string()
+                .contains("--exec needs Linux")
+        );
     }
 
     #[test]
@@ -166,7 +208,10 @@ mod tests {
             marks: None,
         };
         let error = guest.check_memory(32 << 20).unwrap_err().to_string();
-        assert!(error.contains("48 MiB") && error.contains("--memory 48M"), "{error}");
+        assert!(
+            error.contains("48 MiB") && error.contains("--memory 48M"),
+            "{error}"
+        );
         guest.check_memory(48 << 20).unwrap();
     }
 }

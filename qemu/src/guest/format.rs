@@ -31,7 +31,10 @@ impl Format {
         let bytes = fs::read(path).map_err(Error::file(path))?;
         match Self::of(&bytes) {
             Some(format) => Ok((format, bytes)),
-            None => Err(Error::guest(path, "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note")),
+            None => Err(Error::guest(
+                path,
+                "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note",
+            )),
         }
     }
 
@@ -56,7 +59,10 @@ impl Format {
 pub fn memory_needed(format: Format, bytes: &[u8]) -> u64 {
     let number = |at: usize, size: usize| {
         let field = bytes.get(at..at + size).unwrap_or_default();
-        field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        field
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     };
     match format {
         Format::BzImage => number(PREFERRED_ADDRESS_AT, 8).saturating_add(number(INIT_SIZE_AT, 4)),
@@ -68,20 +74,36 @@ pub fn memory_needed(format: Format, bytes: &[u8]) -> u64 {
 #[must_use]
 pub fn multiboot_header(bytes: &[u8]) -> Option<usize> {
     let head = &bytes[..bytes.len().min(MULTIBOOT_SEARCH)];
-    let word = |at: usize| head.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-    (0..head.len())
-        .step_by(4)
-        .find(|&at| word(at) == MULTIBOOT_MAGIC && word(at).wrapping_add(word(at + 4)).wrapping_add(word(at + 8)) == 0)
+    let word = |at: usize| {
+        head.get(at..at + 4).map_or(0, |word| {
+            u32::from_le_bytes([word[0], word[1], word[2], word[3]])
+        })
+    };
+    (0..head.len()).step_by(4).find(|&at| {
+        word(at) == MULTIBOOT_MAGIC
+            && word(at)
+                .wrapping_add(word(at + 4))
+                .wrapping_add(word(at + 8))
+                == 0
+    })
 }
 
 fn has_pvh_note(bytes: &[u8]) -> bool {
     use object::elf::FileHeader64;
     use object::read::elf::{FileHeader, ProgramHeader};
-    let Ok(header) = FileHeader64::<object::Endianness>::parse(bytes) else { return false };
-    let Ok(endian) = header.endian() else { return false };
-    let Ok(segments) = header.program_headers(endian, bytes) else { return false };
+    let Ok(header) = FileHeader64::<object::Endianness>::parse(bytes) else {
+        return false;
+    };
+    let Ok(endian) = header.endian() else {
+        return false;
+    };
+    let Ok(segments) = header.program_headers(endian, bytes) else {
+        return false;
+    };
     segments.iter().any(|segment| {
-        let Ok(Some(mut notes)) = segment.notes(endian, bytes) else { return false };
+        let Ok(Some(mut notes)) = segment.notes(endian, bytes) else {
+            return false;
+        };
         while let Ok(Some(note)) = notes.next() {
             if note.name() == b"Xen" && note.n_type(endian) == PVH_NOTE {
                 return true;

@@ -23,7 +23,9 @@ impl Marks {
     /// Marks with this nonce.
     #[must_use]
     pub fn new(nonce: impl Into<String>) -> Self {
-        Self { nonce: nonce.into() }
+        Self {
+            nonce: nonce.into(),
+        }
     }
 
     /// The nonce.

@@ -17,7 +17,9 @@ pub struct Job {
     pub workload: Option<String>,
 }
 
-const DIRECTORIES: [&str; 9] = ["atoll", "bin", "dev", "etc", "proc", "root", "sys", "tmp", "mnt"];
+const DIRECTORIES: [&str; 9] = [
+    "atoll", "bin", "dev", "etc", "proc", "root", "sys", "tmp", "mnt",
+];
 
 /// Packs the archive.
 pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
@@ -41,7 +43,11 @@ pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
     if let Some((name, rows, columns)) = &job.terminal {
         archive.file("atoll/term", 0o644, name.as_bytes())?;
         if *rows > 0 && *columns > 0 {
-            archive.file("atoll/size", 0o644, format!("rows {rows} cols {columns}").as_bytes())?;
+            archive.file(
+                "atoll/size",
+                0o644,
+                format!("rows {rows} cols {columns}").as_bytes(),
+            )?;
         }
     }
     if let Some(workload) = &job.workload {
@@ -74,10 +80,22 @@ mod tests {
     #[test]
     fn a_command_reaches_the_guest_byte_by_byte_with_its_nonce() {
         let busybox = tempfile::NamedTempFile::new().unwrap();
-        let job = Job { exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))), terminal: None, workload: None };
+        let job = Job {
+            exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))),
+            terminal: None,
+            workload: None,
+        };
         let files = names(&build(busybox.path(), &job).unwrap());
-        let content = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, c)| c.clone());
-        assert_eq!(content("atoll/exec").unwrap(), "echo \"$HOME\" 'ä'\n".as_bytes());
+        let content = |name: &str| {
+            files
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, c)| c.clone())
+        };
+        assert_eq!(
+            content("atoll/exec").unwrap(),
+            "echo \"$HOME\" 'ä'\n".as_bytes()
+        );
         assert_eq!(content("atoll/nonce").unwrap(), b"n1");
         assert!(content("init").is_some() && content("dev/console").is_some());
     }

@@ -24,7 +24,10 @@ pub fn names() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::file(&dir))? {
         let path = entry.map_err(Error::file(&dir))?.path();
-        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        names.extend(
+            path.file_stem()
+                .map(|name| name.to_string_lossy().into_owned()),
+        );
     }
     names.sort();
     Ok(names)
@@ -35,7 +38,10 @@ pub fn build(name: &str, toolchain: &Toolchain) -> Result<(PathBuf, Vec<u8>)> {
     let known = names()?;
     if !known.iter().any(|other| other == name) {
         let kernels = Kernel::ALL.map(|(name, _)| name).join(", ");
-        let what = format!("there is no guest '{name}' (there are: {kernels}, {})", known.join(", "));
+        let what = format!(
+            "there is no guest '{name}' (there are: {kernels}, {})",
+            known.join(", ")
+        );
         return Err(Error::Usage { what });
     }
     let path = bare::guest(&place::workspace()?, toolchain, name)?.program(name);
@@ -49,20 +55,36 @@ pub fn flatten(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
     let wrong = |error: object::Error| Error::guest(path, error);
     let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
     let headers = header.program_headers(LittleEndian, file).map_err(wrong)?;
-    let loaded = || headers.iter().filter(|part| part.p_type(LittleEndian) == elf::PT_LOAD && part.p_filesz(LittleEndian) > 0);
-    let start = loaded().map(|part| part.p_paddr(LittleEndian)).min().unwrap_or(0);
+    let loaded = || {
+        headers.iter().filter(|part| {
+            part.p_type(LittleEndian) == elf::PT_LOAD && part.p_filesz(LittleEndian) > 0
+        })
+    };
+    let start = loaded()
+        .map(|part| part.p_paddr(LittleEndian))
+        .min()
+        .unwrap_or(0);
     let mut flat = Vec::new();
     for part in loaded() {
-        let bytes = part.data(LittleEndian, file).map_err(|()| Error::guest(path, "is cut off"))?;
-        let at = usize::try_from(part.p_paddr(LittleEndian) - start).map_err(|_| Error::guest(path, "is too large"))?;
-        let end = at.checked_add(bytes.len()).filter(|end| *end < 1 << 30).ok_or_else(|| Error::guest(path, "is too large"))?;
+        let bytes = part
+            .data(LittleEndian, file)
+            .map_err(|()| Error::guest(path, "is cut off"))?;
+        let at = usize::try_from(part.p_paddr(LittleEndian) - start)
+            .map_err(|_| Error::guest(path, "is too large"))?;
+        let end = at
+            .checked_add(bytes.len())
+            .filter(|end| *end < 1 << 30)
+            .ok_or_else(|| Error::guest(path, "is too large"))?;
         if flat.len() < end {
             flat.resize(end, 0);
         }
         flat[at..end].copy_from_slice(bytes);
     }
     if super::format::multiboot_header(&flat).is_none() {
-        return Err(Error::guest(path, "has no multiboot header in its first 8 KiB"));
+        return Err(Error::guest(
+            path,
+            "has no multiboot header in its first 8 KiB",
+        ));
     }
     Ok(flat)
 }

@@ -41,7 +41,9 @@ impl Flavor {
     }
 
     fn accepts(self, package: &str) -> bool {
-        package.starts_with("linux-image-") && package.ends_with("-amd64") && package.contains("-cloud-") == (self == Self::Cloud)
+        package.starts_with("linux-image-")
+            && package.ends_with("-amd64")
+            && package.contains("-cloud-") == (self == Self::Cloud)
     }
 }
 
@@ -67,16 +69,43 @@ pub struct Kernel {
 impl Kernel {
     /// All of them, by the names of guests.
     pub const ALL: [(&str, Kernel); 4] = [
-        ("linux", Kernel { flavor: Flavor::Cloud, release: Release::Host }),
-        ("generic", Kernel { flavor: Flavor::Generic, release: Release::Host }),
-        ("linux-13", Kernel { flavor: Flavor::Cloud, release: Release::Trixie }),
-        ("generic-13", Kernel { flavor: Flavor::Generic, release: Release::Trixie }),
+        (
+            "linux",
+            Kernel {
+                flavor: Flavor::Cloud,
+                release: Release::Host,
+            },
+        ),
+        (
+            "generic",
+            Kernel {
+                flavor: Flavor::Generic,
+                release: Release::Host,
+            },
+        ),
+        (
+            "linux-13",
+            Kernel {
+                flavor: Flavor::Cloud,
+                release: Release::Trixie,
+            },
+        ),
+        (
+            "generic-13",
+            Kernel {
+                flavor: Flavor::Generic,
+                release: Release::Trixie,
+            },
+        ),
     ];
 
     /// The one that a guest's name means.
     #[must_use]
     pub fn named(name: &str) -> Option<Kernel> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kernel)| *kernel)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, kernel)| *kernel)
     }
 }
 
@@ -90,15 +119,22 @@ pub fn kernel(kernel: Kernel, offline: bool) -> Result<PathBuf> {
     let file = format!("vmlinuz-{}{suffix}", flavor.name());
     let label = format!("Debian{version}'s {} kernel", flavor.name());
     cached(&file, &label, offline, release, |apt| {
-        let package = apt.with_lists(|apt| apt.dependency(flavor.metapackage(), |name| flavor.accepts(name)))?;
-        Ok((package, Box::new(|path| path.trim_start_matches("./").starts_with("boot/vmlinuz-"))))
+        let package = apt
+            .with_lists(|apt| apt.dependency(flavor.metapackage(), |name| flavor.accepts(name)))?;
+        Ok((
+            package,
+            Box::new(|path| path.trim_start_matches("./").starts_with("boot/vmlinuz-")),
+        ))
     })
 }
 
 /// A statically linked busybox, from the cache or fetched into it.
 pub fn busybox(offline: bool) -> Result<PathBuf> {
     cached("busybox", "busybox", offline, Release::Host, |_| {
-        Ok(("busybox-static".into(), Box::new(|path| path.ends_with("/bin/busybox"))))
+        Ok((
+            "busybox-static".into(),
+            Box::new(|path| path.ends_with("/bin/busybox")),
+        ))
     })
 }
 
@@ -127,7 +163,9 @@ fn cached(
             path.display()
         )));
     }
-    Step::of(format!("Fetching {label}"), |step| fetch(&path, &lock, release, find, step))?;
+    Step::of(format!("Fetching {label}"), |step| {
+        fetch(&path, &lock, release, find, step)
+    })?;
     Ok(path)
 }
 
@@ -146,8 +184,11 @@ fn fetch(
     let (package, wanted) = find(&mut apt)?;
     step.detail(&package);
     let download = tempfile::tempdir_in(dir).map_err(Error::file(dir))?;
-    let packages = apt.with_lists(|apt| apt.download(std::slice::from_ref(&package), download.path()))?;
-    let package = packages.first().ok_or_else(|| Error::program("apt-get", "it downloaded nothing"))?;
+    let packages =
+        apt.with_lists(|apt| apt.download(std::slice::from_ref(&package), download.path()))?;
+    let package = packages
+        .first()
+        .ok_or_else(|| Error::program("apt-get", "it downloaded nothing"))?;
     unpack::one_file(package, wanted, path)?;
     lock.record(&[path.to_owned()])
 }
@@ -159,7 +200,13 @@ mod tests {
     #[test]
     fn a_guests_name_says_flavor_and_release() {
         assert_eq!(Kernel::named("linux"), Some(Kernel::default()));
-        assert_eq!(Kernel::named("generic-13"), Some(Kernel { flavor: Flavor::Generic, release: Release::Trixie }));
+        assert_eq!(
+            Kernel::named("generic-13"),
+            Some(Kernel {
+                flavor: Flavor::Generic,
+                release: Release::Trixie
+            })
+        );
         assert_eq!(Kernel::named("hello"), None);
     }
 

@@ -15,16 +15,32 @@ impl Machine {
         for server in &self.servers {
             specs.extend(server.pack()?);
         }
-        let servers = u8::try_from(self.servers.len()).map_err(|_| Error::missing("a machine with more than 255 servers"))?;
+        let servers = u8::try_from(self.servers.len())
+            .map_err(|_| Error::missing("a machine with more than 255 servers"))?;
         let (memory, vcpus) = (self.memory, self.vcpus);
-        encode(&Manifest { version: VERSION, schema: SCHEMA_HASH, memory, vcpus, servers, specs: &specs })
+        encode(&Manifest {
+            version: VERSION,
+            schema: SCHEMA_HASH,
+            memory,
+            vcpus,
+            servers,
+            specs: &specs,
+        })
     }
 }
 
 impl Server {
     fn pack(&self) -> Result<Vec<u8>> {
-        let peers = list(self.peers.iter().map(|(name, number)| (name.as_str(), ServerId(*number))))?;
-        let config = encode(&Setup { lines: &self.lines, peers: &peers, options: &self.options })?;
+        let peers = list(
+            self.peers
+                .iter()
+                .map(|(name, number)| (name.as_str(), ServerId(*number))),
+        )?;
+        let config = encode(&Setup {
+            lines: &self.lines,
+            peers: &peers,
+            options: &self.options,
+        })?;
         let (grants, routes) = (list(&self.grants)?, list(&self.routes)?);
         encode(&ServerSpec {
             name: &self.name,
@@ -64,7 +80,10 @@ mod tests {
         let machine = Machine::linux().unwrap();
         let bytes = machine.pack().unwrap();
         let manifest: Manifest<'_> = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!((manifest.memory, usize::from(manifest.servers)), (256 << 20, machine.servers.len()));
+        assert_eq!(
+            (manifest.memory, usize::from(manifest.servers)),
+            (256 << 20, machine.servers.len())
+        );
         let specs: Vec<_> = manifest.servers().collect();
         assert_eq!(specs.len(), machine.servers.len());
         let place = |name: &str| specs.iter().position(|spec| spec.name == name).unwrap();
@@ -73,7 +92,13 @@ mod tests {
         let number = ServerId(u8::try_from(console).unwrap() + 1);
         let setup: Setup<'_> = postcard::from_bytes(uart.config).unwrap();
         assert_eq!(setup.peer("console"), Some(number));
-        assert!(uart.grants().any(|grant| matches!(grant, Grant::Mail(to, _) if to == number)));
-        assert!(uart.routes().any(|route| route == Route::Ports(0x3f8, 0x3ff)));
+        assert!(
+            uart.grants()
+                .any(|grant| matches!(grant, Grant::Mail(to, _) if to == number))
+        );
+        assert!(
+            uart.routes()
+                .any(|route| route == Route::Ports(0x3f8, 0x3ff))
+        );
     }
 }

@@ -22,7 +22,9 @@ pub fn number(text: &str) -> Option<u64> {
 #[must_use]
 pub fn inclusive(text: &str) -> Option<(u64, u64)> {
     match text.split_once("..=") {
-        Some((first, last)) => number(first).zip(number(last)).filter(|(first, last)| first <= last),
+        Some((first, last)) => number(first)
+            .zip(number(last))
+            .filter(|(first, last)| first <= last),
         None => number(text).map(|only| (only, only)),
     }
 }
@@ -44,8 +46,11 @@ pub fn bytes(text: &str) -> Option<u64> {
 #[must_use]
 pub fn microseconds(text: &str) -> Option<u64> {
     let units = [("us", 1), ("ms", 1000), ("s", 1_000_000)];
-    let (digits, factor) =
-        units.iter().find_map(|(unit, factor)| text.trim().strip_suffix(unit).map(|digits| (digits, factor)))?;
+    let (digits, factor) = units.iter().find_map(|(unit, factor)| {
+        text.trim()
+            .strip_suffix(unit)
+            .map(|digits| (digits, factor))
+    })?;
     number(digits)?.checked_mul(*factor)
 }
 
@@ -57,11 +62,29 @@ pub struct Space {
 
 impl Space {
     /// Gives `first ..= last` to `owner`, unless a part of it is somebody's.
-    pub fn claim(&mut self, source: &Source<'_>, span: Range<usize>, what: &str, range: (u64, u64), owner: &str) -> Result<()> {
+    pub fn claim(
+        &mut self,
+        source: &Source<'_>,
+        span: Range<usize>,
+        what: &str,
+        range: (u64, u64),
+        owner: &str,
+    ) -> Result<()> {
         let (first, last) = range;
-        if let Some((low, high, other)) = self.owned.iter().find(|(low, high, _)| first <= *high && *low <= last) {
-            let shared = if low == high { format!("{low:#x}") } else { format!("{low:#x}..={high:#x}") };
-            return Err(source.error(span, format!("duplicate {what}: {shared} already belongs to server '{other}'")));
+        if let Some((low, high, other)) = self
+            .owned
+            .iter()
+            .find(|(low, high, _)| first <= *high && *low <= last)
+        {
+            let shared = if low == high {
+                format!("{low:#x}")
+            } else {
+                format!("{low:#x}..={high:#x}")
+            };
+            return Err(source.error(
+                span,
+                format!("duplicate {what}: {shared} already belongs to server '{other}'"),
+            ));
         }
         self.owned.push((first, last, owner.to_owned()));
         Ok(())

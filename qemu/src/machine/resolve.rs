@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use atoll_protocol::grant::{Grant, Limits, Route};
-use atoll_protocol::manifest::{Restart, Then};
+use atoll_protocol::grant::{Grant, Route};
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, LineId, ServerId};
-use atoll_protocol::{LINE, LINES, PAGE, SERVERS, TIMERS, layout};
+use atoll_protocol::{LINES, SERVERS, layout};
 use toml::Spanned;
 
-use super::ranges::{Space, bytes, inclusive, microseconds};
+use super::limits::{limits, restart};
+use super::ranges::{Space, bytes, inclusive};
 use super::rights::{Right, unique};
 use super::source::Source;
 use super::text::{ManifestText, ServerText};
-use super::{Machine, Named, Server};
+use super::{Machine, Server};
 use crate::error::Result;
 
 /// The form that this tool reads.
@@ -31,65 +31,111 @@ const RESERVE: usize = 2 << 20;
 /// Most such room.
 const RESERVE_MOST: usize = 64 << 20;
 
-/// A vault that holds any device's registers.
-const VAULT: u64 = 4 << 10;
-/// A stack for handlers that do not recurse.
-const STACK: u64 = 32 << 10;
-/// Longest activation, in microseconds: far above what any handler needs, so that only a hang meets it.
-pub(super) const BUDGET: u64 = 50_000;
-/// A server may use all of a period, unless its manifest says otherwise.
-const PERIOD: u64 = 100_000;
-/// How often a server is restarted over one message.
-const ATTEMPTS: u8 = 3;
-/// How often a server is restarted in a minute.
-const PER_MINUTE: u8 = 30;
-
 /// Resolves and checks.
 pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     if *text.manifest.get_ref() != FORM {
-        return Err(
-            source.error(text.manifest.span(), format!("manifest form {} is not known, only {FORM}", text.manifest.get_ref()))
-        );
+        return Err(source.error(
+            text.manifest.span(),
+            format!(
+                "manifest form {} is not known, only {FORM}",
+                text.manifest.get_ref()
+            ),
+        ));
     }
     let memory = memory(source, &text.vm.memory)?;
     let vcpus = *text.vm.vcpus.get_ref();
     if vcpus == 0 || vcpus > VCPUS {
-        return Err(source.error(text.vm.vcpus.span(), format!("{vcpus} vcpus: a machine has {VCPUS}")));
+        return Err(source.error(
+            text.vm.vcpus.span(),
+            format!("{vcpus} vcpus: a machine has {VCPUS}"),
+        ));
     }
     let mut servers: Vec<(Spanned<String>, ServerText)> = text.server.into_iter().collect();
     servers.sort_by_key(|(name, _)| name.span().start);
     if servers.len() >= SERVERS {
-        return Err(source.error(servers[SERVERS - 1].0.span(), format!("a machine has at most {} servers", SERVERS - 1)));
+        return Err(source.error(
+            servers[SERVERS - 1].0.span(),
+            format!("a machine has at most {} servers", SERVERS - 1),
+        ));
     }
-    let named = servers.iter().zip(1..).map(|((name, _), number)| (name.get_ref().clone(), number));
-    let numbers = named.chain([(RoleKind::Supervisor.name().to_owned(), 0)]).collect();
-    let mut resolver = Resolver { source, memory, numbers, spaces: Spaces::default(), roles: BTreeMap::new() };
-    let resolved = servers.iter().map(|(name, server)| resolver.server(name, server)).collect::<Result<Vec<_>>>()?;
-    if !resolved.iter().any(|server| server.role == RoleKind::Loader) {
-        return Err(source.error(0..0, "no server has the role 'loader': nothing would place the guest in memory"));
+    let named = servers
+        .iter()
+        .zip(1..)
+        .map(|((name, _), number)| (name.get_ref().clone(), number));
+    let numbers = named
+        .chain([(RoleKind::Supervisor.name().to_owned(), 0)])
+        .collect();
+    let mut resolver = Resolver {
+        source,
+        memory,
+        numbers,
+        spaces: Spaces::default(),
+        roles: BTreeMap::new(),
+    };
+    let resolved = servers
+        .iter()
+        .map(|(name, server)| resolver.server(name, server))
+        .collect::<Result<Vec<_>>>()?;
+    if !resolved
+        .iter()
+        .any(|server| server.role == RoleKind::Loader)
+    {
+        return Err(source.error(
+            0..0,
+            "no server has the role 'loader': nothing would place the guest in memory",
+        ));
     }
     let at = |spare: &Spanned<String>| (source.file.to_owned(), source.line(spare.span().start));
-    let spares = text.vm.spares.iter().map(|spare| (spare.get_ref().clone(), at(spare))).collect();
+    let spares = text
+        .vm
+        .spares
+        .iter()
+        .map(|spare| (spare.get_ref().clone(), at(spare)))
+        .collect();
     let reserve = reserve(source, text.vm.reserve.as_ref())?;
-    Ok(Machine { memory, vcpus, keep: text.vm.keep, reserve, spares, servers: resolved })
+    Ok(Machine {
+        memory,
+        vcpus,
+        keep: text.vm.keep,
+        reserve,
+        spares,
+        servers: resolved,
+    })
 }
 
 fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {
     match bytes(text.get_ref()) {
         Some(memory) if memory % MEMORY_UNIT == 0 && memory >= MEMORY_LEAST => Ok(memory),
-        Some(memory) if memory < MEMORY_LEAST => {
-            Err(source.error(text.span(), format!("memory of {}: at least {}M are needed", text.get_ref(), MEMORY_LEAST >> 20)))
-        }
-        Some(_) => Err(source.error(text.span(), format!("memory of {}: it must be a multiple of 2M", text.get_ref()))),
-        None => Err(source.error(text.span(), format!("memory \"{}\" is no size (like \"256M\")", text.get_ref()))),
+        Some(memory) if memory < MEMORY_LEAST => Err(source.error(
+            text.span(),
+            format!(
+                "memory of {}: at least {}M are needed",
+                text.get_ref(),
+                MEMORY_LEAST >> 20
+            ),
+        )),
+        Some(_) => Err(source.error(
+            text.span(),
+            format!("memory of {}: it must be a multiple of 2M", text.get_ref()),
+        )),
+        None => Err(source.error(
+            text.span(),
+            format!("memory \"{}\" is no size (like \"256M\")", text.get_ref()),
+        )),
     }
 }
 
 fn reserve(source: &Source<'_>, text: Option<&Spanned<String>>) -> Result<usize> {
     let Some(text) = text else { return Ok(RESERVE) };
-    let size = bytes(text.get_ref()).and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= RESERVE_MOST);
+    let size = bytes(text.get_ref())
+        .and_then(|size| usize::try_from(size).ok())
+        .filter(|size| *size <= RESERVE_MOST);
     size.ok_or_else(|| {
-        let what = format!("reserve \"{}\" is no size up to {}M (like \"2M\")", text.get_ref(), RESERVE_MOST >> 20);
+        let what = format!(
+            "reserve \"{}\" is no size up to {}M (like \"2M\")",
+            text.get_ref(),
+            RESERVE_MOST >> 20
+        );
         source.error(text.span(), what)
     })
 }
@@ -117,7 +163,10 @@ impl Resolver<'_, '_> {
         let source = self.source;
         let owner = name.get_ref().as_str();
         if owner == RoleKind::Supervisor.name() {
-            return Err(source.error(name.span(), "the supervisor is in every machine: it is not written down"));
+            return Err(source.error(
+                name.span(),
+                "the supervisor is in every machine: it is not written down",
+            ));
         }
         let role = self.role(owner, &text.role)?;
         let (restart, alternative) = restart(source, role, text)?;
@@ -146,19 +195,31 @@ impl Resolver<'_, '_> {
     }
 
     fn role(&mut self, owner: &str, text: &Spanned<String>) -> Result<RoleKind> {
-        let named = RoleKind::ALL.iter().find(|(kind, name)| name == text.get_ref() && *kind != RoleKind::Supervisor);
+        let named = RoleKind::ALL
+            .iter()
+            .find(|(kind, name)| name == text.get_ref() && *kind != RoleKind::Supervisor);
         let Some((role, name)) = named else {
-            let names: Vec<&str> = RoleKind::ALL.iter().skip(1).map(|(_, name)| *name).collect();
-            return Err(self
-                .source
-                .error(text.span(), format!("unknown role '{}' (there are: {})", text.get_ref(), names.join(", "))));
+            let names: Vec<&str> = RoleKind::ALL
+                .iter()
+                .skip(1)
+                .map(|(_, name)| *name)
+                .collect();
+            return Err(self.source.error(
+                text.span(),
+                format!(
+                    "unknown role '{}' (there are: {})",
+                    text.get_ref(),
+                    names.join(", ")
+                ),
+            ));
         };
         if unique(*role)
             && let Some(other) = self.roles.insert(name, owner.to_owned())
         {
-            return Err(self
-                .source
-                .error(text.span(), format!("duplicate role: server '{other}' is the machine's {name} already")));
+            return Err(self.source.error(
+                text.span(),
+                format!("duplicate role: server '{other}' is the machine's {name} already"),
+            ));
         }
         Ok(*role)
     }
@@ -167,10 +228,19 @@ impl Resolver<'_, '_> {
         let source = self.source;
         for exit in &text.exits {
             let Some(right) = Right::exit(exit.get_ref()) else {
-                let what = format!("unknown exits '{}' (there are: cpuid, hypercall, msrs, mmu, lines)", exit.get_ref());
+                let what = format!(
+                    "unknown exits '{}' (there are: cpuid, hypercall, msrs, mmu, lines)",
+                    exit.get_ref()
+                );
                 return Err(source.error(exit.span(), what));
             };
-            fits(source, right, server, exit, &format!("the route exits = \"{}\"", exit.get_ref()))?;
+            fits(
+                source,
+                right,
+                server,
+                exit,
+                &format!("the route exits = \"{}\"", exit.get_ref()),
+            )?;
             server.routes.push(match right {
                 Right::ExitCpuid => Route::Cpuid,
                 Right::ExitHypercall => Route::Hypercall,
@@ -182,22 +252,51 @@ impl Resolver<'_, '_> {
         for text in &text.ports {
             fits(source, Right::Ports, server, text, "a route for ports")?;
             let (first, last) = range::<u16>(source, text, "port")?;
-            self.spaces.ports.claim(source, text.span(), "port", (first.into(), last.into()), &server.name)?;
+            self.spaces.ports.claim(
+                source,
+                text.span(),
+                "port",
+                (first.into(), last.into()),
+                &server.name,
+            )?;
             server.routes.push(Route::Ports(first, last));
         }
         for text in &text.msrs {
             fits(source, Right::Msrs, server, text, "a route for MSRs")?;
             let (first, last) = range::<u32>(source, text, "MSR")?;
-            self.spaces.msrs.claim(source, text.span(), "MSR", (first.into(), last.into()), &server.name)?;
+            self.spaces.msrs.claim(
+                source,
+                text.span(),
+                "MSR",
+                (first.into(), last.into()),
+                &server.name,
+            )?;
             server.routes.push(Route::Msrs(first, last));
         }
         for text in &text.memory {
-            fits(source, Right::Memory, server, text, "a route for device memory")?;
+            fits(
+                source,
+                Right::Memory,
+                server,
+                text,
+                "a route for device memory",
+            )?;
             let (first, last) = range::<u64>(source, text, "address")?;
-            if layout::ram_offset(self.memory, first).is_some() || layout::ram_offset(self.memory, last).is_some() {
-                return Err(source.error(text.span(), format!("device memory {} lies in the guest's RAM", text.get_ref())));
+            if layout::ram_offset(self.memory, first).is_some()
+                || layout::ram_offset(self.memory, last).is_some()
+            {
+                return Err(source.error(
+                    text.span(),
+                    format!("device memory {} lies in the guest's RAM", text.get_ref()),
+                ));
             }
-            self.spaces.memory.claim(source, text.span(), "address", (first, last), &server.name)?;
+            self.spaces.memory.claim(
+                source,
+                text.span(),
+                "address",
+                (first, last),
+                &server.name,
+            )?;
             server.routes.push(Route::Memory(first, last));
         }
         Ok(())
@@ -208,16 +307,37 @@ impl Resolver<'_, '_> {
         for text in &text.host_ports {
             fits(source, Right::Host, server, text, "a grant of host ports")?;
             let (first, last) = range::<u16>(source, text, "port")?;
-            self.spaces.host_ports.claim(source, text.span(), "host port", (first.into(), last.into()), &server.name)?;
+            self.spaces.host_ports.claim(
+                source,
+                text.span(),
+                "host port",
+                (first.into(), last.into()),
+                &server.name,
+            )?;
             server.grants.push(Grant::HostPorts(first, last));
         }
         for irq in &text.host_irqs {
-            fits(source, Right::Host, server, irq, "a grant of host interrupts")?;
+            fits(
+                source,
+                Right::Host,
+                server,
+                irq,
+                "a grant of host interrupts",
+            )?;
             let number = *irq.get_ref();
             if number > 15 {
-                return Err(source.error(irq.span(), format!("host interrupt {number}: they go from 0 to 15")));
+                return Err(source.error(
+                    irq.span(),
+                    format!("host interrupt {number}: they go from 0 to 15"),
+                ));
             }
-            self.spaces.host_irqs.claim(source, irq.span(), "host interrupt", (number.into(), number.into()), &server.name)?;
+            self.spaces.host_irqs.claim(
+                source,
+                irq.span(),
+                "host interrupt",
+                (number.into(), number.into()),
+                &server.name,
+            )?;
             server.grants.push(Grant::HostIrq(HostIrq(number)));
         }
         Ok(())
@@ -225,12 +345,27 @@ impl Resolver<'_, '_> {
 
     fn lines(&mut self, server: &mut Server, text: &ServerText) -> Result<()> {
         for line in &text.raises {
-            fits(self.source, Right::Raises, server, line, "a grant of interrupt lines")?;
+            fits(
+                self.source,
+                Right::Raises,
+                server,
+                line,
+                "a grant of interrupt lines",
+            )?;
             let number = *line.get_ref();
             if usize::from(number) >= LINES {
-                return Err(self.source.error(line.span(), format!("interrupt line {number}: they go from 0 to {}", LINES - 1)));
+                return Err(self.source.error(
+                    line.span(),
+                    format!("interrupt line {number}: they go from 0 to {}", LINES - 1),
+                ));
             }
-            self.spaces.lines.claim(self.source, line.span(), "interrupt line", (number.into(), number.into()), &server.name)?;
+            self.spaces.lines.claim(
+                self.source,
+                line.span(),
+                "interrupt line",
+                (number.into(), number.into()),
+                &server.name,
+            )?;
             server.grants.push(Grant::Line(LineId(number)));
         }
         Ok(())
@@ -242,12 +377,19 @@ impl Resolver<'_, '_> {
         for (peer, credit) in mail {
             fits(self.source, Right::Mail, server, peer, "a grant of mail")?;
             let Some(&number) = self.numbers.get(peer.get_ref()) else {
-                return Err(self.source.error(peer.span(), format!("unknown server '{}'", peer.get_ref())));
+                return Err(self
+                    .source
+                    .error(peer.span(), format!("unknown server '{}'", peer.get_ref())));
             };
             if *credit.get_ref() == 0 {
-                return Err(self.source.error(credit.span(), "a credit of 0 lets no mail through: leave it out"));
+                return Err(self.source.error(
+                    credit.span(),
+                    "a credit of 0 lets no mail through: leave it out",
+                ));
             }
-            server.grants.push(Grant::Mail(ServerId(number), *credit.get_ref()));
+            server
+                .grants
+                .push(Grant::Mail(ServerId(number), *credit.get_ref()));
             server.peers.push((peer.get_ref().clone(), number));
         }
         Ok(())
@@ -261,12 +403,19 @@ fn guest_memory(source: &Source<'_>, server: &mut Server, text: &ServerText) -> 
             "read" => (Right::GuestRead, &[Grant::GuestRead]),
             "write" => (Right::GuestWrite, &[Grant::GuestRead, Grant::GuestWrite]),
             other => {
-                return Err(
-                    source.error(access.span(), format!("guest_memory is \"none\", \"read\" or \"write\", not \"{other}\""))
-                );
+                return Err(source.error(
+                    access.span(),
+                    format!("guest_memory is \"none\", \"read\" or \"write\", not \"{other}\""),
+                ));
             }
         };
-        fits(source, right, server, access, &format!("guest_memory = \"{}\"", access.get_ref()))?;
+        fits(
+            source,
+            right,
+            server,
+            access,
+            &format!("guest_memory = \"{}\"", access.get_ref()),
+        )?;
         server.grants.extend(grants);
     }
     bundle(source, server, text)
@@ -280,89 +429,45 @@ fn bundle(source: &Source<'_>, server: &mut Server, text: &ServerText) -> Result
     Ok(())
 }
 
-fn fits<T>(source: &Source<'_>, right: Right, server: &Server, at: &Spanned<T>, what: &str) -> Result<()> {
+fn fits<T>(
+    source: &Source<'_>,
+    right: Right,
+    server: &Server,
+    at: &Spanned<T>,
+    what: &str,
+) -> Result<()> {
     if right.fits(server.role) {
         return Ok(());
     }
-    Err(source.error(at.span(), format!("server '{}': a {} may not have {what}", server.name, server.role.name())))
+    Err(source.error(
+        at.span(),
+        format!(
+            "server '{}': a {} may not have {what}",
+            server.name,
+            server.role.name()
+        ),
+    ))
 }
 
-fn range<T: TryFrom<u64>>(source: &Source<'_>, text: &Spanned<String>, what: &str) -> Result<(T, T)> {
-    let wrong =
-        || source.error(text.span(), format!("\"{}\" is no {what} range (like \"0x20..=0x21\" or \"0x20\")", text.get_ref()));
+fn range<T: TryFrom<u64>>(
+    source: &Source<'_>,
+    text: &Spanned<String>,
+    what: &str,
+) -> Result<(T, T)> {
+    let wrong = || {
+        source.error(
+            text.span(),
+            format!(
+                "\"{}\" is no {what} range (like \"0x20..=0x21\" or \"0x20\")",
+                text.get_ref()
+            ),
+        )
+    };
     let (first, last) = inclusive(text.get_ref()).ok_or_else(wrong)?;
-    Ok((T::try_from(first).map_err(|_| wrong())?, T::try_from(last).map_err(|_| wrong())?))
-}
-
-fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<Limits> {
-    let size = |text: &Option<Spanned<String>>, default: u64, unit: u64, most: u64| -> Result<u16> {
-        let Some(text) = text else { return Ok(whole(default / unit)) };
-        match bytes(text.get_ref()) {
-            Some(size) if size % unit == 0 && (unit..=most).contains(&size) => Ok(whole(size / unit)),
-            _ => {
-                let what = format!("\"{}\": wanted is a multiple of {unit} bytes, at most {}K", text.get_ref(), most >> 10);
-                Err(source.error(text.span(), what))
-            }
-        }
-    };
-    let time = |text: &Option<Spanned<String>>, default: u64| -> Result<u32> {
-        let Some(text) = text else { return Ok(default.try_into().unwrap_or(u32::MAX)) };
-        let wrong = || source.error(text.span(), format!("\"{}\" is no duration (like \"200us\", \"5ms\")", text.get_ref()));
-        microseconds(text.get_ref()).filter(|time| *time > 0).and_then(|time| u32::try_from(time).ok()).ok_or_else(wrong)
-    };
-    let (default_timers, most) = (u8::from(Right::Timers.fits(role)), if Right::Timers.fits(role) { TIMERS } else { 0 });
-    let timers = text.timers.as_ref().map_or(default_timers, |timers| *timers.get_ref());
-    if let Some(text) = text.timers.as_ref().filter(|_| usize::from(timers) > most) {
-        return Err(source.error(text.span(), format!("{timers} timers: a {} may have at most {most}", role.name())));
-    }
-    Ok(Limits {
-        vault_lines: size(&text.vault, VAULT, LINE as u64, layout::VAULT_MAX)?,
-        stack_pages: size(&text.stack, STACK, PAGE as u64, layout::STACK_MAX_PAGES * PAGE as u64)?,
-        budget_us: time(&text.budget, BUDGET)?,
-        period_us: time(&text.period, PERIOD)?,
-        timers,
-    })
-}
-
-/// Every server is restarted, unless its manifest says otherwise. A guest can live without most of its devices, but not without its memory
-/// or its interrupts. An alternative image is tried before that.
-fn restart(source: &Source<'_>, role: RoleKind, text: &ServerText) -> Result<(Restart, Option<Named>)> {
-    let vital = matches!(role, RoleKind::Mmu | RoleKind::Irqchip | RoleKind::Loader);
-    let default = Restart { attempts: ATTEMPTS, per_minute: PER_MINUTE, then: if vital { Then::Stop } else { Then::Quarantine } };
-    let Some(text) = &text.restart else { return Ok((default, None)) };
-    let per_minute = text.per_minute.as_ref().map_or(PER_MINUTE, |often| *often.get_ref());
-    if let Some(text) = text.per_minute.as_ref().filter(|often| *often.get_ref() == 0) {
-        return Err(source.error(text.span(), "per_minute = 0: to have a server never restarted, say attempts = 0"));
-    }
-    let restart = |then| Restart { attempts: text.attempts.unwrap_or(ATTEMPTS), per_minute, then };
-    let Some(then) = &text.then else { return Ok((restart(default.then), None)) };
-    let error = |what: String| Err(source.error(then.span(), what));
-    match then.get_ref() {
-        toml::Value::String(word) if word == "quarantine" && vital => {
-            error(format!("no guest can live without its {}: it cannot be quarantined", role.name()))
-        }
-        toml::Value::String(word) if word == "quarantine" => Ok((restart(Then::Quarantine), None)),
-        toml::Value::String(word) if word == "stop" => Ok((restart(Then::Stop), None)),
-        toml::Value::Table(table) if table.len() == 1 && table.get("image").is_some_and(toml::Value::is_str) => {
-            let image = table.get("image").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-            if role == RoleKind::Loader {
-                return error("the loader is gone when the guest runs: no image takes its place".into());
-            }
-            let at = (source.file.to_owned(), source.line(then.span().start));
-            Ok((restart(default.then), Some((image, at))))
-        }
-        other => {
-            error(format!("after the restarts comes \"quarantine\", \"stop\" or {{ image = \"NAME\" }}, not {}", one_line(other)))
-        }
-    }
-}
-
-fn one_line(value: &toml::Value) -> String {
-    value.to_string().replace('\n', " ")
-}
-
-fn whole(number: u64) -> u16 {
-    u16::try_from(number).unwrap_or(u16::MAX)
+    Ok((
+        T::try_from(first).map_err(|_| wrong())?,
+        T::try_from(last).map_err(|_| wrong())?,
+    ))
 }
 
 fn options(source: &Source<'_>, text: &ServerText) -> Result<String> {

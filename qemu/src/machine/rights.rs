@@ -57,7 +57,15 @@ impl Right {
             Self::GuestRead => &[R::Loader, R::Mmu, R::Msr, R::Hypercall],
             Self::GuestWrite => &[R::Loader, R::Mmu, R::Msr],
             Self::Bundle => &[R::Loader],
-            Self::Timers => &[R::Irqchip, R::Timer, R::Clock, R::Power, R::Serial, R::Console, R::Control],
+            Self::Timers => &[
+                R::Irqchip,
+                R::Timer,
+                R::Clock,
+                R::Power,
+                R::Serial,
+                R::Console,
+                R::Control,
+            ],
         };
         roles.contains(&role)
     }

@@ -17,13 +17,21 @@ impl Source<'_> {
     /// An error about what stands at `span`.
     #[must_use]
     pub fn error(&self, span: Range<usize>, what: impl Into<String>) -> Error {
-        Error::Manifest { file: self.file.to_owned(), line: self.line(span.start), what: what.into() }
+        Error::Manifest {
+            file: self.file.to_owned(),
+            line: self.line(span.start),
+            what: what.into(),
+        }
     }
 
     /// The line, from 1, of a byte offset.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
+        let before = self
+            .text
+            .as_bytes()
+            .get(..offset)
+            .unwrap_or(self.text.as_bytes());
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 }

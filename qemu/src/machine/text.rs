@@ -108,6 +108,10 @@ pub struct RestartText {
 
 /// Reads the form; an unknown field, a missing one, or one of the wrong type is refused.
 pub fn parse(source: &Source<'_>) -> Result<ManifestText> {
-    toml::from_str(source.text)
-        .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message().lines().next().unwrap_or("is no manifest")))
+    toml::from_str(source.text).map_err(|error| {
+        source.error(
+            error.span().unwrap_or(0..0),
+            error.message().lines().next().unwrap_or("is no manifest"),
+        )
+    })
 }

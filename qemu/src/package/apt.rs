@@ -21,7 +21,10 @@ impl Apt {
     /// The system's package manager, if this is a system that has one.
     pub fn find() -> Result<Self> {
         match place::on_path("apt-get") {
-            Some(_) => Ok(Self { options: vec!["-oAPT::Sandbox::User=root".into()], own_lists: false }),
+            Some(_) => Ok(Self {
+                options: vec!["-oAPT::Sandbox::User=root".into()],
+                own_lists: false,
+            }),
             None => Err(Error::missing(
                 "apt-get is not here: this needs Debian, or files given by hand (--kernel, --initrd, ATOLL_QEMU)",
             )),
@@ -30,7 +33,11 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(&self.options).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command
+            .args(&self.options)
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null());
         command
     }
 
@@ -39,14 +46,20 @@ impl Apt {
         if !self.own_lists && !nix::unistd::geteuid().is_root() {
             self.keep_lists(&place::cache()?.join("apt"))?;
         }
-        progress::Step::of("Fetching the package lists", |_| run(self.command("apt-get").args(["update", "-q"]))).map(drop)
+        progress::Step::of("Fetching the package lists", |_| {
+            run(self.command("apt-get").args(["update", "-q"]))
+        })
+        .map(drop)
     }
 
     fn keep_lists(&mut self, own: &Path) -> Result<()> {
         for dir in ["lists/partial", "archives/partial"] {
             std::fs::create_dir_all(own.join(dir)).map_err(Error::file(own.join(dir)))?;
         }
-        self.options.push(format!("-oDir::State::lists={}", own.join("lists").display()));
+        self.options.push(format!(
+            "-oDir::State::lists={}",
+            own.join("lists").display()
+        ));
         self.options.push(format!("-oDir::Cache={}", own.display()));
         self.own_lists = true;
         Ok(())
@@ -55,16 +68,28 @@ impl Apt {
     /// Takes packages from another of Debian's releases, out of the archive that this system uses itself. The system's own sources and
     /// lists stay as they are.
     pub fn of_release(mut self, codename: &str) -> Result<Self> {
-        let format = ["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"];
+        let format = [
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(RELEASE)",
+            "Created-By: Packages",
+        ];
         let sources = run(self.command("apt-get").args(format))?;
         let archive = debian_archive(&sources).ok_or_else(|| {
-            Error::missing(format_args!("no source of packages here is Debian's archive: cannot fetch from {codename}"))
+            Error::missing(format_args!(
+                "no source of packages here is Debian's archive: cannot fetch from {codename}"
+            ))
         })?;
         let own = place::cache()?.join(format!("apt-{codename}"));
         self.keep_lists(&own)?;
         let list = own.join("sources.list");
-        std::fs::write(&list, format!("deb [signed-by={KEYRING}] {archive} {codename} main\n")).map_err(Error::file(&list))?;
-        self.options.push(format!("-oDir::Etc::sourcelist={}", list.display()));
+        std::fs::write(
+            &list,
+            format!("deb [signed-by={KEYRING}] {archive} {codename} main\n"),
+        )
+        .map_err(Error::file(&list))?;
+        self.options
+            .push(format!("-oDir::Etc::sourcelist={}", list.display()));
         self.options.push("-oDir::Etc::sourceparts=-".into());
         Ok(self)
     }
@@ -84,22 +109,34 @@ impl Apt {
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
             .find(|name| wanted(name))
             .map(str::to_owned)
-            .ok_or_else(|| Error::program("apt-cache", format_args!("the package {package} names no kernel")))
+            .ok_or_else(|| {
+                Error::program(
+                    "apt-cache",
+                    format_args!("the package {package} names no kernel"),
+                )
+            })
     }
 
     /// `packages` and everything they depend on that is not installed, or whose name begins with one of `family`. Of alternatives one
     /// that is installed will do, else the first.
     pub fn missing_closure(&self, packages: &[&str], family: &[&str]) -> Result<Vec<String>> {
-        let here = |name: &str| installed(name) && !family.iter().any(|prefix| name.starts_with(prefix));
-        let depends =
-            |names: &[String]| run(self.command("apt-cache").arg("depends").args(names)).map(|text| dependency_groups(&text));
+        let here =
+            |name: &str| installed(name) && !family.iter().any(|prefix| name.starts_with(prefix));
+        let depends = |names: &[String]| {
+            run(self.command("apt-cache").arg("depends").args(names))
+                .map(|text| dependency_groups(&text))
+        };
         closure(packages, depends, here)
     }
 
     /// Downloads packages into `into` and gives their files.
     pub fn download(&self, packages: &[String], into: &Path) -> Result<Vec<PathBuf>> {
         std::fs::create_dir_all(into).map_err(Error::file(into))?;
-        run(self.command("apt-get").args(["download", "-q"]).args(packages).current_dir(into))?;
+        run(self
+            .command("apt-get")
+            .args(["download", "-q"])
+            .args(packages)
+            .current_dir(into))?;
         let mut files = Vec::new();
         for entry in std::fs::read_dir(into).map_err(Error::file(into))? {
             let path = entry.map_err(Error::file(into))?.path();
@@ -113,7 +150,11 @@ impl Apt {
 
     /// Installs packages; only root may.
     pub fn install(&self, packages: &[&str]) -> Result<()> {
-        run(self.command("apt-get").args(["install", "-y", "-q", "--no-install-recommends"]).args(packages)).map(drop)
+        run(self
+            .command("apt-get")
+            .args(["install", "-y", "-q", "--no-install-recommends"])
+            .args(packages))
+        .map(drop)
     }
 }
 
@@ -144,8 +185,16 @@ fn dependency_groups(text: &str) -> Vec<Vec<String>> {
     let mut groups = Vec::new();
     let mut group = Vec::new();
     for line in text.lines() {
-        let (open, line) = line.trim_start().strip_prefix('|').map_or((false, line.trim_start()), |rest| (true, rest));
-        let Some(name) = line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("PreDepends: ")) else { continue };
+        let (open, line) = line
+            .trim_start()
+            .strip_prefix('|')
+            .map_or((false, line.trim_start()), |rest| (true, rest));
+        let Some(name) = line
+            .strip_prefix("Depends: ")
+            .or_else(|| line.strip_prefix("PreDepends: "))
+        else {
+            continue;
+        };
         if !name.starts_with('<') {
             group.push(name.to_owned());
         }
@@ -160,7 +209,9 @@ fn dependency_groups(text: &str) -> Vec<Vec<String>> {
 fn debian_archive(sources: &str) -> Option<&str> {
     let mut sources = sources.lines().filter_map(|line| line.split_once(' '));
     sources
-        .find(|(uri, release)| uri.trim_end_matches('/').ends_with("/debian") && !release.contains(['-', '/']))
+        .find(|(uri, release)| {
+            uri.trim_end_matches('/').ends_with("/debian") && !release.contains(['-', '/'])
+        })
         .map(|(uri, _)| uri)
 }
 
@@ -178,13 +229,24 @@ pub fn installed(package: &str) -> bool {
 pub fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     tracing::debug!(?command, "running");
-    let output = command.output().map_err(|error| Error::program(&program, error))?;
+    let output = command
+        .output()
+        .map_err(|error| Error::program(&program, error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
-    Err(Error::program(program, format_args!("{last} ({})", output.status)))
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .trim()
+        .to_owned();
+    Err(Error::program(
+        program,
+        format_args!("{last} ({})", output.status),
+    ))
 }
 
 #[cfg(test)]
@@ -201,7 +263,10 @@ mod tests {
     #[test]
     fn alternatives_stay_together_and_virtual_names_are_left_out() {
         let text = "a\n  Depends: libc6\n |Depends: gcc\n |Depends: clang\n  Depends: <c-compiler>\n    tcc\n  Recommends: x\nb\n  PreDepends: d\n";
-        assert_eq!(dependency_groups(text), [vec!["libc6"], vec!["gcc", "clang"], vec!["d"]]);
+        assert_eq!(
+            dependency_groups(text),
+            [vec!["libc6"], vec!["gcc", "clang"], vec!["d"]]
+        );
     }
 
     #[test]
@@ -213,10 +278,21 @@ mod tests {
                 "d" => vec![vec!["f"]],
                 _ => vec![],
             });
-            Ok(groups.map(|group| group.into_iter().map(str::to_owned).collect()).collect())
+            Ok(groups
+                .map(|group| group.into_iter().map(str::to_owned).collect())
+                .collect())
         };
-        assert_eq!(closure(&["a"], depends, |_| false).unwrap(), ["a", "b", "d", "e", "f"]);
-        assert_eq!(closure(&["a"], depends, |name| ["c", "d"].contains(&name)).unwrap(), ["a"]);
-        assert_eq!(closure(&["a"], depends, |name| name == "d").unwrap(), ["a", "b", "e"]);
+        assert_eq!(
+            closure(&["a"], depends, |_| false).unwrap(),
+            ["a", "b", "d", "e", "f"]
+        );
+        assert_eq!(
+            closure(&["a"], depends, |name| ["c", "d"].contains(&name)).unwrap(),
+            ["a"]
+        );
+        assert_eq!(
+            closure(&["a"], depends, |name| name == "d").unwrap(),
+            ["a", "b", "e"]
+        );
     }
 }

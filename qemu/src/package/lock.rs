@@ -23,10 +23,13 @@ pub fn hash(path: &Path) -> Result<String> {
             read => hasher.update(&chunk[..read]),
         }
     }
-    Ok(hasher.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(hasher
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
 }
 
 /// The cache's record.
@@ -38,13 +41,17 @@ pub struct Lock {
 impl Lock {
     /// The record of the cache.
     pub fn open() -> Result<Self> {
-        Ok(Self { cache: place::cache()? })
+        Ok(Self {
+            cache: place::cache()?,
+        })
     }
 
     /// The record of another directory.
     #[must_use]
     pub fn of(cache: &Path) -> Self {
-        Self { cache: cache.to_owned() }
+        Self {
+            cache: cache.to_owned(),
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -55,7 +62,10 @@ impl Lock {
         match fs::read_to_string(self.file()) {
             Ok(text) => Ok(text
                 .lines()
-                .filter_map(|line| line.split_once("  ").map(|(hash, name)| (name.to_owned(), hash.to_owned())))
+                .filter_map(|line| {
+                    line.split_once("  ")
+                        .map(|(hash, name)| (name.to_owned(), hash.to_owned()))
+                })
                 .collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Error::file(self.file())(error)),
@@ -63,7 +73,10 @@ impl Lock {
     }
 
     fn name_of(&self, path: &Path) -> String {
-        path.strip_prefix(&self.cache).unwrap_or(path).to_string_lossy().into_owned()
+        path.strip_prefix(&self.cache)
+            .unwrap_or(path)
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// Records files of the cache as they are now.
@@ -77,7 +90,10 @@ impl Lock {
             entries.push((name, hash));
         }
         entries.sort();
-        let text: String = entries.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
+        let text: String = entries
+            .iter()
+            .map(|(name, hash)| format!("{hash}  {name}\n"))
+            .collect();
         let new = self.cache.join(format!("{NAME}.new"));
         fs::write(&new, text).map_err(Error::file(&new))?;
         fs::rename(&new, self.file()).map_err(Error::file(self.file()))
@@ -86,10 +102,16 @@ impl Lock {
     /// Checks a file against its record. A file without a record is refused as well: it is not what was fetched.
     pub fn verify(&self, path: &Path) -> Result<()> {
         let name = self.name_of(path);
-        let recorded = self.entries()?.into_iter().find(|(known, _)| *known == name);
+        let recorded = self
+            .entries()?
+            .into_iter()
+            .find(|(known, _)| *known == name);
         match recorded {
             Some((_, recorded)) if recorded == hash(path)? => Ok(()),
-            _ => Err(Error::Hash { path: path.to_owned(), lock: self.file() }),
+            _ => Err(Error::Hash {
+                path: path.to_owned(),
+                lock: self.file(),
+            }),
         }
     }
 }
@@ -115,6 +137,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stray");
         fs::write(&path, "").unwrap();
-        assert!(matches!(Lock::of(dir.path()).verify(&path), Err(Error::Hash { .. })));
+        assert!(matches!(
+            Lock::of(dir.path()).verify(&path),
+            Err(Error::Hash { .. })
+        ));
     }
 }

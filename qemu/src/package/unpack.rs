@@ -17,13 +17,19 @@ pub fn one_file(package: &Path, wanted: impl Fn(&str) -> bool, to: &Path) -> Res
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| Error::program("dpkg-deb", error))?;
-    let found = child.stdout.take().map(|stream| copy_from(stream, wanted, to));
+    let found = child
+        .stdout
+        .take()
+        .map(|stream| copy_from(stream, wanted, to));
     let _ = child.kill();
     let _ = child.wait();
     match found {
         Some(Ok(true)) => Ok(()),
         Some(Err(error)) => Err(Error::file(to)(error)),
-        _ => Err(Error::guest(package, "does not hold the file it was fetched for")),
+        _ => Err(Error::guest(
+            package,
+            "does not hold the file it was fetched for",
+        )),
     }
 }
 

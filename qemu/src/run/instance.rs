@@ -30,35 +30,56 @@ impl Instance {
         let dir = directory(name)?;
         place::private_dir(&dir)?;
         let path = dir.join("lock");
-        let mut lock =
-            fs::File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(Error::file(&path))?;
+        let mut lock = fs::File::options()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::file(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 let _ = lock.read_to_string(&mut pid);
-                return Err(Error::Running { name: name.to_owned(), pid: pid.trim().to_owned() });
+                return Err(Error::Running {
+                    name: name.to_owned(),
+                    pid: pid.trim().to_owned(),
+                });
             }
             Err(fs::TryLockError::Error(error)) => return Err(Error::file(&path)(error)),
         }
         lock.set_len(0).map_err(Error::file(&path))?;
         writeln!(lock, "{}", std::process::id()).map_err(Error::file(&path))?;
-        let instance = Self { dir, _lock: Some(lock), _temporary: None };
+        let instance = Self {
+            dir,
+            _lock: Some(lock),
+            _temporary: None,
+        };
         instance.clear()?;
         Ok(instance)
     }
 
     /// A directory that nobody else knows and that goes with this value.
     pub fn temporary() -> Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
-        Ok(Self { dir: temporary.path().to_owned(), _lock: None, _temporary: Some(temporary) })
+        let temporary = tempfile::Builder::new()
+            .prefix("atoll-")
+            .tempdir()
+            .map_err(Error::file(std::env::temp_dir()))?;
+        Ok(Self {
+            dir: temporary.path().to_owned(),
+            _lock: None,
+            _temporary: Some(temporary),
+        })
     }
 
     /// Removes what an earlier boot left: a stale socket, a log.
     pub fn clear(&self) -> Result<()> {
         for path in [self.control(), self.log()] {
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::file(&path)(error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file(&path)(error));
+                }
                 _ => {}
             }
         }
@@ -92,7 +113,8 @@ impl Instance {
 
     /// Notes whether the machine counts time in instructions, for those who ask it later.
     pub fn note_clock(&self, icount: bool) -> Result<()> {
-        self.write(CLOCK, if icount { INSTRUCTIONS } else { b"time" }).map(drop)
+        self.write(CLOCK, if icount { INSTRUCTIONS } else { b"time" })
+            .map(drop)
     }
 
     /// The kernel's log so far.
@@ -106,7 +128,9 @@ impl Instance {
 pub fn directory(name: &str) -> Result<PathBuf> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if name.is_empty() || name.len() > 40 || !name.bytes().all(plain) {
-        return Err(Error::Usage { what: format!("--name '{name}': use at most 40 letters, digits, '-' and '_'") });
+        return Err(Error::Usage {
+            what: format!("--name '{name}': use at most 40 letters, digits, '-' and '_'"),
+        });
     }
     Ok(place::runtime()?.join(name))
 }
@@ -114,9 +138,15 @@ pub fn directory(name: &str) -> Result<PathBuf> {
 /// The control line of the machine called `name`, if it runs.
 pub fn control_of(name: &str) -> Result<PathBuf> {
     let dir = directory(name)?;
-    let running =
-        fs::File::open(dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
-    if running { Ok(dir.join("control.sock")) } else { Err(Error::NotRunning { name: name.to_owned() }) }
+    let running = fs::File::open(dir.join("lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
+    if running {
+        Ok(dir.join("control.sock"))
+    } else {
+        Err(Error::NotRunning {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// The kernel's log of the machine called `name`, if it runs.
@@ -138,7 +168,9 @@ mod tests {
     fn a_name_is_held_by_one_machine_at_a_time() {
         let name = format!("test-{}", std::process::id());
         let first = Instance::claim(&name).unwrap();
-        assert!(matches!(Instance::claim(&name), Err(Error::Running { pid, .. }) if pid == std::process::id().to_string()));
+        assert!(
+            matches!(Instance::claim(&name), Err(Error::Running { pid, .. }) if pid == std::process::id().to_string())
+        );
         assert!(control_of(&name).is_ok());
         let dir = first.dir().to_owned();
         drop(first);

@@ -44,11 +44,17 @@ impl Keeper {
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                 if bounded && let Err(error) = trim(&path, KEPT, MOST, LENGTH) {
                     bounded = false;
-                    note(format!("the kernel's log grows without bound, {}: {error}", path.display()));
+                    note(format!(
+                        "the kernel's log grows without bound, {}: {error}",
+                        path.display()
+                    ));
                 }
                 if !full && is_full(&path) {
                     full = true;
-                    note(format!("{}: the disk is full: the machine goes on, the kernel's log does not", path.display()));
+                    note(format!(
+                        "{}: the disk is full: the machine goes on, the kernel's log does not",
+                        path.display()
+                    ));
                 }
             }
         });
@@ -58,17 +64,24 @@ impl Keeper {
 
 /// Whether there is no room for a further line.
 fn is_full(path: &Path) -> bool {
-    path.parent().is_some_and(|dir| statvfs(dir).is_ok_and(|disk| disk.blocks() > 0 && disk.blocks_available() == 0))
+    path.parent().is_some_and(|dir| {
+        statvfs(dir).is_ok_and(|disk| disk.blocks() > 0 && disk.blocks_available() == 0)
+    })
 }
 
 /// Where what is kept begins.
 fn start(file: &File) -> u64 {
-    lseek(file, 0, Whence::SeekData).ok().and_then(|at| u64::try_from(at).ok()).unwrap_or(0)
+    lseek(file, 0, Whence::SeekData)
+        .ok()
+        .and_then(|at| u64::try_from(at).ok())
+        .unwrap_or(0)
 }
 
 /// Drops what is old, if there is more than `most`, up to the last `kept` bytes; all of it where the file has its length.
 fn trim(path: &Path, kept: u64, most: u64, length: u64) -> std::io::Result<()> {
-    let Ok(file) = File::options().write(true).read(true).open(path) else { return Ok(()) };
+    let Ok(file) = File::options().write(true).read(true).open(path) else {
+        return Ok(());
+    };
     let about = file.metadata()?;
     let size = about.size();
     if !about.is_file() || size.saturating_sub(start(&file)) <= most {
@@ -95,7 +108,11 @@ impl<'p> Tail<'p> {
     /// From its beginning.
     #[must_use]
     pub fn of(path: &'p Path) -> Self {
-        Self { path, file: None, at: 0 }
+        Self {
+            path,
+            file: None,
+            at: 0,
+        }
     }
 
     /// What is new, and how much of that has been dropped already. The file does not exist before QEMU has started.
@@ -103,11 +120,15 @@ impl<'p> Tail<'p> {
         if self.file.is_none() {
             match File::open(self.path) {
                 Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Ok(String::new());
+                }
                 Err(error) => return Err(Error::file(self.path)(error)),
             }
         }
-        let Some(file) = &mut self.file else { return Ok(String::new()) };
+        let Some(file) = &mut self.file else {
+            return Ok(String::new());
+        };
         let begun_anew = file.metadata().map_err(Error::file(self.path))?.size() < self.at;
         if begun_anew {
             self.at = 0;
@@ -116,7 +137,9 @@ impl<'p> Tail<'p> {
         let from = begins.max(read);
         let mut bytes = Vec::new();
         // A device, or what somebody else has put there, is not read without end.
-        let count = file.seek(SeekFrom::Start(from)).and_then(|_| file.take(2 * MOST).read_to_end(&mut bytes));
+        let count = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(2 * MOST).read_to_end(&mut bytes));
         self.at = from + count.map_err(Error::file(self.path))? as u64;
         let text = String::from_utf8_lossy(&bytes);
         if begun_anew {
@@ -127,7 +150,10 @@ impl<'p> Tail<'p> {
         }
         // The line that the hole has cut in two goes with it.
         let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
-        Ok(format!("({} bytes of the log were dropped here)\n{rest}", from - read))
+        Ok(format!(
+            "({} bytes of the log were dropped here)\n{rest}",
+            from - read
+        ))
     }
 }
 
@@ -184,14 +210,25 @@ mod tests {
         // Whoever has read the beginning is told what is missing, and so is whoever comes now.
         for text in [tail.more().unwrap(), text(&path).unwrap()] {
             let (said, rest) = text.split_once('\n').unwrap();
-            assert!(said.ends_with("bytes of the log were dropped here)"), "{said}");
-            let numbers: Vec<u64> = rest.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
             assert!(
-                numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]) && numbers.len() as u64 * 12 >= kept,
+                said.ends_with("bytes of the log were dropped here)"),
+                "{said}"
+            );
+            let numbers: Vec<u64> = rest
+                .lines()
+                .map(|line| line.strip_prefix("line ").unwrap().parse().unwrap())
+                .collect();
+            assert!(
+                numbers.windows(2).all(|pair| pair[0] + 1 == pair[1])
+                    && numbers.len() as u64 * 12 >= kept,
                 "{}",
                 numbers.len()
             );
-            assert_eq!(numbers.last().copied(), lines.clone().next().map(|next: u64| next - 1), "the end is there");
+            assert_eq!(
+                numbers.last().copied(),
+                lines.clone().next().map(|next: u64| next - 1),
+                "the end is there"
+            );
         }
     }
 
@@ -199,13 +236,20 @@ mod tests {
     fn a_log_that_has_its_length_begins_anew_and_its_reader_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kernel.log");
-        let mut file = File::options().create(true).append(true).open(&path).unwrap();
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .unwrap();
         let mut tail = Tail::of(&path);
         file.write_all(&[b'x'; 100]).unwrap();
         tail.more().unwrap();
         trim(&path, 10, 50, 90).unwrap();
         file.write_all(b"anew\n").unwrap();
-        assert_eq!(tail.more().unwrap(), "(some of the log was dropped here)\nanew\n");
+        assert_eq!(
+            tail.more().unwrap(),
+            "(some of the log was dropped here)\nanew\n"
+        );
         file.write_all(b"and on\n").unwrap();
         assert_eq!(tail.more().unwrap(), "and on\n");
     }

@@ -90,7 +90,11 @@ impl End {
     /// How a guest that ran without Atoll ended: a reset looks like a power-off.
     #[must_use]
     pub fn of_direct(exit: ExitStatus) -> Self {
-        if exit.success() { Self::PowerOff } else { Self::Unexpected(format!("QEMU ended with {exit}")) }
+        if exit.success() {
+            Self::PowerOff
+        } else {
+            Self::Unexpected(format!("QEMU ended with {exit}"))
+        }
     }
 
     /// The tool's exit status; `panicked`: the guest's kernel said so; `command`: its status, if one was to run.
@@ -98,11 +102,15 @@ impl End {
     pub fn status(&self, panicked: bool, command: Option<i32>) -> u8 {
         match (self, command) {
             (Self::TimedOut | Self::Overtime, _) => status::TIMED_OUT,
-            (Self::HypervisorFault | Self::ServerFault | Self::Unexpected(_), _) => status::HYPERVISOR,
+            (Self::HypervisorFault | Self::ServerFault | Self::Unexpected(_), _) => {
+                status::HYPERVISOR
+            }
             (Self::Refused, _) => status::TOOL,
             (Self::GuestCrash, _) => status::GUEST,
             (Self::PowerOff | Self::Reset, _) if panicked => status::GUEST,
-            (_, Some(command)) => u8::try_from(command).unwrap_or(status::LARGEST).min(status::LARGEST),
+            (_, Some(command)) => u8::try_from(command)
+                .unwrap_or(status::LARGEST)
+                .min(status::LARGEST),
             (Self::PowerOff | Self::Reset | Self::Quit, None) => 0,
         }
     }
@@ -116,15 +124,20 @@ impl End {
             let fault = lines.iter().rposition(|line| tells_of_a_fault(line));
             let start = fault.unwrap_or(lines.len().saturating_sub(TAIL));
             let tail = lines[start..].join("\n  ");
-            if tail.is_empty() { what.to_owned() } else { format!("{what}; the end of the kernel's log:\n  {tail}") }
+            if tail.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{what}; the end of the kernel's log:\n  {tail}")
+            }
         };
         match self {
             Self::PowerOff | Self::Reset if panicked => Some("the guest's kernel panicked".into()),
             Self::PowerOff | Self::Reset | Self::Quit => None,
             Self::GuestCrash => Some(with_log("the guest crashed")),
-            Self::ServerFault => {
-                Some(with_log(&format!("a server was faulted and its machine stopped by the {}", RoleKind::Supervisor.name())))
-            }
+            Self::ServerFault => Some(with_log(&format!(
+                "a server was faulted and its machine stopped by the {}",
+                RoleKind::Supervisor.name()
+            ))),
             Self::HypervisorFault => Some(with_log("the hypervisor failed")),
             Self::Overtime => Some("the guest did not finish in its virtual time".into()),
             Self::Refused => Some(with_log("the loader refused the guest")),
@@ -136,7 +149,10 @@ impl End {
 
 /// Whether the kernel says on this line that something was broken: a server's text that says so stands behind its name.
 fn tells_of_a_fault(line: &str) -> bool {
-    let text = line.strip_prefix('[').and_then(|line| line.split_once("] ")).map_or("", |(_, text)| text);
+    let text = line
+        .strip_prefix('[')
+        .and_then(|line| line.split_once("] "))
+        .map_or("", |(_, text)| text);
     text.starts_with("fault: ") || text.starts_with("hypervisor fault: ")
 }
 
@@ -167,15 +183,26 @@ mod tests {
 
     #[test]
     fn a_triple_fault_of_the_host_is_no_power_off() {
-        assert_eq!(End::of_atoll(exit(0)).status(false, None), status::HYPERVISOR);
-        assert_eq!(End::of_atoll(ExitStatus::from_raw(9)).status(false, None), status::HYPERVISOR);
+        assert_eq!(
+            End::of_atoll(exit(0)).status(false, None),
+            status::HYPERVISOR
+        );
+        assert_eq!(
+            End::of_atoll(ExitStatus::from_raw(9)).status(false, None),
+            status::HYPERVISOR
+        );
     }
 
     #[test]
-    fn the_report_begins_with_the_last_fault_that_the_kernel_tells_and_not_with_a_servers_word_for_one() {
+    fn the_report_begins_with_the_last_fault_that_the_kernel_tells_and_not_with_a_servers_word_for_one()
+     {
         let log = "[0.1] boot\n[0.2] fault: server 2 broke a rule\n[0.3] cpuid: hypervisor fault: FORGED\n[0.4] server 3 panicked: fault: 1";
         let report = End::ServerFault.report(false, log).unwrap();
-        assert!(report.contains(":\n  [0.2] fault: server 2 broke a rule\n  [0.3]") && !report.contains("boot"), "{report}");
+        assert!(
+            report.contains(":\n  [0.2] fault: server 2 broke a rule\n  [0.3]")
+                && !report.contains("boot"),
+            "{report}"
+        );
     }
 
     #[test]

@@ -31,17 +31,25 @@ impl Plan<'_> {
     /// Builds and packs.
     pub fn prepare(&self, instance: &Instance) -> Result<Arguments> {
         self.guest.check_memory(self.machine.memory)?;
-        if self.direct { self.without_atoll(instance) } else { self.with_atoll(instance) }
+        if self.direct {
+            self.without_atoll(instance)
+        } else {
+            self.with_atoll(instance)
+        }
     }
 
     fn with_atoll(&self, instance: &Instance) -> Result<Arguments> {
         let workspace = place::workspace()?;
-        self.machine.check_images(&bare::build::images(&workspace)?)?;
+        self.machine
+            .check_images(&bare::build::images(&workspace)?)?;
         let toolchain = Toolchain::find(self.permission)?;
         let mut built = bare::system(&workspace, &toolchain)?;
         for server in &self.machine.servers {
             if let Some(dir) = &server.own {
-                built.add(&server.image, bare::build::own(&workspace, &toolchain, dir)?);
+                built.add(
+                    &server.image,
+                    bare::build::own(&workspace, &toolchain, dir)?,
+                );
             }
         }
         let guest = GuestFiles {
@@ -55,15 +63,34 @@ impl Plan<'_> {
         Ok(Arguments {
             memory_mib: Arguments::memory_for(self.machine.memory, packed.len() as u64),
             icount: self.icount,
-            boot: Boot::Atoll { kernel: built.kernel(), bundle, log: instance.log(), control: instance.control() },
+            boot: Boot::Atoll {
+                kernel: built.kernel(),
+                bundle,
+                log: instance.log(),
+                control: instance.control(),
+            },
             lab: None,
         })
     }
 
     fn without_atoll(&self, instance: &Instance) -> Result<Arguments> {
         let kernel = instance.write("kernel", &self.guest.kernel)?;
-        let initrd = self.guest.initrd.as_ref().map(|initrd| instance.write("initrd", initrd)).transpose()?;
-        let boot = Boot::Direct { kernel, initrd, command_line: self.guest.command_line.clone() };
-        Ok(Arguments { memory_mib: self.machine.memory >> 20, icount: self.icount, boot, lab: None })
+        let initrd = self
+            .guest
+            .initrd
+            .as_ref()
+            .map(|initrd| instance.write("initrd", initrd))
+            .transpose()?;
+        let boot = Boot::Direct {
+            kernel,
+            initrd,
+            command_line: self.guest.command_line.clone(),
+        };
+        Ok(Arguments {
+            memory_mib: self.machine.memory >> 20,
+            icount: self.icount,
+            boot,
+            lab: None,
+        })
     }
 }

@@ -64,9 +64,14 @@ pub struct Ended {
 
 impl Session<'_> {
     /// Boots, and stays until the end. The events' sender is this session's own way to talk to itself, and the keyboard's to talk to it.
-    pub fn run(&self, events: &(Sender<Event>, Receiver<Event>), output: &mut dyn Write) -> Result<Ended> {
+    pub fn run(
+        &self,
+        events: &(Sender<Event>, Receiver<Event>),
+        output: &mut dyn Write,
+    ) -> Result<Ended> {
         self.instance.clear()?;
-        let (mut process, line, console) = Process::start(self.emulator, self.arguments, self.instance.dir())?;
+        let (mut process, line, console) =
+            Process::start(self.emulator, self.arguments, self.instance.dir())?;
         let _keeper = Keeper::start(self.instance.log());
         if let Some(faults) = self.faults {
             faults.enter()?;
@@ -82,8 +87,13 @@ impl Session<'_> {
             match next(&events.1, deadline) {
                 Some(Event::Output(bytes)) => {
                     watch.feed(&bytes);
-                    let shown = extract.as_mut().map_or(bytes.clone(), |extract| extract.feed(&bytes));
-                    output.write_all(&shown).and_then(|()| output.flush()).map_err(Error::file("standard output"))?;
+                    let shown = extract
+                        .as_mut()
+                        .map_or(bytes.clone(), |extract| extract.feed(&bytes));
+                    output
+                        .write_all(&shown)
+                        .and_then(|()| output.flush())
+                        .map_err(Error::file("standard output"))?;
                     if watch.ready() {
                         self.keyboard.guest_is_ready();
                     }
@@ -96,7 +106,9 @@ impl Session<'_> {
                     }
                 }
                 Some(Event::Closed) => break None,
-                Some(Event::Help) => output.write_all(escape::HELP.as_bytes()).map_err(Error::file("standard output"))?,
+                Some(Event::Help) => output
+                    .write_all(escape::HELP.as_bytes())
+                    .map_err(Error::file("standard output"))?,
                 Some(Event::Quit) => break Some(End::Quit),
                 Some(Event::Signal(signal)) => return Err(Error::Signal { signal }),
                 None if watch.panicked() => break Some(End::GuestCrash),
@@ -105,7 +117,9 @@ impl Session<'_> {
             }
         };
         if let Some(extract) = &mut extract {
-            let _ = output.write_all(&extract.rest()).and_then(|()| output.flush());
+            let _ = output
+                .write_all(&extract.rest())
+                .and_then(|()| output.flush());
         }
         let end = match end {
             Some(end) => {
@@ -135,17 +149,21 @@ impl Session<'_> {
         let complaints = process.complaints();
         match end {
             // QEMU's own errors end it with 1, before anything ran.
-            End::Unexpected(_) if exit.code() == Some(1) && !complaints.is_empty() => {
-                Err(Error::program("QEMU", complaints.lines().next().unwrap_or_default()))
+            End::Unexpected(_) if exit.code() == Some(1) && !complaints.is_empty() => Err(
+                Error::program("QEMU", complaints.lines().next().unwrap_or_default()),
+            ),
+            End::Unexpected(what) if !complaints.is_empty() => {
+                Ok(End::Unexpected(format!("{what} ({complaints})")))
             }
-            End::Unexpected(what) if !complaints.is_empty() => Ok(End::Unexpected(format!("{what} ({complaints})"))),
             end => Ok(end),
         }
     }
 }
 
 fn finished(extract: &Option<Extract>) -> bool {
-    extract.as_ref().is_some_and(|extract| extract.status().is_some())
+    extract
+        .as_ref()
+        .is_some_and(|extract| extract.status().is_some())
 }
 
 fn next(events: &Receiver<Event>, deadline: Option<Instant>) -> Option<Event> {

@@ -37,7 +37,11 @@ impl Poller {
                 }
             }
         });
-        Self { last, stop, thread: Some(thread) }
+        Self {
+            last,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// The tables of the last answer.
@@ -53,7 +57,11 @@ impl Poller {
 
 fn poll(line: &mut Line, last: &Mutex<Option<String>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let Ok(text) = tables::exits(line).and_then(|exits| Ok(format!("{exits}\n{}", tables::servers(line)?))) else { return };
+        let Ok(text) = tables::exits(line)
+            .and_then(|exits| Ok(format!("{exits}\n{}", tables::servers(line)?)))
+        else {
+            return;
+        };
         if let Ok(mut last) = last.lock() {
             *last = Some(text);
         }

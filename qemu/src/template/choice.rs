@@ -16,21 +16,81 @@ pub(super) struct Own {
 
 /// Atoll's own servers whose state can move; the first of a role is the usual one.
 pub(super) const OWN: [Own; 15] = [
-    Own { image: "cpuid", role: "cpuid", server: "atoll_cpuid::CpuidServer" },
-    Own { image: "cpuid-strict", role: "cpuid", server: "atoll_cpuid_strict::StrictServer" },
-    Own { image: "msr", role: "msr", server: "atoll_msr::MsrServer" },
-    Own { image: "msr-trace", role: "msr", server: "atoll_msr_trace::TraceServer" },
-    Own { image: "hypercall", role: "hypercall", server: "atoll_hypercall::HypercallServer" },
-    Own { image: "mmu-npt", role: "mmu", server: "atoll_mmu_npt::MmuNpt" },
-    Own { image: "irqchip", role: "irqchip", server: "atoll_irqchip::IrqchipServer" },
-    Own { image: "irqchip-flat", role: "irqchip", server: "atoll_irqchip_flat::FlatServer" },
-    Own { image: "pit", role: "timer", server: "atoll_pit::PitServer" },
-    Own { image: "rtc", role: "clock", server: "atoll_rtc::RtcServer" },
-    Own { image: "pm", role: "power", server: "atoll_pm::PmServer" },
-    Own { image: "uart", role: "serial", server: "atoll_uart::UartServer" },
-    Own { image: "uart-ring", role: "serial", server: "atoll_uart_ring::RingServer" },
-    Own { image: "console", role: "console", server: "atoll_console::ConsoleServer" },
-    Own { image: "control", role: "control", server: "atoll_control::ControlServer" },
+    Own {
+        image: "cpuid",
+        role: "cpuid",
+        server: "atoll_cpuid::CpuidServer",
+    },
+    Own {
+        image: "cpuid-strict",
+        role: "cpuid",
+        server: "atoll_cpuid_strict::StrictServer",
+    },
+    Own {
+        image: "msr",
+        role: "msr",
+        server: "atoll_msr::MsrServer",
+    },
+    Own {
+        image: "msr-trace",
+        role: "msr",
+        server: "atoll_msr_trace::TraceServer",
+    },
+    Own {
+        image: "hypercall",
+        role: "hypercall",
+        server: "atoll_hypercall::HypercallServer",
+    },
+    Own {
+        image: "mmu-npt",
+        role: "mmu",
+        server: "atoll_mmu_npt::MmuNpt",
+    },
+    Own {
+        image: "irqchip",
+        role: "irqchip",
+        server: "atoll_irqchip::IrqchipServer",
+    },
+    Own {
+        image: "irqchip-flat",
+        role: "irqchip",
+        server: "atoll_irqchip_flat::FlatServer",
+    },
+    Own {
+        image: "pit",
+        role: "timer",
+        server: "atoll_pit::PitServer",
+    },
+    Own {
+        image: "rtc",
+        role: "clock",
+        server: "atoll_rtc::RtcServer",
+    },
+    Own {
+        image: "pm",
+        role: "power",
+        server: "atoll_pm::PmServer",
+    },
+    Own {
+        image: "uart",
+        role: "serial",
+        server: "atoll_uart::UartServer",
+    },
+    Own {
+        image: "uart-ring",
+        role: "serial",
+        server: "atoll_uart_ring::RingServer",
+    },
+    Own {
+        image: "console",
+        role: "console",
+        server: "atoll_console::ConsoleServer",
+    },
+    Own {
+        image: "control",
+        role: "control",
+        server: "atoll_control::ControlServer",
+    },
 ];
 
 /// A server that does without any of Atoll's.
@@ -51,7 +111,12 @@ macro_rules! alone {
     };
 }
 
-const ALONE: [Alone; 4] = [alone!("cpuid"), alone!("msr"), alone!("mmu"), alone!("power")];
+const ALONE: [Alone; 4] = [
+    alone!("cpuid"),
+    alone!("msr"),
+    alone!("mmu"),
+    alone!("power"),
+];
 
 /// A template.
 pub(super) enum Made {
@@ -74,7 +139,10 @@ pub struct Wanted<'w> {
 /// The roles for which there is a template.
 pub fn roles() -> impl Iterator<Item = &'static str> {
     let first = |at: usize, own: &Own| OWN.iter().take(at).all(|before| before.role != own.role);
-    OWN.iter().enumerate().filter(move |(at, own)| first(*at, own)).map(|(_, own)| own.role)
+    OWN.iter()
+        .enumerate()
+        .filter(move |(at, own)| first(*at, own))
+        .map(|(_, own)| own.role)
 }
 
 impl Wanted<'_> {
@@ -82,12 +150,17 @@ impl Wanted<'_> {
     pub(super) fn choose(&self) -> Result<Made> {
         let &Wanted { role, name, around } = self;
         if !is_a_name(name) {
-            let what = format!("'{name}' is no name for a crate: use at most 40 small letters, digits and '-', a letter first");
+            let what = format!(
+                "'{name}' is no name for a crate: use at most 40 small letters, digits and '-', a letter first"
+            );
             return Err(Error::Usage { what });
         }
         if !OWN.iter().any(|own| own.role == role) {
             let roles: Vec<_> = roles().collect();
-            let what = format!("there is no template for the role '{role}' (there are: {})", roles.join(", "));
+            let what = format!(
+                "there is no template for the role '{role}' (there are: {})",
+                roles.join(", ")
+            );
             return Err(Error::Usage { what });
         }
         if around.is_none()
@@ -96,7 +169,10 @@ impl Wanted<'_> {
             return Ok(Made::Alone(*alone));
         }
         let own = OWN.iter().filter(|own| own.role == role);
-        match own.clone().find(|own| around.is_none_or(|image| own.image == image)) {
+        match own
+            .clone()
+            .find(|own| around.is_none_or(|image| own.image == image))
+        {
             Some(own) => Ok(Made::Around(*own)),
             None => {
                 let images: Vec<_> = own.map(|own| own.image).collect();
@@ -129,7 +205,12 @@ impl Made {
         let own = match self {
             Made::Alone(Alone { server, tests, .. }) => {
                 let (server, tests) = (server.to_owned(), tests.to_owned());
-                return Source { server, tests, dependencies: String::new(), dev_dependencies: "" };
+                return Source {
+                    server,
+                    tests,
+                    dependencies: String::new(),
+                    dev_dependencies: "",
+                };
             }
             Made::Around(own) => own,
         };
@@ -138,9 +219,14 @@ impl Made {
             role => format!("traffic::{role}()"),
         };
         Source {
-            server: AROUND.replace("{{image}}", own.image).replace("{{inner}}", own.server),
+            server: AROUND
+                .replace("{{image}}", own.image)
+                .replace("{{inner}}", own.server),
             tests: AROUND_TESTS.replace("{{traffic}}", &traffic),
-            dependencies: format!("atoll-{0} = {{ path = \"{{{{servers}}}}/{0}\" }}\n", own.image),
+            dependencies: format!(
+                "atoll-{0} = {{ path = \"{{{{servers}}}}/{0}\" }}\n",
+                own.image
+            ),
             dev_dependencies: "proptest = \"1\"\n",
         }
     }
@@ -148,5 +234,7 @@ impl Made {
 
 fn is_a_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() <= 40 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain)
+    name.len() <= 40
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(plain)
 }

@@ -51,7 +51,9 @@ fn process_with(text: &str) -> Option<Pid> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = line.split(|byte| *byte == 0);
         // Not the tool that is about to become it.
-        let is_emulator = words.next().is_some_and(|program| String::from_utf8_lossy(program).contains("qemu-system"));
+        let is_emulator = words
+            .next()
+            .is_some_and(|program| String::from_utf8_lossy(program).contains("qemu-system"));
         is_emulator && String::from_utf8_lossy(&line).contains(text)
     };
     pids.find(has).map(Pid::from_raw)

@@ -18,7 +18,11 @@ pub struct Visit<'s> {
 
 impl<'s> Visit<'s> {
     pub(super) fn new(control: PathBuf, keyboard: Keyboard, screen: &'s Screen) -> Self {
-        Self { control, keyboard, screen }
+        Self {
+            control,
+            keyboard,
+            screen,
+        }
     }
 
     /// The machine's QEMU, once it has begun.
@@ -46,7 +50,11 @@ impl<'s> Visit<'s> {
             if shown.ended {
                 return false;
             }
-            shown = self.screen.news.wait(shown).unwrap_or_else(PoisonError::into_inner);
+            shown = self
+                .screen
+                .news
+                .wait(shown)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -54,7 +62,10 @@ impl<'s> Visit<'s> {
     #[must_use]
     pub fn wait_for_lines(&self, than: usize) -> Option<usize> {
         let shown = self.screen.shown();
-        let wait = self.screen.news.wait_while(shown, |shown| !shown.ended && shown.lines <= than);
+        let wait = self
+            .screen
+            .news
+            .wait_while(shown, |shown| !shown.ended && shown.lines <= than);
         let shown = wait.unwrap_or_else(PoisonError::into_inner);
         (!shown.ended).then_some(shown.lines)
     }
@@ -89,7 +100,9 @@ struct Shown {
 
 impl Shown {
     fn contains(&self, text: &str) -> bool {
-        self.text.windows(text.len().max(1)).any(|window| window == text.as_bytes())
+        self.text
+            .windows(text.len().max(1))
+            .any(|window| window == text.as_bytes())
     }
 }
 

@@ -135,7 +135,10 @@ mod astray {
         let boot = Boot::guest("astray").icount().append(&format!("way={way}"));
         let (booted, answered) = boot
             .visit(|machine| {
-                assert!(machine.wait_for(&format!("way {way}\n")) || machine.wait_for("way"), "the guest has not begun");
+                assert!(
+                    machine.wait_for(&format!("way {way}\n")) || machine.wait_for("way"),
+                    "the guest has not begun"
+                );
                 let ask = || listing(&mut Line::at("astray", machine)?, true);
                 (0..TIMES).filter(|_| ask().is_ok()).count()
             })

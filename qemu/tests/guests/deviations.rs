@@ -30,7 +30,10 @@ fn lines(console: &str) -> Vec<(String, String)> {
     let mut section = String::new();
     let mut found = Vec::new();
     for line in console.lines().map(str::trim_end) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             name.clone_into(&mut section);
         } else if line.starts_with(DEVIATION) || line.starts_with(LEFT) {
             found.push((section.clone(), line.to_owned()));
@@ -42,7 +45,13 @@ fn lines(console: &str) -> Vec<(String, String)> {
 /// A guest's part of the file.
 fn part(guest: &str, Runs { atoll, direct }: &Runs) -> String {
     let (mine, its) = (lines(&atoll.console), lines(&direct.console));
-    assert_eq!(mine.len(), its.len(), "{guest}: both runs tell of the same\n{}\n{}", atoll.console, direct.console);
+    assert_eq!(
+        mine.len(),
+        its.len(),
+        "{guest}: both runs tell of the same\n{}\n{}",
+        atoll.console,
+        direct.console
+    );
     let mut text = String::new();
     let mut before = "";
     for ((section, mine), (_, its)) in mine.iter().zip(&its) {
@@ -53,11 +62,21 @@ fn part(guest: &str, Runs { atoll, direct }: &Runs) -> String {
             continue;
         }
         if before != section {
-            let _ = write!(text, "\n## {guest}: {section}\n\n| what | manual | Atoll | QEMU | why |\n|---|---|---|---|---|\n");
+            let _ = write!(
+                text,
+                "\n## {guest}: {section}\n\n| what | manual | Atoll | QEMU | why |\n|---|---|---|---|---|\n"
+            );
             before = section;
         }
-        let left = if mine.starts_with(LEFT) { " (left)" } else { "" };
-        let _ = writeln!(text, "| {name} | {want} | {got} | {by_qemu} | {why}{left} |");
+        let left = if mine.starts_with(LEFT) {
+            " (left)"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "| {name} | {want} | {got} | {by_qemu} | {why}{left} |"
+        );
     }
     text
 }
@@ -73,7 +92,15 @@ fn guests() -> Vec<&'static str> {
             let text = fs::read_to_string(path).unwrap();
             CALLS.iter().any(|call| text.contains(call))
         })
-        .map(|path| &*path.file_stem().unwrap().to_str().unwrap().to_owned().leak())
+        .map(|path| {
+            &*path
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+                .leak()
+        })
         .collect();
     guests.sort_unstable();
     guests
@@ -83,7 +110,10 @@ fn guests() -> Vec<&'static str> {
 #[test]
 fn deviations_of_qemu_are_all_in_one_file() {
     let (major, minor, patch) = Emulator::find(false).unwrap().version;
-    let parts: String = guests().into_iter().map(|guest| part(guest, runs(guest).get().unwrap())).collect();
+    let parts: String = guests()
+        .into_iter()
+        .map(|guest| part(guest, runs(guest).get().unwrap()))
+        .collect();
     let version = format!("\nFound on QEMU {major}.{minor}.{patch}.\n");
     let file = place::workspace().unwrap().join("docs/qemu-deviations.md");
     let made = format!("{HEAD}{version}{parts}");
@@ -92,8 +122,14 @@ fn deviations_of_qemu_are_all_in_one_file() {
     }
     let kept = fs::read_to_string(&file).unwrap_or_default();
     if kept.contains(&version) {
-        assert_eq!(kept, made, "docs/qemu-deviations.md (left) is not what the guests tell: {WRITES}=1 writes it");
+        assert_eq!(
+            kept, made,
+            "docs/qemu-deviations.md (left) is not what the guests tell: {WRITES}=1 writes it"
+        );
     } else {
-        assert!(kept.starts_with(HEAD) && !parts.is_empty(), "docs/qemu-deviations.md has no head: {WRITES}=1 writes it");
+        assert!(
+            kept.starts_with(HEAD) && !parts.is_empty(),
+            "docs/qemu-deviations.md has no head: {WRITES}=1 writes it"
+        );
     }
 }

@@ -23,17 +23,25 @@ const SEED: &str = "ATOLL_FUZZ_SEED";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number, such as {name}=1000000")))
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number, such as {name}=1000000"))
+    })
 }
 
 fn boot(seed: u64) -> Boot {
-    Boot::guest("fuzz").append(&format!("seed={seed} steps={PIECE} every={EVERY}")).patience(PATIENCE)
+    Boot::guest("fuzz")
+        .append(&format!("seed={seed} steps={PIECE} every={EVERY}"))
+        .patience(PATIENCE)
 }
 
 /// The digests. Bytes that a sequence has sent may stand before them.
 fn digests(booted: &Booted) -> Vec<&str> {
-    booted.console.lines().filter_map(|line| line.find("value after ").map(|at| line[at..].trim_end())).collect()
+    booted
+        .console
+        .lines()
+        .filter_map(|line| line.find("value after ").map(|at| line[at..].trim_end()))
+        .collect()
 }
 
 /// Types one key whenever a line has come, and asks the control line; how often it has answered.
@@ -59,10 +67,29 @@ fn privileged_sequences_under_host_interrupts_are_those_of_a_pc() {
         let (booted, answers) = disturbed(&boot(seed));
         let direct = boot(seed).direct().run().unwrap();
         let context = || format!("seed {seed}\n{}\n{}", booted.console, booted.log);
-        assert_eq!((booted.status, &booted.ended.end), (0, &End::PowerOff), "{}", context());
+        assert_eq!(
+            (booted.status, &booted.ended.end),
+            (0, &End::PowerOff),
+            "{}",
+            context()
+        );
         unharmed_in_real_time(&booted);
-        assert!(answers > 0, "the control line never answered: {}", context());
-        assert_eq!(digests(&booted), digests(&direct), "on Atoll (left) and directly in QEMU: {}", context());
-        assert_eq!(digests(&booted).len() as u64, PIECE / EVERY, "{}", context());
+        assert!(
+            answers > 0,
+            "the control line never answered: {}",
+            context()
+        );
+        assert_eq!(
+            digests(&booted),
+            digests(&direct),
+            "on Atoll (left) and directly in QEMU: {}",
+            context()
+        );
+        assert_eq!(
+            digests(&booted).len() as u64,
+            PIECE / EVERY,
+            "{}",
+            context()
+        );
     }
 }

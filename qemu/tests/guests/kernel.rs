@@ -20,14 +20,25 @@ struct Text {
 
 static TEXT: LazyLock<Text> = LazyLock::new(|| {
     let toolchain = Toolchain::find(Permission::default()).unwrap();
-    let program = system(&place::workspace().unwrap(), &toolchain).unwrap().kernel();
+    let program = system(&place::workspace().unwrap(), &toolchain)
+        .unwrap()
+        .kernel();
     let bytes = fs::read(program).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
-    let text = file.section_by_name(".text").expect("the kernel has a .text");
+    let text = file
+        .section_by_name(".text")
+        .expect("the kernel has a .text");
     let code = text.data().unwrap();
-    let vmrun = code.windows(VMRUN.len()).position(|window| window == VMRUN).expect("the kernel has a VMRUN");
+    let vmrun = code
+        .windows(VMRUN.len())
+        .position(|window| window == VMRUN)
+        .expect("the kernel has a VMRUN");
     let from = text.address();
-    Text { from, to: from + text.size(), behind: from + (vmrun + VMRUN.len()) as u64 }
+    Text {
+        from,
+        to: from + text.size(),
+        behind: from + (vmrun + VMRUN.len()) as u64,
+    }
 });
 
 /// What a guest is told on its command line.

@@ -34,13 +34,19 @@ pub(crate) fn runs(guest: &'static str) -> Arc<OnceLock<Runs>> {
         Some(arguments) => Boot::guest(guest).icount().append(&arguments),
         None => Boot::guest(guest).icount(),
     };
-    runs.get_or_init(|| Runs { atoll: boot().run().unwrap(), direct: boot().direct().run().unwrap() });
+    runs.get_or_init(|| Runs {
+        atoll: boot().run().unwrap(),
+        direct: boot().direct().run().unwrap(),
+    });
     runs
 }
 
 /// The lines of a section.
 fn lines<'t>(console: &'t str, section: &str) -> Option<Vec<&'t str>> {
-    let mut lines = console.lines().map(str::trim_end).skip_while(|line| *line != format!("[{section}]"));
+    let mut lines = console
+        .lines()
+        .map(str::trim_end)
+        .skip_while(|line| *line != format!("[{section}]"));
     lines.next()?;
     Some(lines.take_while(|line| !line.starts_with('[')).collect())
 }
@@ -49,39 +55,66 @@ fn lines<'t>(console: &'t str, section: &str) -> Option<Vec<&'t str>> {
 pub(crate) fn agree(guest: &'static str, section: &str) {
     let runs = runs(guest);
     let Runs { atoll, direct } = runs.get().unwrap();
-    let [mine, reference] = [(atoll, ON_ATOLL), (direct, "directly in QEMU")].map(|(booted, place)| {
-        let lines = lines(&booted.console, section);
-        let lines = lines.unwrap_or_else(|| panic!("no section '{section}' {place}:\n{}\n{}", booted.console, booted.log));
-        for line in &lines {
-            if line.starts_with(LEFT) {
-                continue;
+    let [mine, reference] =
+        [(atoll, ON_ATOLL), (direct, "directly in QEMU")].map(|(booted, place)| {
+            let lines = lines(&booted.console, section);
+            let lines = lines.unwrap_or_else(|| {
+                panic!(
+                    "no section '{section}' {place}:\n{}\n{}",
+                    booted.console, booted.log
+                )
+            });
+            for line in &lines {
+                if line.starts_with(LEFT) {
+                    continue;
+                }
+                if line.starts_with(DEVIATION) {
+                    let [_, got, want, _] = deviation(line);
+                    assert!(
+                        got == want || place != ON_ATOLL,
+                        "{place}: {line}\n{}",
+                        booted.log
+                    );
+                    continue;
+                }
+                let judged = line.strip_prefix(OWN).unwrap_or(line);
+                assert!(
+                    judged.starts_with("ok ") || judged.starts_with("value "),
+                    "{place}: {line}\n{}",
+                    booted.log
+                );
             }
-            if line.starts_with(DEVIATION) {
-                let [_, got, want, _] = deviation(line);
-                assert!(got == want || place != ON_ATOLL, "{place}: {line}\n{}", booted.log);
-                continue;
-            }
-            let judged = line.strip_prefix(OWN).unwrap_or(line);
-            assert!(judged.starts_with("ok ") || judged.starts_with("value "), "{place}: {line}\n{}", booted.log);
-        }
-        lines
-    });
+            lines
+        });
     assert!(!mine.is_empty(), "the section '{section}' is empty");
     let common = |lines: &[&str]| -> Vec<String> {
         lines
             .iter()
-            .filter(|line| ![OWN, DEVIATION, LEFT].iter().any(|own| line.starts_with(own)))
+            .filter(|line| {
+                ![OWN, DEVIATION, LEFT]
+                    .iter()
+                    .any(|own| line.starts_with(own))
+            })
             .map(ToString::to_string)
             .collect()
     };
-    assert_eq!(common(&mine), common(&reference), "on Atoll (left) and directly in QEMU");
+    assert_eq!(
+        common(&mine),
+        common(&reference),
+        "on Atoll (left) and directly in QEMU"
+    );
 }
 
 /// Name, value, right value and reason of a deviation's line.
 pub(crate) fn deviation(line: &str) -> [&str; 4] {
-    let text = line.strip_prefix(DEVIATION).or_else(|| line.strip_prefix(LEFT)).unwrap_or(line);
+    let text = line
+        .strip_prefix(DEVIATION)
+        .or_else(|| line.strip_prefix(LEFT))
+        .unwrap_or(line);
     let parts: Vec<&str> = text.split(" | ").collect();
-    parts.try_into().unwrap_or_else(|parts| panic!("expected 'name | got | right | why': {parts:?}"))
+    parts
+        .try_into()
+        .unwrap_or_else(|parts| panic!("expected 'name | got | right | why': {parts:?}"))
 }
 
 /// Both runs came to the guest's end, and the machine was powered off.
@@ -89,21 +122,38 @@ pub(crate) fn complete(guest: &'static str) {
     let runs = runs(guest);
     let Runs { atoll, direct } = runs.get().unwrap();
     for booted in [atoll, direct] {
-        assert!(lines(&booted.console, END).is_some(), "{}\n{}", booted.console, booted.log);
-        assert_eq!((booted.status, &booted.ended.end), (0, &End::PowerOff), "{}", booted.log);
+        assert!(
+            lines(&booted.console, END).is_some(),
+            "{}\n{}",
+            booted.console,
+            booted.log
+        );
+        assert_eq!(
+            (booted.status, &booted.ended.end),
+            (0, &End::PowerOff),
+            "{}",
+            booted.log
+        );
     }
     unharmed(atoll);
 }
 
 /// Neither the hypervisor nor a server of it was at fault.
 pub(crate) fn unharmed(booted: &Booted) {
-    assert!(!booted.log.contains("fault: server") && !booted.log.contains("hypervisor fault"), "{}", booted.log);
+    assert!(
+        !booted.log.contains("fault: server") && !booted.log.contains("hypervisor fault"),
+        "{}",
+        booted.log
+    );
 }
 
 /// The same of a run in real time, in which a server that a busy host has kept waiting may have been taken for one that hangs.
 pub(crate) fn unharmed_in_real_time(booted: &Booted) {
     let late = |line: &str| line.contains("rule: Hang") || line.contains("rule: Overrun");
-    let faults = booted.log.lines().filter(|line| line.contains("fault: server") && !late(line));
+    let faults = booted
+        .log
+        .lines()
+        .filter(|line| line.contains("fault: server") && !late(line));
     assert_eq!(faults.count(), 0, "{}", booted.log);
     assert!(!booted.log.contains("hypervisor fault"), "{}", booted.log);
 }
@@ -112,5 +162,10 @@ pub(crate) fn unharmed_in_real_time(booted: &Booted) {
 pub(crate) fn same_after(guest: &'static str, from: &str, to: &str) {
     let runs = runs(guest);
     let other = Boot::guest(guest).icount().change(from, to).run().unwrap();
-    assert_eq!(other.console, runs.get().unwrap().atoll.console, "changed (left) and as it was\n{}", other.log);
+    assert_eq!(
+        other.console,
+        runs.get().unwrap().atoll.console,
+        "changed (left) and as it was\n{}",
+        other.log
+    );
 }

@@ -21,6 +21,13 @@ pub(crate) fn made(role: &str, arguments: &[&str]) -> Own {
         .args(arguments)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Own { dir, _temporary: temporary }
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    Own {
+        dir,
+        _temporary: temporary,
+    }
 }

@@ -18,8 +18,15 @@ pub(crate) fn make(role: &str, arguments: &[&str]) -> Own {
         .current_dir(&own.dir)
         .output()
         .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&tested.stdout),
+        String::from_utf8_lossy(&tested.stderr)
+    );
     assert!(tested.status.success(), "{said}");
-    assert!(said.contains("test result: ok") && !said.contains("running 0 tests"), "{said}");
+    assert!(
+        said.contains("test result: ok") && !said.contains("running 0 tests"),
+        "{said}"
+    );
     own
 }

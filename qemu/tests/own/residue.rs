@@ -69,18 +69,39 @@ impl Server for MyServer {
 const DEFAULTS: [(&str, &str); 2] = [("@STACK@", "32 << 10"), ("@VAULT@", "4 << 10")];
 
 fn make(dir: &Path, name: &str, leaves: bool) {
-    let made = Command::new(env!("CARGO_BIN_EXE_atoll")).args(["new-server", "cpuid", name, "--path"]).arg(dir).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let text = DEFAULTS.iter().fold(SERVER.replace("@LEAVES@", &leaves.to_string()), |text, (from, to)| text.replace(from, to));
+    let made = Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(["new-server", "cpuid", name, "--path"])
+        .arg(dir)
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let text = DEFAULTS.iter().fold(
+        SERVER.replace("@LEAVES@", &leaves.to_string()),
+        |text, (from, to)| text.replace(from, to),
+    );
     fs::write(dir.join("src/lib.rs"), text).unwrap();
 }
 
 /// The numbers of the last line of the log that has this.
 fn counts(machine: &Running, what: &str) -> Vec<u64> {
     let log = machine.text(&["log"]);
-    let line = log.lines().rev().find(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what}:\n{log}"));
-    let (_, list) = line.split_once('[').and_then(|(_, rest)| rest.split_once('[')).unwrap_or_else(|| panic!("{line}"));
-    list.trim_end_matches(']').split(", ").map(|number| number.parse().unwrap()).collect()
+    let line = log
+        .lines()
+        .rev()
+        .find(|line| line.contains(what))
+        .unwrap_or_else(|| panic!("no {what}:\n{log}"));
+    let (_, list) = line
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once('['))
+        .unwrap_or_else(|| panic!("{line}"));
+    list.trim_end_matches(']')
+        .split(", ")
+        .map(|number| number.parse().unwrap())
+        .collect()
 }
 
 #[test]
@@ -89,16 +110,30 @@ fn a_new_server_finds_no_canary_of_the_one_before_it_in_all_that_it_can_read() {
     let [leaver, scanner] = ["leaver", "scanner"].map(|name| dir.path().join(name));
     make(&leaver, "leaver", true);
     make(&scanner, "scanner", false);
-    let machine = Running::start("residue", &["--exec", "while true; do echo here; sleep 0.2; done"]);
+    let machine = Running::start(
+        "residue",
+        &["--exec", "while true; do echo here; sleep 0.2; done"],
+    );
     machine.wait_until("the guest runs", || machine.console().contains("here"));
     machine.text(&["swap", "cpuid", leaver.to_str().unwrap(), "--force"]);
-    machine.wait_until("it has left its canaries", || machine.text(&["log"]).contains("afterwards: "));
+    machine.wait_until("it has left its canaries", || {
+        machine.text(&["log"]).contains("afterwards: ")
+    });
     let left = counts(&machine, "canaries: ");
-    assert!(left[1..5].iter().all(|count| *count >= 64), "else nothing is tested: {left:?}");
+    assert!(
+        left[1..5].iter().all(|count| *count >= 64),
+        "else nothing is tested: {left:?}"
+    );
     // It is destroyed, and its frames are the next that are taken.
     machine.text(&["swap", "cpuid", "cpuid", "--force"]);
     machine.text(&["swap", "cpuid", scanner.to_str().unwrap(), "--force"]);
-    machine.wait_until("it has looked", || machine.text(&["log"]).matches("afterwards: ").count() == 2);
+    machine.wait_until("it has looked", || {
+        machine.text(&["log"]).matches("afterwards: ").count() == 2
+    });
     assert_eq!(counts(&machine, "canaries: "), [0; 6], "as a successor");
-    assert_eq!(counts(&machine, "afterwards: ")[..5], [0; 5], "in the slot that it has taken over");
+    assert_eq!(
+        counts(&machine, "afterwards: ")[..5],
+        [0; 5],
+        "in the slot that it has taken over"
+    );
 }

@@ -23,7 +23,16 @@ fn a_server_that_hangs_is_found_out_while_the_host_stops_the_machine() {
         .unwrap();
     assert!(stops > 0);
     assert_eq!(booted.ended.end, End::ServerFault, "{}", booted.log);
-    let faults: Vec<&str> = booted.log.lines().filter(|line| line.contains("broke a rule")).collect();
-    let expected = format!("fault: server {NUMBER} `rogue` (role serial, generation 1) broke a rule: Hang (effect 0)");
-    assert!(faults.len() == 1 && faults[0].ends_with(&expected), "{faults:#?}");
+    let faults: Vec<&str> = booted
+        .log
+        .lines()
+        .filter(|line| line.contains("broke a rule"))
+        .collect();
+    let expected = format!(
+        "fault: server {NUMBER} `rogue` (role serial, generation 1) broke a rule: Hang (effect 0)"
+    );
+    assert!(
+        faults.len() == 1 && faults[0].ends_with(&expected),
+        "{faults:#?}"
+    );
 }

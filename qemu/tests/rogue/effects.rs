@@ -1,6 +1,8 @@
 //! Every kind of effect without its grant. Before it stand one granted effect of each kind, of which none may be committed.
 
-use atoll_protocol::fault::Reason::{BadValue, Credit, NotGranted, OutsideVault, WrongNeed, WrongReply, WrongRole, WrongTicket};
+use atoll_protocol::fault::Reason::{
+    BadValue, Credit, NotGranted, OutsideVault, WrongNeed, WrongReply, WrongRole, WrongTicket,
+};
 use atoll_rogue::GRANTED;
 
 crate::rogue_tests! {

@@ -4,7 +4,11 @@ use atoll_protocol::fault::Reason;
 use atoll_rogue::memory::STACK;
 
 const fn exception(vector: u8, error: u32) -> Reason {
-    Reason::Exception { vector, error, address: 0 }
+    Reason::Exception {
+        vector,
+        error,
+        address: 0,
+    }
 }
 
 const DIVIDE: Reason = exception(0, 0);
@@ -15,11 +19,21 @@ const PROTECTION: Reason = exception(13, 0);
 
 /// The gate of a vector is not for ring 3. QEMU's emulator counts in the size of a 64-bit gate where the processor counts in 8 bytes.
 const fn gate(vector: u32) -> [Reason; 2] {
-    [exception(13, vector * 8 + 2), exception(13, vector * 16 + 2)]
+    [
+        exception(13, vector * 8 + 2),
+        exception(13, vector * 16 + 2),
+    ]
 }
 
 /// The frame's selector is of ring 0. QEMU's emulator reads the frame as the kernel would, which SMAP refuses.
-const RING_0: [Reason; 2] = [exception(13, 8), Reason::Exception { vector: 14, error: 1, address: STACK - 5 * 8 }];
+const RING_0: [Reason; 2] = [
+    exception(13, 8),
+    Reason::Exception {
+        vector: 14,
+        error: 1,
+        address: STACK - 5 * 8,
+    },
+];
 
 crate::rogue_tests! {
     Instruction {
@@ -53,6 +67,13 @@ crate::rogue_tests! {
 
 #[test]
 fn its_image_is_refused_when_the_bundle_is_packed_unless_the_manifest_says_otherwise() {
-    let error = crate::outcome::checked_machine(atoll_rogue::Instruction::Halt.into()).run().unwrap_err().to_string();
-    assert!(error.contains("rogue: server 'rogue' may not have the instruction `") && !error.contains('\n'), "{error}");
+    let error = crate::outcome::checked_machine(atoll_rogue::Instruction::Halt.into())
+        .run()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("rogue: server 'rogue' may not have the instruction `")
+            && !error.contains('\n'),
+        "{error}"
+    );
 }

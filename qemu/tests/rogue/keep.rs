@@ -18,8 +18,14 @@ type Row = (String, bool, u64);
 
 fn servers(line: &mut Line) -> atoll::Result<Vec<Row>> {
     line.list(Ask::Servers, |tell| {
-        let Tell::Server(record) = tell else { return None };
-        Some((record.name.to_owned(), record.state == State::Running, record.time.count))
+        let Tell::Server(record) = tell else {
+            return None;
+        };
+        Some((
+            record.name.to_owned(),
+            record.state == State::Running,
+            record.time.count,
+        ))
     })
 }
 
@@ -31,7 +37,9 @@ fn after_the_fault(control: &Path) -> (Line, Vec<Row>) {
         // QEMU makes the socket a moment after it starts, and the control server is not the first to run.
         if let Ok(mut line) = Line::at("rogue", control)
             && let Ok(rows) = servers(&mut line)
-            && rows.iter().any(|(name, running, _)| name == "rogue" && !running)
+            && rows
+                .iter()
+                .any(|(name, running, _)| name == "rogue" && !running)
         {
             return (line, rows);
         }
@@ -45,18 +53,38 @@ fn assert_goes_on(misdeed: Misdeed) {
         .visit(|control| {
             let (mut line, before) = after_the_fault(control);
             line.ask(Ask::Ping(77)).unwrap();
-            line.answer(|tell| (*tell == Tell::Pong(77)).then_some(())).unwrap();
-            assert!(!tables::machine(&mut line).unwrap().running, "the guest still runs");
+            line.answer(|tell| (*tell == Tell::Pong(77)).then_some(()))
+                .unwrap();
+            assert!(
+                !tables::machine(&mut line).unwrap().running,
+                "the guest still runs"
+            );
             let after = servers(&mut line).unwrap();
-            let faulted: Vec<&str> = after.iter().filter(|(_, running, _)| !running).map(|(name, ..)| name.as_str()).collect();
+            let faulted: Vec<&str> = after
+                .iter()
+                .filter(|(_, running, _)| !running)
+                .map(|(name, ..)| name.as_str())
+                .collect();
             assert_eq!(faulted, ["rogue"]);
-            assert_eq!(after.len(), 13, "the supervisor and all servers but the loader: {after:?}");
-            let count = |rows: &[Row], of: &str| rows.iter().find(|(name, ..)| name == of).map(|(.., count)| *count);
+            assert_eq!(
+                after.len(),
+                13,
+                "the supervisor and all servers but the loader: {after:?}"
+            );
+            let count = |rows: &[Row], of: &str| {
+                rows.iter()
+                    .find(|(name, ..)| name == of)
+                    .map(|(.., count)| *count)
+            };
             assert!(count(&after, "control") > count(&before, "control"));
             assert_eq!(count(&after, "rogue"), count(&before, "rogue"));
         })
         .unwrap();
-    assert!(booted.log.contains("the guest is stopped; the host stays"), "{}", booted.log);
+    assert!(
+        booted.log.contains("the guest is stopped; the host stays"),
+        "{}",
+        booted.log
+    );
 }
 
 #[test]

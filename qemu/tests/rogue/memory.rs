@@ -6,7 +6,11 @@ use atoll_protocol::layout::{ANSWER, BUNDLE, GUEST, IMAGE, MESSAGE, VAULT};
 use atoll_rogue::memory::{ANOTHERS_VAULT, DIRECT_MAP, KERNEL, STACK};
 
 const fn page_fault(error: u32, address: u64) -> Reason {
-    Reason::Exception { vector: 14, error, address }
+    Reason::Exception {
+        vector: 14,
+        error,
+        address,
+    }
 }
 
 /// Nothing is mapped there.

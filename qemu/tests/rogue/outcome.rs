@@ -29,7 +29,11 @@ pub(crate) const NUMBER: usize = 13;
 
 /// A machine with a rogue that is up to `misdeed`.
 pub(crate) fn machine(misdeed: Misdeed) -> Boot {
-    let manifest = format!("{}{ROGUE}{:?}", atoll::machine::LINUX, String::from_utf8_lossy(&misdeed.option()));
+    let manifest = format!(
+        "{}{ROGUE}{:?}",
+        atoll::machine::LINUX,
+        String::from_utf8_lossy(&misdeed.option())
+    );
     Boot::guest("rogue").manifest(&manifest).memory(32 << 20)
 }
 
@@ -53,11 +57,25 @@ pub(crate) struct Outcome {
 pub(crate) fn run(misdeed: Misdeed) -> Outcome {
     let booted = machine(misdeed).icount().digests().run().unwrap();
     assert_eq!(booted.ended.end, End::ServerFault, "{}", booted.log);
-    let lines = || booted.log.lines().filter_map(|line| line.split_once("] ").map(|(_, line)| line));
-    let faults = lines().filter_map(|line| line.strip_prefix("fault: ")).map(str::to_owned).collect();
+    let lines = || {
+        booted
+            .log
+            .lines()
+            .filter_map(|line| line.split_once("] ").map(|(_, line)| line))
+    };
+    let faults = lines()
+        .filter_map(|line| line.strip_prefix("fault: "))
+        .map(str::to_owned)
+        .collect();
     let digests = lines().filter_map(|line| line.strip_prefix("digest ")?.rsplit_once(' '));
-    let digests = digests.map(|(of, digest)| (of.to_owned(), digest.to_owned())).collect();
-    Outcome { console: booted.console, faults, digests }
+    let digests = digests
+        .map(|(of, digest)| (of.to_owned(), digest.to_owned()))
+        .collect();
+    Outcome {
+        console: booted.console,
+        faults,
+        digests,
+    }
 }
 
 /// The run that the others are compared with.
@@ -90,17 +108,40 @@ pub(crate) fn assert_contained(misdeed: Misdeed, reasons: impl Into<Reasons>, ef
 impl Outcome {
     /// The same, but for digests that may differ.
     #[track_caller]
-    pub(crate) fn assert(&self, reasons: &[Reason], effect: usize, may_differ: impl Fn(&str) -> bool) {
-        let fault =
-            |reason| format!("server {NUMBER} `rogue` (role serial, generation 1) broke a rule: {reason:?} (effect {effect})");
+    pub(crate) fn assert(
+        &self,
+        reasons: &[Reason],
+        effect: usize,
+        may_differ: impl Fn(&str) -> bool,
+    ) {
+        let fault = |reason| {
+            format!(
+                "server {NUMBER} `rogue` (role serial, generation 1) broke a rule: {reason:?} (effect {effect})"
+            )
+        };
         let expected: Vec<String> = reasons.iter().map(fault).collect();
-        assert!(self.faults.len() == 1 && expected.contains(&self.faults[0]), "{:?} is not one of {expected:?}", self.faults);
+        assert!(
+            self.faults.len() == 1 && expected.contains(&self.faults[0]),
+            "{:?} is not one of {expected:?}",
+            self.faults
+        );
         let control = control();
         assert_eq!(self.console, control.console);
-        assert!(self.console.ends_with("counted to 36\n"), "{}", self.console);
-        assert_eq!(self.digests.len(), 2 * (NUMBER + 2), "vaults but the loader's, memory, vcpu; twice: {:?}", self.digests);
+        assert!(
+            self.console.ends_with("counted to 36\n"),
+            "{}",
+            self.console
+        );
+        assert_eq!(
+            self.digests.len(),
+            2 * (NUMBER + 2),
+            "vaults but the loader's, memory, vcpu; twice: {:?}",
+            self.digests
+        );
         let of_both = self.digests.iter().zip(&control.digests);
-        let different: Vec<_> = of_both.filter(|(mine, its)| mine != its && !may_differ(mine.0)).collect();
+        let different: Vec<_> = of_both
+            .filter(|(mine, its)| mine != its && !may_differ(mine.0))
+            .collect();
         assert!(different.is_empty(), "it has changed {different:?}");
     }
 }

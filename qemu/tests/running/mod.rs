@@ -30,13 +30,19 @@ impl Drop for Running {
 
 /// Asks a tool to end.
 pub(crate) fn end(tool: &Child) {
-    let _ = kill(Pid::from_raw(tool.id().try_into().unwrap()), Signal::SIGTERM);
+    let _ = kill(
+        Pid::from_raw(tool.id().try_into().unwrap()),
+        Signal::SIGTERM,
+    );
 }
 
 impl Running {
     /// Boots Linux with `arguments`, under a name that begins with `prefix`.
     pub(crate) fn start(prefix: &str, arguments: &[&str]) -> Self {
-        let (name, dir) = (format!("{prefix}-{}", std::process::id()), tempfile::tempdir().unwrap());
+        let (name, dir) = (
+            format!("{prefix}-{}", std::process::id()),
+            tempfile::tempdir().unwrap(),
+        );
         let console = File::create(dir.path().join("console")).unwrap();
         let tool = Command::new(env!("CARGO_BIN_EXE_atoll"))
             .args(["boot", "--name", &name])
@@ -58,20 +64,33 @@ impl Running {
         let latest = Instant::now() + PATIENCE;
         while !so() {
             let log = || String::from_utf8_lossy(&self.ask(&["log"]).stdout).into_owned();
-            assert!(Instant::now() < latest, "not in time: {what}\n{}\n{}", self.console(), log());
+            assert!(
+                Instant::now() < latest,
+                "not in time: {what}\n{}\n{}",
+                self.console(),
+                log()
+            );
             sleep(Duration::from_millis(100));
         }
     }
 
     /// A command about it.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_atoll")).args(arguments).args(["--name", &self.name]).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_atoll"))
+            .args(arguments)
+            .args(["--name", &self.name])
+            .output()
+            .unwrap()
     }
 
     /// What a command prints.
     pub(crate) fn text(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -83,14 +102,26 @@ impl Running {
     /// What a command that fails says; the error is its last line.
     pub(crate) fn error(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);
-        assert_eq!((output.status.code(), &output.stdout[..]), (Some(125), &b""[..]));
-        String::from_utf8(output.stderr).unwrap().trim_end().to_owned()
+        assert_eq!(
+            (output.status.code(), &output.stdout[..]),
+            (Some(125), &b""[..])
+        );
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// A server, as `ps` lists it.
     pub(crate) fn server(&self, name: &str) -> Value {
         let listing = self.json(&["ps"]);
-        listing["servers"].as_array().unwrap().iter().find(|server| server["server"] == name).unwrap().clone()
+        listing["servers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|server| server["server"] == name)
+            .unwrap()
+            .clone()
     }
 
     /// The image that is in a server's place.

@@ -41,7 +41,12 @@ pub(crate) fn swap_in_turn(line: &mut Line, swaps: &[Swap], mut more: impl FnMut
 ///
 /// # Panics
 /// The machine does not answer any more.
-pub(crate) fn swap_rounds(line: &mut Line, swaps: &[Swap], rounds: usize, mut between: impl FnMut()) -> usize {
+pub(crate) fn swap_rounds(
+    line: &mut Line,
+    swaps: &[Swap],
+    rounds: usize,
+    mut between: impl FnMut(),
+) -> usize {
     let mut late = 0;
     for (server, image, force) in (0..rounds).flat_map(|_| swaps) {
         between();
@@ -58,7 +63,12 @@ pub(crate) fn swap_rounds(line: &mut Line, swaps: &[Swap], rounds: usize, mut be
 
 /// That no swap was called off but for want of time: on a busy host any activation may take too long. The guest must not notice that, either.
 pub(crate) fn assert_only_late(booted: &Booted) {
-    let mut faults = booted.log.lines().filter(|line| line.contains(" faulted: "));
-    let other = faults.find(|line| !line.contains("it ran longer than") && !line.contains("it used up its run time"));
+    let mut faults = booted
+        .log
+        .lines()
+        .filter(|line| line.contains(" faulted: "));
+    let other = faults.find(|line| {
+        !line.contains("it ran longer than") && !line.contains("it used up its run time")
+    });
     assert_eq!(other, None, "{}", booted.log);
 }

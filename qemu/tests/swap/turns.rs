@@ -17,7 +17,10 @@ const ROUNDS: usize = 60;
 const VARIABLE: &str = "ATOLL_SWAP_ROUNDS";
 
 fn rounds() -> usize {
-    std::env::var(VARIABLE).map_or(ROUNDS, |text| text.parse().unwrap_or_else(|_| panic!("{VARIABLE} is no number: {text}")))
+    std::env::var(VARIABLE).map_or(ROUNDS, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{VARIABLE} is no number: {text}"))
+    })
 }
 
 /// Far longer than they take.
@@ -26,10 +29,18 @@ fn patience() -> Duration {
 }
 
 /// Interrupts, and what raises them.
-const INTERRUPTS: [Swap; 4] =
-    [("irqchip", "irqchip-flat", false), ("pit", "pit", false), ("irqchip", "irqchip", false), ("pm", "pm", false)];
+const INTERRUPTS: [Swap; 4] = [
+    ("irqchip", "irqchip-flat", false),
+    ("pit", "pit", false),
+    ("irqchip", "irqchip", false),
+    ("pm", "pm", false),
+];
 /// The console, from the guest to the host.
-const CONSOLE: [Swap; 3] = [("uart", "uart-ring", false), ("console", "console", false), ("uart", "uart", false)];
+const CONSOLE: [Swap; 3] = [
+    ("uart", "uart-ring", false),
+    ("console", "console", false),
+    ("uart", "uart", false),
+];
 /// What only answers exits.
 const EXITS: [Swap; 6] = [
     ("msr", "msr-trace", false),
@@ -41,7 +52,12 @@ const EXITS: [Swap; 6] = [
 ];
 
 /// Does something to a machine as soon as it prints `first`, then types `keys`.
-fn disturbed<T: Send>(boot: &Boot, first: &str, keys: &str, disturb: impl FnOnce(&Visit<'_>) -> T + Send) -> (Booted, T) {
+fn disturbed<T: Send>(
+    boot: &Boot,
+    first: &str,
+    keys: &str,
+    disturb: impl FnOnce(&Visit<'_>) -> T + Send,
+) -> (Booted, T) {
     let visit = boot.meanwhile(|machine| {
         machine.wait_for(first).then(|| {
             let result = disturb(machine);
@@ -52,14 +68,21 @@ fn disturbed<T: Send>(boot: &Boot, first: &str, keys: &str, disturb: impl FnOnce
     let (booted, result) = visit.unwrap();
     match result {
         Some(result) => (booted, result),
-        None => panic!("it ended before it began: {:?}\n{}\n{}", booted.ended.end, booted.ended.last_lines, booted.log),
+        None => panic!(
+            "it ended before it began: {:?}\n{}\n{}",
+            booted.ended.end, booted.ended.last_lines, booted.log
+        ),
     }
 }
 
 /// Something to do before each swap or restart: to wait until the guest has printed another line, so that it has done something in between.
 fn progress<'m>(machine: &'m Visit<'_>) -> impl FnMut() + use<'m> {
     let mut printed = 0;
-    move || printed = machine.wait_for_lines(printed).unwrap_or_else(|| panic!("it has ended"))
+    move || {
+        printed = machine
+            .wait_for_lines(printed)
+            .unwrap_or_else(|| panic!("it has ended"))
+    }
 }
 
 /// Takes turns with each of these, of which each ends where it began; reports how it went.
@@ -69,9 +92,16 @@ fn take_turns(machine: &Visit<'_>, swaps: &[Swap]) {
     let free = |line: &mut Line| tables::machine(line).unwrap().free_frames;
     let before = free(&mut line);
     let late = swap_rounds(&mut line, swaps, rounds, progress(machine));
-    assert_eq!(free(&mut line), before, "what is back in its place takes as many frames as before");
+    assert_eq!(
+        free(&mut line),
+        before,
+        "what is back in its place takes as many frames as before"
+    );
     let count = rounds * swaps.len();
-    println!("{count} swaps ({rounds} of each) in {:?}, {late} called off for want of time", begun.elapsed());
+    println!(
+        "{count} swaps ({rounds} of each) in {:?}, {late} called off for want of time",
+        begun.elapsed()
+    );
 }
 
 /// A guest that counts ticks, until a key is pressed.
@@ -88,28 +118,45 @@ fn assert_exact(booted: &Booted) {
         let _ = writeln!(expected, "tick {number} is the only one, as it should be");
     }
     let _ = writeln!(expected, "'q' is enough after {ticks} ticks");
-    let different = lines.iter().zip(expected.lines()).find(|(mine, its)| *mine != its);
+    let different = lines
+        .iter()
+        .zip(expected.lines())
+        .find(|(mine, its)| *mine != its);
     assert_eq!(different, None, "{:?}\n{}", booted.ended.end, booted.log);
-    assert_eq!((&booted.console, &booted.ended.end), (&expected, &End::PowerOff), "{}", booted.log);
-    println!("{ticks} ticks and {} bytes, none of them lost or doubled", expected.len());
+    assert_eq!(
+        (&booted.console, &booted.ended.end),
+        (&expected, &End::PowerOff),
+        "{}",
+        booted.log
+    );
+    println!(
+        "{ticks} ticks and {} bytes, none of them lost or doubled",
+        expected.len()
+    );
     assert_only_late(booted);
 }
 
 #[test]
 fn undisturbed_the_guest_prints_what_it_is_held_against() {
-    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| assert!(machine.wait_for("tick 300 is")));
+    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| {
+        assert!(machine.wait_for("tick 300 is"))
+    });
     assert_exact(&booted);
 }
 
 #[test]
 fn no_tick_is_lost_or_doubled_while_interrupt_controllers_and_timers_take_turns() {
-    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| take_turns(machine, &INTERRUPTS));
+    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| {
+        take_turns(machine, &INTERRUPTS)
+    });
     assert_exact(&booted);
 }
 
 #[test]
 fn no_byte_is_lost_or_doubled_while_serial_ports_and_console_drivers_take_turns() {
-    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| take_turns(machine, &CONSOLE));
+    let (booted, ()) = disturbed(&ticks(), "tick 1 is", "q", |machine| {
+        take_turns(machine, &CONSOLE)
+    });
     assert_exact(&booted);
 }
 
@@ -123,9 +170,22 @@ const WORKLOAD: &str = "exec 3</dev/console; i=0; \
 fn under_linux<T: Send>(disturb: impl FnOnce(&Visit<'_>) -> T + Send) -> (Booted, T) {
     let boot = Boot::guest("linux").exec(WORKLOAD).patience(patience());
     let (booted, result) = disturbed(&boot, "line 1 of", "\nenough\n", disturb);
-    let last = booted.console.lines().find_map(|line| line.strip_prefix("enough after ")).and_then(|number| number.parse().ok());
-    let lines: u32 = last.unwrap_or_else(|| panic!("it never heard of the end: {:?}\n{}", booted.ended, booted.log));
-    let sums: Vec<&str> = booted.console.lines().filter(|line| line.ends_with("/bin/busybox")).collect();
+    let last = booted
+        .console
+        .lines()
+        .find_map(|line| line.strip_prefix("enough after "))
+        .and_then(|number| number.parse().ok());
+    let lines: u32 = last.unwrap_or_else(|| {
+        panic!(
+            "it never heard of the end: {:?}\n{}",
+            booted.ended, booted.log
+        )
+    });
+    let sums: Vec<&str> = booted
+        .console
+        .lines()
+        .filter(|line| line.ends_with("/bin/busybox"))
+        .collect();
     let mut expected = String::new();
     for number in 1..=lines {
         let _ = writeln!(expected, "line {number} of a long text");
@@ -134,10 +194,23 @@ fn under_linux<T: Send>(disturb: impl FnOnce(&Visit<'_>) -> T + Send) -> (Booted
         }
     }
     let _ = write!(expected, "enough after {lines}\n{ZEROS}  -\n");
-    let different = booted.console.lines().zip(expected.lines()).find(|(mine, its)| mine != its);
+    let different = booted
+        .console
+        .lines()
+        .zip(expected.lines())
+        .find(|(mine, its)| mine != its);
     assert_eq!(different, None, "{:?}\n{}", booted.ended.end, booted.log);
-    assert_eq!((booted.console.len(), booted.status), (expected.len(), 0), "{:?}\n{}", booted.ended.end, booted.log);
-    println!("{lines} lines of Linux, {} bytes, none of them lost or doubled", expected.len());
+    assert_eq!(
+        (booted.console.len(), booted.status),
+        (expected.len(), 0),
+        "{:?}\n{}",
+        booted.ended.end,
+        booted.log
+    );
+    println!(
+        "{lines} lines of Linux, {} bytes, none of them lost or doubled",
+        expected.len()
+    );
     (booted, result)
 }
 

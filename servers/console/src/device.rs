@@ -19,12 +19,22 @@ impl<R: for<'a> Role<Effect<'a> = DriverEffect<'a>>> Driver for R {}
 
 /// Receive: while data is ready.
 pub fn receive(base: u16) -> Fifo {
-    Fifo { status: base.wrapping_add(LINE_STATUS), mask: 0x01, data: base, burst: 1 }
+    Fifo {
+        status: base.wrapping_add(LINE_STATUS),
+        mask: 0x01,
+        data: base,
+        burst: 1,
+    }
 }
 
 /// Transmit: a FIFO full whenever the holding register is empty.
 pub fn transmit(base: u16) -> Fifo {
-    Fifo { status: base.wrapping_add(LINE_STATUS), mask: 0x20, data: base, burst: FIFO as u8 }
+    Fifo {
+        status: base.wrapping_add(LINE_STATUS),
+        mask: 0x20,
+        data: base,
+        burst: FIFO as u8,
+    }
 }
 
 /// With how many bytes in its FIFO the device interrupts. It does, too, when fewer have waited for the time of four bytes.
@@ -65,18 +75,30 @@ pub fn program<R: Driver>(base: u16, trigger: Trigger, effects: &mut Effects<'_,
 
 /// Makes sure that the device is as [`program`] has left it, but for its interrupt and what it holds.
 pub fn confirm<R: Driver>(base: u16, trigger: Trigger, effects: &mut Effects<'_, R>) {
-    for (register, value) in [(LINE_CONTROL, 0x03), (MODEM_CONTROL, 0x0b), (FIFO_CONTROL, trigger.bits())] {
+    for (register, value) in [
+        (LINE_CONTROL, 0x03),
+        (MODEM_CONTROL, 0x0b),
+        (FIFO_CONTROL, trigger.bits()),
+    ] {
         effects.emit(DriverEffect::PortOut(base.wrapping_add(register), 1, value));
     }
 }
 
 /// Takes no interrupts: what comes stays in the device, and the device holds its sender up.
 pub fn deafen<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
-    effects.emit(DriverEffect::PortOut(base.wrapping_add(INTERRUPT_ENABLE), 1, 0));
+    effects.emit(DriverEffect::PortOut(
+        base.wrapping_add(INTERRUPT_ENABLE),
+        1,
+        0,
+    ));
 }
 
 /// Takes interrupts. Off and on again, because the line is edge-triggered: a byte that came while it was masked makes a new edge.
 pub fn listen<R: Driver>(base: u16, effects: &mut Effects<'_, R>) {
     deafen(base, effects);
-    effects.emit(DriverEffect::PortOut(base.wrapping_add(INTERRUPT_ENABLE), 1, 1));
+    effects.emit(DriverEffect::PortOut(
+        base.wrapping_add(INTERRUPT_ENABLE),
+        1,
+        1,
+    ));
 }

@@ -23,12 +23,17 @@ pub(crate) fn ask(
     effects: &mut Effects<'_, Console>,
 ) -> DriverReply {
     let now = effects.now();
-    let after = |milliseconds| now.after(Ticks(vault.book.millisecond.saturating_mul(milliseconds)));
+    let after =
+        |milliseconds| now.after(Ticks(vault.book.millisecond.saturating_mul(milliseconds)));
     let (settled, deadline) = (after(SETTLE_MILLISECONDS), after(DEADLINE_MILLISECONDS));
     // With no place left the deadline answers.
     if let Some(place) = vault.waiting.iter().position(|waiting| waiting.ticket == 0) {
         if let Some(waiting) = vault.at(|s| &mut s.waiting).get_mut(place) {
-            *waiting = Waiting { since: now.0, ticket: request.ticket.0, reserved: 0 };
+            *waiting = Waiting {
+                since: now.0,
+                ticket: request.ticket.0,
+                reserved: 0,
+            };
         }
         effects.emit(DriverEffect::Arm(SETTLE, settled));
     }
@@ -37,9 +42,18 @@ pub(crate) fn ask(
 
 /// Goes on where this driver, or another, was: who waits is looked at when the last of them may have waited long enough.
 pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
-    if let Some(since) = vault.waiting.iter().filter(|waiting| waiting.ticket != 0).map(|waiting| waiting.since).max() {
+    if let Some(since) = vault
+        .waiting
+        .iter()
+        .filter(|waiting| waiting.ticket != 0)
+        .map(|waiting| waiting.since)
+        .max()
+    {
         let settle = vault.book.millisecond.saturating_mul(SETTLE_MILLISECONDS);
-        effects.emit(DriverEffect::Arm(SETTLE, Ticks(since.saturating_add(settle))));
+        effects.emit(DriverEffect::Arm(
+            SETTLE,
+            Ticks(since.saturating_add(settle)),
+        ));
     }
 }
 
@@ -50,7 +64,11 @@ pub(crate) fn look(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'
     }
     let written = vault.book.used == 0;
     let (now, millisecond) = (effects.now().0, vault.book.millisecond);
-    for waiting in vault.at(|s| &mut s.waiting).iter_mut().filter(|waiting| waiting.ticket != 0) {
+    for waiting in vault
+        .at(|s| &mut s.waiting)
+        .iter_mut()
+        .filter(|waiting| waiting.ticket != 0)
+    {
         let waited = now.saturating_sub(waiting.since);
         if waited >= millisecond.saturating_mul(DEADLINE_MILLISECONDS - MARGIN_MILLISECONDS) {
             *waiting = Waiting::default();

@@ -31,12 +31,18 @@ pub(crate) fn take_over(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effe
 /// Reads what the serial port has room for.
 fn drain(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
     let max = vault.book.room.min(FIFO as u8);
-    effects.emit(DriverEffect::Drain(device::receive(vault.book.base), u16::from(max)));
+    effects.emit(DriverEffect::Drain(
+        device::receive(vault.book.base),
+        u16::from(max),
+    ));
     vault.at(|s| &mut s.book).draining = max;
 }
 
 /// The device has interrupted.
-pub(crate) fn interrupted(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>) {
+pub(crate) fn interrupted(
+    vault: &mut Vault<'_, ConsoleServer>,
+    effects: &mut Effects<'_, Console>,
+) {
     if vault.book.room == 0 {
         device::deafen(vault.book.base, effects);
     } else if vault.book.draining == 0 {
@@ -45,7 +51,11 @@ pub(crate) fn interrupted(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Ef
 }
 
 /// The serial port has room for `count` bytes more.
-pub(crate) fn room(vault: &mut Vault<'_, ConsoleServer>, count: u8, effects: &mut Effects<'_, Console>) {
+pub(crate) fn room(
+    vault: &mut Vault<'_, ConsoleServer>,
+    count: u8,
+    effects: &mut Effects<'_, Console>,
+) {
     let book = vault.at(|s| &mut s.book);
     book.room = book.room.saturating_add(count).min(INPUT_WINDOW);
     give_early(vault, effects);
@@ -55,13 +65,22 @@ pub(crate) fn room(vault: &mut Vault<'_, ConsoleServer>, count: u8, effects: &mu
 }
 
 /// Bytes have been read.
-pub(crate) fn drained(vault: &mut Vault<'_, ConsoleServer>, bytes: &[u8], effects: &mut Effects<'_, Console>) {
+pub(crate) fn drained(
+    vault: &mut Vault<'_, ConsoleServer>,
+    bytes: &[u8],
+    effects: &mut Effects<'_, Console>,
+) {
     let book = vault.at(|s| &mut s.book);
     let all = bytes.len() < usize::from(book.draining);
     book.draining = 0;
     let room = bytes.len().min(usize::from(book.room));
     let (now, later) = bytes.split_at(if book.held == 0 { room } else { 0 });
-    for (place, byte) in book.early.iter_mut().skip(usize::from(book.held)).zip(later) {
+    for (place, byte) in book
+        .early
+        .iter_mut()
+        .skip(usize::from(book.held))
+        .zip(later)
+    {
         *place = *byte;
         book.held += 1;
     }
@@ -88,7 +107,10 @@ fn give(vault: &mut Vault<'_, ConsoleServer>, bytes: &[u8], effects: &mut Effect
     }
     let book = vault.at(|s| &mut s.book);
     book.room = book.room.saturating_sub(bytes.len() as u8);
-    effects.emit(DriverEffect::Mail(ServerId(book.uart), mail.get(..length).unwrap_or(&[])));
+    effects.emit(DriverEffect::Mail(
+        ServerId(book.uart),
+        mail.get(..length).unwrap_or(&[]),
+    ));
 }
 
 /// Mails what was kept for want of room.
@@ -102,5 +124,8 @@ fn give_early(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Co
     give(vault, early.get(..count).unwrap_or(&[]), effects);
     let book = vault.at(|s| &mut s.book);
     book.held = (held - count) as u8;
-    book.early.iter_mut().zip(early.iter().skip(count)).for_each(|(to, from)| *to = *from);
+    book.early
+        .iter_mut()
+        .zip(early.iter().skip(count))
+        .for_each(|(to, from)| *to = *from);
 }

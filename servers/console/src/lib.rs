@@ -38,17 +38,36 @@ impl Server for ConsoleServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<ConsoleState, Refuse> {
         let base = setup.number("base").unwrap_or(Ok(0x3f8));
-        let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
-        let uart = setup.peer(setup.option("peer").unwrap_or("uart")).ok_or(Refuse::MissingPeer("uart"))?;
-        let book = Book { millisecond: machine.tsc_khz, base, uart: uart.0, ..Book::default() };
-        Ok(ConsoleState { book, waiting: [Waiting::default(); WAITING], ring: [[0; 64]; RING / 64] })
+        let base = base
+            .ok()
+            .and_then(|base| u16::try_from(base).ok())
+            .ok_or(Refuse::BadOption("base"))?;
+        let uart = setup
+            .peer(setup.option("peer").unwrap_or("uart"))
+            .ok_or(Refuse::MissingPeer("uart"))?;
+        let book = Book {
+            millisecond: machine.tsc_khz,
+            base,
+            uart: uart.0,
+            ..Book::default()
+        };
+        Ok(ConsoleState {
+            book,
+            waiting: [Waiting::default(); WAITING],
+            ring: [[0; 64]; RING / 64],
+        })
     }
 
     fn export(state: &ConsoleState) -> Option<interchange::ConsoleState> {
         Some(succession::export(state))
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: interchange::ConsoleState, _: bool) -> Result<ConsoleState, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: interchange::ConsoleState,
+        _: bool,
+    ) -> Result<ConsoleState, Refuse> {
         succession::import(Self::start(machine, setup)?, &before)
     }
 
@@ -62,16 +81,26 @@ impl Server for ConsoleServer {
         flush::take_over(vault, effects);
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Console>) -> DriverReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: MailRequest<'_>,
+        effects: &mut Effects<'_, Console>,
+    ) -> DriverReply {
         flush::ask(vault, request, effects)
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: DriverEvent<'_>, effects: &mut Effects<'_, Console>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: DriverEvent<'_>,
+        effects: &mut Effects<'_, Console>,
+    ) {
         match event {
             DriverEvent::Mail(from, &[OUTPUT, ref bytes @ ..]) if from.0 == vault.book.uart => {
                 output::append(vault, bytes, effects);
             }
-            DriverEvent::Mail(from, &[ROOM, count]) if from.0 == vault.book.uart => input::room(vault, count, effects),
+            DriverEvent::Mail(from, &[ROOM, count]) if from.0 == vault.book.uart => {
+                input::room(vault, count, effects)
+            }
             DriverEvent::Filled(count) => {
                 output::filled(vault, count, effects);
                 flush::look(vault, effects);

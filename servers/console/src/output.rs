@@ -16,7 +16,11 @@ pub(crate) const RETRY: TimerId = TimerId(0);
 const FILL_BYTES: usize = 256;
 
 /// Bytes from the guest. What does not fit is dropped: only a serial port that breaks the rules sends so much.
-pub(crate) fn append(vault: &mut Vault<'_, ConsoleServer>, mut bytes: &[u8], effects: &mut Effects<'_, Console>) {
+pub(crate) fn append(
+    vault: &mut Vault<'_, ConsoleServer>,
+    mut bytes: &[u8],
+    effects: &mut Effects<'_, Console>,
+) {
     let free = RING.saturating_sub(usize::from(vault.book.used));
     let dropped = bytes.len().saturating_sub(free);
     bytes = bytes.get(..bytes.len() - dropped).unwrap_or(&[]);
@@ -28,7 +32,10 @@ pub(crate) fn append(vault: &mut Vault<'_, ConsoleServer>, mut bytes: &[u8], eff
         let (line, offset) = (place % RING / 64, place % 64);
         let (now, later) = bytes.split_at(bytes.len().min(64 - offset));
         let line = vault.at(|s| &mut s.ring[line]);
-        line.iter_mut().skip(offset).zip(now).for_each(|(to, from)| *to = *from);
+        line.iter_mut()
+            .skip(offset)
+            .zip(now)
+            .for_each(|(to, from)| *to = *from);
         place += now.len();
         bytes = later;
     }
@@ -43,13 +50,21 @@ fn fill(vault: &mut Vault<'_, ConsoleServer>, effects: &mut Effects<'_, Console>
     }
     let first = usize::from(book.first) % RING;
     let count = usize::from(book.used).min(RING - first).min(FILL_BYTES);
-    let bytes = vault.ring.as_flattened().get(first..first + count).unwrap_or(&[]);
+    let bytes = vault
+        .ring
+        .as_flattened()
+        .get(first..first + count)
+        .unwrap_or(&[]);
     effects.emit(DriverEffect::Fill(device::transmit(book.base), bytes));
     vault.at(|s| &mut s.book).filling = count as u16;
 }
 
 /// The device has taken `count` bytes.
-pub(crate) fn filled(vault: &mut Vault<'_, ConsoleServer>, count: u16, effects: &mut Effects<'_, Console>) {
+pub(crate) fn filled(
+    vault: &mut Vault<'_, ConsoleServer>,
+    count: u16,
+    effects: &mut Effects<'_, Console>,
+) {
     let book = vault.at(|s| &mut s.book);
     let short = count < book.filling;
     let count = count.min(book.filling);

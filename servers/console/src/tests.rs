@@ -42,10 +42,25 @@ enum Next {
 impl Host {
     fn new(incoming: &[u8]) -> Self {
         let peers = [&[4], &b"uart"[..], &[UART.0]].concat();
-        let (server, first) = Harness::start(&MACHINE, &Setup { peers: &peers, ..Setup::default() });
+        let (server, first) = Harness::start(
+            &MACHINE,
+            &Setup {
+                peers: &peers,
+                ..Setup::default()
+            },
+        );
         let (sent, got, timers) = (Vec::new(), Vec::new(), [None; 2]);
         let incoming = incoming.to_vec();
-        let mut host = Host { server, incoming, sent, got, taken: 0, listening: false, replies: 0, timers };
+        let mut host = Host {
+            server,
+            incoming,
+            sent,
+            got,
+            taken: 0,
+            listening: false,
+            replies: 0,
+            timers,
+        };
         host.settle(first, 16);
         host
     }
@@ -83,7 +98,9 @@ impl Host {
                 Effect::PortOut(0x3f9, 1, value) => self.listening = value == 1,
                 Effect::PortOut(..) | Effect::Defer(_) => {}
                 Effect::Mail(UART, [INPUT, bytes @ ..]) => self.got.extend_from_slice(bytes),
-                Effect::Mail(UART, [TAKEN, low, high]) => self.taken += usize::from(u16::from_le_bytes([*low, *high])),
+                Effect::Mail(UART, [TAKEN, low, high]) => {
+                    self.taken += usize::from(u16::from_le_bytes([*low, *high]))
+                }
                 Effect::Arm(timer, at) => self.timers[usize::from(timer.0)] = Some(at.0.0),
                 Effect::Reply(..) => self.replies += 1,
                 other => panic!("unexpected {other:?}"),
@@ -128,7 +145,10 @@ fn without_room_input_stays_in_the_device() {
     host.mail(ROOM, &[4], 16);
     host.incoming.extend_from_slice(b"abcdefgh");
     host.deliver(Body::HostIrq(HostIrq(4)), 16);
-    assert_eq!((&host.got[..], &host.incoming[..]), (&b"abcd"[..], &b"efgh"[..]));
+    assert_eq!(
+        (&host.got[..], &host.incoming[..]),
+        (&b"abcd"[..], &b"efgh"[..])
+    );
     assert!(!host.listening);
     host.mail(ROOM, &[16], 16);
     assert_eq!(host.got, b"abcdefgh");

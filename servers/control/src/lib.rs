@@ -39,17 +39,35 @@ impl Server for ControlServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<ControlState, Refuse> {
         let base = setup.number("base").unwrap_or(Ok(0x2f8));
-        let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
+        let base = base
+            .ok()
+            .and_then(|base| u16::try_from(base).ok())
+            .ok_or(Refuse::BadOption("base"))?;
         let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.0);
-        let book = Book { millisecond: machine.tsc_khz, base, supervisor, ..Book::default() };
-        Ok(ControlState { book, order: [0; MAIL_BYTES], input: [0; INPUT], frame: [0; FRAME] })
+        let book = Book {
+            millisecond: machine.tsc_khz,
+            base,
+            supervisor,
+            ..Book::default()
+        };
+        Ok(ControlState {
+            book,
+            order: [0; MAIL_BYTES],
+            input: [0; INPUT],
+            frame: [0; FRAME],
+        })
     }
 
     fn export(state: &ControlState) -> Option<interchange::ControlState> {
         Some(succession::export(state))
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: interchange::ControlState, _: bool) -> Result<ControlState, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: interchange::ControlState,
+        _: bool,
+    ) -> Result<ControlState, Refuse> {
         succession::import(Self::start(machine, setup)?, &before)
     }
 
@@ -69,12 +87,20 @@ impl Server for ControlServer {
     }
 
     /// Nobody mails requests to this server.
-    fn handle(_: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Control>) -> DriverReply {
+    fn handle(
+        _: &mut Vault<'_, Self>,
+        request: MailRequest<'_>,
+        effects: &mut Effects<'_, Control>,
+    ) -> DriverReply {
         effects.emit(DriverEffect::Reply(request.ticket, &[]));
         DriverReply::Replied
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: DriverEvent<'_>, effects: &mut Effects<'_, Control>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: DriverEvent<'_>,
+        effects: &mut Effects<'_, Control>,
+    ) {
         match event {
             DriverEvent::HostIrq(_) => line::drain(vault, effects),
             DriverEvent::Drained(bytes) => {

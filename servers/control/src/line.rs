@@ -17,14 +17,21 @@ pub(crate) fn fill(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'
     if book.filling != 0 || book.retrying != 0 {
         return;
     }
-    let bytes = vault.frame.get(usize::from(book.sent)..usize::from(book.length).min(FRAME)).unwrap_or(&[]);
+    let bytes = vault
+        .frame
+        .get(usize::from(book.sent)..usize::from(book.length).min(FRAME))
+        .unwrap_or(&[]);
     let count = bytes.len() as u16;
     effects.emit(DriverEffect::Fill(device::transmit(book.base), bytes));
     vault.at(|s| &mut s.book).filling = count;
 }
 
 /// The device has taken `count` bytes.
-pub(crate) fn filled(vault: &mut Vault<'_, ControlServer>, count: u16, effects: &mut Effects<'_, Control>) {
+pub(crate) fn filled(
+    vault: &mut Vault<'_, ControlServer>,
+    count: u16,
+    effects: &mut Effects<'_, Control>,
+) {
     let book = vault.at(|s| &mut s.book);
     let short = count < book.filling;
     book.sent = book.sent.saturating_add(count.min(book.filling));
@@ -40,12 +47,17 @@ pub(crate) fn filled(vault: &mut Vault<'_, ControlServer>, count: u16, effects: 
 
 /// Reads on if there is room; if not, what comes stays in the device until a question has been taken up.
 pub(crate) fn drain(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control>) {
-    let room = INPUT.saturating_sub(usize::from(vault.book.came)).min(device::FIFO);
+    let room = INPUT
+        .saturating_sub(usize::from(vault.book.came))
+        .min(device::FIFO);
     if vault.book.draining != 0 {
         return;
     }
     if room != 0 {
-        effects.emit(DriverEffect::Drain(device::receive(vault.book.base), room as u16));
+        effects.emit(DriverEffect::Drain(
+            device::receive(vault.book.base),
+            room as u16,
+        ));
     }
     let book = vault.at(|s| &mut s.book);
     (book.draining, book.stalled) = (room as u8, u8::from(room == 0));
@@ -54,7 +66,12 @@ pub(crate) fn drain(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<
 /// Bytes have been read. False if there was nothing more to read: then the next interrupt will tell.
 pub(crate) fn drained(vault: &mut Vault<'_, ControlServer>, bytes: &[u8]) -> bool {
     let came = usize::from(vault.book.came);
-    vault.at(|s| &mut s.input).iter_mut().skip(came).zip(bytes).for_each(|(to, from)| *to = *from);
+    vault
+        .at(|s| &mut s.input)
+        .iter_mut()
+        .skip(came)
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
     let book = vault.at(|s| &mut s.book);
     let more = bytes.len() >= usize::from(book.draining);
     book.draining = 0;

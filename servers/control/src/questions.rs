@@ -58,7 +58,10 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
     let after = end + 1;
     let skipped = vault.book.skipping != 0;
     let input = vault.at(|s| &mut s.input);
-    input.iter_mut().zip(waiting.iter().skip(after)).for_each(|(to, from)| *to = *from);
+    input
+        .iter_mut()
+        .zip(waiting.iter().skip(after))
+        .for_each(|(to, from)| *to = *from);
     let book = vault.at(|s| &mut s.book);
     book.came = (came - after) as u16;
     book.skipping = 0;
@@ -75,13 +78,15 @@ fn take(vault: &mut Vault<'_, ControlServer>) -> bool {
         Some(Ask::Servers) => answer(vault, SERVERS),
         Some(Ask::Exits) => answer(vault, EXITS),
         Some(Ask::Machine) => answer(vault, MACHINE),
-        Some(Ask::Order(order)) => match postcard::to_slice(&order, vault.at(|s| &mut s.order)).map(|bytes| bytes.len()) {
-            Ok(length) => {
-                vault.at(|s| &mut s.book).ordered = length as u16;
-                answer(vault, ORDER);
+        Some(Ask::Order(order)) => {
+            match postcard::to_slice(&order, vault.at(|s| &mut s.order)).map(|bytes| bytes.len()) {
+                Ok(length) => {
+                    vault.at(|s| &mut s.book).ordered = length as u16;
+                    answer(vault, ORDER);
+                }
+                Err(_) => tell(vault, &Tell::Outcome(Outcome::NotUnderstood)),
             }
-            Err(_) => tell(vault, &Tell::Outcome(Outcome::NotUnderstood)),
-        },
+        }
         Some(Ask::Dump(id)) => {
             vault.at(|s| &mut s.book).target = id;
             answer(vault, DUMP);
@@ -102,13 +107,22 @@ fn order(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control
         outcome(vault, None);
         return line::fill(vault, effects);
     }
-    let order = vault.order.get(..usize::from(vault.book.ordered)).unwrap_or(&[]);
-    effects.emit(DriverEffect::Request(ServerId(vault.book.supervisor), 0, order));
+    let order = vault
+        .order
+        .get(..usize::from(vault.book.ordered))
+        .unwrap_or(&[]);
+    effects.emit(DriverEffect::Request(
+        ServerId(vault.book.supervisor),
+        0,
+        order,
+    ));
 }
 
 /// The supervisor has answered.
 pub(crate) fn outcome(vault: &mut Vault<'_, ControlServer>, bytes: Option<&[u8]>) {
-    let outcome = bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or(Outcome::NoAnswer);
+    let outcome = bytes
+        .and_then(|bytes| postcard::from_bytes(bytes).ok())
+        .unwrap_or(Outcome::NoAnswer);
     let book = vault.at(|s| &mut s.book);
     (book.querying, book.answering) = (0, NOTHING);
     tell(vault, &Tell::Outcome(outcome));
@@ -119,10 +133,24 @@ pub(crate) fn record(vault: &mut Vault<'_, ControlServer>, bytes: &[u8]) {
     let (what, next) = (vault.book.answering, vault.book.next);
     vault.at(|s| &mut s.book).querying = 0;
     let (told, last) = match what {
-        SERVERS => (postcard::from_bytes::<ServerRecord<'_>>(bytes).map(|record| (record.id, Tell::Server(record))), false),
-        EXITS => (postcard::from_bytes::<ExitRecord<'_>>(bytes).map(|record| (record.index, Tell::Exit(record))), false),
-        DUMP => (postcard::from_bytes::<DumpPart<'_>>(bytes).map(|part| (next, Tell::Dump(part))), false),
-        MACHINE => (postcard::from_bytes::<MachineRecord>(bytes).map(|record| (0, Tell::Machine(record))), true),
+        SERVERS => (
+            postcard::from_bytes::<ServerRecord<'_>>(bytes)
+                .map(|record| (record.id, Tell::Server(record))),
+            false,
+        ),
+        EXITS => (
+            postcard::from_bytes::<ExitRecord<'_>>(bytes)
+                .map(|record| (record.index, Tell::Exit(record))),
+            false,
+        ),
+        DUMP => (
+            postcard::from_bytes::<DumpPart<'_>>(bytes).map(|part| (next, Tell::Dump(part))),
+            false,
+        ),
+        MACHINE => (
+            postcard::from_bytes::<MachineRecord>(bytes).map(|record| (0, Tell::Machine(record))),
+            true,
+        ),
         _ => return,
     };
     let following = match &told {
@@ -142,8 +170,14 @@ pub(crate) fn record(vault: &mut Vault<'_, ControlServer>, bytes: &[u8]) {
 fn tell(vault: &mut Vault<'_, ControlServer>, tell: &Tell<'_>) {
     let frame = vault.at(|s| &mut s.frame);
     // A record that is too long for a frame ends the list.
-    let length = postcard::to_slice_cobs(tell, frame).map(|bytes| bytes.len()).ok();
-    let length = length.or_else(|| postcard::to_slice_cobs(&Tell::End, frame).map(|bytes| bytes.len()).ok());
+    let length = postcard::to_slice_cobs(tell, frame)
+        .map(|bytes| bytes.len())
+        .ok();
+    let length = length.or_else(|| {
+        postcard::to_slice_cobs(&Tell::End, frame)
+            .map(|bytes| bytes.len())
+            .ok()
+    });
     let book = vault.at(|s| &mut s.book);
     (book.sent, book.length) = (0, length.unwrap_or(0) as u16);
 }

@@ -20,7 +20,10 @@ pub(crate) fn export(state: &ControlState) -> Exchanged {
     let book = &state.book;
     let (sent, length) = (usize::from(book.sent), usize::from(book.length));
     Exchanged {
-        question: QUESTIONS.iter().find(|(number, _)| *number == book.answering).map(|(_, question)| *question),
+        question: QUESTIONS
+            .iter()
+            .find(|(number, _)| *number == book.answering)
+            .map(|(_, question)| *question),
         next: book.next,
         asked: book.querying != 0,
         target: book.target,
@@ -39,8 +42,14 @@ pub(crate) fn import(mut fresh: ControlState, before: &Exchanged) -> Result<Cont
     if usize::from(before.filling) > before.frame.len() || usize::from(before.draining) > FIFO {
         return Err(Refuse::BadState);
     }
-    let number = |question| QUESTIONS.iter().find(|(_, it)| *it == question).map(|(number, _)| *number);
-    let copy = |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    let number = |question| {
+        QUESTIONS
+            .iter()
+            .find(|(_, it)| *it == question)
+            .map(|(number, _)| *number)
+    };
+    let copy =
+        |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     copy(&mut fresh.order, &before.order);
     copy(&mut fresh.input, &before.input);
     copy(&mut fresh.frame, &before.frame);
@@ -48,7 +57,12 @@ pub(crate) fn import(mut fresh: ControlState, before: &Exchanged) -> Result<Cont
     book.answering = before.question.and_then(number).unwrap_or(NOTHING);
     (book.next, book.querying) = (before.next, before.asked.into());
     (book.target, book.ordered) = (before.target, before.order.len() as u16);
-    (book.came, book.skipping, book.stalled) = (before.input.len() as u16, before.skipping.into(), before.stalled.into());
-    (book.length, book.filling, book.draining) = (before.frame.len() as u16, before.filling, before.draining);
+    (book.came, book.skipping, book.stalled) = (
+        before.input.len() as u16,
+        before.skipping.into(),
+        before.stalled.into(),
+    );
+    (book.length, book.filling, book.draining) =
+        (before.frame.len() as u16, before.filling, before.draining);
     Ok(fresh)
 }

@@ -37,7 +37,9 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
         Effect::Query(Query::Server(ServerId(id))) => (b'S', Vec::new(), u64::from(*id)),
         Effect::Query(Query::Exit(index)) => (b'X', Vec::new(), u64::from(*index)),
         Effect::Query(Query::Machine) => (b'M', Vec::new(), 0),
-        Effect::Query(Query::Dump(ServerId(id), part)) => (b'U', Vec::from([*id]), u64::from(*part)),
+        Effect::Query(Query::Dump(ServerId(id), part)) => {
+            (b'U', Vec::from([*id]), u64::from(*part))
+        }
         Effect::PortOut(..) => (b'P', Vec::new(), 0),
         Effect::Request(ServerId(0), _, order) => (b'O', order.to_vec(), 0),
         other => panic!("unexpected {other:?}"),
@@ -48,8 +50,19 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
 impl Line {
     fn new(appetite: usize) -> Self {
         let peers = postcard::to_extend(&("supervisor", ServerId(0)), Vec::new()).unwrap();
-        let (server, _) = Harness::start(&MACHINE, &Setup { peers: &peers, ..Setup::default() });
-        Line { server, incoming: Vec::new(), sent: Vec::new(), appetite }
+        let (server, _) = Harness::start(
+            &MACHINE,
+            &Setup {
+                peers: &peers,
+                ..Setup::default()
+            },
+        );
+        Line {
+            server,
+            incoming: Vec::new(),
+            sent: Vec::new(),
+            appetite,
+        }
     }
 
     /// Delivers an interrupt and then whatever follows from it, until nothing does.
@@ -67,12 +80,18 @@ impl Line {
                     self.server.deliver(Body::Filled(count as u16))
                 }
                 b'D' => {
-                    let bytes: Vec<u8> = self.incoming.drain(..self.incoming.len().min(number as usize)).collect();
+                    let bytes: Vec<u8> = self
+                        .incoming
+                        .drain(..self.incoming.len().min(number as usize))
+                        .collect();
                     self.server.deliver(Body::Drained(&bytes))
                 }
                 b'T' => self.server.deliver(Body::Timer(line::RETRY)),
                 b'S' if number < 3 => {
-                    let time = Moments { count: number, ..Moments::default() };
+                    let time = Moments {
+                        count: number,
+                        ..Moments::default()
+                    };
                     let (role, id) = (RoleKind::Msr, number as u8);
                     let record = ServerRecord {
                         id,
@@ -90,7 +109,15 @@ impl Line {
                 b'M' => {
                     let (tsc_khz, free_frames) = (1, 2);
                     let (elapsed, exits, running, stray_ports, stray_memory) = (3, 4, true, 5, 6);
-                    let record = MachineRecord { tsc_khz, elapsed, exits, running, free_frames, stray_ports, stray_memory };
+                    let record = MachineRecord {
+                        tsc_khz,
+                        elapsed,
+                        exits,
+                        running,
+                        free_frames,
+                        stray_ports,
+                        stray_memory,
+                    };
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))
                 }
@@ -100,9 +127,17 @@ impl Line {
                     self.server.deliver(Body::Record(&bytes))
                 }
                 b'O' => {
-                    let known = [Order::Kill(ServerId(4)), Order::Swap(ServerId(4), true, Some("another"))];
-                    let known = postcard::from_bytes(&bytes).is_ok_and(|order| known.contains(&order));
-                    let outcome = if known { Outcome::Done } else { Outcome::NoSuchServer };
+                    let known = [
+                        Order::Kill(ServerId(4)),
+                        Order::Swap(ServerId(4), true, Some("another")),
+                    ];
+                    let known =
+                        postcard::from_bytes(&bytes).is_ok_and(|order| known.contains(&order));
+                    let outcome = if known {
+                        Outcome::Done
+                    } else {
+                        Outcome::NoSuchServer
+                    };
                     let bytes = postcard::to_extend(&outcome, Vec::new()).unwrap();
                     self.server.deliver(Body::Answered(0, Some(&bytes)))
                 }
@@ -116,24 +151,29 @@ impl Line {
 
     fn ask(&mut self, ask: Ask<'_>) {
         let mut frame = [0; state::INPUT];
-        self.incoming.extend_from_slice(postcard::to_slice_cobs(&ask, &mut frame).unwrap());
+        self.incoming
+            .extend_from_slice(postcard::to_slice_cobs(&ask, &mut frame).unwrap());
     }
 
     /// The answers so far, each as the debug form of its `Tell`, shortened to the variant's name.
     fn told(&mut self) -> Vec<&'static str> {
         let mut names = Vec::new();
         for frame in self.sent.split_inclusive_mut(|byte| *byte == 0) {
-            names.push(match postcard::from_bytes_cobs::<Tell<'_>>(frame).expect("a frame that does not decode") {
-                Tell::Pong(_) => "pong",
-                Tell::Server(_) => "server",
-                Tell::Exit(_) => "exit",
-                Tell::Machine(_) => "machine",
-                Tell::Outcome(Outcome::Done) => "done",
-                Tell::Outcome(_) => "not done",
-                Tell::Dump(DumpPart::Past(Ticks(0), ..)) => "first part",
-                Tell::Dump(_) => "part",
-                Tell::End => "end",
-            });
+            names.push(
+                match postcard::from_bytes_cobs::<Tell<'_>>(frame)
+                    .expect("a frame that does not decode")
+                {
+                    Tell::Pong(_) => "pong",
+                    Tell::Server(_) => "server",
+                    Tell::Exit(_) => "exit",
+                    Tell::Machine(_) => "machine",
+                    Tell::Outcome(Outcome::Done) => "done",
+                    Tell::Outcome(_) => "not done",
+                    Tell::Dump(DumpPart::Past(Ticks(0), ..)) => "first part",
+                    Tell::Dump(_) => "part",
+                    Tell::End => "end",
+                },
+            );
         }
         self.sent.clear();
         names
@@ -144,11 +184,22 @@ impl Line {
 fn every_question_is_answered_in_the_order_of_asking() {
     for appetite in [1, 7, 512] {
         let mut line = Line::new(appetite);
-        for ask in [Ask::Ping(7), Ask::Servers, Ask::Machine, Ask::Exits, Ask::Ping(8)] {
+        for ask in [
+            Ask::Ping(7),
+            Ask::Servers,
+            Ask::Machine,
+            Ask::Exits,
+            Ask::Ping(8),
+        ] {
             line.ask(ask);
         }
         line.run();
-        assert_eq!(line.told(), ["pong", "server", "server", "server", "end", "machine", "end", "pong"]);
+        assert_eq!(
+            line.told(),
+            [
+                "pong", "server", "server", "server", "end", "machine", "end", "pong"
+            ]
+        );
     }
 }
 
@@ -159,14 +210,22 @@ fn a_dump_comes_part_by_part_and_a_server_without_one_has_an_empty_list() {
         line.ask(ask);
     }
     line.run();
-    assert_eq!(line.told(), ["first part", "part", "part", "end", "end", "pong"]);
+    assert_eq!(
+        line.told(),
+        ["first part", "part", "part", "end", "end", "pong"]
+    );
 }
 
 #[test]
 fn orders_go_to_the_supervisor_and_its_answer_comes_back() {
     let mut line = Line::new(16);
     let swap = |force| Ask::Order(Order::Swap(ServerId(4), force, Some("another")));
-    for ask in [Ask::Order(Order::Kill(ServerId(4))), Ask::Ping(1), swap(true), swap(false)] {
+    for ask in [
+        Ask::Order(Order::Kill(ServerId(4))),
+        Ask::Ping(1),
+        swap(true),
+        swap(false),
+    ] {
         line.ask(ask);
     }
     line.run();
@@ -182,7 +241,11 @@ fn the_largest_piece_of_an_image_fits_the_line_and_a_letter() {
     line.incoming.push(0);
     line.ask(Ask::Order(Order::Piece(u32::MAX, u64::MAX, &bytes)));
     line.run();
-    assert_eq!(line.told(), ["pong", "not done"], "it is passed on, and the supervisor of this test does not know it");
+    assert_eq!(
+        line.told(),
+        ["pong", "not done"],
+        "it is passed on, and the supervisor of this test does not know it"
+    );
 }
 
 #[test]

@@ -40,7 +40,10 @@ pub struct Model {
 
 impl Model {
     fn shown(&self) -> CpuidState {
-        CpuidState { features: self.features, ..self.facts.shown() }
+        CpuidState {
+            features: self.features,
+            ..self.facts.shown()
+        }
     }
 }
 
@@ -58,7 +61,10 @@ impl Server for StrictServer {
         let model = [ECX, EDX, 0, 0, 0, EXTENDED_ECX, EXTENDED_EDX, 0];
         let shown = facts.shown().features;
         let mut features = model;
-        features.iter_mut().zip(shown).for_each(|(mine, its)| *mine &= its);
+        features
+            .iter_mut()
+            .zip(shown)
+            .for_each(|(mine, its)| *mine &= its);
         Ok(Model { features, facts })
     }
 
@@ -66,25 +72,49 @@ impl Server for StrictServer {
         Some(model.shown())
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: CpuidState, force: bool) -> Result<Model, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: CpuidState,
+        force: bool,
+    ) -> Result<Model, Refuse> {
         let model = Self::start(machine, setup)?;
         let missing = before.missing_in(&model.shown());
         if missing == 0 || force {
             Ok(model)
         } else {
-            Err(Refuse::TakesAway("features of its CPU that this model does not have"))
+            Err(Refuse::TakesAway(
+                "features of its CPU that this model does not have",
+            ))
         }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: &CpuidRequest,
+        effects: &mut Effects<'_, Cpuid>,
+    ) -> Leaf {
         let host = request.host;
         let [ecx, edx, _, _, _, extended_ecx, extended_edx, _] = vault.features;
         match request.leaf {
             0 => Leaf { eax: LAST, ..host },
-            1 => Leaf { eax: host.eax, ebx: host.ebx & 0xff00 | 1 << 16 | u32::from(effects.vcpu()) << 24, ecx, edx },
+            1 => Leaf {
+                eax: host.eax,
+                ebx: host.ebx & 0xff00 | 1 << 16 | u32::from(effects.vcpu()) << 24,
+                ecx,
+                edx,
+            },
             leaf if leaf >> 16 == 0x4000 => vault.facts.hypervisor(leaf),
-            0x8000_0000 => Leaf { eax: LAST_EXTENDED, ..host },
-            0x8000_0001 => Leaf { eax: host.eax, ebx: 0, ecx: extended_ecx, edx: extended_edx },
+            0x8000_0000 => Leaf {
+                eax: LAST_EXTENDED,
+                ..host
+            },
+            0x8000_0001 => Leaf {
+                eax: host.eax,
+                ebx: 0,
+                ecx: extended_ecx,
+                edx: extended_edx,
+            },
             0x8000_0002..=0x8000_0006 => host,
             0x8000_0008 => vault.facts.address_sizes(host),
             _ => Leaf::default(),

@@ -30,8 +30,15 @@ const ATOLL: Leaf = signature(0x4000_0100, b"AtollAtollVM");
 pub(crate) fn leaf(facts: &Facts, leaf: u32) -> Leaf {
     match leaf {
         0x4000_0000 => KVM,
-        0x4000_0001 => Leaf { eax: KVM_FEATURES, ..Leaf::default() },
-        0x4000_0010 => Leaf { eax: facts.tsc_khz, ebx: LAPIC_KHZ, ..Leaf::default() },
+        0x4000_0001 => Leaf {
+            eax: KVM_FEATURES,
+            ..Leaf::default()
+        },
+        0x4000_0010 => Leaf {
+            eax: facts.tsc_khz,
+            ebx: LAPIC_KHZ,
+            ..Leaf::default()
+        },
         0x4000_0100 => ATOLL,
         _ => Leaf::default(),
     }

@@ -47,7 +47,8 @@ impl Server for CpuidServer {
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<Facts, Refuse> {
         let vcpus = machine.vcpus.max(1);
         Ok(Facts {
-            tsc_khz: u32::try_from(machine.tsc_khz).map_err(|_| Refuse::Machine("time-stamp counter below 4 THz"))?,
+            tsc_khz: u32::try_from(machine.tsc_khz)
+                .map_err(|_| Refuse::Machine("time-stamp counter below 4 THz"))?,
             vcpus,
             physical_bits: machine.physical_bits,
             apic_bits: vcpus.next_power_of_two().trailing_zeros(),
@@ -59,29 +60,54 @@ impl Server for CpuidServer {
         Some(facts.shown())
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: CpuidState, force: bool) -> Result<Facts, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: CpuidState,
+        force: bool,
+    ) -> Result<Facts, Refuse> {
         let facts = Self::start(machine, setup)?;
         let missing = before.missing_in(&facts.shown());
         if missing == 0 || force {
             Ok(facts)
         } else {
-            Err(Refuse::TakesAway("features of its CPU that this model does not have"))
+            Err(Refuse::TakesAway(
+                "features of its CPU that this model does not have",
+            ))
         }
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Option<Leaf> {
-        let CpuidRequest { leaf, host, cr4, .. } = *request;
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: &CpuidRequest,
+        effects: &mut Effects<'_, Cpuid>,
+    ) -> Option<Leaf> {
+        let CpuidRequest {
+            leaf, host, cr4, ..
+        } = *request;
         match leaf {
-            0 => Some(Leaf { eax: host.eax.min(standard::LAST), ..host }),
+            0 => Some(Leaf {
+                eax: host.eax.min(standard::LAST),
+                ..host
+            }),
             1 => Some(standard::features(vault, host, cr4, effects.vcpu())),
             leaf if leaf >> 16 == 0x4000 => Some(hypervisor::leaf(vault, leaf)),
             _ => None,
         }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
-        let CpuidRequest { leaf, subleaf, host, .. } = *request;
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: &CpuidRequest,
+        effects: &mut Effects<'_, Cpuid>,
+    ) -> Leaf {
+        let CpuidRequest {
+            leaf,
+            subleaf,
+            host,
+            ..
+        } = *request;
         match leaf {
             leaf if leaf >> 16 == 0x8000 => extended::leaf(vault, leaf, host),
             2..=standard::LAST => standard::leaf(vault, leaf, subleaf, host, effects.vcpu()),
@@ -100,7 +126,10 @@ impl Facts {
     /// What the guest may rely on.
     #[must_use]
     pub fn shown(&self) -> CpuidState {
-        CpuidState { features: self.features, physical_bits: self.physical_bits }
+        CpuidState {
+            features: self.features,
+            physical_bits: self.physical_bits,
+        }
     }
 
     /// Leaf 0x80000008.
@@ -112,10 +141,41 @@ impl Facts {
 
 /// What the guest is shown of the host's features.
 fn shown(host: &[u32; 8]) -> [u32; 8] {
-    let [ecx, edx, structured_ebx, structured_ecx, structured_edx, extended_ecx, extended_edx, states] = *host;
-    let basic = standard::masked(Leaf { ecx, edx, ..Leaf::default() });
-    let structured = standard::structured(Leaf { ebx: structured_ebx, ecx: structured_ecx, edx: structured_edx, eax: 0 });
-    let extended = extended::masked(Leaf { ecx: extended_ecx, edx: extended_edx, ..Leaf::default() });
+    let [
+        ecx,
+        edx,
+        structured_ebx,
+        structured_ecx,
+        structured_edx,
+        extended_ecx,
+        extended_edx,
+        states,
+    ] = *host;
+    let basic = standard::masked(Leaf {
+        ecx,
+        edx,
+        ..Leaf::default()
+    });
+    let structured = standard::structured(Leaf {
+        ebx: structured_ebx,
+        ecx: structured_ecx,
+        edx: structured_edx,
+        eax: 0,
+    });
+    let extended = extended::masked(Leaf {
+        ecx: extended_ecx,
+        edx: extended_edx,
+        ..Leaf::default()
+    });
     let states = states & standard::STATES;
-    [basic.ecx, basic.edx, structured.ebx, structured.ecx, structured.edx, extended.ecx, extended.edx, states]
+    [
+        basic.ecx,
+        basic.edx,
+        structured.ebx,
+        structured.ecx,
+        structured.edx,
+        extended.ecx,
+        extended.edx,
+        states,
+    ]
 }

@@ -27,18 +27,35 @@ impl Server for HypercallServer {
         Some(NoState)
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, _: NoState, _: bool) -> Result<Self::State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        _: NoState,
+        _: bool,
+    ) -> Result<Self::State, Refuse> {
         Self::start(machine, setup)
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: &HypercallRequest, effects: &mut Effects<'_, Hypercall>) -> Option<u64> {
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: &HypercallRequest,
+        effects: &mut Effects<'_, Hypercall>,
+    ) -> Option<u64> {
         Some(Self::handle(vault, request, effects))
     }
 
     #[inline(always)]
-    fn handle(_: &mut Vault<'_, Self>, request: &HypercallRequest, _: &mut Effects<'_, Hypercall>) -> u64 {
-        if request.cpl == 0 { Hypercall::NO_SUCH_CALL } else { Hypercall::NOT_PERMITTED }
+    fn handle(
+        _: &mut Vault<'_, Self>,
+        request: &HypercallRequest,
+        _: &mut Effects<'_, Hypercall>,
+    ) -> u64 {
+        if request.cpl == 0 {
+            Hypercall::NO_SUCH_CALL
+        } else {
+            Hypercall::NOT_PERMITTED
+        }
     }
 }
 
@@ -54,8 +71,18 @@ mod tests {
     #[test]
     fn an_unknown_call_fails_as_kvm_says_it() {
         let (mut server, _) = Harness::<HypercallServer>::start(&MACHINE, &Setup::default());
-        let call = |cpl| HypercallExit { number: 77, cpl, ..HypercallExit::default() };
-        assert_eq!(server.deliver(Body::Hypercall(Fixed(call(0)))).effects(), [Effect::Value(Fixed(-1000_i64 as u64))]);
-        assert_eq!(server.deliver(Body::Hypercall(Fixed(call(3)))).effects(), [Effect::Value(Fixed(-1_i64 as u64))]);
+        let call = |cpl| HypercallExit {
+            number: 77,
+            cpl,
+            ..HypercallExit::default()
+        };
+        assert_eq!(
+            server.deliver(Body::Hypercall(Fixed(call(0)))).effects(),
+            [Effect::Value(Fixed(-1000_i64 as u64))]
+        );
+        assert_eq!(
+            server.deliver(Body::Hypercall(Fixed(call(3)))).effects(),
+            [Effect::Value(Fixed(-1_i64 as u64))]
+        );
     }
 }

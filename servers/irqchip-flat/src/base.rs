@@ -44,7 +44,11 @@ impl State {
 
     /// WRMSR; `None` is a #GP.
     pub(crate) fn set_base(&mut self, value: u64) -> Option<()> {
-        let frames = 1_u64.checked_shl(self.physical_bits).unwrap_or(0).wrapping_sub(1) & !0xfff;
+        let frames = 1_u64
+            .checked_shl(self.physical_bits)
+            .unwrap_or(0)
+            .wrapping_sub(1)
+            & !0xfff;
         if value & !(frames | BOOTSTRAP | X2APIC | ENABLED) != 0 {
             return None;
         }

@@ -21,7 +21,11 @@ const PICS: usize = 0;
 /// What an entry sends.
 fn message(entry: u64) -> Message {
     let to = (entry >> 56) as u32;
-    Message { command: entry as u32, level: entry & LEVEL != 0, to: (to != 0xff).then_some(to) }
+    Message {
+        command: entry as u32,
+        level: entry & LEVEL != 0,
+        to: (to != 0xff).then_some(to),
+    }
 }
 
 impl State {
@@ -30,7 +34,11 @@ impl State {
         let bit = 1_u32.checked_shl(pin.into()).unwrap_or(0);
         self.lines = self.lines & !bit | if level { bit } else { 0 };
         let entry = self.pins.get(usize::from(pin)).copied().unwrap_or(MASKED);
-        let asks = if entry & LEVEL != 0 { (level || rose) && entry & REMOTE_IRR == 0 } else { rose };
+        let asks = if entry & LEVEL != 0 {
+            (level || rose) && entry & REMOTE_IRR == 0
+        } else {
+            rose
+        };
         if asks && entry & MASKED == 0 {
             self.send_entry(pin.into());
         }
@@ -83,7 +91,9 @@ impl State {
             (0x00, select) => select,
             (0x10, 0 | 2) => self.ioapic_id,
             (0x10, 1) => VERSION,
-            (0x10, _) => self.selected().map_or(u32::MAX, |(pin, half)| (self.pins[pin] >> (32 * half)) as u32),
+            (0x10, _) => self.selected().map_or(u32::MAX, |(pin, half)| {
+                (self.pins[pin] >> (32 * half)) as u32
+            }),
             _ => u32::MAX,
         }
     }
@@ -96,7 +106,11 @@ impl State {
                 let writable = u64::from(WRITABLE[half]) << (32 * half);
                 let entry = self.pins[pin] & !writable | u64::from(value) << (32 * half) & writable;
                 // An entry that becomes edge-triggered waits for nothing any more.
-                self.pins[pin] = if entry & LEVEL == 0 { entry & !REMOTE_IRR } else { entry };
+                self.pins[pin] = if entry & LEVEL == 0 {
+                    entry & !REMOTE_IRR
+                } else {
+                    entry
+                };
                 self.changed(pin);
             }
             (0x10, None) if self.select == 0 => self.ioapic_id = value & 0x0f00_0000,

@@ -158,9 +158,17 @@ impl State {
     /// Sends what ICR says.
     fn send(&mut self) {
         let (command, high) = (self.register(n::ICR), self.register(n::ICR_HIGH));
-        let (to, all) = if self.is_x2apic() { (high, u32::MAX) } else { (high >> 24, 0xff) };
+        let (to, all) = if self.is_x2apic() {
+            (high, u32::MAX)
+        } else {
+            (high >> 24, 0xff)
+        };
         let shorthand = command >> 18 & 3;
-        let message = Message { command, level: false, to: (shorthand == 0 && to != all).then_some(to) };
+        let message = Message {
+            command,
+            level: false,
+            to: (shorthand == 0 && to != all).then_some(to),
+        };
         if command >> 8 & 7 < 2 && command & 0xff < 16 {
             self.error(SENT_ILLEGAL_VECTOR);
         } else if shorthand != 3 {
@@ -184,15 +192,29 @@ impl State {
             n::VERSION => VERSION,
             n::APR | n::RRD | n::EOI if !x2apic => 0,
             n::PPR => {
-                let (task, service) = (self.register(n::TPR), u32::from(self.vectors.highest(SERVED)));
-                if task >> 4 >= service >> 4 { task } else { service & 0xf0 }
+                let (task, service) = (
+                    self.register(n::TPR),
+                    u32::from(self.vectors.highest(SERVED)),
+                );
+                if task >> 4 >= service >> 4 {
+                    task
+                } else {
+                    service & 0xf0
+                }
             }
             n::DFR | n::ICR_HIGH if x2apic => return None,
             n::ISR..n::TMR => self.vectors.register(SERVED, number - n::ISR),
             n::TMR..n::IRR => self.vectors.register(LEVEL, number - n::TMR),
             n::IRR..n::ESR => self.vectors.register(PENDING, number - n::IRR),
             n::CURRENT_COUNT => self.current_count(now),
-            n::ID | n::TPR | n::LDR | n::DFR | n::SVR | n::ESR | n::ICR..=n::INITIAL_COUNT | n::DIVIDE => self.register(number),
+            n::ID
+            | n::TPR
+            | n::LDR
+            | n::DFR
+            | n::SVR
+            | n::ESR
+            | n::ICR..=n::INITIAL_COUNT
+            | n::DIVIDE => self.register(number),
             _ => return None,
         })
     }
@@ -222,9 +244,17 @@ impl State {
             }
             n::ICR_HIGH if !self.is_x2apic() => self.set_register(n::ICR_HIGH, value),
             n::LVT_TIMER..=n::LVT_ERROR => {
-                let masked = if self.register(n::SVR) & 1 << 8 == 0 { MASKED } else { 0 };
+                let masked = if self.register(n::SVR) & 1 << 8 == 0 {
+                    MASKED
+                } else {
+                    0
+                };
                 let entry = value & LVT_BITS[usize::from(number - n::LVT_TIMER)] | masked;
-                if number == n::LVT_TIMER { self.set_lvt_timer(entry) } else { self.set_register(number, entry) }
+                if number == n::LVT_TIMER {
+                    self.set_lvt_timer(entry)
+                } else {
+                    self.set_register(number, entry)
+                }
             }
             n::INITIAL_COUNT => self.set_initial_count(value, now),
             n::DIVIDE => self.set_divide(value, now),
@@ -237,8 +267,16 @@ impl State {
 
     /// RDMSR; `None` is a #GP.
     pub(crate) fn read_msr(&self, number: u8, now: u64) -> Option<u64> {
-        let value = if self.is_x2apic() { self.read(number, now)? } else { return None };
-        let high = if number == n::ICR { self.register(n::ICR_HIGH) } else { 0 };
+        let value = if self.is_x2apic() {
+            self.read(number, now)?
+        } else {
+            return None;
+        };
+        let high = if number == n::ICR {
+            self.register(n::ICR_HIGH)
+        } else {
+            0
+        };
         Some(u64::from(high) << 32 | u64::from(value))
     }
 
@@ -250,7 +288,9 @@ impl State {
             n::SVR => 0x3ff,
             n::ICR => 0xffff_ffff_000c_dfff,
             n::LVT_LINT0 | n::LVT_LINT1 => 0x1_f7ff,
-            lvt if (n::LVT_TIMER..=n::LVT_ERROR).contains(&lvt) => u64::from(LVT_BITS[usize::from(lvt - n::LVT_TIMER)]) | 1 << 12,
+            lvt if (n::LVT_TIMER..=n::LVT_ERROR).contains(&lvt) => {
+                u64::from(LVT_BITS[usize::from(lvt - n::LVT_TIMER)]) | 1 << 12
+            }
             n::INITIAL_COUNT => u32::MAX.into(),
             n::DIVIDE => 0x0b,
             _ => return None,

@@ -95,10 +95,14 @@ impl Server for FlatServer {
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         if machine.vcpus > 1 {
-            return Err(Refuse::Machine("single CPU, which is all that this interrupt controller serves"));
+            return Err(Refuse::Machine(
+                "single CPU, which is all that this interrupt controller serves",
+            ));
         }
         if machine.tsc_khz == 0 || machine.tsc_khz >= 1 << 25 {
-            return Err(Refuse::Machine("time-stamp counter between 1 kHz and 33 GHz"));
+            return Err(Refuse::Machine(
+                "time-stamp counter between 1 kHz and 33 GHz",
+            ));
         }
         let mut state = State {
             vectors: Vectors::EMPTY,
@@ -129,7 +133,12 @@ impl Server for FlatServer {
         Some(state.export())
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: IrqchipState, _: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: IrqchipState,
+        _: bool,
+    ) -> Result<State, Refuse> {
         if !before.makes_sense() {
             return Err(Refuse::BadState);
         }
@@ -147,7 +156,11 @@ impl Server for FlatServer {
         tell(state, state.class(), effects);
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: IrqchipRequest<'_>, effects: &mut Effects<'_, Irqchip>) -> IrqchipReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: IrqchipRequest<'_>,
+        effects: &mut Effects<'_, Irqchip>,
+    ) -> IrqchipReply {
         let (now, priority) = (effects.now(), effects.task_priority());
         let state = vault.at(|state| state);
         state.see_priority(priority);
@@ -189,12 +202,21 @@ fn tell(state: &mut State, class: u8, effects: &mut Effects<'_, Irqchip>) {
     let deadline = state.timer.deadline();
     if deadline != state.armed {
         state.armed = deadline;
-        effects.emit(if deadline == 0 { IrqchipEffect::Disarm(TIMER) } else { IrqchipEffect::Arm(TIMER, Ticks(deadline)) });
+        effects.emit(if deadline == 0 {
+            IrqchipEffect::Disarm(TIMER)
+        } else {
+            IrqchipEffect::Arm(TIMER, Ticks(deadline))
+        });
     }
     let next = state.next();
     if next != state.offered || state.nmi != 0 {
         let [kind, vector] = next;
-        effects.emit(IrqchipEffect::Offer(Offer { vcpu: 0, vector, kind, nmi: core::mem::take(&mut state.nmi) }));
+        effects.emit(IrqchipEffect::Offer(Offer {
+            vcpu: 0,
+            vector,
+            kind,
+            nmi: core::mem::take(&mut state.nmi),
+        }));
         state.offered = next;
     }
 }

@@ -87,7 +87,16 @@ impl Pics {
         masks: u16::MAX,
         services: 0,
         reserved: 0,
-        modes: [Mode { base: 0x08, ..PLAIN }, Mode { base: 0x70, ..PLAIN }],
+        modes: [
+            Mode {
+                base: 0x08,
+                ..PLAIN
+            },
+            Mode {
+                base: 0x70,
+                ..PLAIN
+            },
+        ],
     };
 
     /// IRR.
@@ -105,11 +114,14 @@ impl Pics {
         let mode = &self.modes[chip];
         let mask = part(self.masks, chip);
         let cascade = if chip == MASTER { 1 << CASCADE } else { 0 };
-        let ignored = if mode.special_mask != 0 { mask } else { 0 } | if mode.special_nested != 0 { cascade } else { 0 };
+        let ignored = if mode.special_mask != 0 { mask } else { 0 }
+            | if mode.special_nested != 0 { cascade } else { 0 };
         let served = part(self.services, chip) & !ignored;
         let requested = self.requests(chip) & !mask;
         let mut inputs = (0..8).map(|rank| mode.first.wrapping_add(rank) & 7);
-        inputs.find(|input| (served | requested) >> input & 1 != 0).filter(|input| served >> input & 1 == 0)
+        inputs
+            .find(|input| (served | requested) >> input & 1 != 0)
+            .filter(|input| served >> input & 1 == 0)
     }
 
     /// Whether they ask the CPU.
@@ -129,7 +141,9 @@ impl Pics {
     /// The CPU takes the vector. If nothing asks any more, nothing is served: that was input 7's spurious vector.
     pub(crate) fn acknowledge(&mut self) {
         let slave = self.first(SLAVE);
-        let Some(input) = self.first(MASTER) else { return };
+        let Some(input) = self.first(MASTER) else {
+            return;
+        };
         self.take(MASTER, input);
         if let (CASCADE, Some(input)) = (input, slave) {
             self.take(SLAVE, input);
@@ -174,7 +188,11 @@ impl Pics {
     fn read_even(&mut self, chip: usize) -> u8 {
         let mode = &mut self.modes[chip];
         if core::mem::take(&mut mode.polls) == 0 {
-            return if mode.shows_services != 0 { part(self.services, chip) } else { self.requests(chip) };
+            return if mode.shows_services != 0 {
+                part(self.services, chip)
+            } else {
+                self.requests(chip)
+            };
         }
         match self.first(chip) {
             Some(input) => {
@@ -219,7 +237,12 @@ impl Pics {
                 }
             }
             _ => {
-                *mode = Mode { base: mode.base, expects: 2, fourth_word: value & 1, ..PLAIN };
+                *mode = Mode {
+                    base: mode.base,
+                    expects: 2,
+                    fourth_word: value & 1,
+                    ..PLAIN
+                };
                 for word in [&mut self.edges, &mut self.masks, &mut self.services] {
                     put(word, chip, 0);
                 }
@@ -236,9 +259,15 @@ impl Pics {
                 None
             }
             1 | 5 => {
-                let hidden = if mode.special_mask != 0 { part(self.masks, chip) } else { 0 };
+                let hidden = if mode.special_mask != 0 {
+                    part(self.masks, chip)
+                } else {
+                    0
+                };
                 let served = part(self.services, chip) & !hidden;
-                (0..8).map(|rank| mode.first.wrapping_add(rank) & 7).find(|input| served >> input & 1 != 0)
+                (0..8)
+                    .map(|rank| mode.first.wrapping_add(rank) & 7)
+                    .find(|input| served >> input & 1 != 0)
             }
             3 | 7 => Some(input),
             6 => {
@@ -261,7 +290,10 @@ impl Pics {
             2 => (mode.base, mode.expects) = (value & 0xf8, 3),
             // How the chips are wired is known.
             3 => mode.expects = if mode.fourth_word != 0 { 4 } else { 0 },
-            4 => (mode.auto_end, mode.special_nested, mode.expects) = (value >> 1 & 1, value >> 4 & 1, 0),
+            4 => {
+                (mode.auto_end, mode.special_nested, mode.expects) =
+                    (value >> 1 & 1, value >> 4 & 1, 0)
+            }
             _ => put(&mut self.masks, chip, value),
         }
     }

@@ -1,7 +1,9 @@
 //! The state for another server of the role, and from one.
 
 use atoll_protocol::effect::Offer;
-use atoll_protocol::interchange::{ApicTimerState, IoapicState, IrqchipState, LapicState, OfferState, PicState};
+use atoll_protocol::interchange::{
+    ApicTimerState, IoapicState, IrqchipState, LapicState, OfferState, PicState,
+};
 use atoll_protocol::units::Ticks;
 
 use crate::lapic::number as n;
@@ -28,13 +30,18 @@ impl State {
             spurious_vector: self.register(n::SVR),
             error_status: self.register(n::ESR) as u8,
             errors: self.errors,
-            interrupt_command: u64::from(self.register(n::ICR_HIGH)) << 32 | u64::from(self.register(n::ICR)),
+            interrupt_command: u64::from(self.register(n::ICR_HIGH)) << 32
+                | u64::from(self.register(n::ICR)),
             local_vectors,
             timer: ApicTimerState {
                 initial_count: self.register(n::INITIAL_COUNT),
                 divide: self.register(n::DIVIDE) as u8,
                 deadline: (self.timer.runs != 0).then(|| Ticks(self.timer.deadline())),
-                early: if self.timer.millionths == 0 { 0 } else { MILLION - self.timer.millionths },
+                early: if self.timer.millionths == 0 {
+                    0
+                } else {
+                    MILLION - self.timer.millionths
+                },
                 period: self.timer.period,
             },
             requests: bits(PENDING),
@@ -48,8 +55,17 @@ impl State {
             },
         };
         let absent = LapicState::default();
-        let ioapic = IoapicState { entries: self.pins, lines: self.lines, select: self.select as u8, id: self.ioapic_id };
-        IrqchipState { lapics: [lapic, absent, absent, absent], pics: [0, 1].map(|chip| self.pics.export(chip)), ioapic }
+        let ioapic = IoapicState {
+            entries: self.pins,
+            lines: self.lines,
+            select: self.select as u8,
+            id: self.ioapic_id,
+        };
+        IrqchipState {
+            lapics: [lapic, absent, absent, absent],
+            pics: [0, 1].map(|chip| self.pics.export(chip)),
+            ioapic,
+        }
     }
 
     /// Goes on from there.
@@ -67,13 +83,22 @@ impl State {
             (n::INITIAL_COUNT, lapic.timer.initial_count),
             (n::DIVIDE, u32::from(lapic.timer.divide & 0x0b)),
         ];
-        values.iter().for_each(|(number, value)| self.set_register(*number, *value));
+        values
+            .iter()
+            .for_each(|(number, value)| self.set_register(*number, *value));
         self.registers[LVTS].copy_from_slice(&lapic.local_vectors);
         self.errors = lapic.errors;
-        for (bit, words) in [(PENDING, lapic.requests), (SERVED, lapic.services), (LEVEL, lapic.level_triggered)] {
+        for (bit, words) in [
+            (PENDING, lapic.requests),
+            (SERVED, lapic.services),
+            (LEVEL, lapic.level_triggered),
+        ] {
             self.vectors.set_words(bit, &words);
         }
-        let (deadline, early) = (lapic.timer.deadline.unwrap_or_default().0, lapic.timer.early % MILLION);
+        let (deadline, early) = (
+            lapic.timer.deadline.unwrap_or_default().0,
+            lapic.timer.early % MILLION,
+        );
         self.timer = Timer {
             ticks: deadline.saturating_sub((early != 0).into()),
             millionths: if early == 0 { 0 } else { MILLION - early },
@@ -87,7 +112,12 @@ impl State {
             OfferState::External(vector) => [Offer::EXTERNAL, vector],
         };
         self.pics.import(&before.pics);
-        let IoapicState { entries, lines, select, id } = before.ioapic;
+        let IoapicState {
+            entries,
+            lines,
+            select,
+            id,
+        } = before.ioapic;
         (self.pins, self.lines, self.select, self.ioapic_id) = (entries, lines, select.into(), id);
     }
 }
@@ -116,7 +146,8 @@ impl Pics {
     }
 
     fn import(&mut self, before: &[PicState; 2]) {
-        let both = |part: fn(&PicState) -> u8| u16::from_le_bytes([part(&before[0]), part(&before[1])]);
+        let both =
+            |part: fn(&PicState) -> u8| u16::from_le_bytes([part(&before[0]), part(&before[1])]);
         self.lines = both(|chip| chip.lines);
         self.edges = both(|chip| chip.edges);
         self.by_level = both(|chip| chip.by_level);

@@ -21,7 +21,14 @@ proptest! {
 
 #[test]
 fn a_machine_with_more_cpus_is_not_served() {
-    let machine = Machine { vcpus: 2, ..MACHINE };
-    let refused = std::panic::catch_unwind(|| Harness::<FlatServer>::start(&machine, &Setup::default()).0.header);
+    let machine = Machine {
+        vcpus: 2,
+        ..MACHINE
+    };
+    let refused = std::panic::catch_unwind(|| {
+        Harness::<FlatServer>::start(&machine, &Setup::default())
+            .0
+            .header
+    });
     assert!(refused.is_err());
 }

@@ -34,7 +34,12 @@ pub struct Timer {
 }
 
 impl Timer {
-    pub(crate) const STOPPED: Timer = Timer { ticks: 0, millionths: 0, runs: 0, period: 0 };
+    pub(crate) const STOPPED: Timer = Timer {
+        ticks: 0,
+        millionths: 0,
+        runs: 0,
+        period: 0,
+    };
 
     fn exact(&self) -> u128 {
         u128::from(self.ticks) * MILLIONTHS + u128::from(self.millionths)
@@ -47,7 +52,11 @@ impl Timer {
 
     /// The first tick that is not before its moment; 0 if it does not run.
     pub(crate) fn deadline(&self) -> u64 {
-        if self.runs == 0 { 0 } else { self.ticks.saturating_add((self.millionths != 0).into()) }
+        if self.runs == 0 {
+            0
+        } else {
+            self.ticks.saturating_add((self.millionths != 0).into())
+        }
     }
 
     /// Stops it, or lets it expire at a tick.
@@ -75,7 +84,9 @@ impl State {
         self.timer.period = u64::from(self.register(number::INITIAL_COUNT)) * count;
         match u64::from(left) * count {
             0 => self.timer.set_deadline(0),
-            left => self.timer.set(u128::from(now) * MILLIONTHS + u128::from(left)),
+            left => self
+                .timer
+                .set(u128::from(now) * MILLIONTHS + u128::from(left)),
         }
     }
 
@@ -144,11 +155,16 @@ impl State {
     fn advance(&mut self, now: u64) {
         let period = u128::from(self.timer.period);
         let near = period < u128::from(SHORTEST) * MILLIONTHS;
-        let horizon = if near { now.saturating_add(SHORTEST) } else { now };
+        let horizon = if near {
+            now.saturating_add(SHORTEST)
+        } else {
+            now
+        };
         if horizon.saturating_sub(self.timer.deadline()) > FAR_BEHIND {
             return self.timer.set(u128::from(now) * MILLIONTHS + period);
         }
         let behind = u128::from(horizon) * MILLIONTHS - self.timer.exact();
-        self.timer.set(self.timer.exact() + (behind / period + 1) * period);
+        self.timer
+            .set(self.timer.exact() + (behind / period + 1) * period);
     }
 }

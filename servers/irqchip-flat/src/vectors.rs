@@ -20,13 +20,20 @@ impl Vectors {
 
     /// The highest vector with this bit; 0 if none has it.
     pub(crate) fn highest(&self, bit: u8) -> u8 {
-        self.0.iter().rposition(|vector| vector & bit != 0).unwrap_or(0) as u8
+        self.0
+            .iter()
+            .rposition(|vector| vector & bit != 0)
+            .unwrap_or(0) as u8
     }
 
     /// What the CPU should take next: a vector of a higher class than any that it serves; 0 if there is none.
     pub(crate) fn next(&self) -> u8 {
         let next = self.highest(PENDING);
-        if next >> 4 > self.highest(SERVED) >> 4 { next } else { 0 }
+        if next >> 4 > self.highest(SERVED) >> 4 {
+            next
+        } else {
+            0
+        }
     }
 
     /// It becomes pending.
@@ -53,12 +60,16 @@ impl Vectors {
     /// The 32 vectors from `32 * part` on, a bit each.
     pub(crate) fn register(&self, bit: u8, part: u8) -> u32 {
         let part = self.0.chunks_exact(32).nth(part.into()).unwrap_or(&[]);
-        part.iter().enumerate().fold(0, |all, (place, vector)| all | u32::from(vector & bit != 0) << place)
+        part.iter().enumerate().fold(0, |all, (place, vector)| {
+            all | u32::from(vector & bit != 0) << place
+        })
     }
 
     /// All vectors, a bit each.
     pub(crate) fn words(&self, bit: u8) -> [u64; 4] {
-        [0, 2, 4, 6].map(|part| u64::from(self.register(bit, part)) | u64::from(self.register(bit, part + 1)) << 32)
+        [0, 2, 4, 6].map(|part| {
+            u64::from(self.register(bit, part)) | u64::from(self.register(bit, part + 1)) << 32
+        })
     }
 
     /// Sets this bit for those vectors.

@@ -33,8 +33,12 @@ pub(crate) fn answer(
             wires.store(exit);
             IrqchipReply::Done
         }
-        IrqchipRequest::ReadMsr(exit) => wires.read_msr(exit).map_or(IrqchipReply::GeneralProtection, IrqchipReply::Value),
-        IrqchipRequest::WriteMsr(exit) => wires.write_msr(exit).map_or(IrqchipReply::GeneralProtection, |()| IrqchipReply::Done),
+        IrqchipRequest::ReadMsr(exit) => wires
+            .read_msr(exit)
+            .map_or(IrqchipReply::GeneralProtection, IrqchipReply::Value),
+        IrqchipRequest::WriteMsr(exit) => wires
+            .write_msr(exit)
+            .map_or(IrqchipReply::GeneralProtection, |()| IrqchipReply::Done),
     };
     wires.offer_all();
     reply
@@ -50,13 +54,18 @@ impl Wires<'_, '_, '_> {
     fn port(&mut self, request: PortRequest) -> IrqchipReply {
         let asked = self.vault.pics.output;
         let pics = self.vault.at(|state| &mut state.pics);
-        let ports = (0..u32::from(request.size.min(4))).map(|byte| (byte * 8, request.port.wrapping_add(byte as u16)));
+        let ports = (0..u32::from(request.size.min(4)))
+            .map(|byte| (byte * 8, request.port.wrapping_add(byte as u16)));
         let reply = match request.write {
             Some(value) => {
                 ports.for_each(|(shift, port)| pics.write(port, (value >> shift) as u8));
                 IrqchipReply::Done
             }
-            None => IrqchipReply::Value(ports.map(|(shift, port)| u64::from(pics.read(port)) << shift).sum()),
+            None => IrqchipReply::Value(
+                ports
+                    .map(|(shift, port)| u64::from(pics.read(port)) << shift)
+                    .sum(),
+            ),
         };
         self.pics_changed(asked);
         reply
@@ -68,7 +77,10 @@ impl Wires<'_, '_, '_> {
         if let Some(offset) = offset(exit.gpa.0, IOAPIC) {
             return narrow(self.vault.ioapic.load(offset & !3), offset, exit.size);
         }
-        let local = self.vault.lapics[place(vcpu)].registers.memory().and_then(|base| offset(exit.gpa.0, base));
+        let local = self.vault.lapics[place(vcpu)]
+            .registers
+            .memory()
+            .and_then(|base| offset(exit.gpa.0, base));
         let Some(offset) = local else { return u64::MAX };
         if offset & 0xc != 0 {
             // Between the registers, which are 16 bytes apart, there is nothing.
@@ -76,7 +88,11 @@ impl Wires<'_, '_, '_> {
         }
         let (now, tsc_khz) = (self.effects.now().0, self.vault.tsc_khz);
         let register = (offset >> 4) as u8;
-        let value = if offset < 0x400 { self.vault.lapics[place(vcpu)].read(register, now, tsc_khz) } else { None };
+        let value = if offset < 0x400 {
+            self.vault.lapics[place(vcpu)].read(register, now, tsc_khz)
+        } else {
+            None
+        };
         match value {
             Some(value) => narrow(value, offset, exit.size),
             None => {
@@ -93,18 +109,31 @@ impl Wires<'_, '_, '_> {
             return;
         }
         if let Some(offset) = offset(exit.gpa.0, IOAPIC) {
-            match self.vault.at(|state| &mut state.ioapic).store(offset, exit.value as u32) {
+            match self
+                .vault
+                .at(|state| &mut state.ioapic)
+                .store(offset, exit.value as u32)
+            {
                 Stored::Nothing => {}
                 Stored::Entry(pin) => self.standing(pin),
                 Stored::End(vector) => self.end(vector),
             }
             return;
         }
-        let local = self.vault.lapics[place(vcpu)].registers.memory().and_then(|base| offset(exit.gpa.0, base));
-        let Some(offset) = local.filter(|offset| offset & 0xf == 0) else { return };
+        let local = self.vault.lapics[place(vcpu)]
+            .registers
+            .memory()
+            .and_then(|base| offset(exit.gpa.0, base));
+        let Some(offset) = local.filter(|offset| offset & 0xf == 0) else {
+            return;
+        };
         let (now, tsc_khz) = (self.effects.now().0, self.vault.tsc_khz);
         let written = self.change(vcpu, |lapic| {
-            let register = if offset < 0x400 { (offset >> 4) as u8 } else { u8::MAX };
+            let register = if offset < 0x400 {
+                (offset >> 4) as u8
+            } else {
+                u8::MAX
+            };
             lapic.write(register, exit.value as u32, now, tsc_khz)
         });
         match written {
@@ -118,7 +147,11 @@ impl Wires<'_, '_, '_> {
         let lapic = &self.vault.lapics[place(self.effects.vcpu())];
         match exit.index {
             APIC_BASE => Some(lapic.registers.base),
-            TSC_DEADLINE => Some(if lapic.live.by_deadline() { lapic.live.deadline } else { 0 }),
+            TSC_DEADLINE => Some(if lapic.live.by_deadline() {
+                lapic.live.deadline
+            } else {
+                0
+            }),
             index => lapic.read_msr(index, self.effects.now().0, self.vault.tsc_khz),
         }
     }
@@ -126,7 +159,11 @@ impl Wires<'_, '_, '_> {
     /// WRMSR; `None` is a #GP.
     fn write_msr(&mut self, exit: &MsrExit) -> Option<()> {
         let vcpu = self.effects.vcpu();
-        let (now, tsc_khz, physical_bits) = (self.effects.now().0, self.vault.tsc_khz, self.vault.physical_bits);
+        let (now, tsc_khz, physical_bits) = (
+            self.effects.now().0,
+            self.vault.tsc_khz,
+            self.vault.physical_bits,
+        );
         match exit.index {
             APIC_BASE => self.change(vcpu, |lapic| lapic.set_base(exit.value, physical_bits)),
             TSC_DEADLINE => {
@@ -138,7 +175,9 @@ impl Wires<'_, '_, '_> {
                 Some(())
             }
             index => {
-                let written = self.change(vcpu, |lapic| lapic.write_msr(index, exit.value, now, tsc_khz))?;
+                let written = self.change(vcpu, |lapic| {
+                    lapic.write_msr(index, exit.value, now, tsc_khz)
+                })?;
                 self.written(vcpu, written);
                 Some(())
             }

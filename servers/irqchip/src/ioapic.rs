@@ -56,17 +56,33 @@ impl Ioapic {
     /// As after reset: everything masked.
     #[must_use]
     pub fn new() -> Ioapic {
-        Ioapic { entries: [MASKED; PINS], lines: 0, select: 0, id: 0, reserved: [0; 13] }
+        Ioapic {
+            entries: [MASKED; PINS],
+            lines: 0,
+            select: 0,
+            id: 0,
+            reserved: [0; 13],
+        }
     }
 
     /// What another must know of it to go on.
     pub(crate) fn export(&self) -> IoapicState {
-        IoapicState { entries: self.entries, lines: self.lines, select: self.select as u8, id: self.id }
+        IoapicState {
+            entries: self.entries,
+            lines: self.lines,
+            select: self.select as u8,
+            id: self.id,
+        }
     }
 
     /// The I/O APIC that goes on from there.
     pub(crate) fn import(before: &IoapicState) -> Ioapic {
-        let IoapicState { entries, lines, select, id } = *before;
+        let IoapicState {
+            entries,
+            lines,
+            select,
+            id,
+        } = *before;
         Ioapic {
             entries: entries.map(|entry| entry & (WRITABLE | REMOTE_IRR)),
             lines,
@@ -77,13 +93,20 @@ impl Ioapic {
     }
 
     fn entry(&self, pin: u8) -> u64 {
-        self.entries.get(usize::from(pin)).copied().unwrap_or(MASKED)
+        self.entries
+            .get(usize::from(pin))
+            .copied()
+            .unwrap_or(MASKED)
     }
 
     /// A pin changes; what it sends, if it does. An edge on a masked pin is lost (data sheet, "interrupt mask").
     pub fn line(&mut self, pin: u8, level: bool, rose: bool) -> Option<Interrupt> {
         let bit = 1_u32.checked_shl(u32::from(pin)).unwrap_or(0);
-        self.lines = if level { self.lines | bit } else { self.lines & !bit };
+        self.lines = if level {
+            self.lines | bit
+        } else {
+            self.lines & !bit
+        };
         let entry = self.entry(pin);
         if entry & LEVEL != 0 {
             ((level || rose) && entry & (MASKED | REMOTE_IRR) == 0).then(|| interrupt(entry))
@@ -140,7 +163,9 @@ impl Ioapic {
                 0 | 2 => self.id,
                 1 => VERSION,
                 select => {
-                    let Some((pin, shift)) = half(select) else { return u32::MAX };
+                    let Some((pin, shift)) = half(select) else {
+                        return u32::MAX;
+                    };
                     (self.entry(pin) >> shift) as u32
                 }
             },
@@ -154,8 +179,12 @@ impl Ioapic {
             SELECT => self.select = value & 0xff,
             WINDOW if self.select == 0 => self.id = value & 0x0f00_0000,
             WINDOW => {
-                let Some((pin, shift)) = half(self.select) else { return Stored::Nothing };
-                let Some(entry) = self.entries.get_mut(usize::from(pin)) else { return Stored::Nothing };
+                let Some((pin, shift)) = half(self.select) else {
+                    return Stored::Nothing;
+                };
+                let Some(entry) = self.entries.get_mut(usize::from(pin)) else {
+                    return Stored::Nothing;
+                };
                 let writable = WRITABLE & (0xffff_ffff << shift);
                 *entry = *entry & !writable | u64::from(value) << shift & writable;
                 if *entry & LEVEL == 0 {

@@ -25,7 +25,9 @@ pub(crate) const BY_IOAPIC: u8 = 2;
 
 /// The parts that change with each interrupt. Two vault lines.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Live {
     /// IRR: pending.
     pub irr: Vectors,
@@ -53,7 +55,9 @@ pub struct Live {
 
 /// An offer's kind and vector.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Offered {
     /// [`Offer::NONE`], [`Offer::FIXED`] or [`Offer::EXTERNAL`].
     pub kind: u8,
@@ -64,19 +68,31 @@ pub struct Offered {
 
 impl Offered {
     /// Nothing is on offer.
-    pub const NONE: Offered = Offered { kind: Offer::NONE, vector: 0, reserved: [0; 2] };
+    pub const NONE: Offered = Offered {
+        kind: Offer::NONE,
+        vector: 0,
+        reserved: [0; 2],
+    };
 
     /// An offer of the APIC's own.
     #[inline(always)]
     #[must_use]
     pub const fn fixed(vector: u8) -> Offered {
-        Offered { kind: Offer::FIXED, vector, reserved: [0; 2] }
+        Offered {
+            kind: Offer::FIXED,
+            vector,
+            reserved: [0; 2],
+        }
     }
 
     /// An offer of the 8259s.
     #[must_use]
     pub const fn external(vector: u8) -> Offered {
-        Offered { kind: Offer::EXTERNAL, vector, reserved: [0; 2] }
+        Offered {
+            kind: Offer::EXTERNAL,
+            vector,
+            reserved: [0; 2],
+        }
     }
 }
 
@@ -87,7 +103,11 @@ impl Live {
     #[must_use]
     pub fn next(&self) -> Offered {
         let vector = self.irr.highest();
-        if vector >> 4 > self.isr.highest() >> 4 { Offered::fixed(vector) } else { Offered::NONE }
+        if vector >> 4 > self.isr.highest() >> 4 {
+            Offered::fixed(vector)
+        } else {
+            Offered::NONE
+        }
     }
 
     /// Whether V_TPR is the register's class. The register's writes set V_TPR; if it is another now, CR8 was written since.
@@ -106,7 +126,11 @@ impl Live {
     #[must_use]
     pub fn processor_priority(&self) -> u8 {
         let (task, service) = (self.tpr, self.isr.highest());
-        if task >> 4 >= service >> 4 { task } else { service & 0xf0 }
+        if task >> 4 >= service >> 4 {
+            task
+        } else {
+            service & 0xf0
+        }
     }
 
     /// Whether the timer is in TSC-deadline mode.
@@ -121,7 +145,8 @@ impl Live {
     #[must_use]
     pub fn plain_deadline(&self) -> Option<u8> {
         let vector = self.lvt_timer as u8;
-        (self.lvt_timer & (timer::MODE | MASKED) == timer::TSC_DEADLINE && vector >= 16).then_some(vector)
+        (self.lvt_timer & (timer::MODE | MASKED) == timer::TSC_DEADLINE && vector >= 16)
+            .then_some(vector)
     }
 
     /// A request becomes pending. One that already is stays one.
@@ -147,7 +172,9 @@ impl Live {
 
 /// One local APIC. Three vault lines.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Lapic {
     /// What changes with each interrupt.
     pub live: Live,
@@ -160,7 +187,10 @@ impl Lapic {
     /// is the NMI (MultiProcessor Specification 1.4 §3.6.2.2).
     #[must_use]
     pub fn new(id: u8) -> Lapic {
-        let mut lapic = Lapic { live: Live::default(), registers: Registers::new(id) };
+        let mut lapic = Lapic {
+            live: Live::default(),
+            registers: Registers::new(id),
+        };
         lapic.live.lvt_timer = MASKED;
         if id == 0 {
             lapic.registers.virtual_wire();

@@ -68,7 +68,8 @@ pub struct State {
     reserved: [u64; 6],
 }
 
-const _: () = assert!(size_of::<Lapic>() == 192 && size_of::<Pics>() == 64 && size_of::<Ioapic>() == 256);
+const _: () =
+    assert!(size_of::<Lapic>() == 192 && size_of::<Pics>() == 64 && size_of::<Ioapic>() == 256);
 
 /// A vCPU's place in the state. The kernel's numbers always fit; the mask tells the compiler.
 #[inline(always)]
@@ -83,11 +84,15 @@ impl Server for IrqchipServer {
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         if machine.vcpus as usize > VCPUS {
-            return Err(Refuse::Machine("so few vCPUs that the interrupt controllers could serve them"));
+            return Err(Refuse::Machine(
+                "so few vCPUs that the interrupt controllers could serve them",
+            ));
         }
         // Counts are turned into ticks in 64 bits: 2^32 counts of 2^7 bus cycles at 2^25 kHz just fit.
         if machine.tsc_khz == 0 || machine.tsc_khz >= 1 << 25 {
-            return Err(Refuse::Machine("time-stamp counter between 1 kHz and 33 GHz"));
+            return Err(Refuse::Machine(
+                "time-stamp counter between 1 kHz and 33 GHz",
+            ));
         }
         Ok(State {
             lapics: [Lapic::new(0), Lapic::new(1), Lapic::new(2), Lapic::new(3)],
@@ -102,10 +107,19 @@ impl Server for IrqchipServer {
 
     fn export(state: &State) -> Option<IrqchipState> {
         let lapics = state.lapics.map(|lapic| lapic.export());
-        Some(IrqchipState { lapics, pics: state.pics.export(), ioapic: state.ioapic.export() })
+        Some(IrqchipState {
+            lapics,
+            pics: state.pics.export(),
+            ioapic: state.ioapic.export(),
+        })
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: IrqchipState, _: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: IrqchipState,
+        _: bool,
+    ) -> Result<State, Refuse> {
         if !before.makes_sense() {
             return Err(Refuse::BadState);
         }
@@ -134,11 +148,19 @@ impl Server for IrqchipServer {
     }
 
     #[inline(always)]
-    fn quick_event(vault: &mut Vault<'_, Self>, event: IrqchipEvent, effects: &mut Effects<'_, Irqchip>) -> bool {
+    fn quick_event(
+        vault: &mut Vault<'_, Self>,
+        event: IrqchipEvent,
+        effects: &mut Effects<'_, Irqchip>,
+    ) -> bool {
         quick::event(vault, event, effects)
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: IrqchipRequest<'_>, effects: &mut Effects<'_, Irqchip>) -> IrqchipReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: IrqchipRequest<'_>,
+        effects: &mut Effects<'_, Irqchip>,
+    ) -> IrqchipReply {
         offer::see_priority(vault, effects);
         access::answer(vault, request, effects)
     }

@@ -35,7 +35,11 @@ fn acknowledge(vault: &mut Vault<'_, IrqchipServer>) {
 
 /// Offers a vCPU what it should take next, if that is not on offer already.
 #[inline(always)]
-pub(crate) fn offer(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mut Effects<'_, Irqchip>) {
+pub(crate) fn offer(
+    vault: &mut Vault<'_, IrqchipServer>,
+    vcpu: u8,
+    effects: &mut Effects<'_, Irqchip>,
+) {
     let next = next(vault, vcpu);
     let live = &vault.lapics[place(vcpu)].live;
     if next != live.offered || live.nmi != 0 {
@@ -45,7 +49,11 @@ pub(crate) fn offer(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mu
 
 /// The same where nothing but the local APIC's own requests and services can have changed: what the 8259s have on offer stays there.
 #[inline(always)]
-pub(crate) fn offer_own(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects: &mut Effects<'_, Irqchip>) {
+pub(crate) fn offer_own(
+    vault: &mut Vault<'_, IrqchipServer>,
+    vcpu: u8,
+    effects: &mut Effects<'_, Irqchip>,
+) {
     let live = &vault.lapics[place(vcpu)].live;
     let next = live.next();
     if live.offered.kind != Offer::EXTERNAL && next != live.offered {
@@ -58,15 +66,29 @@ pub(crate) fn offer_own(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, effects:
 pub(crate) fn next(state: &State, vcpu: u8) -> Offered {
     let live = &state.lapics[place(vcpu)].live;
     let external = live.wired != 0 && state.pics.output != 0;
-    if external { Offered::external(state.pics.vector()) } else { live.next() }
+    if external {
+        Offered::external(state.pics.vector())
+    } else {
+        live.next()
+    }
 }
 
 #[inline(always)]
-fn tell(vault: &mut Vault<'_, IrqchipServer>, vcpu: u8, next: Offered, effects: &mut Effects<'_, Irqchip>) {
+fn tell(
+    vault: &mut Vault<'_, IrqchipServer>,
+    vcpu: u8,
+    next: Offered,
+    effects: &mut Effects<'_, Irqchip>,
+) {
     let live = live(vault, vcpu);
     live.offered = next;
     let nmi = core::mem::take(&mut live.nmi);
-    effects.emit(IrqchipEffect::Offer(Offer { vcpu, vector: next.vector, kind: next.kind, nmi }));
+    effects.emit(IrqchipEffect::Offer(Offer {
+        vcpu,
+        vector: next.vector,
+        kind: next.kind,
+        nmi,
+    }));
 }
 
 /// Write access to what changes with each interrupt.

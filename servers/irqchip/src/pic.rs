@@ -11,7 +11,9 @@ const CASCADE: u8 = 2;
 
 /// Both chips. One vault line.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Pics {
     master: Chip,
     slave: Chip,
@@ -24,7 +26,11 @@ impl Pics {
     /// As a PC's firmware leaves them.
     #[must_use]
     pub fn new() -> Pics {
-        Pics { master: Chip::new(0x08, 1 << CASCADE), slave: Chip::new(0x70, 0), ..Pics::default() }
+        Pics {
+            master: Chip::new(0x08, 1 << CASCADE),
+            slave: Chip::new(0x70, 0),
+            ..Pics::default()
+        }
     }
 
     /// What another must know of them to go on: master, slave.
@@ -35,7 +41,11 @@ impl Pics {
     /// The chips that go on from there.
     pub(crate) fn import([master, slave]: &[PicState; 2]) -> Pics {
         let (master, slave) = (Chip::import(master, 1 << CASCADE), Chip::import(slave, 0));
-        let mut pics = Pics { master, slave, ..Pics::default() };
+        let mut pics = Pics {
+            master,
+            slave,
+            ..Pics::default()
+        };
         pics.settle();
         pics
     }
@@ -54,7 +64,9 @@ impl Pics {
     #[must_use]
     pub fn vector(&self) -> u8 {
         match self.master.highest() {
-            Some(input) if self.master.cascades(input) => self.slave.vector(self.slave.highest().unwrap_or(7)),
+            Some(input) if self.master.cascades(input) => {
+                self.slave.vector(self.slave.highest().unwrap_or(7))
+            }
             input => self.master.vector(input.unwrap_or(7)),
         }
     }
@@ -122,7 +134,8 @@ impl Pics {
 
     /// Lets the slave's output reach the master, and the master's the CPU.
     fn settle(&mut self) {
-        self.master.line(CASCADE, self.slave.highest().is_some(), false);
+        self.master
+            .line(CASCADE, self.slave.highest().is_some(), false);
         self.output = u8::from(self.master.highest().is_some());
     }
 }

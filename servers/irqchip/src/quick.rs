@@ -6,7 +6,9 @@
 
 use atoll_protocol::effect::Offer;
 use atoll_protocol::message::MmioExit;
-use atoll_protocol::role::{Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest, PortRequest};
+use atoll_protocol::role::{
+    Irqchip, IrqchipEffect, IrqchipEvent, IrqchipReply, IrqchipRequest, PortRequest,
+};
 use atoll_protocol::units::{Ticks, TimerId};
 use atoll_sdk::{Effects, Vault};
 
@@ -29,9 +31,14 @@ pub(crate) fn answer(
         return None;
     }
     match request {
-        IrqchipRequest::Port(PortRequest { port, size: 1, write: None }) => {
-            vault.pics.peek(port).map(|value| IrqchipReply::Value(u64::from(value)))
-        }
+        IrqchipRequest::Port(PortRequest {
+            port,
+            size: 1,
+            write: None,
+        }) => vault
+            .pics
+            .peek(port)
+            .map(|value| IrqchipReply::Value(u64::from(value))),
         IrqchipRequest::Port(_) => None,
         IrqchipRequest::Load(exit) => {
             let register = register(exit, lapic.registers.base)?;
@@ -42,8 +49,12 @@ pub(crate) fn answer(
             number::EOI => end_of_interrupt(vault, effects),
             _ => None,
         },
-        IrqchipRequest::WriteMsr(exit) if exit.index == TSC_DEADLINE => set_deadline(vault, exit.value, effects),
-        IrqchipRequest::WriteMsr(exit) if exit.index == X2APIC_EOI && exit.value == 0 && lapic.registers.extended() => {
+        IrqchipRequest::WriteMsr(exit) if exit.index == TSC_DEADLINE => {
+            set_deadline(vault, exit.value, effects)
+        }
+        IrqchipRequest::WriteMsr(exit)
+            if exit.index == X2APIC_EOI && exit.value == 0 && lapic.registers.extended() =>
+        {
             end_of_interrupt(vault, effects)
         }
         IrqchipRequest::ReadMsr(_) | IrqchipRequest::WriteMsr(_) => None,
@@ -53,12 +64,17 @@ pub(crate) fn answer(
 /// The number of the local APIC's register that an aligned access of four bytes is to.
 #[inline(always)]
 fn register(exit: &MmioExit, base: u64) -> Option<u8> {
-    (exit.size == 4 && crate::lapic::base::is_register(base, exit.gpa.0)).then_some((exit.gpa.0 >> 4) as u8)
+    (exit.size == 4 && crate::lapic::base::is_register(base, exit.gpa.0))
+        .then_some((exit.gpa.0 >> 4) as u8)
 }
 
 /// The task priority is set within its class: the kernel need not know.
 #[inline(always)]
-fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, effects: &Effects<'_, Irqchip>) -> Option<IrqchipReply> {
+fn set_priority(
+    vault: &mut Vault<'_, IrqchipServer>,
+    value: u8,
+    effects: &Effects<'_, Irqchip>,
+) -> Option<IrqchipReply> {
     let vcpu = effects.vcpu();
     let before = vault.lapics[place(vcpu)].live.tpr;
     if (before ^ value) >> 4 != 0 {
@@ -72,7 +88,10 @@ fn set_priority(vault: &mut Vault<'_, IrqchipServer>, value: u8, effects: &Effec
 
 /// The highest service ends, unless the I/O APIC has to hear of it.
 #[inline(always)]
-fn end_of_interrupt(vault: &mut Vault<'_, IrqchipServer>, effects: &mut Effects<'_, Irqchip>) -> Option<IrqchipReply> {
+fn end_of_interrupt(
+    vault: &mut Vault<'_, IrqchipServer>,
+    effects: &mut Effects<'_, Irqchip>,
+) -> Option<IrqchipReply> {
     let vcpu = effects.vcpu();
     let live = &vault.lapics[place(vcpu)].live;
     let vector = live.isr.highest();
@@ -80,7 +99,9 @@ fn end_of_interrupt(vault: &mut Vault<'_, IrqchipServer>, effects: &mut Effects<
         if live.tmr.contains(vector) {
             return None;
         }
-        vault.at(|state| &mut state.lapics[place(vcpu)].live.isr).remove(vector);
+        vault
+            .at(|state| &mut state.lapics[place(vcpu)].live.isr)
+            .remove(vector);
         offer::offer_own(vault, vcpu, effects);
     }
     Some(IrqchipReply::Done)
@@ -88,7 +109,11 @@ fn end_of_interrupt(vault: &mut Vault<'_, IrqchipServer>, effects: &mut Effects<
 
 /// The deadline is set anew.
 #[inline(always)]
-fn set_deadline(vault: &mut Vault<'_, IrqchipServer>, value: u64, effects: &mut Effects<'_, Irqchip>) -> Option<IrqchipReply> {
+fn set_deadline(
+    vault: &mut Vault<'_, IrqchipServer>,
+    value: u64,
+    effects: &mut Effects<'_, Irqchip>,
+) -> Option<IrqchipReply> {
     let vcpu = effects.vcpu();
     let live = &vault.lapics[place(vcpu)].live;
     if !live.by_deadline() || value == 0 || value == live.deadline {
@@ -101,14 +126,31 @@ fn set_deadline(vault: &mut Vault<'_, IrqchipServer>, value: u64, effects: &mut 
 
 /// Takes notice of an acceptance, if the 8259s ask for the same again: then nothing has changed but that the offer is to be repeated.
 #[inline(always)]
-pub(crate) fn event(vault: &mut Vault<'_, IrqchipServer>, event: IrqchipEvent, effects: &mut Effects<'_, Irqchip>) -> bool {
+pub(crate) fn event(
+    vault: &mut Vault<'_, IrqchipServer>,
+    event: IrqchipEvent,
+    effects: &mut Effects<'_, Irqchip>,
+) -> bool {
     let vcpu = effects.vcpu();
     let live = &vault.lapics[place(vcpu)].live;
-    let external = matches!(event, IrqchipEvent::Accepted(_)) && live.offered.kind == Offer::EXTERNAL;
-    if !external || !live.priority_stands(effects.task_priority()) || !vault.pics.asks_again(live.offered.vector) {
+    let external =
+        matches!(event, IrqchipEvent::Accepted(_)) && live.offered.kind == Offer::EXTERNAL;
+    if !external
+        || !live.priority_stands(effects.task_priority())
+        || !vault.pics.asks_again(live.offered.vector)
+    {
         return false;
     }
-    debug_assert_eq!(offer::next(vault, vcpu), live.offered, "not what should be on offer");
-    effects.emit(IrqchipEffect::Offer(Offer { vcpu, vector: live.offered.vector, kind: Offer::EXTERNAL, nmi: 0 }));
+    debug_assert_eq!(
+        offer::next(vault, vcpu),
+        live.offered,
+        "not what should be on offer"
+    );
+    effects.emit(IrqchipEffect::Offer(Offer {
+        vcpu,
+        vector: live.offered.vector,
+        kind: Offer::EXTERNAL,
+        nmi: 0,
+    }));
     true
 }

@@ -39,7 +39,13 @@ impl Board {
     pub(crate) fn new() -> Board {
         let (server, answer) = Harness::start(&MACHINE, &Setup::default());
         assert_eq!(answer.effects(), []);
-        Board { server, offer: Offer::default(), offers: 0, armed: None, nmis: 0 }
+        Board {
+            server,
+            offer: Offer::default(),
+            offers: 0,
+            armed: None,
+            nmis: 0,
+        }
     }
 
     /// With the local APIC enabled, LINT0 masked, 8259s masked: as an operating system has it after its start.
@@ -65,12 +71,18 @@ impl Board {
                 Effect::Offer(Fixed(offer)) => {
                     self.offers += 1;
                     self.nmis += usize::from(offer.nmi);
-                    assert!(offer.nmi == 1 || (self.offer.kind, self.offer.vector) != (offer.kind, offer.vector), "nothing new");
+                    assert!(
+                        offer.nmi == 1
+                            || (self.offer.kind, self.offer.vector) != (offer.kind, offer.vector),
+                        "nothing new"
+                    );
                     self.offer = Offer { nmi: 0, ..offer };
                 }
                 Effect::Arm(TimerId(0), Fixed(Ticks(at))) => self.armed = Some(at),
                 Effect::Disarm(TimerId(0)) => self.armed = None,
-                Effect::System(SystemRegister::TaskPriority, Fixed(class)) => self.server.header.tpr = class as u8,
+                Effect::System(SystemRegister::TaskPriority, Fixed(class)) => {
+                    self.server.header.tpr = class as u8
+                }
                 _ => {}
             }
         }
@@ -94,7 +106,11 @@ impl Board {
     }
 
     pub(crate) fn line(&mut self, line: u8, level: bool, rose: bool) {
-        self.deliver(Body::Line(LineChange { line: LineId(line), level, rose }));
+        self.deliver(Body::Line(LineChange {
+            line: LineId(line),
+            level,
+            rose,
+        }));
     }
 
     pub(crate) fn pulse(&mut self, line: u8) {
@@ -102,31 +118,66 @@ impl Board {
     }
 
     pub(crate) fn outb(&mut self, port: u16, value: u8) {
-        self.deliver(Body::PortWrite(Fixed(PortExit { port, size: 1, value: value.into(), count: 1, ..PortExit::default() })));
+        self.deliver(Body::PortWrite(Fixed(PortExit {
+            port,
+            size: 1,
+            value: value.into(),
+            count: 1,
+            ..PortExit::default()
+        })));
     }
 
     pub(crate) fn inb(&mut self, port: u16) -> u8 {
-        self.deliver(Body::PortRead(Fixed(PortExit { port, size: 1, count: 1, ..PortExit::default() }))).value() as u8
+        self.deliver(Body::PortRead(Fixed(PortExit {
+            port,
+            size: 1,
+            count: 1,
+            ..PortExit::default()
+        })))
+        .value() as u8
     }
 
     pub(crate) fn store(&mut self, gpa: u64, value: u32) {
-        self.deliver(Body::MmioWrite(Fixed(MmioExit { gpa: Gpa(gpa), value: value.into(), size: 4, ..MmioExit::default() })));
+        self.deliver(Body::MmioWrite(Fixed(MmioExit {
+            gpa: Gpa(gpa),
+            value: value.into(),
+            size: 4,
+            ..MmioExit::default()
+        })));
     }
 
     pub(crate) fn load(&mut self, gpa: u64) -> u32 {
-        self.deliver(Body::MmioRead(Fixed(MmioExit { gpa: Gpa(gpa), size: 4, ..MmioExit::default() }))).value() as u32
+        self.deliver(Body::MmioRead(Fixed(MmioExit {
+            gpa: Gpa(gpa),
+            size: 4,
+            ..MmioExit::default()
+        })))
+        .value() as u32
     }
 
     /// False if it is a #GP.
     pub(crate) fn wrmsr(&mut self, index: u32, value: u64) -> bool {
-        let answer = self.deliver(Body::MsrWrite(Fixed(MsrExit { index, value, ..MsrExit::default() })));
+        let answer = self.deliver(Body::MsrWrite(Fixed(MsrExit {
+            index,
+            value,
+            ..MsrExit::default()
+        })));
         answer.effects().contains(&Effect::Done)
     }
 
     /// `None` if it is a #GP.
     pub(crate) fn rdmsr(&mut self, index: u32) -> Option<u64> {
-        let answer = self.deliver(Body::MsrRead(Fixed(MsrExit { index, ..MsrExit::default() })));
-        answer.effects().iter().find_map(|effect| if let Effect::Value(value) = effect { Some(value.0) } else { None })
+        let answer = self.deliver(Body::MsrRead(Fixed(MsrExit {
+            index,
+            ..MsrExit::default()
+        })));
+        answer.effects().iter().find_map(|effect| {
+            if let Effect::Value(value) = effect {
+                Some(value.0)
+            } else {
+                None
+            }
+        })
     }
 
     pub(crate) fn eoi(&mut self) {

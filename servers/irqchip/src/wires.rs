@@ -27,10 +27,16 @@ impl Wires<'_, '_, '_> {
     /// A device's line changes.
     #[inline(never)]
     pub(crate) fn line(mut self, change: LineChange) {
-        let LineChange { line: LineId(line), level, rose } = change;
+        let LineChange {
+            line: LineId(line),
+            level,
+            rose,
+        } = change;
         if line < ISA_LINES {
             let asked = self.vault.pics.output;
-            self.vault.at(|state| &mut state.pics).line(line, level, rose);
+            self.vault
+                .at(|state| &mut state.pics)
+                .line(line, level, rose);
             self.pics_changed(asked);
         }
         // Line 2 is where the slave 8259 sits; the I/O APIC's pin 2 belongs to the timer.
@@ -40,7 +46,10 @@ impl Wires<'_, '_, '_> {
             _ => Some(line),
         };
         if let Some(pin) = pin
-            && let Some(interrupt) = self.vault.at(|state| &mut state.ioapic).line(pin, level, rose)
+            && let Some(interrupt) = self
+                .vault
+                .at(|state| &mut state.ioapic)
+                .line(pin, level, rose)
         {
             self.send_from(pin, interrupt);
         }
@@ -49,7 +58,10 @@ impl Wires<'_, '_, '_> {
 
     /// The 8259s' output may have changed: LINT0 sees its edge if it is not the 8259s' own way to the CPU.
     pub(crate) fn pics_changed(&mut self, asked: u8) {
-        if asked == 0 && self.vault.pics.output != 0 && !self.vault.lapics[0].registers.external_through() {
+        if asked == 0
+            && self.vault.pics.output != 0
+            && !self.vault.lapics[0].registers.external_through()
+        {
             let entry = self.vault.lapics[0].registers.lint0;
             self.lapic(0).local(entry);
         }
@@ -88,7 +100,8 @@ impl Wires<'_, '_, '_> {
     #[cold]
     fn too_early(self, vcpu: u8, deadline: u64) {
         if deadline != 0 {
-            self.effects.emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)));
+            self.effects
+                .emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)));
         }
         offer::offer(self.vault, vcpu, self.effects);
     }
@@ -140,7 +153,9 @@ impl Wires<'_, '_, '_> {
             Mode::Fixed | Mode::Lowest if interrupt.vector >= 16 => {
                 offer::live(self.vault, vcpu).request(interrupt.vector, interrupt.level);
             }
-            Mode::Fixed | Mode::Lowest => self.lapic(vcpu).receive(interrupt.vector, interrupt.level),
+            Mode::Fixed | Mode::Lowest => {
+                self.lapic(vcpu).receive(interrupt.vector, interrupt.level)
+            }
             // The 8259s' vector is fetched from them by `offer`, as long as their output is high.
             Mode::External | Mode::Other => {}
         }
@@ -151,7 +166,11 @@ impl Wires<'_, '_, '_> {
     pub(crate) fn send(&mut self, from: u8) {
         let registers = &self.vault.lapics[place(from)].registers;
         let (icr, extended) = (registers.icr, registers.extended());
-        let destination = if extended { (icr >> 32) as u32 } else { (icr >> 56) as u32 };
+        let destination = if extended {
+            (icr >> 32) as u32
+        } else {
+            (icr >> 56) as u32
+        };
         let shorthand = icr >> 18 & 3;
         let interrupt = Interrupt {
             vector: icr as u8,
@@ -183,7 +202,8 @@ impl Wires<'_, '_, '_> {
     pub(crate) fn rewire(&mut self) {
         let external = self.vault.ioapic.external();
         for vcpu in 0..self.vcpus() {
-            let reached = external.is_some_and(|interrupt| self.vault.lapics[place(vcpu)].takes(&interrupt));
+            let reached =
+                external.is_some_and(|interrupt| self.vault.lapics[place(vcpu)].takes(&interrupt));
             let live = offer::live(self.vault, vcpu);
             live.wired = live.wired & !BY_IOAPIC | if reached { BY_IOAPIC } else { 0 };
         }

@@ -46,7 +46,11 @@ pub(crate) fn set(state: &mut InitialState, register: usize, value: u64) {
 /// A segment's descriptor, as it stands in memory (APM vol. 2 §4.7).
 fn descriptor(segment: &Segment) -> u64 {
     let attributes = u64::from(segment.attributes);
-    let limit = if attributes & 0x800 != 0 { segment.limit >> 12 } else { segment.limit };
+    let limit = if attributes & 0x800 != 0 {
+        segment.limit >> 12
+    } else {
+        segment.limit
+    };
     let limit = u64::from(limit);
     limit & 0xffff
         | (segment.base & 0xff_ffff) << 16
@@ -57,7 +61,12 @@ fn descriptor(segment: &Segment) -> u64 {
 }
 
 fn flat(selector: u16, attributes: u16) -> Segment {
-    Segment { selector, attributes, limit: u32::MAX, base: 0 }
+    Segment {
+        selector,
+        attributes,
+        limit: u32::MAX,
+        base: 0,
+    }
 }
 
 /// Flat segments, no paging, interrupts off.
@@ -82,8 +91,16 @@ fn state(rip: u64, code: Segment, placer: &mut Placer<'_, '_>) -> InitialState {
     placer.write(GDT, table.as_bytes());
     InitialState {
         segments: [data, code, data, data, data, data],
-        gdtr: Segment { limit: size_of_val(&table) as u32 - 1, base: GDT, ..Segment::default() },
-        tr: Segment { attributes: BUSY_TSS, limit: 0x67, ..Segment::default() },
+        gdtr: Segment {
+            limit: size_of_val(&table) as u32 - 1,
+            base: GDT,
+            ..Segment::default()
+        },
+        tr: Segment {
+            attributes: BUSY_TSS,
+            limit: 0x67,
+            ..Segment::default()
+        },
         rip,
         rflags: RFLAGS,
         cr0: CR0_PE | CR0_ET,
@@ -97,10 +114,12 @@ fn page_tables(placer: &mut Placer<'_, '_>) {
     let directory = |number: u64| table + PAGE + number * PAGE;
     placer.zero(PAGE_TABLES, 2 * PAGE);
     placer.write(PAGE_TABLES, (table | TABLE).as_bytes());
-    let directories: [u64; GIBIBYTES as usize] = core::array::from_fn(|number| directory(number as u64) | TABLE);
+    let directories: [u64; GIBIBYTES as usize] =
+        core::array::from_fn(|number| directory(number as u64) | TABLE);
     placer.write(table, directories.as_bytes());
     for number in 0..GIBIBYTES {
-        let pages: [u64; 512] = core::array::from_fn(|page| number << 30 | (page as u64) << 21 | LARGE_PAGE);
+        let pages: [u64; 512] =
+            core::array::from_fn(|page| number << 30 | (page as u64) << 21 | LARGE_PAGE);
         placer.write(directory(number), pages.as_bytes());
     }
 }

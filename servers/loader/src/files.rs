@@ -21,36 +21,85 @@ impl<'b> Files<'b> {
     /// Finds them.
     pub(crate) fn find(bundle: &Bundle<'b>) -> Result<Self, Refusal> {
         let kernel = bundle.find("guest/kernel")?.ok_or(Refusal::NoKernel)?;
-        let zeros = bundle.find("zeros")?.filter(|file| !file.bytes.is_empty()).ok_or(Refusal::NoZeros)?;
-        let initrd = bundle.find("guest/initrd")?.filter(|file| !file.bytes.is_empty());
-        let none = Entry { name: "guest/cmdline", offset: kernel.offset, bytes: &[] };
+        let zeros = bundle
+            .find("zeros")?
+            .filter(|file| !file.bytes.is_empty())
+            .ok_or(Refusal::NoZeros)?;
+        let initrd = bundle
+            .find("guest/initrd")?
+            .filter(|file| !file.bytes.is_empty());
+        let none = Entry {
+            name: "guest/cmdline",
+            offset: kernel.offset,
+            bytes: &[],
+        };
         let cmdline = bundle.find("guest/cmdline")?.unwrap_or(none);
         // A NUL would end the line for the guest as well.
-        let text = cmdline.bytes.split(|byte| *byte == 0).next().unwrap_or(&[]).trim_ascii_end();
-        Ok(Files { kernel, zeros, initrd, cmdline: Entry { bytes: text, ..cmdline } })
+        let text = cmdline
+            .bytes
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or(&[])
+            .trim_ascii_end();
+        Ok(Files {
+            kernel,
+            zeros,
+            initrd,
+            cmdline: Entry {
+                bytes: text,
+                ..cmdline
+            },
+        })
     }
 
     /// Finds room for the initial RAM disk between `floor` and `ceiling`, as high as it can be.
-    pub(crate) fn place_initrd(&self, ram: Ram, floor: u64, ceiling: u64) -> Result<Initrd, Refusal> {
-        let Some(file) = &self.initrd else { return Ok(Initrd { at: 0, size: 0 }) };
+    pub(crate) fn place_initrd(
+        &self,
+        ram: Ram,
+        floor: u64,
+        ceiling: u64,
+    ) -> Result<Initrd, Refusal> {
+        let Some(file) = &self.initrd else {
+            return Ok(Initrd { at: 0, size: 0 });
+        };
         let size = file.bytes.len() as u64;
-        let no_room = Refusal::NoRoom { what: "the initrd above the kernel", size, at: 0 };
-        ram.highest(size, floor, ceiling).map(|at| Initrd { at, size }).ok_or(no_room)
+        let no_room = Refusal::NoRoom {
+            what: "the initrd above the kernel",
+            size,
+            at: 0,
+        };
+        ram.highest(size, floor, ceiling)
+            .map(|at| Initrd { at, size })
+            .ok_or(no_room)
     }
 
     /// Finds room for the initial RAM disk right above `floor`.
     pub(crate) fn place_initrd_low(&self, ram: Ram, floor: u64) -> Result<Initrd, Refusal> {
-        let Some(file) = &self.initrd else { return Ok(Initrd { at: 0, size: 0 }) };
+        let Some(file) = &self.initrd else {
+            return Ok(Initrd { at: 0, size: 0 });
+        };
         let size = file.bytes.len() as u64;
         let at = floor.next_multiple_of(PAGE);
-        let no_room = Refusal::NoRoom { what: "the initrd above the kernel", size, at };
-        if ram.holds(at, size) { Ok(Initrd { at, size }) } else { Err(no_room) }
+        let no_room = Refusal::NoRoom {
+            what: "the initrd above the kernel",
+            size,
+            at,
+        };
+        if ram.holds(at, size) {
+            Ok(Initrd { at, size })
+        } else {
+            Err(no_room)
+        }
     }
 
     /// Refuses a command line that is longer than its place.
     pub(crate) fn check_cmdline(&self) -> Result<(), Refusal> {
         let (length, most) = (self.cmdline.bytes.len() as u64, CMDLINE_MAX - 1);
-        if length > most { Err(Refusal::CommandLine { length, most }) } else { Ok(()) }
+        if length > most {
+            Err(Refusal::CommandLine { length, most })
+        } else {
+            Ok(())
+        }
     }
 
     /// Copies the command line, and ends it.

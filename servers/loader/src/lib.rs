@@ -66,13 +66,24 @@ impl Server for LoaderServer {
             Some("32") => 1,
             Some(_) => return Err(Refuse::BadOption("entry")),
         };
-        let vcpus = u16::try_from(machine.vcpus.max(1)).map_err(|_| Refuse::Machine("usable number of CPUs"))?;
-        Ok(State { memory: machine.memory, placed: 0, vcpus, protected_entry, reserved: 0 })
+        let vcpus = u16::try_from(machine.vcpus.max(1))
+            .map_err(|_| Refuse::Machine("usable number of CPUs"))?;
+        Ok(State {
+            memory: machine.memory,
+            placed: 0,
+            vcpus,
+            protected_entry,
+            reserved: 0,
+        })
     }
 
     atoll_sdk::immovable!();
 
-    fn handle(vault: &mut Vault<'_, Self>, _: LoadRequest, effects: &mut Effects<'_, Loader>) -> LoadReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        _: LoadRequest,
+        effects: &mut Effects<'_, Loader>,
+    ) -> LoadReply {
         let bundle = Bundle::new(effects.bundle());
         let loaded = Files::find(&bundle).and_then(|files| {
             let mut placer = Placer::new(vault.placed, files.zeros, effects);
@@ -114,7 +125,11 @@ struct Loaded {
 
 impl core::fmt::Display for Loaded {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "guest: {}, entry {:#x}, kernel {} bytes, initrd {} bytes", self.format, self.entry, self.kernel, self.initrd)
+        write!(
+            f,
+            "guest: {}, entry {:#x}, kernel {} bytes, initrd {} bytes",
+            self.format, self.entry, self.kernel, self.initrd
+        )
     }
 }
 

@@ -43,21 +43,44 @@ pub(crate) fn place(
     placer.copy(load, &code);
     files.copy_cmdline(placer);
     files.copy_initrd(initrd, placer);
-    placer.write(BOOT_INFO, &boot_params::page(header, &files.kernel, load, initrd, ram));
+    placer.write(
+        BOOT_INFO,
+        &boot_params::page(header, &files.kernel, load, initrd, ram),
+    );
 
     let long = header.has_long_entry && !protected_entry;
     let entry = if long { load + LONG_ENTRY } else { load };
-    let mut state = if long { cpu::long(entry, placer) } else { cpu::protected(entry, placer) };
+    let mut state = if long {
+        cpu::long(entry, placer)
+    } else {
+        cpu::protected(entry, placer)
+    };
     cpu::set(&mut state, cpu::RSI, BOOT_INFO);
     placer.initial(&state);
-    let format = if long { "bzImage in long mode" } else { "bzImage in protected mode" };
-    Ok(Loaded { format, entry, kernel: size, initrd: initrd.size })
+    let format = if long {
+        "bzImage in long mode"
+    } else {
+        "bzImage in protected mode"
+    };
+    Ok(Loaded {
+        format,
+        entry,
+        kernel: size,
+        initrd: initrd.size,
+    })
 }
 
 /// The preferred address if RAM reaches so far; else, for a relocatable kernel, the lowest that is aligned.
 fn load_address(header: &Header, needed: u64, ram: Ram) -> Result<u64, Refusal> {
     let lowest = HIGH.next_multiple_of(header.alignment);
     let candidates = [Some(header.preferred), header.relocatable.then_some(lowest)];
-    let fits = candidates.into_iter().flatten().find(|at| ram.holds(*at, needed));
-    fits.ok_or(Refusal::NoRoom { what: "the kernel", size: needed, at: header.preferred })
+    let fits = candidates
+        .into_iter()
+        .flatten()
+        .find(|at| ram.holds(*at, needed));
+    fits.ok_or(Refusal::NoRoom {
+        what: "the kernel",
+        size: needed,
+        at: header.preferred,
+    })
 }

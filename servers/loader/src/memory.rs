@@ -77,7 +77,11 @@ impl Ram {
 
     /// What the guest is told, by ascending address.
     pub(crate) fn map(self) -> impl Iterator<Item = Region> {
-        let region = |base, end: u64, kind| Region { base, size: end.saturating_sub(base), kind };
+        let region = |base, end: u64, kind| Region {
+            base,
+            size: end.saturating_sub(base),
+            kind,
+        };
         let regions = [
             region(0, LOW_END, Kind::Ram),
             region(LOW_END, EBDA_END, Kind::Reserved),
@@ -92,7 +96,10 @@ impl Ram {
 
     /// Bytes below 640 KiB and from 1 MiB to the gap, in KiB: the two figures of multiboot and of Linux's oldest interface.
     pub(crate) fn kib(self) -> (u32, u32) {
-        ((LOW_END >> 10) as u32, (self.end().saturating_sub(HIGH) >> 10) as u32)
+        (
+            (LOW_END >> 10) as u32,
+            (self.end().saturating_sub(HIGH) >> 10) as u32,
+        )
     }
 }
 
@@ -127,10 +134,18 @@ mod tests {
     #[test]
     fn the_highest_place_respects_floor_and_ceiling() {
         let ram = Ram::new(64 << 20);
-        assert_eq!(ram.highest(0x1801, HIGH, u64::MAX), Some((64 << 20) - 0x2000));
+        assert_eq!(
+            ram.highest(0x1801, HIGH, u64::MAX),
+            Some((64 << 20) - 0x2000)
+        );
         assert_eq!(ram.highest(0x1000, HIGH, 0x200_0fff), Some(0x1ff_f000));
         assert_eq!(ram.highest(0x1000, 64 << 20, u64::MAX), None);
         assert_eq!(ram.highest(65 << 20, HIGH, u64::MAX), None);
-        assert!(!ram.holds(0x8_0000, 1) && ram.holds(HIGH, 63 << 20) && !ram.holds(HIGH, 64 << 20) && !ram.holds(HIGH, u64::MAX));
+        assert!(
+            !ram.holds(0x8_0000, 1)
+                && ram.holds(HIGH, 63 << 20)
+                && !ram.holds(HIGH, 64 << 20)
+                && !ram.holds(HIGH, u64::MAX)
+        );
     }
 }

@@ -70,7 +70,12 @@ struct MemoryMapEntry {
 }
 
 /// Places the kernel and its parameters.
-pub(crate) fn place(header: &Header, files: &Files<'_>, ram: Ram, placer: &mut Placer<'_, '_>) -> Result<Loaded, Refusal> {
+pub(crate) fn place(
+    header: &Header,
+    files: &Files<'_>,
+    ram: Ram,
+    placer: &mut Placer<'_, '_>,
+) -> Result<Loaded, Refusal> {
     files.check_cmdline()?;
     let (entry, end, kernel) = match &header.addresses {
         Some(addresses) => place_plain(addresses, files, ram, placer)?,
@@ -93,7 +98,12 @@ pub(crate) fn place(header: &Header, files: &Files<'_>, ram: Ram, placer: &mut P
     cpu::set(&mut state, cpu::RAX, LOADER_MAGIC);
     cpu::set(&mut state, cpu::RBX, BOOT_INFO);
     placer.initial(&state);
-    Ok(Loaded { format: "multiboot", entry, kernel, initrd: initrd.size })
+    Ok(Loaded {
+        format: "multiboot",
+        entry,
+        kernel,
+        initrd: initrd.size,
+    })
 }
 
 /// A kernel of any format whose header says where it goes (§3.1.3). Gives entry, end and bytes of the file.
@@ -109,12 +119,18 @@ fn place_plain(
         0 => in_file.checked_sub(addresses.file_offset),
         end => end.checked_sub(addresses.load),
     };
-    let code = length.and_then(|length| part(&files.kernel, addresses.file_offset, length)).ok_or(damaged)?;
+    let code = length
+        .and_then(|length| part(&files.kernel, addresses.file_offset, length))
+        .ok_or(damaged)?;
     let length = code.bytes.len() as u64;
     let end = (addresses.load + length).max(addresses.bss_end);
     let size = end - addresses.load;
     if !ram.holds(addresses.load, size) {
-        return Err(Refusal::NoRoom { what: "the kernel", size, at: addresses.load });
+        return Err(Refusal::NoRoom {
+            what: "the kernel",
+            size,
+            at: addresses.load,
+        });
     }
     placer.copy(addresses.load, &code);
     placer.zero(addresses.load + length, size - length);
@@ -133,13 +149,25 @@ fn parameters(initrd: Initrd, ram: Ram, placer: &mut Placer<'_, '_>) {
         ..Information::default()
     };
     placer.write(LOADER_NAME, b"Atoll\0");
-    for (region, at) in ram.map().zip((MEMORY_MAP..).step_by(size_of::<MemoryMapEntry>())) {
-        let entry = MemoryMapEntry { size: 20, base: region.base, length: region.size, kind: region.kind as u32 };
+    for (region, at) in ram
+        .map()
+        .zip((MEMORY_MAP..).step_by(size_of::<MemoryMapEntry>()))
+    {
+        let entry = MemoryMapEntry {
+            size: 20,
+            base: region.base,
+            length: region.size,
+            kind: region.kind as u32,
+        };
         placer.write(at, entry.as_bytes());
         info.memory_map_length += size_of::<MemoryMapEntry>() as u32;
     }
     if initrd.size != 0 {
-        let module = Module { start: initrd.at as u32, end: (initrd.at + initrd.size) as u32, ..Module::default() };
+        let module = Module {
+            start: initrd.at as u32,
+            end: (initrd.at + initrd.size) as u32,
+            ..Module::default()
+        };
         placer.write(MODULES, module.as_bytes());
         info.flags |= HAS_MODULES;
         info.modules = 1;

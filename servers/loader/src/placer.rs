@@ -40,7 +40,16 @@ pub(crate) struct Placer<'p, 'e> {
 impl<'p, 'e> Placer<'p, 'e> {
     /// A placer that passes over the first `skip` pieces.
     pub(crate) fn new(skip: u32, zeros: Entry<'p>, effects: &'p mut Effects<'e, Loader>) -> Self {
-        Placer { effects, zeros, count: 0, skip, room: ROOM, slots: EFFECTS - OTHERS, copies: COPY_BYTES, full: false }
+        Placer {
+            effects,
+            zeros,
+            count: 0,
+            skip,
+            room: ROOM,
+            slots: EFFECTS - OTHERS,
+            copies: COPY_BYTES,
+            full: false,
+        }
     }
 
     /// How many pieces are placed, if that is not all of them.
@@ -53,7 +62,11 @@ impl<'p, 'e> Placer<'p, 'e> {
             return;
         }
         if self.count >= self.skip {
-            let Some(room) = self.room.checked_sub(size + ENVELOPE).filter(|_| self.slots > 0) else {
+            let Some(room) = self
+                .room
+                .checked_sub(size + ENVELOPE)
+                .filter(|_| self.slots > 0)
+            else {
                 self.full = true;
                 return;
             };
@@ -89,7 +102,11 @@ impl<'p, 'e> Placer<'p, 'e> {
     pub(crate) fn zero(&mut self, gpa: u64, length: u64) {
         let most = self.zeros.bytes.len().clamp(1, COPY_BYTES as usize);
         for at in (0..length).step_by(most) {
-            let copy = GuestCopy { gpa: Gpa(gpa + at), offset: self.zeros.offset, length: (length - at).min(most as u64) };
+            let copy = GuestCopy {
+                gpa: Gpa(gpa + at),
+                offset: self.zeros.offset,
+                length: (length - at).min(most as u64),
+            };
             self.piece_of_copy(copy);
         }
     }
@@ -98,7 +115,11 @@ impl<'p, 'e> Placer<'p, 'e> {
     pub(crate) fn copy(&mut self, gpa: u64, file: &Entry<'_>) {
         let length = file.bytes.len() as u64;
         for at in (0..length).step_by(COPY_BYTES as usize) {
-            self.piece_of_copy(GuestCopy { gpa: Gpa(gpa + at), offset: file.offset + at, length: (length - at).min(COPY_BYTES) });
+            self.piece_of_copy(GuestCopy {
+                gpa: Gpa(gpa + at),
+                offset: file.offset + at,
+                length: (length - at).min(COPY_BYTES),
+            });
         }
     }
 
@@ -110,6 +131,13 @@ impl<'p, 'e> Placer<'p, 'e> {
 
 /// Part of a file in the bundle; `None` if it is not all there.
 pub(crate) fn part<'b>(file: &Entry<'b>, start: u64, length: u64) -> Option<Entry<'b>> {
-    let bytes = file.bytes.get(usize::try_from(start).ok()?..)?.get(..usize::try_from(length).ok()?)?;
-    Some(Entry { offset: file.offset + start, bytes, ..*file })
+    let bytes = file
+        .bytes
+        .get(usize::try_from(start).ok()?..)?
+        .get(..usize::try_from(length).ok()?)?;
+    Some(Entry {
+        offset: file.offset + start,
+        bytes,
+        ..*file
+    })
 }

@@ -51,12 +51,20 @@ impl<'b> Program<'b> {
             }
             part(&self.file, segment.p_offset, segment.p_filesz).ok_or(damaged)?;
             if !ram.holds(at, size) {
-                return Err(Refusal::NoRoom { what: "the kernel", size, at });
+                return Err(Refusal::NoRoom {
+                    what: "the kernel",
+                    size,
+                    at,
+                });
             }
             extent.end = extent.end.max(at + size);
             extent.size += segment.p_filesz;
         }
-        if extent.end == 0 { Err(damaged) } else { Ok(extent) }
+        if extent.end == 0 {
+            Err(damaged)
+        } else {
+            Ok(extent)
+        }
     }
 
     /// Places all segments, and clears what the file does not fill.
@@ -64,7 +72,10 @@ impl<'b> Program<'b> {
         for segment in self.segments().take(SEGMENTS) {
             if let Some(bytes) = part(&self.file, segment.p_offset, segment.p_filesz) {
                 placer.copy(segment.p_paddr, &bytes);
-                placer.zero(segment.p_paddr + segment.p_filesz, segment.p_memsz - segment.p_filesz);
+                placer.zero(
+                    segment.p_paddr + segment.p_filesz,
+                    segment.p_memsz - segment.p_filesz,
+                );
             }
         }
     }

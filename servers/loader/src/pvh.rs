@@ -59,11 +59,23 @@ struct MemoryMapEntry {
 
 /// The entry point that the note names; `None` if there is no such note.
 pub(crate) fn entry(program: &Program<'_>) -> Option<u64> {
-    let notes = program.elf.segments()?.iter().filter(|segment| segment.p_type == PT_NOTE);
-    let mut notes = notes.filter_map(|segment| program.elf.segment_data_as_notes(&segment).ok()).flatten();
+    let notes = program
+        .elf
+        .segments()?
+        .iter()
+        .filter(|segment| segment.p_type == PT_NOTE);
+    let mut notes = notes
+        .filter_map(|segment| program.elf.segment_data_as_notes(&segment).ok())
+        .flatten();
     notes.find_map(|note| match note {
-        Note::Unknown(note) if note.n_type == PHYS32_ENTRY && note.name.strip_suffix(b"\0").unwrap_or(note.name) == b"Xen" => {
-            let entry = note.desc.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        Note::Unknown(note)
+            if note.n_type == PHYS32_ENTRY
+                && note.name.strip_suffix(b"\0").unwrap_or(note.name) == b"Xen" =>
+        {
+            let entry = note
+                .desc
+                .first_chunk()
+                .map(|bytes| u32::from_le_bytes(*bytes));
             entry.map(u64::from)
         }
         _ => None,
@@ -88,7 +100,12 @@ pub(crate) fn place(
     let mut state = cpu::protected(entry, placer);
     cpu::set(&mut state, cpu::RBX, BOOT_INFO);
     placer.initial(&state);
-    Ok(Loaded { format: "ELF with a PVH entry", entry, kernel: extent.size, initrd: initrd.size })
+    Ok(Loaded {
+        format: "ELF with a PVH entry",
+        entry,
+        kernel: extent.size,
+        initrd: initrd.size,
+    })
 }
 
 fn parameters(initrd: Initrd, ram: Ram, placer: &mut Placer<'_, '_>) {
@@ -100,13 +117,29 @@ fn parameters(initrd: Initrd, ram: Ram, placer: &mut Placer<'_, '_>) {
         memory_map: MEMORY_MAP,
         ..StartInfo::default()
     };
-    for (region, at) in ram.map().zip((MEMORY_MAP..).step_by(size_of::<MemoryMapEntry>())) {
-        let entry = MemoryMapEntry { base: region.base, size: region.size, kind: region.kind as u32, reserved: 0 };
+    for (region, at) in ram
+        .map()
+        .zip((MEMORY_MAP..).step_by(size_of::<MemoryMapEntry>()))
+    {
+        let entry = MemoryMapEntry {
+            base: region.base,
+            size: region.size,
+            kind: region.kind as u32,
+            reserved: 0,
+        };
         placer.write(at, entry.as_bytes());
         info.memory_map_entries += 1;
     }
     if initrd.size != 0 {
-        placer.write(MODULES, Module { at: initrd.at, size: initrd.size, ..Module::default() }.as_bytes());
+        placer.write(
+            MODULES,
+            Module {
+                at: initrd.at,
+                size: initrd.size,
+                ..Module::default()
+            }
+            .as_bytes(),
+        );
         info.modules = 1;
         info.module_list = MODULES;
     }

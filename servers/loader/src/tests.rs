@@ -50,16 +50,28 @@ pub(crate) fn load(files: &[(&str, &[u8])], options: &str) -> Result<Placed, Str
 }
 
 /// Loads these files into a machine of another size.
-pub(crate) fn load_into(machine: &Machine, files: &[(&str, &[u8])], options: &str) -> Result<Placed, String> {
+pub(crate) fn load_into(
+    machine: &Machine,
+    files: &[(&str, &[u8])],
+    options: &str,
+) -> Result<Placed, String> {
     let mut files = files.to_vec();
     files.push(("zeros", &[0; 0x8000]));
     run(machine, archive(&files), options)
 }
 
 fn run(machine: &Machine, bundle: Vec<u8>, options: &str) -> Result<Placed, String> {
-    let setup = Setup { options, ..Setup::default() };
+    let setup = Setup {
+        options,
+        ..Setup::default()
+    };
     let (mut loader, _) = Harness::<LoaderServer>::start_with(machine, &setup, bundle.clone());
-    let mut placed = Placed { memory: Vec::new(), state: InitialState::default(), log: String::new(), answers: 0 };
+    let mut placed = Placed {
+        memory: Vec::new(),
+        state: InitialState::default(),
+        log: String::new(),
+        answers: 0,
+    };
     let mut writes: Vec<(usize, Vec<u8>)> = Vec::new();
     loop {
         let answer = loader.deliver(Body::Load);
@@ -71,15 +83,22 @@ fn run(machine: &Machine, bundle: Vec<u8>, options: &str) -> Result<Placed, Stri
             match effect {
                 Effect::GuestWrite(at, bytes) => writes.push((at.0.0 as usize, bytes.to_vec())),
                 Effect::GuestCopy(copy) => {
-                    writes.push((copy.0.gpa.0 as usize, bundle[copy.0.offset as usize..][..copy.0.length as usize].to_vec()));
+                    writes.push((
+                        copy.0.gpa.0 as usize,
+                        bundle[copy.0.offset as usize..][..copy.0.length as usize].to_vec(),
+                    ));
                 }
-                Effect::Initial(0, state) => placed.state = InitialState::read_from_bytes(state).unwrap(),
+                Effect::Initial(0, state) => {
+                    placed.state = InitialState::read_from_bytes(state).unwrap()
+                }
                 Effect::Log(line) => placed.log = line.into(),
                 Effect::Resume => {}
                 Effect::Done => {
                     // Nothing may rely on what the firmware left.
                     placed.memory = vec![DIRT; machine.memory as usize];
-                    writes.iter().for_each(|(at, bytes)| placed.memory[*at..][..bytes.len()].copy_from_slice(bytes));
+                    writes.iter().for_each(|(at, bytes)| {
+                        placed.memory[*at..][..bytes.len()].copy_from_slice(bytes)
+                    });
                     return Ok(placed);
                 }
                 Effect::Stop(Stop::Refused) => return Err(placed.log),
@@ -92,11 +111,24 @@ fn run(machine: &Machine, bundle: Vec<u8>, options: &str) -> Result<Placed, Stri
 #[test]
 fn what_is_no_kernel_is_refused_with_a_reason() {
     let refused = |files: &[(&str, &[u8])]| load(files, "").err().unwrap();
-    let bare = run(&MACHINE, archive(&[("guest/kernel", b"x")]), "").err().unwrap();
-    assert_eq!(bare, "cannot load the guest: the bundle has no `zeros`, which memory is cleared with");
-    assert_eq!(refused(&[]), "cannot load the guest: the bundle has no `guest/kernel`");
+    let bare = run(&MACHINE, archive(&[("guest/kernel", b"x")]), "")
+        .err()
+        .unwrap();
+    assert_eq!(
+        bare,
+        "cannot load the guest: the bundle has no `zeros`, which memory is cleared with"
+    );
+    assert_eq!(
+        refused(&[]),
+        "cannot load the guest: the bundle has no `guest/kernel`"
+    );
     assert!(refused(&[("guest/kernel", b"#!/bin/sh")]).contains("neither a bzImage"));
-    assert!(run(&MACHINE, vec![1; 700], "").err().unwrap().contains("the bundle has no header"));
+    assert!(
+        run(&MACHINE, vec![1; 700], "")
+            .err()
+            .unwrap()
+            .contains("the bundle has no header")
+    );
 }
 
 proptest! {

@@ -36,7 +36,9 @@ fn flag(condition: bool, flag: u64) -> u64 {
 
 /// ZF, SF and PF.
 fn of_result(value: u64, size: u8) -> u64 {
-    flag(value == 0, ZF) | flag(value >> (size * 8 - 1) & 1 != 0, SF) | flag((value as u8).count_ones().is_multiple_of(2), PF)
+    flag(value == 0, ZF)
+        | flag(value >> (size * 8 - 1) & 1 != 0, SF)
+        | flag((value as u8).count_ones().is_multiple_of(2), PF)
 }
 
 fn add(a: u64, b: u64, carry: u64, size: u8) -> (u64, u64) {
@@ -44,7 +46,13 @@ fn add(a: u64, b: u64, carry: u64, size: u8) -> (u64, u64) {
     let top = size * 8 - 1;
     let carries = a & b | (a | b) & !value;
     let overflow = (a ^ value) & (b ^ value);
-    (value, of_result(value, size) | carries >> top & CF | (a ^ b ^ value) & AF | flag(overflow >> top & 1 != 0, OF))
+    (
+        value,
+        of_result(value, size)
+            | carries >> top & CF
+            | (a ^ b ^ value) & AF
+            | flag(overflow >> top & 1 != 0, OF),
+    )
 }
 
 fn subtract(a: u64, b: u64, borrow: u64, size: u8) -> (u64, u64) {
@@ -52,7 +60,13 @@ fn subtract(a: u64, b: u64, borrow: u64, size: u8) -> (u64, u64) {
     let top = size * 8 - 1;
     let borrows = !a & b | (!a | b) & value;
     let overflow = (a ^ b) & (a ^ value);
-    (value, of_result(value, size) | borrows >> top & CF | (a ^ b ^ value) & AF | flag(overflow >> top & 1 != 0, OF))
+    (
+        value,
+        of_result(value, size)
+            | borrows >> top & CF
+            | (a ^ b ^ value) & AF
+            | flag(overflow >> top & 1 != 0, OF),
+    )
 }
 
 /// `a op b`, where `a` is the destination.
@@ -68,7 +82,10 @@ pub(crate) fn binary(operation: Binary, a: u64, b: u64, rflags: u64, size: u8) -
         Binary::Or => logic(a | b),
         Binary::Xor => logic(a ^ b),
     };
-    Outcome { value, rflags: rflags & !STATUS | status }
+    Outcome {
+        value,
+        rflags: rflags & !STATUS | status,
+    }
 }
 
 /// `op a`.
@@ -90,7 +107,10 @@ pub(crate) fn unary(operation: Unary, a: u64, rflags: u64, size: u8) -> Outcome 
         }
     };
     let changed = STATUS & !kept;
-    Outcome { value, rflags: rflags & !changed | status & changed }
+    Outcome {
+        value,
+        rflags: rflags & !changed | status & changed,
+    }
 }
 
 /// The bit test of bit `index` (modulo the operand's bits).
@@ -102,5 +122,8 @@ pub(crate) fn bit(operation: BitTest, a: u64, index: u64, rflags: u64, size: u8)
         BitTest::Reset => a & !bit,
         BitTest::Complement => a ^ bit,
     };
-    Outcome { value: value & mask(size), rflags: rflags & !CF | flag(a & bit != 0, CF) }
+    Outcome {
+        value: value & mask(size),
+        rflags: rflags & !CF | flag(a & bit != 0, CF),
+    }
 }

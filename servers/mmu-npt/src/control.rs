@@ -83,11 +83,18 @@ pub(crate) fn instruction(
     if context.cpl != 0 {
         return MmuReply::Exception(Exception::PROTECTION);
     }
-    let size = if code_size(context) == CodeSize::Bits64 { 8 } else { 4 };
+    let size = if code_size(context) == CodeSize::Bits64 {
+        8
+    } else {
+        4
+    };
     // The instruction says which register it is: some CPUs (QEMU 8 to 10) give CR0's exit code for every read.
     let done = match plan.action {
         Action::ClearTaskSwitched => {
-            effects.emit(MmuEffect::System(SystemRegister::Cr0, context.cr0 & !CR0_TS));
+            effects.emit(MmuEffect::System(
+                SystemRegister::Cr0,
+                context.cr0 & !CR0_TS,
+            ));
             Ok(())
         }
         Action::ToControl { control, register } => {
@@ -111,9 +118,13 @@ pub(crate) fn instruction(
             registers::write(effects, registers, register, size, value);
             Ok(())
         }
-        Action::ToDebug { debug, register } => {
-            debug::write(effects, context, registers, debug, registers::read(registers, register, size))
-        }
+        Action::ToDebug { debug, register } => debug::write(
+            effects,
+            context,
+            registers,
+            debug,
+            registers::read(registers, register, size),
+        ),
         Action::FromDebug { debug, register } => debug::read(effects, context, registers, debug)
             .map(|value| registers::write(effects, registers, register, size, value)),
         Action::LoadStatusWord { register } => {
@@ -125,8 +136,14 @@ pub(crate) fn instruction(
             if context.cr4 & CR4_OSXSAVE == 0 {
                 return MmuReply::Exception(Exception::UNDEFINED);
             }
-            let value = registers::read(registers, RAX, 4) | registers::read(registers, RDX, 4) << 32;
-            set_xcr0(effects, vault.xcr0, registers::read(registers, RCX, 4), value)
+            let value =
+                registers::read(registers, RAX, 4) | registers::read(registers, RDX, 4) << 32;
+            set_xcr0(
+                effects,
+                vault.xcr0,
+                registers::read(registers, RCX, 4),
+                value,
+            )
         }
         _ => return report::unsupported(vault, effects, context),
     };
@@ -160,11 +177,19 @@ fn set_cr0(effects: &mut Effects<'_, Mmu>, context: &Context, value: u64) -> Res
     if refused {
         return Err(Exception::PROTECTION);
     }
-    effects.emit(MmuEffect::System(SystemRegister::Cr0, value & CR0_WRITABLE | CR0_ET));
+    effects.emit(MmuEffect::System(
+        SystemRegister::Cr0,
+        value & CR0_WRITABLE | CR0_ET,
+    ));
     Ok(())
 }
 
-fn set_cr4(effects: &mut Effects<'_, Mmu>, allowed: u64, context: &Context, value: u64) -> Result<(), Exception> {
+fn set_cr4(
+    effects: &mut Effects<'_, Mmu>,
+    allowed: u64,
+    context: &Context,
+    value: u64,
+) -> Result<(), Exception> {
     let long = context.efer & EFER_LMA != 0;
     if value & !allowed != 0 || long && value & CR4_PAE == 0 {
         return Err(Exception::PROTECTION);
@@ -173,7 +198,12 @@ fn set_cr4(effects: &mut Effects<'_, Mmu>, allowed: u64, context: &Context, valu
     Ok(())
 }
 
-fn set_xcr0(effects: &mut Effects<'_, Mmu>, allowed: u64, index: u64, value: u64) -> Result<(), Exception> {
+fn set_xcr0(
+    effects: &mut Effects<'_, Mmu>,
+    allowed: u64,
+    index: u64,
+    value: u64,
+) -> Result<(), Exception> {
     let x87 = value & 1 != 0;
     let sse = value & 2 != 0;
     let avx = value & 4 != 0;

@@ -13,7 +13,13 @@ const BD: u64 = 1 << 13;
 /// DR7: the next access to a debug register is #DB.
 const GD: u64 = 1 << 13;
 /// #DB.
-const DEBUG: Exception = Exception { error: 0, vector: 1, has_error: 0, reserved: 0, address: 0 };
+const DEBUG: Exception = Exception {
+    error: 0,
+    vector: 1,
+    has_error: 0,
+    reserved: 0,
+    address: 0,
+};
 
 /// What a read gives.
 pub(crate) fn read(
@@ -55,7 +61,12 @@ pub(crate) fn write(
 }
 
 /// The register that is meant: DR4 and DR5 are DR6 and DR7 unless CR4.DE forbids it.
-fn access(effects: &mut Effects<'_, Mmu>, context: &Context, registers: &Registers, number: u8) -> Result<u8, Exception> {
+fn access(
+    effects: &mut Effects<'_, Mmu>,
+    context: &Context,
+    registers: &Registers,
+    number: u8,
+) -> Result<u8, Exception> {
     let number = match number {
         0..=3 | DR6 | DR7 => number,
         4 | 5 if context.cr4 & CR4_DE == 0 => number + 2,

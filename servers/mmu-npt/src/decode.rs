@@ -31,7 +31,11 @@ pub(crate) fn decode(size: CodeSize, bytes: &[u8]) -> Result<Plan, DecodeError> 
 
 /// Names a general register in the protocol's numbering: high bytes follow the sixteen.
 fn numbered(number: u8, legacy_byte: bool) -> u8 {
-    if legacy_byte && number >= 4 { number + 12 } else { number }
+    if legacy_byte && number >= 4 {
+        number + 12
+    } else {
+        number
+    }
 }
 
 macro_rules! decoder {
@@ -230,27 +234,74 @@ mod tests {
 
     #[test]
     fn loads_name_the_register_the_width_and_the_extension() {
-        let load = |register, size, width, sign| Action::Load { register, size, width, sign };
+        let load = |register, size, width, sign| Action::Load {
+            register,
+            size,
+            width,
+            sign,
+        };
         assert_eq!(action(CodeSize::Bits64, &[0x8b, 0x03]), load(0, 4, 4, 0));
-        assert_eq!(action(CodeSize::Bits64, &[0x4c, 0x8b, 0x0b]), load(9, 8, 8, 0));
-        assert_eq!(action(CodeSize::Bits64, &[0x8a, 0x23]), load(16, 1, 1, 0), "AH");
-        assert_eq!(action(CodeSize::Bits64, &[0x40, 0x8a, 0x23]), load(4, 1, 1, 0), "SPL");
-        assert_eq!(action(CodeSize::Bits64, &[0x0f, 0xb6, 0x0b]), load(1, 1, 4, 0));
-        assert_eq!(action(CodeSize::Bits64, &[0x48, 0x0f, 0xbf, 0x0b]), load(1, 2, 8, 1));
-        assert_eq!(action(CodeSize::Bits64, &[0x48, 0x63, 0x0b]), load(1, 4, 8, 1));
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x4c, 0x8b, 0x0b]),
+            load(9, 8, 8, 0)
+        );
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x8a, 0x23]),
+            load(16, 1, 1, 0),
+            "AH"
+        );
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x40, 0x8a, 0x23]),
+            load(4, 1, 1, 0),
+            "SPL"
+        );
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x0f, 0xb6, 0x0b]),
+            load(1, 1, 4, 0)
+        );
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x48, 0x0f, 0xbf, 0x0b]),
+            load(1, 2, 8, 1)
+        );
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x48, 0x63, 0x0b]),
+            load(1, 4, 8, 1)
+        );
         assert_eq!(action(CodeSize::Bits64, &[0x63, 0x0b]), load(1, 4, 4, 1));
-        assert_eq!(action(CodeSize::Bits32, &[0xa1, 0, 0, 0, 0]), load(0, 4, 4, 0));
+        assert_eq!(
+            action(CodeSize::Bits32, &[0xa1, 0, 0, 0, 0]),
+            load(0, 4, 4, 0)
+        );
         assert_eq!(action(CodeSize::Bits16, &[0x8b, 0x07]), load(0, 2, 2, 0));
-        assert_eq!(action(CodeSize::Bits16, &[0x66, 0x67, 0x8b, 0x03]), load(0, 4, 4, 0));
+        assert_eq!(
+            action(CodeSize::Bits16, &[0x66, 0x67, 0x8b, 0x03]),
+            load(0, 4, 4, 0)
+        );
     }
 
     #[test]
     fn stores_name_a_register_or_a_value_of_the_operands_size() {
-        let store = |register, value, size| Action::Store { source: Source { register, value }, size };
+        let store = |register, value, size| Action::Store {
+            source: Source { register, value },
+            size,
+        };
         assert_eq!(action(CodeSize::Bits64, &[0x89, 0x0b]), store(1, 0, 4));
-        assert_eq!(action(CodeSize::Bits64, &[0x88, 0x3b]), store(19, 0, 1), "BH");
-        assert_eq!(action(CodeSize::Bits64, &[0x48, 0xc7, 0x03, 0xfe, 0xff, 0xff, 0xff]), store(IMMEDIATE, -2_i64 as u64, 8));
-        assert_eq!(action(CodeSize::Bits32, &[0xc6, 0x03, 0x80]), store(IMMEDIATE, 0x80, 1));
+        assert_eq!(
+            action(CodeSize::Bits64, &[0x88, 0x3b]),
+            store(19, 0, 1),
+            "BH"
+        );
+        assert_eq!(
+            action(
+                CodeSize::Bits64,
+                &[0x48, 0xc7, 0x03, 0xfe, 0xff, 0xff, 0xff]
+            ),
+            store(IMMEDIATE, -2_i64 as u64, 8)
+        );
+        assert_eq!(
+            action(CodeSize::Bits32, &[0xc6, 0x03, 0x80]),
+            store(IMMEDIATE, 0x80, 1)
+        );
     }
 
     #[test]
@@ -270,17 +321,30 @@ mod tests {
     fn string_forms_name_their_prefixes() {
         let plan = decode(CodeSize::Bits64, &[0x65, 0x67, 0xf3, 0x48, 0xa5]).unwrap();
         assert_eq!(plan.action, Action::MoveString { size: 8 });
-        assert_eq!((plan.length, plan.repeat, plan.address_size, plan.segment), (5, Repeat::WhileEqual, 4, 5));
+        assert_eq!(
+            (plan.length, plan.repeat, plan.address_size, plan.segment),
+            (5, Repeat::WhileEqual, 4, 5)
+        );
         let plan = decode(CodeSize::Bits16, &[0xf2, 0xae]).unwrap();
-        assert_eq!((plan.action, plan.repeat, plan.address_size), (Action::ScanString { size: 1 }, Repeat::WhileNotEqual, 2));
+        assert_eq!(
+            (plan.action, plan.repeat, plan.address_size),
+            (Action::ScanString { size: 1 }, Repeat::WhileNotEqual, 2)
+        );
     }
 
     #[test]
     fn string_io_has_the_address_size_of_its_prefix() {
-        for (size, plain, prefixed) in [(CodeSize::Bits16, 2, 4), (CodeSize::Bits32, 4, 2), (CodeSize::Bits64, 8, 4)] {
+        for (size, plain, prefixed) in [
+            (CodeSize::Bits16, 2, 4),
+            (CodeSize::Bits32, 4, 2),
+            (CodeSize::Bits64, 8, 4),
+        ] {
             for opcode in 0x6c..=0x6f {
                 assert_eq!(decode(size, &[0xf3, opcode]).unwrap().address_size, plain);
-                assert_eq!(decode(size, &[0x67, 0xf3, opcode]).unwrap().address_size, prefixed);
+                assert_eq!(
+                    decode(size, &[0x67, 0xf3, opcode]).unwrap().address_size,
+                    prefixed
+                );
             }
         }
     }
@@ -295,6 +359,9 @@ mod tests {
     #[test]
     fn segment_registers_and_vectors_are_not_general_registers() {
         assert_eq!(action(CodeSize::Bits64, &[0x8e, 0x03]), Action::Unsupported);
-        assert_eq!(action(CodeSize::Bits64, &[0xf3, 0x0f, 0x6f, 0x03]), Action::Unsupported);
+        assert_eq!(
+            action(CodeSize::Bits64, &[0xf3, 0x0f, 0x6f, 0x03]),
+            Action::Unsupported
+        );
     }
 }

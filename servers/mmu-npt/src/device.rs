@@ -61,7 +61,13 @@ pub(crate) fn access(
     };
     match plain(&plan, context) {
         Some((error, forward)) if fault.error & DECISIVE == error => {
-            effects.emit(MmuEffect::Forward(Forward { address: fault.gpa.0, ..forward }, &[]));
+            effects.emit(MmuEffect::Forward(
+                Forward {
+                    address: fault.gpa.0,
+                    ..forward
+                },
+                &[],
+            ));
             MmuReply::Forwarded
         }
         _ => other(vault, effects, fault, context, registers, &plan),
@@ -72,12 +78,41 @@ pub(crate) fn access(
 pub(crate) fn plain(plan: &Plan, context: &Context) -> Option<(u64, Forward)> {
     let rip_or_token = next_rip(context, plan.length);
     match plan.action {
-        Action::Load { register, size, width, sign } => {
-            Some((0, Forward { rip_or_token, size, finish: Forward::LOAD, register, width, sign, ..NOTHING }))
-        }
-        Action::Store { source: Source { register: source, value }, size } => {
-            Some((WRITE, Forward { rip_or_token, value, write: 1, size, source, finish: Forward::STORE, ..NOTHING }))
-        }
+        Action::Load {
+            register,
+            size,
+            width,
+            sign,
+        } => Some((
+            0,
+            Forward {
+                rip_or_token,
+                size,
+                finish: Forward::LOAD,
+                register,
+                width,
+                sign,
+                ..NOTHING
+            },
+        )),
+        Action::Store {
+            source: Source {
+                register: source,
+                value,
+            },
+            size,
+        } => Some((
+            WRITE,
+            Forward {
+                rip_or_token,
+                value,
+                write: 1,
+                size,
+                source,
+                finish: Forward::STORE,
+                ..NOTHING
+            },
+        )),
         _ => None,
     }
 }
@@ -85,8 +120,17 @@ pub(crate) fn plain(plan: &Plan, context: &Context) -> Option<(u64, Forward)> {
 /// Code or page tables in what is not RAM: real hardware would raise a machine check or execute garbage; the guest gets #GP(0).
 #[cold]
 #[inline(never)]
-fn outside(vault: &mut Vault<'_, MmuNpt>, effects: &mut Effects<'_, Mmu>, fault: &NestedFault, context: &Context) -> MmuReply {
-    let what = if fault.error & FETCH != 0 { "is fetched from outside RAM" } else { "has page tables outside RAM" };
+fn outside(
+    vault: &mut Vault<'_, MmuNpt>,
+    effects: &mut Effects<'_, Mmu>,
+    fault: &NestedFault,
+    context: &Context,
+) -> MmuReply {
+    let what = if fault.error & FETCH != 0 {
+        "is fetched from outside RAM"
+    } else {
+        "has page tables outside RAM"
+    };
     report::refuse(vault, effects, context, what, Exception::PROTECTION)
 }
 
@@ -104,12 +148,26 @@ fn other(
     let write = fault.error & WRITE != 0;
     let size = match plan.action {
         // These never write: a write fault is from something else, such as a stack in device memory.
-        Action::ToMemory { operation: Binary::Compare | Binary::Test, size, .. } if !write => size,
+        Action::ToMemory {
+            operation: Binary::Compare | Binary::Test,
+            size,
+            ..
+        } if !write => size,
         Action::ToRegister { size, .. } if !write => size,
-        Action::Bit { operation: BitTest::Test, size, .. } if !write => size,
-        Action::ToMemory { operation: Binary::Compare | Binary::Test, .. }
+        Action::Bit {
+            operation: BitTest::Test,
+            size,
+            ..
+        } if !write => size,
+        Action::ToMemory {
+            operation: Binary::Compare | Binary::Test,
+            ..
+        }
         | Action::ToRegister { .. }
-        | Action::Bit { operation: BitTest::Test, .. } => return report::unsupported(vault, effects, context),
+        | Action::Bit {
+            operation: BitTest::Test,
+            ..
+        } => return report::unsupported(vault, effects, context),
         Action::ToMemory { size, .. }
         | Action::InPlace { size, .. }
         | Action::Exchange { size, .. }
@@ -120,7 +178,9 @@ fn other(
         | Action::LoadString { .. }
         | Action::MoveString { .. }
         | Action::CompareString { .. }
-        | Action::ScanString { .. } => return strings::start(vault, effects, fault.gpa.0, write, context, registers, plan),
+        | Action::ScanString { .. } => {
+            return strings::start(vault, effects, fault.gpa.0, write, context, registers, plan);
+        }
         _ => return report::unsupported(vault, effects, context),
     };
     read(effects, fault.gpa.0, size, pack(Stage::Modify, fault.gpa.0))
@@ -129,14 +189,27 @@ fn other(
 /// Forwards a load whose value comes back with `token`.
 pub(crate) fn read(effects: &mut Effects<'_, Mmu>, gpa: u64, size: u8, token: u64) -> MmuReply {
     let finish = Forward::RETURN;
-    let forward =
-        Forward { address: gpa, count: 1, space: Forward::MMIO, size, finish, rip_or_token: token, ..Forward::default() };
+    let forward = Forward {
+        address: gpa,
+        count: 1,
+        space: Forward::MMIO,
+        size,
+        finish,
+        rip_or_token: token,
+        ..Forward::default()
+    };
     effects.emit(MmuEffect::Forward(forward, &[]));
     MmuReply::Forwarded
 }
 
 /// Forwards a store of `value`, after which the guest goes on at `rip`.
-pub(crate) fn write(effects: &mut Effects<'_, Mmu>, gpa: u64, size: u8, value: u64, rip: u64) -> MmuReply {
+pub(crate) fn write(
+    effects: &mut Effects<'_, Mmu>,
+    gpa: u64,
+    size: u8,
+    value: u64,
+    rip: u64,
+) -> MmuReply {
     let forward = Forward {
         address: gpa,
         value,
@@ -170,9 +243,15 @@ pub(crate) fn done(
         Err(why) => return report::no_plan(vault, effects, context, why),
     };
     match unpack(done.token) {
-        Some((Stage::Modify, gpa)) => modify::finish(effects, context, registers, &plan, gpa, done.value),
-        Some((Stage::Move, _)) => strings::moved(vault, effects, context, registers, &plan, done.value),
-        Some((Stage::Compare, gpa)) => strings::compared(vault, effects, context, registers, &plan, gpa, done.value),
+        Some((Stage::Modify, gpa)) => {
+            modify::finish(effects, context, registers, &plan, gpa, done.value)
+        }
+        Some((Stage::Move, _)) => {
+            strings::moved(vault, effects, context, registers, &plan, done.value)
+        }
+        Some((Stage::Compare, gpa)) => {
+            strings::compared(vault, effects, context, registers, &plan, gpa, done.value)
+        }
         Some((Stage::Scan, _)) => strings::scanned(effects, context, registers, &plan, done.value),
         Some((Stage::In, count)) => {
             // A chunk of one element is a plain read of the port, and comes as a value.

@@ -43,16 +43,32 @@ pub(crate) fn fetch(
         Ok(())
     } else {
         let next = linear.wrapping_add(first as u64);
-        let next = if context.efer & EFER_LMA != 0 { next } else { next & 0xffff_ffff };
+        let next = if context.efer & EFER_LMA != 0 {
+            next
+        } else {
+            next & 0xffff_ffff
+        };
         page(context, guest, physical_bits, next, tail)
     };
     Ok(match rest {
-        Ok(()) => Fetched { length: LONGEST, rest: NoPlan::Invalid },
-        Err(rest) => Fetched { length: first, rest },
+        Ok(()) => Fetched {
+            length: LONGEST,
+            rest: NoPlan::Invalid,
+        },
+        Err(rest) => Fetched {
+            length: first,
+            rest,
+        },
     })
 }
 
-fn page(context: &Context, guest: &GuestMemory<'_>, bits: u64, linear: u64, into: &mut [u8]) -> Result<(), NoPlan> {
+fn page(
+    context: &Context,
+    guest: &GuestMemory<'_>,
+    bits: u64,
+    linear: u64,
+    into: &mut [u8],
+) -> Result<(), NoPlan> {
     let path = walk(context, guest, bits, linear, Access::Fetch).map_err(|error| match error {
         WalkError::PageFault(_) => NoPlan::Unmapped,
         WalkError::TableNotRam => NoPlan::NotRam,

@@ -58,7 +58,9 @@ pub struct MmuNpt;
 
 /// What must survive: the configuration, and how often the guest has run into what nobody emulates.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct State {
     /// First guest-physical address that is mapped in 4 KiB pages only.
     pub small_start: u64,
@@ -95,7 +97,9 @@ impl Server for MmuNpt {
             (Some("2M") | None, Some(range)) => {
                 let (start, end) = range.split_once('-').ok_or(Refuse::BadOption("pages_4k"))?;
                 let start = hexadecimal(start).ok_or(Refuse::BadOption("pages_4k"))?;
-                let end = hexadecimal(end).filter(|end| *end > start).ok_or(Refuse::BadOption("pages_4k"))?;
+                let end = hexadecimal(end)
+                    .filter(|end| *end > start)
+                    .ok_or(Refuse::BadOption("pages_4k"))?;
                 (start, end)
             }
             _ => return Err(Refuse::BadOption("pages")),
@@ -107,7 +111,14 @@ impl Server for MmuNpt {
         let xcr0 = mask("xcr0", XCR0_DEFAULT)?;
         let cr4 = mask("cr4", CR4_DEFAULT)?;
         let physical_bits = u64::from(machine.physical_bits);
-        Ok(State { small_start, small_end, xcr0, cr4, physical_bits, ..State::default() })
+        Ok(State {
+            small_start,
+            small_end,
+            xcr0,
+            cr4,
+            physical_bits,
+            ..State::default()
+        })
     }
 
     fn export(_: &State) -> Option<NoState> {
@@ -119,10 +130,18 @@ impl Server for MmuNpt {
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> Option<MmuReply> {
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: MmuRequest<'_>,
+        effects: &mut Effects<'_, Mmu>,
+    ) -> Option<MmuReply> {
         match request {
             MmuRequest::Memory(fault) => {
-                effects.emit(MmuEffect::Map(ram::mapping(vault, effects.guest().size(), fault.gpa.0)?));
+                effects.emit(MmuEffect::Map(ram::mapping(
+                    vault,
+                    effects.guest().size(),
+                    fault.gpa.0,
+                )?));
                 Some(MmuReply::Resume)
             }
             MmuRequest::Fault(fault, context, None) => {
@@ -135,16 +154,28 @@ impl Server for MmuNpt {
         }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: MmuRequest<'_>, effects: &mut Effects<'_, Mmu>) -> MmuReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: MmuRequest<'_>,
+        effects: &mut Effects<'_, Mmu>,
+    ) -> MmuReply {
         match request {
             // What is no RAM to the guest is decoded.
-            MmuRequest::Memory(_) => Self::quick(vault, request, effects).unwrap_or(MmuReply::NeedRegisters),
-            MmuRequest::Fault(fault, context, registers) => device::access(vault, effects, fault, context, registers),
-            MmuRequest::StringIo(_, context, registers) => port::start(vault, effects, context, registers),
+            MmuRequest::Memory(_) => {
+                Self::quick(vault, request, effects).unwrap_or(MmuReply::NeedRegisters)
+            }
+            MmuRequest::Fault(fault, context, registers) => {
+                device::access(vault, effects, fault, context, registers)
+            }
+            MmuRequest::StringIo(_, context, registers) => {
+                port::start(vault, effects, context, registers)
+            }
             MmuRequest::Instruction(exit, context, registers) => {
                 control::instruction(vault, effects, exit.code, context, registers)
             }
-            MmuRequest::Done(done, context, registers, bytes) => device::done(vault, effects, done, context, registers, bytes),
+            MmuRequest::Done(done, context, registers, bytes) => {
+                device::done(vault, effects, done, context, registers, bytes)
+            }
         }
     }
 }

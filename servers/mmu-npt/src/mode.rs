@@ -59,7 +59,9 @@ pub(crate) fn code_size(context: &Context) -> CodeSize {
 pub(crate) fn instruction_address(context: &Context) -> u64 {
     match code_size(context) {
         CodeSize::Bits64 => context.rip,
-        CodeSize::Bits32 | CodeSize::Bits16 => context.cs_base.wrapping_add(context.rip) & 0xffff_ffff,
+        CodeSize::Bits32 | CodeSize::Bits16 => {
+            context.cs_base.wrapping_add(context.rip) & 0xffff_ffff
+        }
     }
 }
 

@@ -30,7 +30,9 @@ pub(crate) fn finish(
     old: u64,
 ) -> MmuReply {
     let rip = next_rip(context, plan.length);
-    let Some((size, rflags, rest)) = compute(effects, context, registers, plan, old) else { return MmuReply::Resume };
+    let Some((size, rflags, rest)) = compute(effects, context, registers, plan, old) else {
+        return MmuReply::Resume;
+    };
     if rflags != context.rflags {
         effects.emit(MmuEffect::System(SystemRegister::Rflags, rflags));
     }
@@ -53,13 +55,32 @@ fn compute(
 ) -> Option<(u8, u64, Rest)> {
     let rflags = context.rflags;
     Some(match plan.action {
-        Action::ToMemory { operation, source: from, size } => {
-            let Outcome { value, rflags } = alu::binary(operation, old, source(registers, from, size), rflags, size);
-            let rest = if matches!(operation, Binary::Compare | Binary::Test) { Rest::Done } else { Rest::Write(value) };
+        Action::ToMemory {
+            operation,
+            source: from,
+            size,
+        } => {
+            let Outcome { value, rflags } =
+                alu::binary(operation, old, source(registers, from, size), rflags, size);
+            let rest = if matches!(operation, Binary::Compare | Binary::Test) {
+                Rest::Done
+            } else {
+                Rest::Write(value)
+            };
             (size, rflags, rest)
         }
-        Action::ToRegister { operation, register, size } => {
-            let Outcome { value, rflags } = alu::binary(operation, registers::read(registers, register, size), old, rflags, size);
+        Action::ToRegister {
+            operation,
+            register,
+            size,
+        } => {
+            let Outcome { value, rflags } = alu::binary(
+                operation,
+                registers::read(registers, register, size),
+                old,
+                rflags,
+                size,
+            );
             if !matches!(operation, Binary::Compare | Binary::Test) {
                 registers::write(effects, registers, register, size, value);
             }
@@ -71,13 +92,22 @@ fn compute(
         }
         Action::Exchange { register, size } => {
             registers::write(effects, registers, register, size, old);
-            (size, rflags, Rest::Write(registers::read(registers, register, size)))
+            (
+                size,
+                rflags,
+                Rest::Write(registers::read(registers, register, size)),
+            )
         }
         Action::CompareExchange { register, size } => {
             let accumulator = registers::read(registers, RAX, size);
-            let Outcome { rflags, .. } = alu::binary(Binary::Compare, accumulator, old, rflags, size);
+            let Outcome { rflags, .. } =
+                alu::binary(Binary::Compare, accumulator, old, rflags, size);
             if rflags & alu::ZF != 0 {
-                (size, rflags, Rest::Write(registers::read(registers, register, size)))
+                (
+                    size,
+                    rflags,
+                    Rest::Write(registers::read(registers, register, size)),
+                )
             } else {
                 // The operand is written in either case (APM vol. 3, CMPXCHG).
                 registers::write(effects, registers, RAX, size, old);
@@ -90,11 +120,24 @@ fn compute(
             registers::write(effects, registers, register, size, old);
             (size, rflags, Rest::Write(value))
         }
-        Action::Bit { operation, index, size } => {
+        Action::Bit {
+            operation,
+            index,
+            size,
+        } => {
             // A register's index beyond the operand has moved the operand; the nested fault was there.
             debug_assert!(index.register < 16 || index.register == IMMEDIATE);
-            let Outcome { value, rflags } = alu::bit(operation, old, source(registers, index, size), rflags, size);
-            (size, rflags, if operation == BitTest::Test { Rest::Done } else { Rest::Write(value) })
+            let Outcome { value, rflags } =
+                alu::bit(operation, old, source(registers, index, size), rflags, size);
+            (
+                size,
+                rflags,
+                if operation == BitTest::Test {
+                    Rest::Done
+                } else {
+                    Rest::Write(value)
+                },
+            )
         }
         _ => return None,
     })

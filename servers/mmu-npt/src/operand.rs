@@ -28,13 +28,24 @@ pub(crate) fn linear(
     access: Access,
 ) -> Result<u64, Exception> {
     let vector = if segment == SS { 12 } else { 13 };
-    let refused = Exception { vector, ..Exception::PROTECTION };
-    let descriptor = registers.segments.get(usize::from(segment)).copied().unwrap_or_default();
+    let refused = Exception {
+        vector,
+        ..Exception::PROTECTION
+    };
+    let descriptor = registers
+        .segments
+        .get(usize::from(segment))
+        .copied()
+        .unwrap_or_default();
     if code_size(context) == CodeSize::Bits64 {
         let base = if segment >= FS { descriptor.base } else { 0 };
         let linear = base.wrapping_add(offset);
         let last = linear.wrapping_add(size - 1);
-        return if canonical(linear) && canonical(last) { Ok(linear) } else { Err(refused) };
+        return if canonical(linear) && canonical(last) {
+            Ok(linear)
+        } else {
+            Err(refused)
+        };
     }
     if in_limits(context, &descriptor, offset, size, access) {
         Ok(descriptor.base.wrapping_add(offset) & 0xffff_ffff)
@@ -47,7 +58,13 @@ fn canonical(linear: u64) -> bool {
     (linear as i64) << 16 >> 16 == linear as i64
 }
 
-fn in_limits(context: &Context, descriptor: &Segment, offset: u64, size: u64, access: Access) -> bool {
+fn in_limits(
+    context: &Context,
+    descriptor: &Segment,
+    offset: u64,
+    size: u64,
+    access: Access,
+) -> bool {
     const PRESENT: u16 = 1 << 7;
     const MEMORY: u16 = 1 << 4;
     const CODE: u16 = 1 << 3;
@@ -69,7 +86,11 @@ fn in_limits(context: &Context, descriptor: &Segment, offset: u64, size: u64, ac
         _ => !code || attributes & WRITABLE != 0,
     };
     let inside = if !code && attributes & EXPAND_DOWN != 0 {
-        let top = if attributes & SEGMENT_BIG != 0 { 0xffff_ffff } else { 0xffff };
+        let top = if attributes & SEGMENT_BIG != 0 {
+            0xffff_ffff
+        } else {
+            0xffff
+        };
         offset > limit && last <= top
     } else {
         last <= limit
@@ -106,9 +127,22 @@ impl Operand {
         let split = size.min(room(linear) as usize);
         let first = translate(linear)?;
         let next = linear.wrapping_add(split as u64);
-        let next = if code_size(context) == CodeSize::Bits64 { next } else { next & 0xffff_ffff };
-        let second = if split < size { Some(translate(next)?) } else { None };
-        Ok(Operand { first, second, split, access })
+        let next = if code_size(context) == CodeSize::Bits64 {
+            next
+        } else {
+            next & 0xffff_ffff
+        };
+        let second = if split < size {
+            Some(translate(next)?)
+        } else {
+            None
+        };
+        Ok(Operand {
+            first,
+            second,
+            split,
+            access,
+        })
     }
 
     /// Where it begins.
@@ -118,7 +152,10 @@ impl Operand {
 
     /// Whether all of it is RAM.
     pub(crate) fn is_ram(&self, memory: u64) -> bool {
-        ram::is_ram(memory, self.first.gpa) && self.second.is_none_or(|second| ram::is_ram(memory, second.gpa))
+        ram::is_ram(memory, self.first.gpa)
+            && self
+                .second
+                .is_none_or(|second| ram::is_ram(memory, second.gpa))
     }
 
     /// Copies it out, if it is RAM.

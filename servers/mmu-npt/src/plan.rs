@@ -93,13 +93,26 @@ pub(crate) enum BitTest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// MOV, MOVZX, MOVSX, MOVSXD from memory; `width` bytes of the register are written.
-    Load { register: u8, size: u8, width: u8, sign: u8 },
+    Load {
+        register: u8,
+        size: u8,
+        width: u8,
+        sign: u8,
+    },
     /// MOV, MOVNTI to memory.
     Store { source: Source, size: u8 },
     /// Arithmetic on memory and a source; the result goes to memory.
-    ToMemory { operation: Binary, source: Source, size: u8 },
+    ToMemory {
+        operation: Binary,
+        source: Source,
+        size: u8,
+    },
     /// Arithmetic on a register and memory; the result goes to the register.
-    ToRegister { operation: Binary, register: u8, size: u8 },
+    ToRegister {
+        operation: Binary,
+        register: u8,
+        size: u8,
+    },
     /// Arithmetic on memory alone.
     InPlace { operation: Unary, size: u8 },
     /// XCHG.
@@ -109,7 +122,11 @@ pub(crate) enum Action {
     /// XADD.
     ExchangeAdd { register: u8, size: u8 },
     /// BT, BTS, BTR, BTC.
-    Bit { operation: BitTest, index: Source, size: u8 },
+    Bit {
+        operation: BitTest,
+        index: Source,
+        size: u8,
+    },
     /// STOS.
     StoreString { size: u8 },
     /// LODS.

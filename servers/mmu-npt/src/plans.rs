@@ -16,7 +16,10 @@ use atoll_sdk::guest::Snapshot;
 use crate::decode::{DecodeError, LONGEST, decode};
 use crate::device::{self, DECISIVE};
 use crate::fetch::{NoPlan, fetch};
-use crate::mode::{CR0_PG, CR4_PAE, CR4_PSE, CS_LONG, CodeSize, EFER_LMA, EFER_NXE, SEGMENT_BIG, code_size, instruction_address};
+use crate::mode::{
+    CR0_PG, CR4_PAE, CR4_PSE, CS_LONG, CodeSize, EFER_LMA, EFER_NXE, SEGMENT_BIG, code_size,
+    instruction_address,
+};
 use crate::plan::{Action, Plan, Repeat};
 use crate::ram;
 use crate::walk::{Access, walk};
@@ -36,7 +39,9 @@ pub struct Plans {
 
 impl Default for Plans {
     fn default() -> Self {
-        Plans { entries: [Entry::EMPTY; ENTRIES] }
+        Plans {
+            entries: [Entry::EMPTY; ENTRIES],
+        }
     }
 }
 
@@ -77,7 +82,12 @@ fn place(linear: u64) -> usize {
 impl Plans {
     /// How a fault of 64-bit code outside RAM is answered, but for the address, if that is known: by a plain load or store.
     #[inline(always)]
-    pub(crate) fn forward(&self, context: &Context, guest: &GuestMemory<'_>, error: u64) -> Option<&Forward> {
+    pub(crate) fn forward(
+        &self,
+        context: &Context,
+        guest: &GuestMemory<'_>,
+        error: u64,
+    ) -> Option<&Forward> {
         let entry = &self.entries[place(context.rip)];
         // In 64-bit mode this is all of the mode that matters: long mode implies paging with eight-byte entries.
         let same = entry.linear == context.rip
@@ -89,10 +99,19 @@ impl Plans {
     }
 
     /// The plan of the instruction at the context's RIP.
-    pub(crate) fn plan(&mut self, context: &Context, guest: &GuestMemory<'_>, physical_bits: u64) -> Result<Plan, NoPlan> {
+    pub(crate) fn plan(
+        &mut self,
+        context: &Context,
+        guest: &GuestMemory<'_>,
+        physical_bits: u64,
+    ) -> Result<Plan, NoPlan> {
         let linear = instruction_address(context);
         let entry = &mut self.entries[place(linear)];
-        if entry.linear == linear && entry.cr3 == context.cr3 && entry.mode == mode(context) && entry.is_true(guest) {
+        if entry.linear == linear
+            && entry.cr3 == context.cr3
+            && entry.mode == mode(context)
+            && entry.is_true(guest)
+        {
             return Ok(entry.plan);
         }
         learn(entry, context, guest, physical_bits)
@@ -101,10 +120,18 @@ impl Plans {
 
 #[cold]
 #[inline(never)]
-fn learn(entry: &mut Entry, context: &Context, guest: &GuestMemory<'_>, physical_bits: u64) -> Result<Plan, NoPlan> {
+fn learn(
+    entry: &mut Entry,
+    context: &Context,
+    guest: &GuestMemory<'_>,
+    physical_bits: u64,
+) -> Result<Plan, NoPlan> {
     let mut bytes = [0; LONGEST];
     let fetched = fetch(context, guest, physical_bits, &mut bytes)?;
-    let plan = match decode(code_size(context), bytes.get(..fetched.length).unwrap_or(&[])) {
+    let plan = match decode(
+        code_size(context),
+        bytes.get(..fetched.length).unwrap_or(&[]),
+    ) {
         Ok(plan) => plan,
         // Fifteen bytes do not suffice for any instruction.
         Err(DecodeError::Short) if fetched.length < LONGEST => return Err(fetched.rest),
@@ -131,7 +158,13 @@ impl Entry {
         first: Snapshot::NEVER,
         rest: Snapshot::NEVER,
         mode: 0,
-        plan: Plan { action: Action::Unsupported, length: 0, repeat: Repeat::Once, address_size: 0, segment: 0 },
+        plan: Plan {
+            action: Action::Unsupported,
+            length: 0,
+            repeat: Repeat::Once,
+            address_size: 0,
+            segment: 0,
+        },
     };
 
     #[inline(always)]
@@ -140,11 +173,29 @@ impl Entry {
     }
 
     /// What is to be known of a plan made of `bytes`; `None` if the instruction crosses a page, or does not stay the same.
-    fn new(plan: Plan, context: &Context, guest: &GuestMemory<'_>, physical_bits: u64, bytes: &[u8; LONGEST]) -> Option<Entry> {
+    fn new(
+        plan: Plan,
+        context: &Context,
+        guest: &GuestMemory<'_>,
+        physical_bits: u64,
+        bytes: &[u8; LONGEST],
+    ) -> Option<Entry> {
         let linear = instruction_address(context);
-        let words = Words::new(linear, context, guest, physical_bits, bytes.get(..usize::from(plan.length))?)?;
+        let words = Words::new(
+            linear,
+            context,
+            guest,
+            physical_bits,
+            bytes.get(..usize::from(plan.length))?,
+        )?;
         let (first, rest) = words.all().split_at(FIRST.min(words.used));
-        let mut new = Entry { linear, cr3: context.cr3, mode: mode(context), plan, ..Entry::EMPTY };
+        let mut new = Entry {
+            linear,
+            cr3: context.cr3,
+            mode: mode(context),
+            plan,
+            ..Entry::EMPTY
+        };
         new.first = Snapshot::new(guest, first).ok()?;
         if !rest.is_empty() {
             new.rest = Snapshot::new(guest, rest).ok()?;
@@ -167,15 +218,28 @@ struct Words {
 }
 
 impl Words {
-    fn new(linear: u64, context: &Context, guest: &GuestMemory<'_>, physical_bits: u64, bytes: &[u8]) -> Option<Words> {
+    fn new(
+        linear: u64,
+        context: &Context,
+        guest: &GuestMemory<'_>,
+        physical_bits: u64,
+        bytes: &[u8],
+    ) -> Option<Words> {
         let length = bytes.len() as u64;
         if (linear & 0xfff) + length > 0x1000 {
             return None;
         }
         let path = walk(context, guest, physical_bits, linear, Access::Fetch).ok()?;
-        let mut words = Words { words: [(Gpa(0), 0); WORDS], used: 0 };
+        let mut words = Words {
+            words: [(Gpa(0), 0); WORDS],
+            used: 0,
+        };
         for step in path.steps() {
-            words.add(guest, step.gpa, step.entry.to_le_bytes().get(..step.size as usize)?)?;
+            words.add(
+                guest,
+                step.gpa,
+                step.entry.to_le_bytes().get(..step.size as usize)?,
+            )?;
         }
         let mut from = path.gpa;
         let mut left = bytes;

@@ -55,13 +55,35 @@ fn chunk(
     let offset = registers::read(registers, index, plan.address_size);
     let found = linear(context, registers, segment, offset, width, access).and_then(|first| {
         // Downwards, and where the guest steps, one element at a time; upwards as far as page, segment and message go.
-        let upwards = (room(first) / width).min(STRING_BYTES as u64 / width).min(most).max(1);
-        let wraps = offset.checked_add(upwards * width - 1).is_none_or(|last| last > registers::mask(plan.address_size));
-        let fits = !wraps && linear(context, registers, segment, offset, upwards * width, access).is_ok();
-        let count = if context.rflags & (DF | TF) == 0 && fits { upwards } else { 1 };
+        let upwards = (room(first) / width)
+            .min(STRING_BYTES as u64 / width)
+            .min(most)
+            .max(1);
+        let wraps = offset
+            .checked_add(upwards * width - 1)
+            .is_none_or(|last| last > registers::mask(plan.address_size));
+        let fits =
+            !wraps && linear(context, registers, segment, offset, upwards * width, access).is_ok();
+        let count = if context.rflags & (DF | TF) == 0 && fits {
+            upwards
+        } else {
+            1
+        };
         let bytes = (count * width) as usize;
-        let operand = Operand::new(context, effects.guest(), vault.physical_bits, first, bytes, access)?;
-        Ok(Chunk { operand, count, size, access })
+        let operand = Operand::new(
+            context,
+            effects.guest(),
+            vault.physical_bits,
+            first,
+            bytes,
+            access,
+        )?;
+        Ok(Chunk {
+            operand,
+            count,
+            size,
+            access,
+        })
     });
     Some(found)
 }
@@ -75,7 +97,9 @@ pub(crate) fn start(
     context: &Context,
     registers: Option<&Registers>,
 ) -> MmuReply {
-    let Some(registers) = registers else { return MmuReply::NeedRegisters };
+    let Some(registers) = registers else {
+        return MmuReply::NeedRegisters;
+    };
     let bits = vault.physical_bits;
     let plan = match vault.cache.plan(context, effects.guest(), bits) {
         Ok(plan) => plan,
@@ -85,17 +109,30 @@ pub(crate) fn start(
     if left == 0 {
         return resume_at(effects, next_rip(context, plan.length));
     }
-    let Chunk { operand, count, size, access } = match chunk(vault, effects, context, registers, &plan, left) {
+    let Chunk {
+        operand,
+        count,
+        size,
+        access,
+    } = match chunk(vault, effects, context, registers, &plan, left) {
         Some(Ok(chunk)) => chunk,
         Some(Err(exception)) => return MmuReply::Exception(exception),
         // Another vCPU has changed the instruction since it exited: run what is there now.
         None => return MmuReply::Resume,
     };
     if !operand.is_ram(effects.guest().size()) {
-        return report::refuse(vault, effects, context, "moves between a port and a device's memory", Exception::UNDEFINED);
+        return report::refuse(
+            vault,
+            effects,
+            context,
+            "moves between a port and a device's memory",
+            Exception::UNDEFINED,
+        );
     }
     let mut bytes = [0; STRING_BYTES];
-    let Some(bytes) = bytes.get_mut(..count as usize * usize::from(size)) else { return MmuReply::Resume };
+    let Some(bytes) = bytes.get_mut(..count as usize * usize::from(size)) else {
+        return MmuReply::Resume;
+    };
     let forward = Forward {
         address: registers::read(registers, RDX, 2),
         count: count as u32,
@@ -105,14 +142,27 @@ pub(crate) fn start(
         ..Forward::default()
     };
     if access == Access::Write {
-        effects.emit(MmuEffect::Forward(Forward { rip_or_token: pack(Stage::In, count), ..forward }, &[]));
+        effects.emit(MmuEffect::Forward(
+            Forward {
+                rip_or_token: pack(Stage::In, count),
+                ..forward
+            },
+            &[],
+        ));
         return MmuReply::Forwarded;
     }
     if operand.read(effects.guest(), bytes).is_none() {
         return MmuReply::Resume;
     }
     operand.mark(effects);
-    effects.emit(MmuEffect::Forward(Forward { rip_or_token: pack(Stage::Out, count), write: 1, ..forward }, bytes));
+    effects.emit(MmuEffect::Forward(
+        Forward {
+            rip_or_token: pack(Stage::Out, count),
+            write: 1,
+            ..forward
+        },
+        bytes,
+    ));
     MmuReply::Forwarded
 }
 
@@ -126,12 +176,19 @@ pub(crate) fn read(
     count: u64,
     bytes: &[u8],
 ) -> MmuReply {
-    let Chunk { operand, count, size, .. } = match chunk(vault, effects, context, registers, plan, count) {
+    let Chunk {
+        operand,
+        count,
+        size,
+        ..
+    } = match chunk(vault, effects, context, registers, plan, count) {
         Some(Ok(chunk)) => chunk,
         Some(Err(exception)) => return MmuReply::Exception(exception),
         None => return MmuReply::Resume,
     };
-    let bytes = bytes.get(..count as usize * usize::from(size)).unwrap_or(bytes);
+    let bytes = bytes
+        .get(..count as usize * usize::from(size))
+        .unwrap_or(bytes);
     if operand.is_ram(effects.guest().size()) {
         operand.mark(effects);
         operand.write(effects, bytes);
@@ -149,7 +206,9 @@ pub(crate) fn written(
     plan: &Plan,
     count: u64,
 ) -> MmuReply {
-    let Action::OutString { size } = plan.action else { return MmuReply::Resume };
+    let Action::OutString { size } = plan.action else {
+        return MmuReply::Resume;
+    };
     step(effects, context, registers, plan, RSI, size, count);
     let rip = count_down(effects, context, registers, plan, count);
     resume_at(effects, rip)

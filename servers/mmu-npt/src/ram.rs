@@ -19,12 +19,20 @@ pub(crate) fn is_ram(memory: u64, gpa: u64) -> bool {
 /// Reads the aligned eight bytes at `gpa`, if they are RAM to the guest.
 #[inline(always)]
 pub(crate) fn read_u64(guest: &GuestMemory<'_>, gpa: u64) -> Option<u64> {
-    if VGA.contains(&gpa) { None } else { guest.read_u64(Gpa(gpa)).ok() }
+    if VGA.contains(&gpa) {
+        None
+    } else {
+        guest.read_u64(Gpa(gpa)).ok()
+    }
 }
 
 /// Reads `into.len()` bytes of one page, if they are RAM to the guest.
 pub(crate) fn read(guest: &GuestMemory<'_>, gpa: u64, into: &mut [u8]) -> Option<()> {
-    if VGA.contains(&gpa) { None } else { guest.read(Gpa(gpa), into).ok() }
+    if VGA.contains(&gpa) {
+        None
+    } else {
+        guest.read(Gpa(gpa), into).ok()
+    }
 }
 
 /// How a fault at `gpa` is answered, if that is RAM.
@@ -39,9 +47,19 @@ pub(crate) fn page(memory: u64, gpa: u64, small: core::ops::Range<u64>) -> Mappi
     let first = gpa & !(Mapping::LARGE - 1);
     let last = first + (Mapping::LARGE - 1);
     // RAM ends and the devices' gap starts at arbitrary page boundaries, in general; the VGA window is in the first 2 MiB.
-    let large = first != 0 && ram_offset(memory, last).is_some() && (last < small.start || first >= small.end);
-    let size = if large { Mapping::LARGE } else { Mapping::SMALL };
-    Mapping { gpa: Gpa(gpa & !(size - 1)), size, access: Mapping::WRITE | Mapping::EXECUTE }
+    let large = first != 0
+        && ram_offset(memory, last).is_some()
+        && (last < small.start || first >= small.end);
+    let size = if large {
+        Mapping::LARGE
+    } else {
+        Mapping::SMALL
+    };
+    Mapping {
+        gpa: Gpa(gpa & !(size - 1)),
+        size,
+        access: Mapping::WRITE | Mapping::EXECUTE,
+    }
 }
 
 #[cfg(test)]
@@ -52,13 +70,32 @@ mod tests {
 
     #[test]
     fn ram_is_mapped_in_large_pages() {
-        assert_eq!(page(MEMORY, 0x40_1234, 0..0), Mapping { gpa: Gpa(0x40_0000), size: Mapping::LARGE, access: 3 });
+        assert_eq!(
+            page(MEMORY, 0x40_1234, 0..0),
+            Mapping {
+                gpa: Gpa(0x40_0000),
+                size: Mapping::LARGE,
+                access: 3
+            }
+        );
     }
 
     #[test]
     fn the_first_two_mebibytes_are_mapped_in_small_pages_around_the_vga_window() {
-        assert_eq!(page(MEMORY, 0xc_0123, 0..0), Mapping { gpa: Gpa(0xc_0000), size: Mapping::SMALL, access: 3 });
-        assert!(is_ram(MEMORY, 0x9_ffff) && !is_ram(MEMORY, 0xa_0000) && !is_ram(MEMORY, 0xb_ffff) && is_ram(MEMORY, 0xc_0000));
+        assert_eq!(
+            page(MEMORY, 0xc_0123, 0..0),
+            Mapping {
+                gpa: Gpa(0xc_0000),
+                size: Mapping::SMALL,
+                access: 3
+            }
+        );
+        assert!(
+            is_ram(MEMORY, 0x9_ffff)
+                && !is_ram(MEMORY, 0xa_0000)
+                && !is_ram(MEMORY, 0xb_ffff)
+                && is_ram(MEMORY, 0xc_0000)
+        );
     }
 
     #[test]

@@ -30,22 +30,44 @@ pub(crate) fn mask(size: u8) -> u64 {
 
 /// The whole register.
 fn whole(registers: &Registers, number: u8) -> u64 {
-    registers.general.get(usize::from(number)).copied().unwrap_or(0)
+    registers
+        .general
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or(0)
 }
 
 /// The low `size` bytes of a register (0 to 15), or a high byte (16 to 19).
 pub(crate) fn read(registers: &Registers, number: u8, size: u8) -> u64 {
-    if number >= 16 { whole(registers, number - 16) >> 8 & 0xff } else { whole(registers, number) & mask(size) }
+    if number >= 16 {
+        whole(registers, number - 16) >> 8 & 0xff
+    } else {
+        whole(registers, number) & mask(size)
+    }
 }
 
 /// A source operand's low `size` bytes.
 pub(crate) fn source(registers: &Registers, source: Source, size: u8) -> u64 {
-    if source.register == IMMEDIATE { source.value & mask(size) } else { read(registers, source.register, size) }
+    if source.register == IMMEDIATE {
+        source.value & mask(size)
+    } else {
+        read(registers, source.register, size)
+    }
 }
 
 /// Writes `size` bytes: 4 clear the upper half, 1 and 2 leave the rest.
-pub(crate) fn write(effects: &mut Effects<'_, Mmu>, registers: &Registers, number: u8, size: u8, value: u64) {
-    let (number, shift) = if number >= 16 { (number - 16, 8) } else { (number, 0) };
+pub(crate) fn write(
+    effects: &mut Effects<'_, Mmu>,
+    registers: &Registers,
+    number: u8,
+    size: u8,
+    value: u64,
+) {
+    let (number, shift) = if number >= 16 {
+        (number - 16, 8)
+    } else {
+        (number, 0)
+    };
     let new = match size {
         1 | 2 => whole(registers, number) & !(mask(size) << shift) | (value & mask(size)) << shift,
         _ => value & mask(size),

@@ -23,26 +23,55 @@ struct Refused<'r> {
 impl fmt::Display for Refused<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the instruction at {:016x} {}:", self.rip, self.what)?;
-        self.bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
+        self.bytes
+            .iter()
+            .try_for_each(|byte| write!(f, " {byte:02x}"))
     }
 }
 
 /// Answers a request for a plan that there is none of.
 #[cold]
 #[inline(never)]
-pub(crate) fn no_plan(vault: &mut Vault<'_, MmuNpt>, effects: &mut Effects<'_, Mmu>, context: &Context, why: NoPlan) -> MmuReply {
+pub(crate) fn no_plan(
+    vault: &mut Vault<'_, MmuNpt>,
+    effects: &mut Effects<'_, Mmu>,
+    context: &Context,
+    why: NoPlan,
+) -> MmuReply {
     match why {
         NoPlan::Unmapped => MmuReply::Resume,
-        NoPlan::NotRam => refuse(vault, effects, context, "executes outside RAM", Exception::PROTECTION),
-        NoPlan::Invalid => refuse(vault, effects, context, "cannot be decoded", Exception::UNDEFINED),
+        NoPlan::NotRam => refuse(
+            vault,
+            effects,
+            context,
+            "executes outside RAM",
+            Exception::PROTECTION,
+        ),
+        NoPlan::Invalid => refuse(
+            vault,
+            effects,
+            context,
+            "cannot be decoded",
+            Exception::UNDEFINED,
+        ),
     }
 }
 
 /// The instruction is none that this server carries out: #UD.
 #[cold]
 #[inline(never)]
-pub(crate) fn unsupported(vault: &mut Vault<'_, MmuNpt>, effects: &mut Effects<'_, Mmu>, context: &Context) -> MmuReply {
-    refuse(vault, effects, context, "cannot be emulated", Exception::UNDEFINED)
+pub(crate) fn unsupported(
+    vault: &mut Vault<'_, MmuNpt>,
+    effects: &mut Effects<'_, Mmu>,
+    context: &Context,
+) -> MmuReply {
+    refuse(
+        vault,
+        effects,
+        context,
+        "cannot be emulated",
+        Exception::UNDEFINED,
+    )
 }
 
 /// Counts and logs the instruction at RIP, and gives the guest an exception.
@@ -59,8 +88,13 @@ pub(crate) fn refuse(
     *refused = refused.saturating_add(1);
     if *refused <= LOGGED || refused.is_power_of_two() {
         let mut bytes = [0; LONGEST];
-        let fetched = fetch(context, effects.guest(), vault.physical_bits, &mut bytes).map_or(0, |fetched| fetched.length);
-        effects.log(Refused { rip: context.rip, what, bytes: bytes.get(..fetched).unwrap_or(&[]) });
+        let fetched = fetch(context, effects.guest(), vault.physical_bits, &mut bytes)
+            .map_or(0, |fetched| fetched.length);
+        effects.log(Refused {
+            rip: context.rip,
+            what,
+            bytes: bytes.get(..fetched).unwrap_or(&[]),
+        });
     }
     MmuReply::Exception(exception)
 }

@@ -21,13 +21,21 @@ const DF: u64 = 1 << 10;
 
 /// How many elements the instruction has left.
 pub(crate) fn remaining(registers: &Registers, plan: &Plan) -> u64 {
-    if plan.repeat == Repeat::Once { 1 } else { registers::read(registers, RCX, plan.address_size) }
+    if plan.repeat == Repeat::Once {
+        1
+    } else {
+        registers::read(registers, RCX, plan.address_size)
+    }
 }
 
 /// The change of an index register by `count` elements.
 fn distance(context: &Context, size: u8, count: u64) -> u64 {
     let bytes = u64::from(size).wrapping_mul(count);
-    if context.rflags & DF == 0 { bytes } else { bytes.wrapping_neg() }
+    if context.rflags & DF == 0 {
+        bytes
+    } else {
+        bytes.wrapping_neg()
+    }
 }
 
 /// Moves an index register.
@@ -41,7 +49,13 @@ pub(crate) fn step(
     count: u64,
 ) {
     let old = registers::read(registers, index, plan.address_size);
-    registers::write(effects, registers, index, plan.address_size, old.wrapping_add(distance(context, size, count)));
+    registers::write(
+        effects,
+        registers,
+        index,
+        plan.address_size,
+        old.wrapping_add(distance(context, size, count)),
+    );
 }
 
 /// Takes `count` elements off RCX, and says where to go on: at the same instruction while there are more.
@@ -57,7 +71,11 @@ pub(crate) fn count_down(
     }
     let left = remaining(registers, plan).wrapping_sub(count) & mask(plan.address_size);
     registers::write(effects, registers, RCX, plan.address_size, left);
-    if left == 0 { next_rip(context, plan.length) } else { context.rip }
+    if left == 0 {
+        next_rip(context, plan.length)
+    } else {
+        context.rip
+    }
 }
 
 /// Goes on at `rip`.
@@ -85,8 +103,22 @@ fn source_operand(
     size: u8,
 ) -> Result<Operand, Exception> {
     let offset = registers::read(registers, RSI, plan.address_size);
-    let linear = linear(context, registers, plan.segment, offset, u64::from(size), Access::Read)?;
-    Operand::new(context, effects.guest(), vault.physical_bits, linear, usize::from(size), Access::Read)
+    let linear = linear(
+        context,
+        registers,
+        plan.segment,
+        offset,
+        u64::from(size),
+        Access::Read,
+    )?;
+    Operand::new(
+        context,
+        effects.guest(),
+        vault.physical_bits,
+        linear,
+        usize::from(size),
+        Access::Read,
+    )
 }
 
 /// The destination operand.
@@ -101,7 +133,14 @@ fn destination_operand(
 ) -> Result<Operand, Exception> {
     let offset = registers::read(registers, RDI, plan.address_size);
     let linear = linear(context, registers, ES, offset, u64::from(size), access)?;
-    Operand::new(context, effects.guest(), vault.physical_bits, linear, usize::from(size), access)
+    Operand::new(
+        context,
+        effects.guest(),
+        vault.physical_bits,
+        linear,
+        usize::from(size),
+        access,
+    )
 }
 
 /// Starts on one element: the device is at `gpa`.
@@ -114,7 +153,9 @@ pub(crate) fn start(
     registers: Option<&Registers>,
     plan: &Plan,
 ) -> MmuReply {
-    let Some(registers) = registers else { return MmuReply::NeedRegisters };
+    let Some(registers) = registers else {
+        return MmuReply::NeedRegisters;
+    };
     if remaining(registers, plan) == 0 {
         return resume_at(effects, next_rip(context, plan.length));
     }
@@ -122,7 +163,13 @@ pub(crate) fn start(
         Action::StoreString { size } if write => {
             step(effects, context, registers, plan, RDI, size, 1);
             let rip = count_down(effects, context, registers, plan, 1);
-            device::write(effects, gpa, size, registers::read(registers, RAX, size), rip)
+            device::write(
+                effects,
+                gpa,
+                size,
+                registers::read(registers, RAX, size),
+                rip,
+            )
         }
         Action::LoadString { size } if !write => {
             step(effects, context, registers, plan, RSI, size, 1);
@@ -147,7 +194,9 @@ pub(crate) fn start(
                 Ok(source) => source,
                 Err(exception) => return MmuReply::Exception(exception),
             };
-            let Some(value) = source.value(effects.guest(), size) else { return report::unsupported(vault, effects, context) };
+            let Some(value) = source.value(effects.guest(), size) else {
+                return report::unsupported(vault, effects, context);
+            };
             step(effects, context, registers, plan, RSI, size, 1);
             step(effects, context, registers, plan, RDI, size, 1);
             let rip = count_down(effects, context, registers, plan, 1);
@@ -155,13 +204,25 @@ pub(crate) fn start(
         }
         Action::MoveString { size } => {
             // A destination that cannot be written is found out before the device is read.
-            match destination_operand(vault, effects, context, registers, plan, size, Access::Write) {
+            match destination_operand(
+                vault,
+                effects,
+                context,
+                registers,
+                plan,
+                size,
+                Access::Write,
+            ) {
                 Ok(_) => device::read(effects, gpa, size, pack(Stage::Move, 0)),
                 Err(exception) => MmuReply::Exception(exception),
             }
         }
-        Action::CompareString { size } if !write => device::read(effects, gpa, size, pack(Stage::Compare, gpa)),
-        Action::ScanString { size } if !write => device::read(effects, gpa, size, pack(Stage::Scan, 0)),
+        Action::CompareString { size } if !write => {
+            device::read(effects, gpa, size, pack(Stage::Compare, gpa))
+        }
+        Action::ScanString { size } if !write => {
+            device::read(effects, gpa, size, pack(Stage::Scan, 0))
+        }
         _ => report::unsupported(vault, effects, context),
     }
 }
@@ -175,8 +236,18 @@ pub(crate) fn moved(
     plan: &Plan,
     value: u64,
 ) -> MmuReply {
-    let Action::MoveString { size } = plan.action else { return MmuReply::Resume };
-    let to = match destination_operand(vault, effects, context, registers, plan, size, Access::Write) {
+    let Action::MoveString { size } = plan.action else {
+        return MmuReply::Resume;
+    };
+    let to = match destination_operand(
+        vault,
+        effects,
+        context,
+        registers,
+        plan,
+        size,
+        Access::Write,
+    ) {
         Ok(to) => to,
         Err(exception) => return MmuReply::Exception(exception),
     };
@@ -185,7 +256,10 @@ pub(crate) fn moved(
     step(effects, context, registers, plan, RDI, size, 1);
     let rip = count_down(effects, context, registers, plan, 1);
     if to.is_ram(effects.guest().size()) {
-        to.write(effects, value.to_le_bytes().get(..usize::from(size)).unwrap_or(&[]));
+        to.write(
+            effects,
+            value.to_le_bytes().get(..usize::from(size)).unwrap_or(&[]),
+        );
         resume_at(effects, rip)
     } else if ram::is_ram(effects.guest().size(), to.gpa()) {
         // Half RAM, half device: a guest that does this gets nothing written.
@@ -205,20 +279,29 @@ pub(crate) fn compared(
     gpa: u64,
     value: u64,
 ) -> MmuReply {
-    let Action::CompareString { size } = plan.action else { return MmuReply::Resume };
+    let Action::CompareString { size } = plan.action else {
+        return MmuReply::Resume;
+    };
     let source = source_operand(vault, effects, context, registers, plan, size);
-    let destination = destination_operand(vault, effects, context, registers, plan, size, Access::Read);
+    let destination =
+        destination_operand(vault, effects, context, registers, plan, size, Access::Read);
     let (source, destination) = match (source, destination) {
         (Ok(source), Ok(destination)) => (source, destination),
         (Err(exception), _) | (_, Err(exception)) => return MmuReply::Exception(exception),
     };
     let (first, second, other) = if source.gpa() == gpa {
-        (Some(value), destination.value(effects.guest(), size), destination)
+        (
+            Some(value),
+            destination.value(effects.guest(), size),
+            destination,
+        )
     } else {
         (source.value(effects.guest(), size), Some(value), source)
     };
     // Both in devices: nobody does that.
-    let (Some(first), Some(second)) = (first, second) else { return report::unsupported(vault, effects, context) };
+    let (Some(first), Some(second)) = (first, second) else {
+        return report::unsupported(vault, effects, context);
+    };
     other.mark(effects);
     step(effects, context, registers, plan, RSI, size, 1);
     finish_comparison(effects, context, registers, plan, first, second, size)
@@ -232,8 +315,18 @@ pub(crate) fn scanned(
     plan: &Plan,
     value: u64,
 ) -> MmuReply {
-    let Action::ScanString { size } = plan.action else { return MmuReply::Resume };
-    finish_comparison(effects, context, registers, plan, registers::read(registers, RAX, size), value, size)
+    let Action::ScanString { size } = plan.action else {
+        return MmuReply::Resume;
+    };
+    finish_comparison(
+        effects,
+        context,
+        registers,
+        plan,
+        registers::read(registers, RAX, size),
+        value,
+        size,
+    )
 }
 
 fn finish_comparison(
@@ -249,5 +342,12 @@ fn finish_comparison(
     effects.emit(MmuEffect::System(SystemRegister::Rflags, rflags));
     step(effects, context, registers, plan, RDI, size, 1);
     let rip = count_down(effects, context, registers, plan, 1);
-    resume_at(effects, if goes_on(plan, rflags) { rip } else { next_rip(context, plan.length) })
+    resume_at(
+        effects,
+        if goes_on(plan, rflags) {
+            rip
+        } else {
+            next_rip(context, plan.length)
+        },
+    )
 }

@@ -20,7 +20,14 @@ pub(crate) enum Stage {
 }
 
 /// Stages by their number in a token.
-const STAGES: [Stage; 6] = [Stage::Modify, Stage::Move, Stage::Compare, Stage::Scan, Stage::In, Stage::Out];
+const STAGES: [Stage; 6] = [
+    Stage::Modify,
+    Stage::Move,
+    Stage::Compare,
+    Stage::Scan,
+    Stage::In,
+    Stage::Out,
+];
 
 /// Bits of the stage.
 const STAGE_BITS: u32 = 8;
@@ -43,7 +50,10 @@ mod tests {
     #[test]
     fn what_is_packed_is_unpacked() {
         for stage in STAGES {
-            assert_eq!(unpack(pack(stage, 0xf_ffff_fee0_0390)), Some((stage, 0xf_ffff_fee0_0390)));
+            assert_eq!(
+                unpack(pack(stage, 0xf_ffff_fee0_0390)),
+                Some((stage, 0xf_ffff_fee0_0390))
+            );
         }
         assert_eq!(unpack(0xff), None);
     }

@@ -79,20 +79,44 @@ impl Walk {
 
     /// The same, without the entries that `other` has marked already.
     pub(crate) fn mark_beside(&self, other: &Walk, access: Access, effects: &mut Effects<'_, Mmu>) {
-        self.mark_unless(access, effects, |gpa| other.steps().iter().any(|step| step.gpa == gpa));
+        self.mark_unless(access, effects, |gpa| {
+            other.steps().iter().any(|step| step.gpa == gpa)
+        });
     }
 
-    fn mark_unless(&self, access: Access, effects: &mut Effects<'_, Mmu>, marked: impl Fn(u64) -> bool) {
+    fn mark_unless(
+        &self,
+        access: Access,
+        effects: &mut Effects<'_, Mmu>,
+        marked: impl Fn(u64) -> bool,
+    ) {
         for (index, step) in self.steps().iter().enumerate() {
             // A table that maps itself has the same entry on several levels: it is changed once, for all of them.
-            let earlier = self.steps().iter().take(index).any(|other| other.gpa == step.gpa);
-            let levels = self.steps().iter().enumerate().filter(|(_, other)| other.gpa == step.gpa);
+            let earlier = self
+                .steps()
+                .iter()
+                .take(index)
+                .any(|other| other.gpa == step.gpa);
+            let levels = self
+                .steps()
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| other.gpa == step.gpa);
             let new = levels.fold(step.entry, |entry, (level, other)| {
-                let dirty = if access == Access::Write && level + 1 == self.used { DIRTY } else { 0 };
+                let dirty = if access == Access::Write && level + 1 == self.used {
+                    DIRTY
+                } else {
+                    0
+                };
                 entry | other.accessed | dirty
             });
             if new != step.entry && !earlier && !marked(step.gpa) {
-                effects.emit(MmuEffect::GuestCas(GuestCas { gpa: Gpa(step.gpa), old: step.entry, new, size: step.size }));
+                effects.emit(MmuEffect::GuestCas(GuestCas {
+                    gpa: Gpa(step.gpa),
+                    old: step.entry,
+                    new,
+                    size: step.size,
+                }));
             }
         }
     }
@@ -101,7 +125,11 @@ impl Walk {
 /// Reads the entry at `gpa`.
 fn entry_at(guest: &GuestMemory<'_>, gpa: u64, size: u64) -> Option<u64> {
     let both = ram::read_u64(guest, gpa & !7)?;
-    Some(if size == 8 { both } else { both >> ((gpa & 4) * 8) & 0xffff_ffff })
+    Some(if size == 8 {
+        both
+    } else {
+        both >> ((gpa & 4) * 8) & 0xffff_ffff
+    })
 }
 
 /// Translates a linear address.
@@ -112,7 +140,11 @@ pub(crate) fn walk(
     linear: u64,
     access: Access,
 ) -> Result<Walk, WalkError> {
-    let mut path = Walk { gpa: linear & 0xffff_ffff, steps: [Step::default(); LEVELS], used: 0 };
+    let mut path = Walk {
+        gpa: linear & 0xffff_ffff,
+        steps: [Step::default(); LEVELS],
+        used: 0,
+    };
     if context.cr0 & CR0_PG == 0 {
         return Ok(path);
     }
@@ -136,7 +168,12 @@ pub(crate) fn walk(
         }
         // A PAE page-directory pointer has neither rights nor an accessed bit.
         let pointer = shift == 30 && !long;
-        *slot = Step { gpa, entry, size, accessed: if pointer { 0 } else { ACCESSED } };
+        *slot = Step {
+            gpa,
+            entry,
+            size,
+            accessed: if pointer { 0 } else { ACCESSED },
+        };
         path.used += 1;
         if !pointer {
             rights &= entry;
@@ -150,7 +187,11 @@ pub(crate) fn walk(
                     _ => false,
                 };
         let no_execute = entry & NO_EXECUTE != 0 && (context.efer & EFER_NXE == 0 || pointer);
-        let high = size == 8 && (entry & FRAME).checked_shr(physical_bits as u32).unwrap_or(0) != 0;
+        let high = size == 8
+            && (entry & FRAME)
+                .checked_shr(physical_bits as u32)
+                .unwrap_or(0)
+                != 0;
         if no_execute || high || entry & LARGE != 0 && shift == 39 {
             return Err(WalkError::PageFault(wanted | 1 | 1 << 3));
         }
@@ -163,7 +204,11 @@ pub(crate) fn walk(
                 _ => entry & FRAME & !offset,
             };
             path.gpa = frame | linear & offset;
-            return if allowed(context, rights, access) { Ok(path) } else { Err(WalkError::PageFault(wanted | 1)) };
+            return if allowed(context, rights, access) {
+                Ok(path)
+            } else {
+                Err(WalkError::PageFault(wanted | 1))
+            };
         }
         table = entry & FRAME;
         shift -= bits;
@@ -180,7 +225,8 @@ fn allowed(context: &Context, rights: u64, access: Access) -> bool {
     if user && rights & USER == 0 {
         return false;
     }
-    if !user && rights & USER != 0 && context.cr4 & CR4_SMAP != 0 && context.rflags & RFLAGS_AC == 0 {
+    if !user && rights & USER != 0 && context.cr4 & CR4_SMAP != 0 && context.rflags & RFLAGS_AC == 0
+    {
         return false;
     }
     access != Access::Write || rights & WRITABLE != 0 || !user && context.cr0 & CR0_WP == 0

@@ -67,37 +67,66 @@ impl Server for TraceServer {
         MsrServer::export(&state.registers)
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: MsrState, force: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: MsrState,
+        force: bool,
+    ) -> Result<State, Refuse> {
         let state = with(setup, MsrServer::import(machine, setup, before, force)?)?;
-        if state.denied.is_empty() || force { Ok(state) } else { Err(Refuse::TakesAway("registers that the table denies")) }
+        if state.denied.is_empty() || force {
+            Ok(state)
+        } else {
+            Err(Refuse::TakesAway("registers that the table denies"))
+        }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: MsrRequest<'_>,
+        effects: &mut Effects<'_, Msr>,
+    ) -> MsrReply {
         let (MsrRequest::Read(exit) | MsrRequest::Write(exit)) = request;
         let reply = if vault.denied.has(exit.index) {
             MsrReply::GeneralProtection
         } else {
-            within(vault, |registers| MsrServer::handle(registers, request, effects))
+            within(vault, |registers| {
+                MsrServer::handle(registers, request, effects)
+            })
         };
         if vault.logged.has(exit.index) && vault.lines != 0 {
             *vault.at(|state| &mut state.lines) -= 1;
-            effects.log(Access { request, reply, last: vault.lines == 0 });
+            effects.log(Access {
+                request,
+                reply,
+                last: vault.lines == 0,
+            });
         }
         reply
     }
 }
 
 /// Has the registers' server work on them.
-fn within<R>(vault: &mut Vault<'_, TraceServer>, work: impl FnOnce(&mut Vault<'_, MsrServer>) -> R) -> R {
+fn within<R>(
+    vault: &mut Vault<'_, TraceServer>,
+    work: impl FnOnce(&mut Vault<'_, MsrServer>) -> R,
+) -> R {
     vault.part(|state| &mut state.registers, |cache| cache, work)
 }
 
 /// The registers under the tables that the set-up has.
 fn with(setup: &Setup<'_>, registers: atoll_msr::State) -> Result<State, Refuse> {
     Ok(State {
-        lines: setup.number("lines").unwrap_or(Ok(LINES)).map_err(|_| Refuse::BadOption("lines"))?,
-        logged: setup.option("log").map_or(Ok(Table::all()), |text| Table::parse("log", text))?,
-        denied: setup.option("deny").map_or(Ok(Table::default()), |text| Table::parse("deny", text))?,
+        lines: setup
+            .number("lines")
+            .unwrap_or(Ok(LINES))
+            .map_err(|_| Refuse::BadOption("lines"))?,
+        logged: setup
+            .option("log")
+            .map_or(Ok(Table::all()), |text| Table::parse("log", text))?,
+        denied: setup
+            .option("deny")
+            .map_or(Ok(Table::default()), |text| Table::parse("deny", text))?,
         reserved: [0; 4],
         registers,
     })

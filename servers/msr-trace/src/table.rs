@@ -21,7 +21,9 @@ impl Table {
         let mut table = Table::default();
         for range in text.split_whitespace() {
             let (first, last) = range.split_once("..=").unwrap_or((range, range));
-            let range = number(first).zip(number(last)).filter(|(first, last)| first <= last);
+            let range = number(first)
+                .zip(number(last))
+                .filter(|(first, last)| first <= last);
             let place = table.ranges.get_mut(table.used as usize);
             let ((first, last), place) = range.zip(place).ok_or(Refuse::BadOption(option))?;
             *place = [first, last];
@@ -39,7 +41,10 @@ impl Table {
 
     /// Whether this register is in it.
     pub(crate) fn has(&self, index: u32) -> bool {
-        self.ranges.iter().take(self.used as usize).any(|[first, last]| (*first..=*last).contains(&index))
+        self.ranges
+            .iter()
+            .take(self.used as usize)
+            .any(|[first, last]| (*first..=*last).contains(&index))
     }
 
     /// Whether no register is in it.
@@ -62,8 +67,16 @@ mod tests {
     #[test]
     fn ranges_and_single_registers_are_in_the_table_and_others_are_not() {
         let table = Table::parse("log", "16 0x200..=0x2ff  0xc0000080").expect("a table");
-        assert!([16, 0x200, 0x27f, 0x2ff, 0xc000_0080].iter().all(|index| table.has(*index)));
-        assert!([0, 17, 0x1ff, 0x300, 0xc000_0081].iter().all(|index| !table.has(*index)));
+        assert!(
+            [16, 0x200, 0x27f, 0x2ff, 0xc000_0080]
+                .iter()
+                .all(|index| table.has(*index))
+        );
+        assert!(
+            [0, 17, 0x1ff, 0x300, 0xc000_0081]
+                .iter()
+                .all(|index| !table.has(*index))
+        );
         assert!(Table::all().has(0) && Table::all().has(u32::MAX));
         assert!(Table::parse("log", "").expect("none").is_empty());
     }

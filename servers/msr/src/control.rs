@@ -56,7 +56,10 @@ mod tests {
     fn lme_does_not_change_while_paging() {
         assert_eq!(efer(0, LME, CR0_PAGING), None);
         assert_eq!(efer(LME | LMA, NXE, CR0_PAGING), None);
-        assert_eq!(efer(LME | LMA, LME | SCE | NXE, CR0_PAGING), Some(LME | LMA | SCE | NXE));
+        assert_eq!(
+            efer(LME | LMA, LME | SCE | NXE, CR0_PAGING),
+            Some(LME | LMA | SCE | NXE)
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ const TSC_STABLE: u8 = 1;
 
 /// `pvclock_vcpu_time_info`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub(crate) struct TimeInfo {
     /// Even: the rest is consistent.
     pub version: u32,
@@ -42,7 +44,9 @@ pub(crate) struct TimeInfo {
 
 /// `pvclock_wall_clock`: the time of day at system time 0.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub(crate) struct WallClock {
     /// Even: the rest is consistent.
     pub version: u32,
@@ -92,20 +96,28 @@ impl KvmClock {
     /// A clock without an origin; `None` if the counter's frequency is beyond what the ABI can say.
     pub(crate) fn new(machine: &Machine) -> Option<KvmClock> {
         let (mul, shift) = scale(machine.tsc_khz)?;
-        Some(KvmClock { wall_seconds: machine.wall_seconds, memory: machine.memory, mul, shift, ..KvmClock::default() })
+        Some(KvmClock {
+            wall_seconds: machine.wall_seconds,
+            memory: machine.memory,
+            mul,
+            shift,
+            ..KvmClock::default()
+        })
     }
 
     /// What a successor must know.
     pub(crate) fn export(&self, into: &mut MsrState) {
         (into.system_time, into.wall_clock) = (self.system_time, self.wall_clock);
-        (into.origin, into.offset, into.wall_seconds) = (self.origin, self.offset, self.wall_seconds);
+        (into.origin, into.offset, into.wall_seconds) =
+            (self.origin, self.offset, self.wall_seconds);
         into.published = self.version;
     }
 
     /// Goes on where another was: what is in guest memory stays right.
     pub(crate) fn import(&mut self, before: &MsrState) {
         (self.system_time, self.wall_clock) = (before.system_time, before.wall_clock);
-        (self.origin, self.offset, self.wall_seconds) = (before.origin, before.offset, before.wall_seconds);
+        (self.origin, self.offset, self.wall_seconds) =
+            (before.origin, before.offset, before.wall_seconds);
         self.version = before.published;
     }
 
@@ -123,7 +135,11 @@ impl KvmClock {
     }
 
     /// Write to the system-time register.
-    pub(crate) fn set_system_time(&mut self, value: u64, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    pub(crate) fn set_system_time(
+        &mut self,
+        value: u64,
+        effects: &mut Effects<'_, Msr>,
+    ) -> MsrReply {
         if value & ENABLE != 0 {
             if !self.holds(value & !ENABLE, size_of::<TimeInfo>()) {
                 return MsrReply::GeneralProtection;
@@ -136,13 +152,21 @@ impl KvmClock {
     }
 
     /// Write to the wall-clock register.
-    pub(crate) fn set_wall_clock(&mut self, value: u64, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    pub(crate) fn set_wall_clock(
+        &mut self,
+        value: u64,
+        effects: &mut Effects<'_, Msr>,
+    ) -> MsrReply {
         if !self.holds(value, size_of::<WallClock>()) {
             return MsrReply::GeneralProtection;
         }
         self.wall_clock = value;
         // The ABI ends in 2106.
-        let wall = WallClock { version: self.next_version(), seconds: self.wall_seconds as u32, nanoseconds: 0 };
+        let wall = WallClock {
+            version: self.next_version(),
+            seconds: self.wall_seconds as u32,
+            nanoseconds: 0,
+        };
         effects.emit(MsrEffect::GuestWrite(Gpa(value), wall.as_bytes()));
         MsrReply::Done
     }
@@ -158,7 +182,10 @@ impl KvmClock {
             flags: TSC_STABLE,
             pad: [0; 2],
         };
-        effects.emit(MsrEffect::GuestWrite(Gpa(self.system_time & !ENABLE), info.as_bytes()));
+        effects.emit(MsrEffect::GuestWrite(
+            Gpa(self.system_time & !ENABLE),
+            info.as_bytes(),
+        ));
     }
 
     /// A higher even number: a reader on another CPU that has seen part of what was there before tries again.
@@ -169,7 +196,9 @@ impl KvmClock {
 
     /// Whether `size` bytes at `gpa` are RAM and aligned to four, as the ABI wants.
     fn holds(&self, gpa: u64, size: usize) -> bool {
-        let Some(last) = gpa.checked_add(size as u64 - 1) else { return false };
+        let Some(last) = gpa.checked_add(size as u64 - 1) else {
+            return false;
+        };
         let inside = |gpa| ram_offset(self.memory, gpa);
         // Either end in RAM is enough: the gap between its parts is larger than any of the structures.
         gpa.is_multiple_of(4) && inside(gpa).is_some() && inside(last).is_some()

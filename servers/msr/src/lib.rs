@@ -63,17 +63,29 @@ impl Server for MsrServer {
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         let clock = KvmClock::new(machine).ok_or(Refuse::Machine("usable time-stamp counter"))?;
-        Ok(State { plain: Plain::default(), clock, ranges: Ranges::new(machine.physical_bits) })
+        Ok(State {
+            plain: Plain::default(),
+            clock,
+            ranges: Ranges::new(machine.physical_bits),
+        })
     }
 
     fn export(state: &State) -> Option<MsrState> {
-        let mut exported = MsrState { misc_enable: state.plain.misc_enable, ..MsrState::default() };
+        let mut exported = MsrState {
+            misc_enable: state.plain.misc_enable,
+            ..MsrState::default()
+        };
         state.clock.export(&mut exported);
         exported.memory_types = state.ranges.export();
         Some(exported)
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: MsrState, _: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: MsrState,
+        _: bool,
+    ) -> Result<State, Refuse> {
         let mut state = Self::start(machine, setup)?;
         state.plain.misc_enable = before.misc_enable;
         state.clock.import(&before);
@@ -87,14 +99,22 @@ impl Server for MsrServer {
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, _: &mut Effects<'_, Msr>) -> Option<MsrReply> {
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: MsrRequest<'_>,
+        _: &mut Effects<'_, Msr>,
+    ) -> Option<MsrReply> {
         match request {
             MsrRequest::Read(exit) => read(vault, exit).map(MsrReply::Value),
             MsrRequest::Write(exit) => write(exit, || vault.at(|state| &mut state.plain)),
         }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: MsrRequest<'_>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: MsrRequest<'_>,
+        effects: &mut Effects<'_, Msr>,
+    ) -> MsrReply {
         match (Self::quick(vault, request, effects), request) {
             (Some(reply), _) => reply,
             (None, request) => rare(vault.at(|state| state), request, effects),
@@ -142,7 +162,10 @@ fn read_rare(state: &mut State, index: u32, effects: &mut Effects<'_, Msr>) -> M
         _ if index::is_inert(index) => Some(0),
         _ => state.ranges.read(index),
     };
-    value.map_or_else(|| unknown::answer(&mut state.plain, index, None, effects), MsrReply::Value)
+    value.map_or_else(
+        || unknown::answer(&mut state.plain, index, None, effects),
+        MsrReply::Value,
+    )
 }
 
 fn write_rare(state: &mut State, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
@@ -165,13 +188,19 @@ fn write_rare(state: &mut State, exit: &MsrExit, effects: &mut Effects<'_, Msr>)
             state.clock.set_tsc(now, exit.value, effects);
             MsrReply::Done
         }
-        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => state.clock.set_system_time(exit.value, effects),
-        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => state.clock.set_wall_clock(exit.value, effects),
+        index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => {
+            state.clock.set_system_time(exit.value, effects)
+        }
+        index::KVM_WALL_CLOCK | index::KVM_WALL_CLOCK_OLD => {
+            state.clock.set_wall_clock(exit.value, effects)
+        }
         // What is loaded stays loaded.
         index::PATCH_LEVEL => MsrReply::Done,
         index if index::is_inert(index) => MsrReply::Done,
         index if mtrr::owns(index) => {
-            let Some(place) = state.ranges.place(index, exit.value) else { return MsrReply::GeneralProtection };
+            let Some(place) = state.ranges.place(index, exit.value) else {
+                return MsrReply::GeneralProtection;
+            };
             if let Some(register) = state.ranges.get(place) {
                 *register = exit.value;
             }

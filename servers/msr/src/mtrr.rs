@@ -52,10 +52,16 @@ impl Place {
         Some(match index {
             index::MTRR_CAP => Place::Capabilities,
             index::MTRR_DEFAULT => Place::Default,
-            index::MTRR_VARIABLE..=index::MTRR_VARIABLE_LAST => Place::Variable(offset(index::MTRR_VARIABLE)),
+            index::MTRR_VARIABLE..=index::MTRR_VARIABLE_LAST => {
+                Place::Variable(offset(index::MTRR_VARIABLE))
+            }
             index::MTRR_FIXED_64K => Place::Fixed(0),
-            index::MTRR_FIXED_16K..=index::MTRR_FIXED_16K_LAST => Place::Fixed(1 + offset(index::MTRR_FIXED_16K)),
-            index::MTRR_FIXED_4K..=index::MTRR_FIXED_4K_LAST => Place::Fixed(3 + offset(index::MTRR_FIXED_4K)),
+            index::MTRR_FIXED_16K..=index::MTRR_FIXED_16K_LAST => {
+                Place::Fixed(1 + offset(index::MTRR_FIXED_16K))
+            }
+            index::MTRR_FIXED_4K..=index::MTRR_FIXED_4K_LAST => {
+                Place::Fixed(3 + offset(index::MTRR_FIXED_4K))
+            }
             _ => return None,
         })
     }
@@ -69,14 +75,21 @@ pub(crate) fn owns(index: u32) -> bool {
 
 /// Whether all eight bytes are memory types: UC, WC, WT, WP or WB.
 fn are_types(value: u64) -> bool {
-    value.to_le_bytes().iter().all(|kind| matches!(kind, 0 | 1 | 4 | 5 | 6))
+    value
+        .to_le_bytes()
+        .iter()
+        .all(|kind| matches!(kind, 0 | 1 | 4 | 5 | 6))
 }
 
 impl Ranges {
     /// MTRR_DEFAULT, the fixed ranges, the variable ones.
     pub(crate) fn export(&self) -> [u64; 1 + FIXED + 2 * VARIABLE] {
         let mut registers = [self.default; 1 + FIXED + 2 * VARIABLE];
-        registers.iter_mut().skip(1).zip(self.fixed.iter().chain(&self.variable)).for_each(|(to, from)| *to = *from);
+        registers
+            .iter_mut()
+            .skip(1)
+            .zip(self.fixed.iter().chain(&self.variable))
+            .for_each(|(to, from)| *to = *from);
         registers
     }
 
@@ -84,12 +97,17 @@ impl Ranges {
     pub(crate) fn import(&mut self, registers: &[u64; 1 + FIXED + 2 * VARIABLE]) {
         self.default = registers[0];
         let places = self.fixed.iter_mut().chain(&mut self.variable);
-        places.zip(registers.iter().skip(1)).for_each(|(to, from)| *to = *from);
+        places
+            .zip(registers.iter().skip(1))
+            .for_each(|(to, from)| *to = *from);
     }
 
     /// As a firmware leaves them.
     pub(crate) fn new(physical_bits: u32) -> Ranges {
-        let frame_bits = 1_u64.checked_shl(physical_bits).map_or(u64::MAX, |end| end - 1) & !0xfff;
+        let frame_bits = 1_u64
+            .checked_shl(physical_bits)
+            .map_or(u64::MAX, |end| end - 1)
+            & !0xfff;
         let mut variable = [0; 2 * VARIABLE];
         // Base, with type 0 (uncached), and mask of the devices' gap.
         variable[0] = GAP_START;
@@ -97,7 +115,13 @@ impl Ranges {
         let mut fixed = [WRITE_BACKS; FIXED];
         // 0xa0000 to 0xbffff.
         fixed[2] = 0;
-        Ranges { variable, fixed, default: WRITE_BACK | ENABLED, frame_bits, reserved: [0; 3] }
+        Ranges {
+            variable,
+            fixed,
+            default: WRITE_BACK | ENABLED,
+            frame_bits,
+            reserved: [0; 3],
+        }
     }
 
     /// A register's value; `None` if it is not one of these.
@@ -124,7 +148,9 @@ impl Ranges {
     pub(crate) fn place(&self, index: u32, value: u64) -> Option<Place> {
         let place = Place::of(index)?;
         let valid = match place {
-            Place::Variable(number) if number % 2 == 0 => value & !(self.frame_bits | 0xff) == 0 && are_types(value & 0xff),
+            Place::Variable(number) if number % 2 == 0 => {
+                value & !(self.frame_bits | 0xff) == 0 && are_types(value & 0xff)
+            }
             Place::Variable(_) => value & !(self.frame_bits | VALID) == 0,
             Place::Fixed(_) => are_types(value),
             Place::Default => value & !(ENABLED | 0xff) == 0 && are_types(value & 0xff),

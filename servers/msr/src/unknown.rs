@@ -15,11 +15,20 @@ const EACH: u64 = 256;
 /// Counts the access, logs it if its turn has come, and refuses it.
 #[cold]
 #[inline(never)]
-pub(crate) fn answer(plain: &mut Plain, index: u32, written: Option<u64>, effects: &mut Effects<'_, Msr>) -> MsrReply {
+pub(crate) fn answer(
+    plain: &mut Plain,
+    index: u32,
+    written: Option<u64>,
+    effects: &mut Effects<'_, Msr>,
+) -> MsrReply {
     plain.unknown = plain.unknown.saturating_add(1);
     let count = plain.unknown;
     if count <= FIRST || count.is_multiple_of(EACH) {
-        effects.log(Refused { index, written, count });
+        effects.log(Refused {
+            index,
+            written,
+            count,
+        });
     }
     MsrReply::GeneralProtection
 }
@@ -38,6 +47,10 @@ impl fmt::Display for Refused {
             Some(value) => write!(f, "write of {value:#x} refused")?,
             None => f.write_str("read refused")?,
         }
-        if self.count > FIRST { write!(f, " ({} so far, one in {EACH} logged)", self.count) } else { Ok(()) }
+        if self.count > FIRST {
+            write!(f, " ({} so far, one in {EACH} logged)", self.count)
+        } else {
+            Ok(())
+        }
     }
 }

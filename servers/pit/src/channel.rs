@@ -17,7 +17,9 @@ const PAUSED: u8 = 2;
 
 /// One counter. One vault line. Flags are 0 or 1.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Channel {
     /// The cycle at which the count was loaded.
     start: u64,
@@ -63,7 +65,13 @@ impl Channel {
     /// Not programmed.
     #[must_use]
     pub fn new(gate: bool) -> Channel {
-        Channel { gate: gate.into(), access: 3, count: 0x1_0000, next: 0x1_0000, ..Channel::default() }
+        Channel {
+            gate: gate.into(),
+            access: 3,
+            count: 0x1_0000,
+            next: 0x1_0000,
+            ..Channel::default()
+        }
     }
 
     fn modulus(&self) -> u32 {
@@ -84,7 +92,9 @@ impl Channel {
         self.next = if count == 0 { self.modulus() } else { count };
         self.loaded = 1;
         match self.mode {
-            0 | 4 if self.gate == 0 => (self.state, self.count, self.paused) = (PAUSED, self.next, 0),
+            0 | 4 if self.gate == 0 => {
+                (self.state, self.count, self.paused) = (PAUSED, self.next, 0)
+            }
             0 | 4 => self.begin(now),
             1 | 5 => {}
             _ if self.state == RUNNING && now >= self.start => self.switch_at = self.boundary(now),
@@ -104,8 +114,12 @@ impl Channel {
         let fell = !gate && self.gate != 0;
         self.gate = gate.into();
         match self.mode {
-            0 | 4 if rose && self.state == PAUSED => (self.state, self.start) = (RUNNING, now.saturating_sub(self.paused)),
-            0 | 4 if fell && self.state == RUNNING => (self.state, self.paused) = (PAUSED, now.saturating_sub(self.start)),
+            0 | 4 if rose && self.state == PAUSED => {
+                (self.state, self.start) = (RUNNING, now.saturating_sub(self.paused))
+            }
+            0 | 4 if fell && self.state == RUNNING => {
+                (self.state, self.paused) = (PAUSED, now.saturating_sub(self.start))
+            }
             0 | 4 => {}
             1 | 5 if rose && self.loaded != 0 => self.begin(now),
             1 | 5 => {}
@@ -117,7 +131,11 @@ impl Channel {
 
     /// Cycles since the count was loaded.
     fn elapsed(&self, now: u64) -> u64 {
-        if self.state == PAUSED { self.paused } else { now.saturating_sub(self.start) }
+        if self.state == PAUSED {
+            self.paused
+        } else {
+            now.saturating_sub(self.start)
+        }
     }
 
     /// How far the period is in which `now` lies.
@@ -138,13 +156,21 @@ impl Channel {
     fn boundary(&self, now: u64) -> u64 {
         let begun = now - self.position(now);
         let high = Self::high(self.count);
-        if self.mode == 3 && self.position(now) < high { begun + high } else { begun + self.period() }
+        if self.mode == 3 && self.position(now) < high {
+            begun + high
+        } else {
+            begun + self.period()
+        }
     }
 
     /// The cycle that counts as the start of `next`'s first period. After the first half of a square wave, the second half follows.
     fn switched_start(&self) -> u64 {
         let whole = (self.switch_at - self.start).is_multiple_of(self.period());
-        if whole { self.switch_at } else { self.switch_at.saturating_sub(Self::high(self.next)) }
+        if whole {
+            self.switch_at
+        } else {
+            self.switch_at.saturating_sub(Self::high(self.next))
+        }
     }
 
     /// Lets a waiting count take over if its time has come.
@@ -178,7 +204,11 @@ impl Channel {
             3 => {
                 let position = self.position(now);
                 let high = Self::high(self.count);
-                let steps = if position < high { position } else { position - high };
+                let steps = if position < high {
+                    position
+                } else {
+                    position - high
+                };
                 return ((self.count & !1) - 2 * steps as u32) % modulus;
             }
             _ => self.elapsed(now) % u64::from(modulus),
@@ -199,14 +229,21 @@ impl Channel {
             _ => {
                 let rise = self.start + (self.elapsed(now) / self.period() + 1) * self.period();
                 let switched = self.switch_at != 0 && rise > self.switch_at;
-                Some(if switched { self.switched_start() + u64::from(self.next) } else { rise })
+                Some(if switched {
+                    self.switched_start() + u64::from(self.next)
+                } else {
+                    rise
+                })
             }
         }
     }
 
     /// Whether a count that was written is not yet counting.
     fn null_count(&self, now: u64) -> bool {
-        self.loaded == 0 || self.state == IDLE || self.switch_at != 0 || self.state == RUNNING && now < self.start
+        self.loaded == 0
+            || self.state == IDLE
+            || self.switch_at != 0
+            || self.state == RUNNING && now < self.start
     }
 }
 

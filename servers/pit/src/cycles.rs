@@ -10,7 +10,9 @@ pub const TSC_KHZ_LIMIT: u64 = 1 << 25;
 
 /// The two clocks' relation.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Cycles {
     tsc_hertz: u64,
 }
@@ -19,7 +21,9 @@ impl Cycles {
     /// For a counter of this frequency, above 0 and below [`TSC_KHZ_LIMIT`].
     #[must_use]
     pub const fn new(tsc_khz: u64) -> Cycles {
-        Cycles { tsc_hertz: tsc_khz * 1000 }
+        Cycles {
+            tsc_hertz: tsc_khz * 1000,
+        }
     }
 
     /// The cycle that is going on at `tick`. Whole seconds are taken apart from the rest: the product of the rest fits 64 bits.
@@ -33,7 +37,9 @@ impl Cycles {
     #[must_use]
     pub const fn tick(self, cycle: u64) -> u64 {
         let (seconds, rest) = (cycle / HERTZ, cycle % HERTZ);
-        seconds.saturating_mul(self.tsc_hertz).saturating_add((rest * self.tsc_hertz).div_ceil(HERTZ))
+        seconds
+            .saturating_mul(self.tsc_hertz)
+            .saturating_add((rest * self.tsc_hertz).div_ceil(HERTZ))
     }
 }
 

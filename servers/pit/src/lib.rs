@@ -67,7 +67,9 @@ impl Server for PitServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         if !(2_000..TSC_KHZ_LIMIT).contains(&machine.tsc_khz) {
-            return Err(Refuse::Machine("time-stamp counter between 2 MHz and 33 GHz"));
+            return Err(Refuse::Machine(
+                "time-stamp counter between 2 MHz and 33 GHz",
+            ));
         }
         Ok(State {
             channels: [Channel::new(true), Channel::new(true), Channel::new(false)],
@@ -81,10 +83,19 @@ impl Server for PitServer {
 
     fn export(state: &State) -> Option<TimerState> {
         let counters = state.channels.map(|channel| channel.export());
-        Some(TimerState { counters, rises: (state.rise != 0).then_some(state.rise), port_b: state.control })
+        Some(TimerState {
+            counters,
+            rises: (state.rise != 0).then_some(state.rise),
+            port_b: state.control,
+        })
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: TimerState, _: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: TimerState,
+        _: bool,
+    ) -> Result<State, Refuse> {
         let mut state = Self::start(machine, setup)?;
         for (channel, before) in state.channels.iter_mut().zip(&before.counters) {
             *channel = Channel::import(before).ok_or(Refuse::BadState)?;
@@ -101,9 +112,14 @@ impl Server for PitServer {
         });
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Timer>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        effects: &mut Effects<'_, Timer>,
+    ) -> u32 {
         let now = vault.cycles.at(effects.now().0);
-        let ports = (0..u32::from(request.size.min(4))).map(|byte| (byte * 8, request.port.wrapping_add(byte as u16)));
+        let ports = (0..u32::from(request.size.min(4)))
+            .map(|byte| (byte * 8, request.port.wrapping_add(byte as u16)));
         match request.write {
             Some(value) => {
                 for (shift, port) in ports {
@@ -111,12 +127,16 @@ impl Server for PitServer {
                 }
                 0
             }
-            None => ports.fold(0, |all, (shift, port)| all | u32::from(read(vault, port, now)) << shift),
+            None => ports.fold(0, |all, (shift, port)| {
+                all | u32::from(read(vault, port, now)) << shift
+            }),
         }
     }
 
     fn event(vault: &mut Vault<'_, Self>, event: DeviceEvent, effects: &mut Effects<'_, Timer>) {
-        let DeviceEvent::Timer(TIMER) = event else { return };
+        let DeviceEvent::Timer(TIMER) = event else {
+            return;
+        };
         let now = vault.cycles.at(effects.now().0);
         if vault.rise != 0 && !risen(vault, now, effects) {
             // From an arming that has been replaced meanwhile. Arming once more costs nothing and cannot lose an edge.
@@ -158,7 +178,9 @@ fn schedule(vault: &mut Vault<'_, PitServer>, now: u64, effects: &mut Effects<'_
 
 fn read(vault: &mut Vault<'_, PitServer>, port: u16, now: u64) -> u8 {
     match port {
-        0x40..COMMAND => vault.at(|state| &mut state.channels[usize::from(port & 3) % 3]).read(now),
+        0x40..COMMAND => vault
+            .at(|state| &mut state.channels[usize::from(port & 3) % 3])
+            .read(now),
         CONTROL_B => {
             let mut counter = vault.channels[2];
             counter.catch_up(now);
@@ -168,14 +190,22 @@ fn read(vault: &mut Vault<'_, PitServer>, port: u16, now: u64) -> u8 {
     }
 }
 
-fn write(vault: &mut Vault<'_, PitServer>, port: u16, value: u8, now: u64, effects: &mut Effects<'_, Timer>) {
+fn write(
+    vault: &mut Vault<'_, PitServer>,
+    port: u16,
+    value: u8,
+    now: u64,
+    effects: &mut Effects<'_, Timer>,
+) {
     match port {
         0x40..COMMAND => {
             let index = usize::from(port & 3) % 3;
             if index == 0 {
                 risen(vault, now, effects);
             }
-            vault.at(|state| &mut state.channels[index]).write(value, now);
+            vault
+                .at(|state| &mut state.channels[index])
+                .write(value, now);
             if index == 0 {
                 schedule(vault, now, effects);
             }
@@ -183,7 +213,9 @@ fn write(vault: &mut Vault<'_, PitServer>, port: u16, value: u8, now: u64, effec
         COMMAND => command(vault, value, now, effects),
         CONTROL_B => {
             *vault.at(|state| &mut state.control) = value & 0x0f;
-            vault.at(|state| &mut state.channels[2]).set_gate(value & 1 != 0, now);
+            vault
+                .at(|state| &mut state.channels[2])
+                .set_gate(value & 1 != 0, now);
         }
         _ => {}
     }
@@ -207,7 +239,9 @@ fn command(vault: &mut Vault<'_, PitServer>, word: u8, now: u64, effects: &mut E
             if index == 0 {
                 risen(vault, now, effects);
             }
-            vault.at(|state| &mut state.channels[usize::from(index) % 3]).control(word, now);
+            vault
+                .at(|state| &mut state.channels[usize::from(index) % 3])
+                .control(word, now);
             if index == 0 {
                 schedule(vault, now, effects);
             }

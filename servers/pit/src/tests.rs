@@ -24,10 +24,18 @@ struct Board {
 
 impl Board {
     fn new(tsc_khz: u64) -> Board {
-        let setup = Setup { lines: &[0], ..Setup::default() };
+        let setup = Setup {
+            lines: &[0],
+            ..Setup::default()
+        };
         let (server, answer) = Harness::start(&Machine { tsc_khz, ..MACHINE }, &setup);
         assert_eq!(answer.effects(), []);
-        Board { server, cycles: Cycles::new(tsc_khz), armed: None, pulses: Vec::new() }
+        Board {
+            server,
+            cycles: Cycles::new(tsc_khz),
+            armed: None,
+            pulses: Vec::new(),
+        }
     }
 
     fn deliver(&mut self, body: Body<'_>) -> u64 {
@@ -35,7 +43,9 @@ impl Board {
         let mut value = 0;
         for effect in answer.effects() {
             match effect {
-                Effect::Line(LineId(0), Signal::Pulse) => self.pulses.push(self.server.header.now.0),
+                Effect::Line(LineId(0), Signal::Pulse) => {
+                    self.pulses.push(self.server.header.now.0)
+                }
                 Effect::Arm(TimerId(0), Fixed(Ticks(at))) => self.armed = Some(at),
                 Effect::Disarm(TimerId(0)) => self.armed = None,
                 Effect::Value(Fixed(read)) => value = read,
@@ -46,11 +56,22 @@ impl Board {
     }
 
     fn outb(&mut self, port: u16, value: u8) {
-        self.deliver(Body::PortWrite(Fixed(PortExit { port, size: 1, value: value.into(), count: 1, ..PortExit::default() })));
+        self.deliver(Body::PortWrite(Fixed(PortExit {
+            port,
+            size: 1,
+            value: value.into(),
+            count: 1,
+            ..PortExit::default()
+        })));
     }
 
     fn inb(&mut self, port: u16) -> u8 {
-        self.deliver(Body::PortRead(Fixed(PortExit { port, size: 1, count: 1, ..PortExit::default() }))) as u8
+        self.deliver(Body::PortRead(Fixed(PortExit {
+            port,
+            size: 1,
+            count: 1,
+            ..PortExit::default()
+        }))) as u8
     }
 
     fn run_until(&mut self, time: u64, late: u64) {
@@ -147,7 +168,11 @@ fn an_edge_that_has_passed_before_the_counter_is_written_again_is_not_lost() {
     board.program(0, 0, 2000);
     assert_eq!(board.pulses, [900_000]);
     board.deliver(Body::Timer(TimerId(0)));
-    assert_eq!(board.pulses.len(), 1, "the old expiry comes late and finds nothing");
+    assert_eq!(
+        board.pulses.len(),
+        1,
+        "the old expiry comes late and finds nothing"
+    );
     board.run_until(10_000_000, 0);
     assert_eq!(board.pulses.len(), 2);
 }
@@ -181,14 +206,23 @@ fn read_back_latches_several_counters_at_once() {
     board.run_until(board.cycles.tick(11), 0);
     board.outb(0x43, 0xc6);
     board.run_until(1_000_000, 0);
-    assert_eq!([board.inb(0x40), board.inb(0x40), board.inb(0x40)], [0xb4, 0xde, 0x03]);
-    assert_eq!([board.inb(0x41), board.inb(0x41), board.inb(0x41)], [0xb4, 8, 0]);
+    assert_eq!(
+        [board.inb(0x40), board.inb(0x40), board.inb(0x40)],
+        [0xb4, 0xde, 0x03]
+    );
+    assert_eq!(
+        [board.inb(0x41), board.inb(0x41), board.inb(0x41)],
+        [0xb4, 8, 0]
+    );
 }
 
 #[test]
 fn a_manifest_without_a_line_is_refused() {
     use atoll_sdk::{Refuse, Server};
-    assert!(matches!(PitServer::start(&MACHINE, &Setup::default()), Err(Refuse::MissingLine)));
+    assert!(matches!(
+        PitServer::start(&MACHINE, &Setup::default()),
+        Err(Refuse::MissingLine)
+    ));
 }
 
 proptest! {

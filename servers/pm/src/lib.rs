@@ -20,7 +20,9 @@ use atoll_protocol::role::{DeviceEvent, PortRequest, Power, PowerEffect};
 use atoll_protocol::units::{LineId, TimerId};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 
-use crate::state::{CONTROL_MASK, ENABLE_MASK, HERTZ, PmState, SCI_ENABLE, SLEEP_ENABLE, SLEEP_TYPE, TIMER};
+use crate::state::{
+    CONTROL_MASK, ENABLE_MASK, HERTZ, PmState, SCI_ENABLE, SLEEP_ENABLE, SLEEP_TYPE, TIMER,
+};
 
 pub mod state;
 #[cfg(test)]
@@ -54,24 +56,66 @@ impl Server for PmServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<PmState, Refuse> {
         let base = setup.number("base").unwrap_or(Ok(0x600));
-        let base = base.ok().and_then(|base| u16::try_from(base).ok()).ok_or(Refuse::BadOption("base"))?;
+        let base = base
+            .ok()
+            .and_then(|base| u16::try_from(base).ok())
+            .ok_or(Refuse::BadOption("base"))?;
         let line = setup.line(0).ok_or(Refuse::MissingLine)?;
         let rate = (u128::from(HERTZ) << 64) / (u128::from(machine.tsc_khz).max(1) * 1000);
-        let rate = u64::try_from(rate).map_err(|_| Refuse::Machine("counter faster than the PM timer"))?;
+        let rate =
+            u64::try_from(rate).map_err(|_| Refuse::Machine("counter faster than the PM timer"))?;
         let control = SCI_ENABLE;
-        Ok(PmState { rate, tsc_khz: machine.tsc_khz, base, line: line.0, control, ..PmState::default() })
+        Ok(PmState {
+            rate,
+            tsc_khz: machine.tsc_khz,
+            base,
+            line: line.0,
+            control,
+            ..PmState::default()
+        })
     }
 
     fn export(state: &PmState) -> Option<PowerState> {
-        let PmState { enable, control, reset_control, seen, raised, .. } = *state;
-        Some(PowerState { enable, control, reset_control, changes_seen: seen, raised: raised != 0 })
+        let PmState {
+            enable,
+            control,
+            reset_control,
+            seen,
+            raised,
+            ..
+        } = *state;
+        Some(PowerState {
+            enable,
+            control,
+            reset_control,
+            changes_seen: seen,
+            raised: raised != 0,
+        })
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: PowerState, _: bool) -> Result<PmState, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: PowerState,
+        _: bool,
+    ) -> Result<PmState, Refuse> {
         let fresh = Self::start(machine, setup)?;
-        let PowerState { enable, control, reset_control, changes_seen, raised } = before;
+        let PowerState {
+            enable,
+            control,
+            reset_control,
+            changes_seen,
+            raised,
+        } = before;
         let (enable, control) = (enable & ENABLE_MASK, control & CONTROL_MASK);
-        Ok(PmState { enable, control, reset_control, seen: changes_seen, raised: raised.into(), ..fresh })
+        Ok(PmState {
+            enable,
+            control,
+            reset_control,
+            seen: changes_seen,
+            raised: raised.into(),
+            ..fresh
+        })
     }
 
     fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, Power>) {
@@ -81,9 +125,17 @@ impl Server for PmServer {
     }
 
     #[inline(always)]
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Power>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        effects: &mut Effects<'_, Power>,
+    ) -> u32 {
         match request {
-            PortRequest { size: 4, write: None, port } if port == vault.base.wrapping_add(8) => vault.timer(effects.now()),
+            PortRequest {
+                size: 4,
+                write: None,
+                port,
+            } if port == vault.base.wrapping_add(8) => vault.timer(effects.now()),
             _ => other(vault, request, effects),
         }
     }
@@ -98,7 +150,11 @@ impl Server for PmServer {
 
 /// All but the PM timer: as many accesses of one byte as it is wide.
 #[inline(never)]
-fn other(vault: &mut Vault<'_, PmServer>, request: PortRequest, effects: &mut Effects<'_, Power>) -> u32 {
+fn other(
+    vault: &mut Vault<'_, PmServer>,
+    request: PortRequest,
+    effects: &mut Effects<'_, Power>,
+) -> u32 {
     let mut value = [0; 4];
     let written = request.write.map(u32::to_le_bytes);
     for (place, byte) in value.iter_mut().enumerate().take(usize::from(request.size)) {
@@ -179,7 +235,11 @@ fn update(vault: &mut Vault<'_, PmServer>, effects: &mut Effects<'_, Power>) {
     let wanted = vault.enable & TIMER != 0 && vault.control & SCI_ENABLE != 0;
     if level != vault.raised && !effects.is_crowded() {
         *vault.at(|s| &mut s.raised) = level;
-        let signal = if level != 0 { Signal::Raise } else { Signal::Lower };
+        let signal = if level != 0 {
+            Signal::Raise
+        } else {
+            Signal::Lower
+        };
         effects.emit(PowerEffect::Line(LineId(vault.line), signal));
     }
     // A string instruction may change the level more often than one answer can say: then it follows at the next tick.

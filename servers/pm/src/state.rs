@@ -79,7 +79,11 @@ impl PmState {
 
     /// PM1 status.
     pub(crate) fn status(&self, now: Ticks) -> u16 {
-        if self.changes(now) != self.seen { TIMER } else { 0 }
+        if self.changes(now) != self.seen {
+            TIMER
+        } else {
+            0
+        }
     }
 
     /// Level of the SCI.

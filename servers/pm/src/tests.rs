@@ -14,22 +14,49 @@ use super::*;
 
 extern crate std;
 
-const SETUP: Setup<'static> = Setup { lines: &[9], peers: &[], options: "" };
+const SETUP: Setup<'static> = Setup {
+    lines: &[9],
+    peers: &[],
+    options: "",
+};
 
 fn start() -> Harness<PmServer> {
     Harness::start(&MACHINE, &SETUP).0
 }
 
 fn out(server: &mut Harness<PmServer>, port: u16, size: u8, value: u32) -> Answer {
-    server.deliver(Body::PortWrite(Fixed(PortExit { port, size, value, count: 1, ..PortExit::default() })))
+    server.deliver(Body::PortWrite(Fixed(PortExit {
+        port,
+        size,
+        value,
+        count: 1,
+        ..PortExit::default()
+    })))
 }
 
 fn input(server: &mut Harness<PmServer>, port: u16, size: u8) -> u64 {
-    server.deliver(Body::PortRead(Fixed(PortExit { port, size, count: 1, ..PortExit::default() }))).value()
+    server
+        .deliver(Body::PortRead(Fixed(PortExit {
+            port,
+            size,
+            count: 1,
+            ..PortExit::default()
+        })))
+        .value()
 }
 
 fn stops(answer: &Answer) -> Vec<Stop> {
-    answer.effects().iter().filter_map(|effect| if let Effect::Stop(why) = effect { Some(*why) } else { None }).collect()
+    answer
+        .effects()
+        .iter()
+        .filter_map(|effect| {
+            if let Effect::Stop(why) = effect {
+                Some(*why)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -38,7 +65,11 @@ fn sleep_type_zero_switches_the_power_off_and_no_other_does() {
     assert_eq!(stops(&out(&mut server, 0x604, 2, 0x2401)), []);
     assert_eq!(stops(&out(&mut server, 0x604, 2, 0x2001)), [Stop::PowerOff]);
     assert_eq!(stops(&out(&mut start(), 0x605, 1, 0x20)), [Stop::PowerOff]);
-    assert_eq!(input(&mut server, 0x604, 2) & 0x2001, 1, "SLP_EN reads as zero, SCI_EN stays");
+    assert_eq!(
+        input(&mut server, 0x604, 2) & 0x2001,
+        1,
+        "SLP_EN reads as zero, SCI_EN stays"
+    );
 }
 
 #[test]
@@ -64,7 +95,10 @@ fn the_timer_counts_3579545_cycles_a_second_and_wraps_at_24_bits() {
         server.header.now = Ticks(seconds * 1_000_000_000);
         let expected = seconds * 3_579_545;
         let read = input(&mut server, 0x608, 4);
-        assert!(read == expected % (1 << 24) || read == (expected - 1) % (1 << 24), "{read} after {seconds} s");
+        assert!(
+            read == expected % (1 << 24) || read == (expected - 1) % (1 << 24),
+            "{read} after {seconds} s"
+        );
         assert_eq!(input(&mut server, 0x608, 2), read & 0xffff);
         assert_eq!(input(&mut server, 0x60a, 1), read >> 16);
     }
@@ -75,12 +109,25 @@ fn the_top_bits_change_sets_the_status_and_raises_the_sci_until_it_is_cleared() 
     let mut server = start();
     let line = |signal| Effect::Line(LineId(9), signal);
     let armed = out(&mut server, 0x602, 2, 1);
-    let at = armed.effects().iter().find_map(|effect| if let Effect::Arm(_, at) = effect { Some(at.0) } else { None });
+    let at = armed.effects().iter().find_map(|effect| {
+        if let Effect::Arm(_, at) = effect {
+            Some(at.0)
+        } else {
+            None
+        }
+    });
     server.header.now = at.expect("the next change is waited for");
     assert!((2_343_000_000..2_344_000_000).contains(&server.header.now.0));
-    assert_eq!(server.deliver(Body::Timer(CHANGE)).effects(), [line(Signal::Raise)]);
+    assert_eq!(
+        server.deliver(Body::Timer(CHANGE)).effects(),
+        [line(Signal::Raise)]
+    );
     assert_eq!(input(&mut server, 0x600, 2), 1);
-    assert!(out(&mut server, 0x600, 2, 1).effects().contains(&line(Signal::Lower)));
+    assert!(
+        out(&mut server, 0x600, 2, 1)
+            .effects()
+            .contains(&line(Signal::Lower))
+    );
     assert_eq!(input(&mut server, 0x600, 2), 0);
 }
 
@@ -90,7 +137,12 @@ fn a_string_instruction_cannot_make_an_answer_too_long() {
     server.header.now = Ticks(3_000_000_000);
     let bytes: Vec<u8> = (0..2048).map(|place| (place & 1) as u8).collect();
     for port in [0x602, 0x604, 0xcf9, 0x64] {
-        let exit = PortExit { port, size: 1, count: 2048, ..PortExit::default() };
+        let exit = PortExit {
+            port,
+            size: 1,
+            count: 2048,
+            ..PortExit::default()
+        };
         let answer = server.deliver(Body::PortWriteString(Fixed(exit), &bytes));
         assert!(answer.effects().len() < atoll_protocol::EFFECTS);
     }

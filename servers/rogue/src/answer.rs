@@ -29,7 +29,10 @@ impl<'p> Answer<'p> {
         answer.put(&Effect::Save(0, 1));
         answer.put(&Effect::Line(LineId(state.line), Signal::Raise));
         answer.put(&Effect::Arm(TimerId(0), Fixed(Ticks(0))));
-        answer.put(&Effect::Mail(ServerId(state.console), &[OUTPUT, b'r', b'o', b'g', b'u', b'e']));
+        answer.put(&Effect::Mail(
+            ServerId(state.console),
+            &[OUTPUT, b'r', b'o', b'g', b'u', b'e'],
+        ));
         answer
     }
 
@@ -42,7 +45,9 @@ impl<'p> Answer<'p> {
     /// Adds bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let room = self.page.get_mut(self.used..).unwrap_or_default();
-        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        room.iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
         self.used += bytes.len();
     }
 

@@ -1,7 +1,9 @@
 //! Effects that the rogue has no right to: those of other roles, those without a grant, and those beyond what was granted.
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::effect::{Effect, Fifo, Forward, GuestCas, GuestCopy, Mapping, Offer, Query, Segment, Signal, Supervise};
+use atoll_protocol::effect::{
+    Effect, Fifo, Forward, GuestCas, GuestCopy, Mapping, Offer, Query, Segment, Signal, Supervise,
+};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::message::{Leaf, Stop};
@@ -115,10 +117,25 @@ const SOMEBODY: ServerId = ServerId(1);
 /// A line that is another's.
 const ANOTHERS_LINE: LineId = LineId(4);
 /// A device that is another's: the console's.
-const DEVICE: Fifo = Fifo { status: 0x3fd, mask: 0x20, data: 0x3f8, burst: 1 };
+const DEVICE: Fifo = Fifo {
+    status: 0x3fd,
+    mask: 0x20,
+    data: 0x3f8,
+    burst: 1,
+};
 const TARGET: Gpa = Gpa(0x10_0000);
-const MAPPING: Mapping = Mapping { gpa: Gpa(0), size: Mapping::LARGE, access: Mapping::WRITE | Mapping::EXECUTE };
-const LIMITS: Limits = Limits { vault_lines: 1, stack_pages: 1, budget_us: 1, period_us: 1, timers: 0 };
+const MAPPING: Mapping = Mapping {
+    gpa: Gpa(0),
+    size: Mapping::LARGE,
+    access: Mapping::WRITE | Mapping::EXECUTE,
+};
+const LIMITS: Limits = Limits {
+    vault_lines: 1,
+    stack_pages: 1,
+    budget_us: 1,
+    period_us: 1,
+    timers: 0,
+};
 
 impl Effects {
     pub(crate) fn commit(self, state: &RogueState) -> ! {
@@ -127,15 +144,24 @@ impl Effects {
         if self == Effects::MailBeyondCredit {
             answer.put(&Effect::Mail(console, b"second"));
         }
-        let initial = InitialState { rip: 0x10_0000, ..InitialState::default() };
+        let initial = InitialState {
+            rip: 0x10_0000,
+            ..InitialState::default()
+        };
         answer.put(&match self {
             Effects::Leaf => Effect::Leaf(Fixed(Leaf::default())),
             Effects::Data => Effect::Data(b"x"),
             Effects::Exception => Effect::Exception(Fixed(Exception::UNDEFINED)),
             Effects::Resume => Effect::Resume,
             Effects::Forward => {
-                let forward =
-                    Forward { address: 0xfee0_0000, count: 1, size: 4, write: 1, finish: Forward::STORE, ..Forward::default() };
+                let forward = Forward {
+                    address: 0xfee0_0000,
+                    count: 1,
+                    size: 4,
+                    write: 1,
+                    finish: Forward::STORE,
+                    ..Forward::default()
+                };
                 Effect::Forward(Fixed(forward), &[])
             }
             Effects::NeedRegisters => Effect::NeedRegisters,
@@ -144,10 +170,24 @@ impl Effects {
             Effects::Register => Effect::Register(3, Fixed(u64::MAX)),
             Effects::System => Effect::System(SystemRegister::Cr3, Fixed(0)),
             Effects::Initial => Effect::Initial(0, initial.as_bytes()),
-            Effects::Offer => Effect::Offer(Fixed(Offer { vcpu: 0, vector: 0x30, kind: Offer::FIXED, nmi: 1 })),
+            Effects::Offer => Effect::Offer(Fixed(Offer {
+                vcpu: 0,
+                vector: 0x30,
+                kind: Offer::FIXED,
+                nmi: 1,
+            })),
             Effects::GuestWrite => Effect::GuestWrite(Fixed(TARGET), b"rogue"),
-            Effects::GuestCas => Effect::GuestCas(Fixed(GuestCas { gpa: TARGET, old: 0, new: 1, size: 8 })),
-            Effects::GuestCopy => Effect::GuestCopy(Fixed(GuestCopy { gpa: TARGET, offset: 0, length: 512 })),
+            Effects::GuestCas => Effect::GuestCas(Fixed(GuestCas {
+                gpa: TARGET,
+                old: 0,
+                new: 1,
+                size: 8,
+            })),
+            Effects::GuestCopy => Effect::GuestCopy(Fixed(GuestCopy {
+                gpa: TARGET,
+                offset: 0,
+                length: 512,
+            })),
             Effects::Map => Effect::Map(Fixed(MAPPING)),
             Effects::Unmap => Effect::Unmap(Fixed(MAPPING)),
             Effects::AnothersLine => Effect::Line(ANOTHERS_LINE, Signal::Raise),
@@ -175,9 +215,21 @@ impl Effects {
     }
 
     fn of_the_supervisor(self) -> Supervise<'static> {
-        let segment = Segment { address: 0x40_0000, offset: 0, file: 16, memory: 4096, access: Segment::EXECUTE };
+        let segment = Segment {
+            address: 0x40_0000,
+            offset: 0,
+            file: 16,
+            memory: 4096,
+            access: Segment::EXECUTE,
+        };
         match self {
-            Effects::Create => Supervise::Create(ServerId(20), RoleKind::Serial, LIMITS, "accomplice", "rogue"),
+            Effects::Create => Supervise::Create(
+                ServerId(20),
+                RoleKind::Serial,
+                LIMITS,
+                "accomplice",
+                "rogue",
+            ),
             Effects::Grant => Supervise::Grant(SOMEBODY, Grant::GuestWrite),
             Effects::Route => Supervise::Route(SOMEBODY, Route::Ports(0x5d0, 0x5d0)),
             Effects::Segment => Supervise::Segment(SOMEBODY, Fixed(segment)),

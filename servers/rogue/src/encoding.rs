@@ -71,7 +71,11 @@ impl Encoding {
             Encoding::LargestCount | Encoding::CountOf2To64 => {
                 built.put(&mail);
                 built.cut(1);
-                built.bytes(if self == Encoding::LargestCount { &LARGEST } else { &BEYOND_LARGEST });
+                built.bytes(if self == Encoding::LargestCount {
+                    &LARGEST
+                } else {
+                    &BEYOND_LARGEST
+                });
                 built.put(&Effect::Done);
             }
             Encoding::TooManyEffects => {

@@ -77,7 +77,9 @@ impl Instruction {
             Instruction::ReadControlRegister => execute!("mov rax, cr3"),
             Instruction::WriteControlRegister => execute!("mov cr3, rax"; "rax" = 0_u64),
             Instruction::ReadMsr => execute!("rdmsr"; "ecx" = 0xc000_0080_u32),
-            Instruction::WriteMsr => execute!("wrmsr"; "ecx" = 0xc000_0080_u32; "eax" = 0; "edx" = 0),
+            Instruction::WriteMsr => {
+                execute!("wrmsr"; "ecx" = 0xc000_0080_u32; "eax" = 0; "edx" = 0)
+            }
             Instruction::LoadInterruptTable => execute!("lidt [rsp]"),
             Instruction::InvalidatePage => execute!("invlpg [rsp]"),
             Instruction::SwapGs => execute!("swapgs"),

@@ -73,12 +73,19 @@ impl Misdeed {
     /// All of them; the n-th is number n.
     pub fn all() -> impl Iterator<Item = Misdeed> {
         let memory = Memory::ALL.iter().map(|deed| Misdeed::Memory(*deed));
-        let instructions = Instruction::ALL.iter().map(|deed| Misdeed::Instruction(*deed));
+        let instructions = Instruction::ALL
+            .iter()
+            .map(|deed| Misdeed::Instruction(*deed));
         let time = Time::ALL.iter().map(|deed| Misdeed::Time(*deed));
         let encodings = Encoding::ALL.iter().map(|deed| Misdeed::Encoding(*deed));
         let effects = Effects::ALL.iter().map(|deed| Misdeed::Effects(*deed));
         let tickets = Ticket::ALL.iter().map(|deed| Misdeed::Ticket(*deed));
-        memory.chain(instructions).chain(time).chain(encodings).chain(effects).chain(tickets)
+        memory
+            .chain(instructions)
+            .chain(time)
+            .chain(encodings)
+            .chain(effects)
+            .chain(tickets)
     }
 
     /// The value of the option `misdeed` that asks for it. All have three digits, so that machines which differ in nothing else start in

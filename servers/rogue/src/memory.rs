@@ -109,7 +109,10 @@ impl Memory {
                 page().fill(RETURN);
                 execute(address);
             }
-            Memory::ExecuteKernel | Memory::ExecuteVault | Memory::ExecuteStack | Memory::ExecuteMessage => execute(address),
+            Memory::ExecuteKernel
+            | Memory::ExecuteVault
+            | Memory::ExecuteStack
+            | Memory::ExecuteMessage => execute(address),
         }
     }
 }

@@ -39,7 +39,9 @@ pub(crate) fn answer_in_disorder(length: u64) -> ! {
 /// Reads eight bytes.
 pub(crate) fn read(address: u64) {
     // SAFETY: that this is not safe is what it is for; it either faults or changes nothing.
-    unsafe { asm!("mov {value}, [{address}]", address = in(reg) address, value = out(reg) _, options(nostack, readonly)) };
+    unsafe {
+        asm!("mov {value}, [{address}]", address = in(reg) address, value = out(reg) _, options(nostack, readonly))
+    };
 }
 
 /// Writes eight bytes.

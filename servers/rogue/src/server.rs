@@ -40,10 +40,21 @@ impl Server for RogueServer {
     type Cache = u8;
 
     fn start(_: &Machine, setup: &Setup<'_>) -> Result<RogueState, Refuse> {
-        let misdeed = setup.option("misdeed").and_then(|text| text.parse().ok()).ok_or(Refuse::BadOption("misdeed"))?;
-        let console = setup.peer("console").ok_or(Refuse::MissingPeer("console"))?.0;
+        let misdeed = setup
+            .option("misdeed")
+            .and_then(|text| text.parse().ok())
+            .ok_or(Refuse::BadOption("misdeed"))?;
+        let console = setup
+            .peer("console")
+            .ok_or(Refuse::MissingPeer("console"))?
+            .0;
         let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;
-        Ok(RogueState { console, line, misdeed, ..RogueState::default() })
+        Ok(RogueState {
+            console,
+            line,
+            misdeed,
+            ..RogueState::default()
+        })
     }
 
     atoll_sdk::immovable!();
@@ -52,7 +63,11 @@ impl Server for RogueServer {
         *vault.cache = core::mem::take(vault.at(|state| &mut state.misdeed));
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, _: &mut Effects<'_, Serial>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        _: &mut Effects<'_, Serial>,
+    ) -> u32 {
         match (request.port & 0xf, request.write) {
             (COUNT, Some(value)) => {
                 let count = vault.at(|state| &mut state.count);
@@ -87,8 +102,21 @@ mod tests {
         let mut peers = [0; 16];
         let peers = postcard::to_slice(&("console", ServerId(7)), &mut peers).unwrap();
         let state_of = |options| {
-            let (mut rogue, _) = Harness::<RogueServer>::start(&MACHINE, &Setup { lines: &[5], peers, options });
-            let exit = PortExit { port: 0x5e0, size: 1, count: 1, value: 40, ..PortExit::default() };
+            let (mut rogue, _) = Harness::<RogueServer>::start(
+                &MACHINE,
+                &Setup {
+                    lines: &[5],
+                    peers,
+                    options,
+                },
+            );
+            let exit = PortExit {
+                port: 0x5e0,
+                size: 1,
+                count: 1,
+                value: 40,
+                ..PortExit::default()
+            };
             rogue.deliver(Body::PortWrite(Fixed(exit)));
             rogue.deliver(Body::PortWrite(Fixed(PortExit { value: 2, ..exit })));
             assert_eq!(rogue.deliver(Body::PortRead(Fixed(exit))).value(), 42);

@@ -28,7 +28,9 @@ impl Time {
             }
             Time::SlowAnswer => {
                 // SAFETY: it counts a register down.
-                unsafe { asm!("2: dec {0}", "jnz 2b", inout(reg) SLOW => _, options(nomem, nostack)) }
+                unsafe {
+                    asm!("2: dec {0}", "jnz 2b", inout(reg) SLOW => _, options(nomem, nostack))
+                }
             }
             Time::StackOverflow => {
                 // SAFETY: it ends at the guard page; if there is none, it never comes back and is found out as a hang.

@@ -50,8 +50,13 @@ impl Date {
     /// Seconds since the start of 1970; 0 for what lies before. Values out of range are taken as their nearest neighbours.
     pub(crate) fn seconds(self) -> u64 {
         let (month, day) = (self.month.clamp(1, 12), self.day.clamp(1, 31));
-        let (year, month) = if month <= 2 { (self.year.saturating_sub(1), month + 9) } else { (self.year, month - 3) };
-        let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+        let (year, month) = if month <= 2 {
+            (self.year.saturating_sub(1), month + 9)
+        } else {
+            (self.year, month - 3)
+        };
+        let days =
+            365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
         let time = self.hour.min(23) * 3600 + self.minute.min(59) * 60 + self.second.min(59);
         days.saturating_sub(EPOCH) * DAY + time
     }
@@ -70,12 +75,17 @@ mod tests {
     #[test]
     fn every_day_of_a_thousand_years_comes_back_and_follows_the_day_before() {
         let mut before = Date::at(0);
-        assert_eq!((before.year, before.month, before.day, before.weekday()), (1970, 1, 1, 5));
+        assert_eq!(
+            (before.year, before.month, before.day, before.weekday()),
+            (1970, 1, 1, 5)
+        );
         for day in 1..365_243 {
             let date = Date::at(day * DAY);
             assert_eq!(date.seconds(), day * DAY);
-            let next_day = (date.year, date.month) == (before.year, before.month) && date.day == before.day + 1;
-            let next_month = date.day == 1 && before.day >= 28 && (date.month == before.month % 12 + 1);
+            let next_day = (date.year, date.month) == (before.year, before.month)
+                && date.day == before.day + 1;
+            let next_month =
+                date.day == 1 && before.day >= 28 && (date.month == before.month % 12 + 1);
             assert!(next_day || next_month, "{before:?} then {date:?}");
             before = date;
         }
@@ -83,7 +93,14 @@ mod tests {
 
     #[test]
     fn known_moments_are_right() {
-        let date = |year, month, day, hour, minute, second| Date { year, month, day, hour, minute, second };
+        let date = |year, month, day, hour, minute, second| Date {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        };
         assert_eq!(Date::at(1_577_836_800), date(2020, 1, 1, 0, 0, 0));
         assert_eq!(Date::at(951_782_400), date(2000, 2, 29, 0, 0, 0));
         assert_eq!(Date::at(4_107_542_399), date(2100, 2, 28, 23, 59, 59));

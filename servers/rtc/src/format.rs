@@ -15,18 +15,29 @@ pub(crate) struct Format {
 impl Format {
     /// As register B says.
     pub(crate) fn of(b: u8) -> Format {
-        Format { binary: b & BINARY != 0, hours_24: b & HOURS_24 != 0 }
+        Format {
+            binary: b & BINARY != 0,
+            hours_24: b & HOURS_24 != 0,
+        }
     }
 
     /// A number below 100 as a register shows it.
     pub(crate) fn show(self, number: u64) -> u8 {
         let number = (number % 100) as u8;
-        if self.binary { number } else { number / 10 * 16 + number % 10 }
+        if self.binary {
+            number
+        } else {
+            number / 10 * 16 + number % 10
+        }
     }
 
     /// What a register means.
     pub(crate) fn read(self, register: u8) -> u64 {
-        u64::from(if self.binary { register } else { (register >> 4) * 10 + (register & 0x0f) })
+        u64::from(if self.binary {
+            register
+        } else {
+            (register >> 4) * 10 + (register & 0x0f)
+        })
     }
 
     /// An hour of 0 to 23 as the register shows it: on a 12-hour clock midnight and noon are 12.
@@ -34,7 +45,11 @@ impl Format {
         if self.hours_24 {
             return self.show(hour);
         }
-        let on_dial = if hour.is_multiple_of(12) { 12 } else { hour % 12 };
+        let on_dial = if hour.is_multiple_of(12) {
+            12
+        } else {
+            hour % 12
+        };
         self.show(on_dial) | if hour >= 12 { AFTERNOON } else { 0 }
     }
 

@@ -25,7 +25,13 @@ const ANY: u8 = 0xc0;
 fn next_alarm(state: &RtcState, after: u64) -> Option<u64> {
     let format = Format::of(state.run.b);
     let [_, second, _, minute, _, hour, ..] = state.ram;
-    let wanted = |register: u8, value: u64| if register & ANY == ANY { None } else { Some(value) };
+    let wanted = |register: u8, value: u64| {
+        if register & ANY == ANY {
+            None
+        } else {
+            Some(value)
+        }
+    };
     let second = wanted(second, format.read(second));
     let minute = wanted(minute, format.read(minute));
     let hour = wanted(hour, format.read_hour(hour));
@@ -54,7 +60,10 @@ pub(crate) fn settle(vault: &mut Vault<'_, RtcServer>, now: u64) {
         if after > before {
             flags |= UPDATE;
         }
-        if flags & ALARM == 0 && after > before && next_alarm(vault, before).is_some_and(|alarm| alarm <= after) {
+        if flags & ALARM == 0
+            && after > before
+            && next_alarm(vault, before).is_some_and(|alarm| alarm <= after)
+        {
             flags |= ALARM;
         }
         if run.periods(now) != run.periods(run.seen) {
@@ -79,7 +88,11 @@ pub(crate) fn update(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_,
     } else {
         None
     };
-    let period = if missing & PERIODIC != 0 { run.next_period(now) } else { None };
+    let period = if missing & PERIODIC != 0 {
+        run.next_period(now)
+    } else {
+        None
+    };
     if effects.is_crowded() {
         // A string instruction writes registers a thousand times in one activation: what follows from the last write is done later.
         if run.late == 0 {
@@ -92,7 +105,11 @@ pub(crate) fn update(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_,
     }
     if level != run.raised {
         vault.at(|s| &mut s.run).raised = level;
-        let signal = if level != 0 { Signal::Raise } else { Signal::Lower };
+        let signal = if level != 0 {
+            Signal::Raise
+        } else {
+            Signal::Lower
+        };
         effects.emit(DeviceEffect::Line(LineId(run.line), signal));
     }
     if run.late == 0 {
@@ -102,7 +119,12 @@ pub(crate) fn update(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_,
 }
 
 /// Arms a timer unless it is armed for that time already. One that is no longer needed is left alone: it finds nothing to do.
-fn arm(vault: &mut Vault<'_, RtcServer>, timer: TimerId, at: Option<u64>, effects: &mut Effects<'_, Clock>) {
+fn arm(
+    vault: &mut Vault<'_, RtcServer>,
+    timer: TimerId,
+    at: Option<u64>,
+    effects: &mut Effects<'_, Clock>,
+) {
     let place = usize::from(timer.0 & 1);
     if let Some(at) = at.filter(|at| vault.run.armed[place] != *at) {
         vault.at(|s| &mut s.run).armed[place] = at;
@@ -111,7 +133,11 @@ fn arm(vault: &mut Vault<'_, RtcServer>, timer: TimerId, at: Option<u64>, effect
 }
 
 /// A timer has expired.
-pub(crate) fn expired(vault: &mut Vault<'_, RtcServer>, timer: TimerId, effects: &mut Effects<'_, Clock>) {
+pub(crate) fn expired(
+    vault: &mut Vault<'_, RtcServer>,
+    timer: TimerId,
+    effects: &mut Effects<'_, Clock>,
+) {
     let run = vault.at(|s| &mut s.run);
     run.armed[usize::from(timer.0 & 1)] = 0;
     if timer == SECOND {

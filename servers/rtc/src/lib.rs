@@ -17,7 +17,9 @@ use atoll_protocol::units::Ticks;
 use atoll_sdk::{Clock, Effects, Refuse, Server, Vault};
 
 use crate::calendar::Date;
-use crate::state::{ALARM, DIVIDER_RESET, HOURS_24, PENDING, PERIODIC, RtcState, Run, SET, UPDATE, UPDATING, VALID};
+use crate::state::{
+    ALARM, DIVIDER_RESET, HOURS_24, PENDING, PERIODIC, RtcState, Run, SET, UPDATE, UPDATING, VALID,
+};
 
 mod calendar;
 mod format;
@@ -43,7 +45,14 @@ impl Server for RtcServer {
         // As a BIOS leaves it: divider for 32,768 Hz, 1,024 Hz periodic rate (off), BCD, 24 hours.
         let (a, b) = (0x26, HOURS_24);
         let clock = Clock::new(machine);
-        let run = Run { zero_seconds: machine.wall_seconds, clock, a, b, line, ..Run::default() };
+        let run = Run {
+            zero_seconds: machine.wall_seconds,
+            clock,
+            a,
+            b,
+            line,
+            ..Run::default()
+        };
         Ok(RtcState { run, ram: [0; 128] })
     }
 
@@ -62,7 +71,12 @@ impl Server for RtcServer {
         })
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: ClockState, _: bool) -> Result<RtcState, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: ClockState,
+        _: bool,
+    ) -> Result<RtcState, Refuse> {
         let RtcState { run, .. } = Self::start(machine, setup)?;
         let run = Run {
             index: before.index & 0x7f,
@@ -75,7 +89,12 @@ impl Server for RtcServer {
             zero: before.began.0,
             ..run
         };
-        Ok(RtcState { run, ram: before.locations[..].try_into().map_err(|_| Refuse::BadState)? })
+        Ok(RtcState {
+            run,
+            ram: before.locations[..]
+                .try_into()
+                .map_err(|_| Refuse::BadState)?,
+        })
     }
 
     fn restarted(vault: &mut Vault<'_, Self>, _: &Held, effects: &mut Effects<'_, ClockRole>) {
@@ -93,15 +112,26 @@ impl Server for RtcServer {
         run.seen = run.zero;
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, ClockRole>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        effects: &mut Effects<'_, ClockRole>,
+    ) -> u32 {
         // A word written to the index port is index and data, as on the ISA bus; what is behind them is nobody's.
         let written = request.write.map(u32::to_le_bytes);
         let mut value = [0; 4];
         if written.is_none() {
-            value.iter_mut().take(usize::from(request.size)).for_each(|byte| *byte = 0xff);
+            value
+                .iter_mut()
+                .take(usize::from(request.size))
+                .for_each(|byte| *byte = 0xff);
         }
         let bytes = value.iter_mut().enumerate().take(usize::from(request.size));
-        for ((place, byte), data) in bytes.zip([false, true].into_iter().skip(usize::from(request.port & 1))) {
+        for ((place, byte), data) in bytes.zip(
+            [false, true]
+                .into_iter()
+                .skip(usize::from(request.port & 1)),
+        ) {
             match (written.and_then(|bytes| bytes.get(place).copied()), data) {
                 (Some(byte), false) => vault.at(|s| &mut s.run).index = byte & 0x7f,
                 (Some(byte), true) => write(vault, byte, effects),
@@ -113,7 +143,11 @@ impl Server for RtcServer {
         u32::from_le_bytes(value)
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: DeviceEvent, effects: &mut Effects<'_, ClockRole>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: DeviceEvent,
+        effects: &mut Effects<'_, ClockRole>,
+    ) {
         let DeviceEvent::Timer(timer) = event;
         interrupts::expired(vault, timer, effects);
     }
@@ -134,8 +168,14 @@ fn read(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_, ClockRole>) 
         }
         0x0d => VALID,
         location => {
-            let shown = if vault.run.held() { None } else { vault.show(location, Date::at(vault.run.seconds(now))) };
-            shown.or(vault.ram.get(usize::from(location)).copied()).unwrap_or(0xff)
+            let shown = if vault.run.held() {
+                None
+            } else {
+                vault.show(location, Date::at(vault.run.seconds(now)))
+            };
+            shown
+                .or(vault.ram.get(usize::from(location)).copied())
+                .unwrap_or(0xff)
         }
     }
 }
@@ -146,7 +186,16 @@ fn write(vault: &mut Vault<'_, RtcServer>, value: u8, effects: &mut Effects<'_, 
     match vault.run.index {
         0x0a => control(vault, value & !UPDATING, vault.run.b, now),
         // Setting the time takes the update interrupt's enable bit away (data sheet, register B).
-        0x0b => control(vault, vault.run.a, if value & SET != 0 { value & !UPDATE } else { value }, now),
+        0x0b => control(
+            vault,
+            vault.run.a,
+            if value & SET != 0 {
+                value & !UPDATE
+            } else {
+                value
+            },
+            now,
+        ),
         0x0c | 0x0d => return,
         location => {
             let live = TIME.contains(&location) && !vault.run.held();
@@ -167,7 +216,10 @@ fn write(vault: &mut Vault<'_, RtcServer>, value: u8, effects: &mut Effects<'_, 
 
 /// Writes registers A and B: the time may stop or go on by that.
 fn control(vault: &mut Vault<'_, RtcServer>, a: u8, b: u8, now: u64) {
-    let (held, was_reset) = (vault.run.held(), vault.run.a & DIVIDER_RESET == DIVIDER_RESET);
+    let (held, was_reset) = (
+        vault.run.held(),
+        vault.run.a & DIVIDER_RESET == DIVIDER_RESET,
+    );
     let holds = Run { a, b, ..vault.run }.held();
     if holds && !held {
         hold(vault, now);
@@ -192,7 +244,10 @@ fn hold(vault: &mut Vault<'_, RtcServer>, now: u64) {
     let date = Date::at(vault.run.seconds(now));
     for location in TIME {
         let shown = vault.show(location, date);
-        if let (Some(byte), Some(shown)) = (vault.at(|s| &mut s.ram).get_mut(usize::from(location)), shown) {
+        if let (Some(byte), Some(shown)) = (
+            vault.at(|s| &mut s.ram).get_mut(usize::from(location)),
+            shown,
+        ) {
             *byte = shown;
         }
     }

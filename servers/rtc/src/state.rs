@@ -85,7 +85,8 @@ impl Run {
 
     /// Seconds since 1970 that the clock shows at `at`.
     pub(crate) fn seconds(&self, at: u64) -> u64 {
-        self.zero_seconds.saturating_add(at.saturating_sub(self.zero) / self.second())
+        self.zero_seconds
+            .saturating_add(at.saturating_sub(self.zero) / self.second())
     }
 
     /// When the clock comes to show `seconds`.
@@ -111,7 +112,11 @@ impl Run {
 
     /// How many periods have passed at `at`; 0 if there is no periodic interrupt.
     pub(crate) fn periods(&self, at: u64) -> u64 {
-        self.period().map_or(0, |period| self.clock.cycles(Ticks(at.saturating_sub(self.zero)), 32_768) / period)
+        self.period().map_or(0, |period| {
+            self.clock
+                .cycles(Ticks(at.saturating_sub(self.zero)), 32_768)
+                / period
+        })
     }
 
     /// When the period after `at` begins.

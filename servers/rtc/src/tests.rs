@@ -17,17 +17,37 @@ extern crate std;
 const SECOND: u64 = 1_000_000_000;
 
 fn start() -> Harness<RtcServer> {
-    Harness::start(&MACHINE, &Setup { lines: &[8], ..Setup::default() }).0
+    Harness::start(
+        &MACHINE,
+        &Setup {
+            lines: &[8],
+            ..Setup::default()
+        },
+    )
+    .0
 }
 
 fn out(server: &mut Harness<RtcServer>, port: u16, value: u8) -> Answer {
-    let exit = PortExit { port, size: 1, value: value.into(), count: 1, ..PortExit::default() };
+    let exit = PortExit {
+        port,
+        size: 1,
+        value: value.into(),
+        count: 1,
+        ..PortExit::default()
+    };
     server.deliver(Body::PortWrite(Fixed(exit)))
 }
 
 fn get(server: &mut Harness<RtcServer>, location: u8) -> u8 {
     out(server, 0x70, location | 0x80);
-    server.deliver(Body::PortRead(Fixed(PortExit { port: 0x71, size: 1, count: 1, ..PortExit::default() }))).value() as u8
+    server
+        .deliver(Body::PortRead(Fixed(PortExit {
+            port: 0x71,
+            size: 1,
+            count: 1,
+            ..PortExit::default()
+        })))
+        .value() as u8
 }
 
 fn set(server: &mut Harness<RtcServer>, location: u8, value: u8) -> Answer {
@@ -50,18 +70,34 @@ fn armed(answer: &Answer, timer: u8) -> Option<u64> {
 fn a_wide_access_at_the_last_port_reaches_no_other() {
     let mut server = start();
     out(&mut server, 0x70, 0x0b);
-    let wide = |value| PortExit { port: 0x71, size: 2, value, count: 1, ..PortExit::default() };
+    let wide = |value| PortExit {
+        port: 0x71,
+        size: 2,
+        value,
+        count: 1,
+        ..PortExit::default()
+    };
     server.deliver(Body::PortWrite(Fixed(wide(0x0a02))));
-    assert_eq!(server.deliver(Body::PortRead(Fixed(wide(0)))).value(), 0xff02, "the index is still that of register B");
+    assert_eq!(
+        server.deliver(Body::PortRead(Fixed(wide(0)))).value(),
+        0xff02,
+        "the index is still that of register B"
+    );
 }
 
 #[test]
 fn it_shows_the_hosts_wall_clock_and_goes_on_with_the_counter() {
     let mut server = start();
-    assert_eq!(time(&mut server), [0x20, 0x20, 0x01, 0x01, 0x00, 0x00, 0x00]);
+    assert_eq!(
+        time(&mut server),
+        [0x20, 0x20, 0x01, 0x01, 0x00, 0x00, 0x00]
+    );
     assert_eq!(get(&mut server, 0x06), 4, "a Wednesday");
     server.header.now = Ticks(45_296 * SECOND);
-    assert_eq!(time(&mut server), [0x20, 0x20, 0x01, 0x01, 0x12, 0x34, 0x56]);
+    assert_eq!(
+        time(&mut server),
+        [0x20, 0x20, 0x01, 0x01, 0x12, 0x34, 0x56]
+    );
     assert_eq!(get(&mut server, 0x0d), 0x80);
     set(&mut server, 0x0b, BINARY | HOURS_24);
     assert_eq!(time(&mut server), [20, 20, 1, 1, 12, 34, 56]);
@@ -70,7 +106,13 @@ fn it_shows_the_hosts_wall_clock_and_goes_on_with_the_counter() {
 #[test]
 fn an_update_shows_for_244_microseconds_before_each_second_and_never_else() {
     let mut server = start();
-    for (at, shows) in [(0, false), (SECOND - 244_001, false), (SECOND - 244_000, true), (SECOND - 1, true), (SECOND, false)] {
+    for (at, shows) in [
+        (0, false),
+        (SECOND - 244_001, false),
+        (SECOND - 244_000, true),
+        (SECOND - 1, true),
+        (SECOND, false),
+    ] {
         server.header.now = Ticks(7 * SECOND + at);
         assert_eq!(get(&mut server, 0x0a) & UPDATING != 0, shows, "at {at}");
     }
@@ -83,7 +125,15 @@ fn the_time_can_be_set_as_linux_does_it() {
     let (b, a) = (get(&mut server, 0x0b), get(&mut server, 0x0a));
     set(&mut server, 0x0b, b | SET);
     set(&mut server, 0x0a, a | 0x70);
-    for (location, value) in [(0x32, 0x19), (0x09, 0x99), (0x08, 0x12), (0x07, 0x31), (0x04, 0x23), (0x02, 0x59), (0x00, 0x59)] {
+    for (location, value) in [
+        (0x32, 0x19),
+        (0x09, 0x99),
+        (0x08, 0x12),
+        (0x07, 0x31),
+        (0x04, 0x23),
+        (0x02, 0x59),
+        (0x00, 0x59),
+    ] {
         set(&mut server, location, value);
     }
     server.advance(Ticks(10 * SECOND));
@@ -91,27 +141,42 @@ fn the_time_can_be_set_as_linux_does_it() {
     set(&mut server, 0x0b, b);
     set(&mut server, 0x0a, a);
     server.advance(Ticks(SECOND / 2 - 1));
-    assert_eq!(time(&mut server), [0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x59]);
+    assert_eq!(
+        time(&mut server),
+        [0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x59]
+    );
     server.advance(Ticks(1));
-    assert_eq!(time(&mut server), [0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00]);
+    assert_eq!(
+        time(&mut server),
+        [0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00]
+    );
 }
 
 #[test]
 fn the_update_interrupt_comes_each_second_that_register_c_is_read() {
     let mut server = start();
     server.header.now = Ticks(SECOND / 4);
-    let mut at = armed(&set(&mut server, 0x0b, UPDATE | HOURS_24), 0).expect("waits for the second");
+    let mut at =
+        armed(&set(&mut server, 0x0b, UPDATE | HOURS_24), 0).expect("waits for the second");
     for second in 1..5 {
         assert_eq!(at, second * SECOND);
         server.header.now = Ticks(at);
         let raised = server.deliver(Body::Timer(TimerId(0)));
         assert_eq!(raised.effects(), [Effect::Line(LineId(8), Signal::Raise)]);
         out(&mut server, 0x70, 0x0c);
-        let exit = PortExit { port: 0x71, size: 1, count: 1, ..PortExit::default() };
+        let exit = PortExit {
+            port: 0x71,
+            size: 1,
+            count: 1,
+            ..PortExit::default()
+        };
         let read = server.deliver(Body::PortRead(Fixed(exit)));
         // The periodic flag is set as well: it follows the rate whether or not its interrupt is enabled.
         assert_eq!(read.value() as u8 & !PERIODIC, PENDING | UPDATE);
-        assert!(read.effects().contains(&Effect::Line(LineId(8), Signal::Lower)));
+        assert!(
+            read.effects()
+                .contains(&Effect::Line(LineId(8), Signal::Lower))
+        );
         at = armed(&read, 0).expect("waits for the next second");
     }
 }
@@ -158,7 +223,12 @@ fn no_value_in_any_location_makes_it_fail_or_its_answer_too_long() {
     for location in 0..0x80 {
         out(&mut server, 0x70, location);
         server.advance(Ticks(SECOND / 3));
-        let exit = PortExit { port: 0x71, size: 1, count: 2048, ..PortExit::default() };
+        let exit = PortExit {
+            port: 0x71,
+            size: 1,
+            count: 2048,
+            ..PortExit::default()
+        };
         let written = server.deliver(Body::PortWriteString(Fixed(exit), &bytes));
         assert!(written.effects().len() < atoll_protocol::EFFECTS);
         let read = server.deliver(Body::PortReadString(Fixed(exit)));
@@ -175,5 +245,11 @@ fn a_period_that_has_passed_before_a_restart_interrupts_at_the_restart() {
     server.header.now = Ticks(due.expect("a period is under way"));
     // Its timer's expiry waits, and the kernel tells of the restart first.
     let answer = server.deliver(Body::Restarted(Reason::Killed, Fixed(Held::default())));
-    assert!(answer.effects().contains(&Effect::Line(LineId(8), Signal::Raise)), "{:?}", answer.effects());
+    assert!(
+        answer
+            .effects()
+            .contains(&Effect::Line(LineId(8), Signal::Raise)),
+        "{:?}",
+        answer.effects()
+    );
 }

@@ -26,7 +26,15 @@ pub fn activate<S: Server>(
     cache: &mut S::Cache,
     around: Surroundings<'_>,
 ) -> usize {
-    match wire::receive(message, Serve::<S> { answer, vault, cache, around }) {
+    match wire::receive(
+        message,
+        Serve::<S> {
+            answer,
+            vault,
+            cache,
+            around,
+        },
+    ) {
         Ok(used) => used,
         Err(serve) => serve_any(message, serve),
     }
@@ -46,7 +54,18 @@ pub fn quick<S: Server>(
     around: Surroundings<'_>,
     done: impl FnOnce(usize),
 ) {
-    wire::receive_page(page, Quick { serve: Serve::<S> { answer, vault, cache, around }, done });
+    wire::receive_page(
+        page,
+        Quick {
+            serve: Serve::<S> {
+                answer,
+                vault,
+                cache,
+                around,
+            },
+            done,
+        },
+    );
 }
 
 /// The first, short attempt.
@@ -60,20 +79,36 @@ impl<S: Server, D: FnOnce(usize)> Receive for Quick<'_, S, D> {
 
     #[inline(always)]
     fn receive(self, message: &Message<'_>) {
-        let Serve { answer, vault, cache, around } = self.serve;
+        let Serve {
+            answer,
+            vault,
+            cache,
+            around,
+        } = self.serve;
         let header = &message.header.0;
         let mut effects = Effects::<S::Role>::new(*header, answer, around);
-        let Ok((state, _)) = S::State::mut_from_prefix(vault) else { return };
+        let Ok((state, _)) = S::State::mut_from_prefix(vault) else {
+            return;
+        };
         let mut vault = Vault::<S>::new(state, cache);
         if matches!(S::Role::KIND, RoleKind::Irqchip) && header.accepted != Header::NOT_ACCEPTED {
-            let Some(event) = S::Role::accepted(header.accepted as u8) else { return };
-            if !matches!(message.body, Body::Accepted) || !S::quick_event(&mut vault, event, &mut effects) {
+            let Some(event) = S::Role::accepted(header.accepted as u8) else {
+                return;
+            };
+            if !matches!(message.body, Body::Accepted)
+                || !S::quick_event(&mut vault, event, &mut effects)
+            {
                 return;
             }
         } else {
-            let Some(Input::Request(request)) = S::Role::input(message) else { return };
+            let Some(Input::Request(request)) = S::Role::input(message) else {
+                return;
+            };
             let Some(reply) = S::quick(&mut vault, request, &mut effects) else {
-                debug_assert!(effects.used() == 0 && vault.dirty_range().is_none(), "left to `handle`, but half done");
+                debug_assert!(
+                    effects.used() == 0 && vault.dirty_range().is_none(),
+                    "left to `handle`, but half done"
+                );
                 return;
             };
             if let Some(effect) = S::Role::reply(reply) {
@@ -99,14 +134,23 @@ struct Serve<'e, S: Server> {
 #[cold]
 #[inline(never)]
 fn serve_any<S: Server>(message: &[u8], serve: Serve<'_, S>) -> usize {
-    let Ok(message) = Message::read(message) else { panic!("a message that does not decode") };
+    let Ok(message) = Message::read(message) else {
+        panic!("a message that does not decode")
+    };
     let first = match &message.body {
         Body::Start(machine, config) => Some((&machine.0, *config, None)),
-        Body::Import(machine, config, state, force) => Some((&machine.0, *config, Some((*state, *force)))),
+        Body::Import(machine, config, state, force) => {
+            Some((&machine.0, *config, Some((*state, *force))))
+        }
         _ => None,
     };
     if let Some((machine, config, before)) = first {
-        let Serve { answer, vault, cache, around } = serve;
+        let Serve {
+            answer,
+            vault,
+            cache,
+            around,
+        } = serve;
         let mut effects = Effects::<S::Role>::new(message.header.0, answer, around);
         first_activation::<S>(machine, config, before, vault, cache, &mut effects);
         return effects.used();
@@ -121,7 +165,9 @@ impl<S: Server> Receive for Serve<'_, S> {
     fn receive(self, message: &Message<'_>) -> usize {
         let header = &message.header.0;
         let mut effects = Effects::<S::Role>::new(*header, self.answer, self.around);
-        let Ok((state, _)) = S::State::mut_from_prefix(self.vault) else { panic!("a vault smaller than the state") };
+        let Ok((state, _)) = S::State::mut_from_prefix(self.vault) else {
+            panic!("a vault smaller than the state")
+        };
         let mut vault = Vault::<S>::new(state, self.cache);
         if header.accepted != Header::NOT_ACCEPTED
             && let Some(event) = S::Role::accepted(header.accepted as u8)
@@ -160,10 +206,19 @@ fn first_activation<S: Server>(
     effects: &mut Effects<'_, S::Role>,
 ) {
     if machine.schema != SCHEMA_HASH {
-        panic!("the kernel is of schema {:016x}, this server of {SCHEMA_HASH:016x}", machine.schema);
+        panic!(
+            "the kernel is of schema {:016x}, this server of {SCHEMA_HASH:016x}",
+            machine.schema
+        );
     }
-    let setup = if config.is_empty() { Ok(Setup::default()) } else { postcard::from_bytes::<Setup<'_>>(config) };
-    let Ok(setup) = setup else { panic!("a configuration that does not decode") };
+    let setup = if config.is_empty() {
+        Ok(Setup::default())
+    } else {
+        postcard::from_bytes::<Setup<'_>>(config)
+    };
+    let Ok(setup) = setup else {
+        panic!("a configuration that does not decode")
+    };
     let state = match before {
         None => S::start(machine, &setup),
         Some((bytes, force)) => import::<S>(machine, &setup, bytes, force),
@@ -173,10 +228,14 @@ fn first_activation<S: Server>(
         Err(refuse) => panic!("cannot start: {refuse}"),
     };
     let bytes = state.as_bytes();
-    let Some(place) = vault.get_mut(..bytes.len()) else { panic!("a state of {} bytes in a smaller vault", bytes.len()) };
+    let Some(place) = vault.get_mut(..bytes.len()) else {
+        panic!("a state of {} bytes in a smaller vault", bytes.len())
+    };
     place.copy_from_slice(bytes);
     drop(state);
-    let Ok((state, _)) = S::State::mut_from_prefix(vault) else { panic!("a vault that is not aligned") };
+    let Ok((state, _)) = S::State::mut_from_prefix(vault) else {
+        panic!("a vault that is not aligned")
+    };
     let mut vault = Vault::<S>::new(state, cache);
     vault.all();
     // A successor has not taken its place yet: it is told when it has.
@@ -197,7 +256,11 @@ fn import<S: Server>(
         return S::start(machine, setup);
     }
     let (version, rest) = interchange::split(bytes).ok_or(Refuse::Immovable)?;
-    let state = if version <= S::STATE_VERSION { <S::Role as Role>::State::read(version, rest) } else { None };
+    let state = if version <= S::STATE_VERSION {
+        <S::Role as Role>::State::read(version, rest)
+    } else {
+        None
+    };
     let state = state.ok_or(Refuse::Version(version))?;
     S::import(machine, setup, state, force)
 }
@@ -205,7 +268,9 @@ fn import<S: Server>(
 /// Says what a successor must know. Without an answer to that the succession is called off.
 fn export<S: Server>(state: &S::State, effects: &mut Effects<'_, S::Role>) {
     let mut page = [0; INTERCHANGE_BYTES];
-    if let Some(length) = S::export(state).and_then(|state| state.write(S::STATE_VERSION, &mut page)) {
+    if let Some(length) =
+        S::export(state).and_then(|state| state.write(S::STATE_VERSION, &mut page))
+    {
         effects.put(&Effect::Exported(page.get(..length).unwrap_or(&[])));
     }
 }
@@ -214,7 +279,11 @@ fn export<S: Server>(state: &S::State, effects: &mut Effects<'_, S::Role>) {
 /// write to the server. That must not be its fault: a letter is passed over, and a request gets an answer that says nothing.
 #[cold]
 #[inline(never)]
-fn other<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
+fn other<S: Server>(
+    message: &Message<'_>,
+    vault: &mut Vault<'_, S>,
+    effects: &mut Effects<'_, S::Role>,
+) {
     match &message.body {
         Body::Restarted(_, held) => S::restarted(vault, &held.0, effects),
         Body::Export => export::<S>(vault, effects),
@@ -225,7 +294,11 @@ fn other<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &m
 }
 
 /// A chunk of INS or OUTS, taken apart into single accesses so that no device has to know about strings.
-fn string<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &mut Effects<'_, S::Role>) {
+fn string<S: Server>(
+    message: &Message<'_>,
+    vault: &mut Vault<'_, S>,
+    effects: &mut Effects<'_, S::Role>,
+) {
     let (exit, written) = match &message.body {
         Body::PortReadString(exit) => (exit.0, None),
         Body::PortWriteString(exit, bytes) => (exit.0, Some(*bytes)),
@@ -235,22 +308,47 @@ fn string<S: Server>(message: &Message<'_>, vault: &mut Vault<'_, S>, effects: &
     let mut data = [0; STRING_BYTES];
     for index in 0..exit.count as usize {
         let place = index * size..(index + 1) * size;
-        let value = written.and_then(|bytes| bytes.get(place.clone())).map(|bytes| {
-            let mut value = [0; 4];
-            value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            u32::from_le_bytes(value)
-        });
-        let single = PortExit { value: value.unwrap_or(0), count: 1, ..exit };
-        let body = if written.is_some() { Body::PortWrite(Fixed(single)) } else { Body::PortRead(Fixed(single)) };
-        let single = Message { header: message.header, body };
-        let Some(Input::Request(request)) = S::Role::input(&single) else { panic!("a port access to a role without ports") };
+        let value = written
+            .and_then(|bytes| bytes.get(place.clone()))
+            .map(|bytes| {
+                let mut value = [0; 4];
+                value
+                    .iter_mut()
+                    .zip(bytes)
+                    .for_each(|(to, from)| *to = *from);
+                u32::from_le_bytes(value)
+            });
+        let single = PortExit {
+            value: value.unwrap_or(0),
+            count: 1,
+            ..exit
+        };
+        let body = if written.is_some() {
+            Body::PortWrite(Fixed(single))
+        } else {
+            Body::PortRead(Fixed(single))
+        };
+        let single = Message {
+            header: message.header,
+            body,
+        };
+        let Some(Input::Request(request)) = S::Role::input(&single) else {
+            panic!("a port access to a role without ports")
+        };
         let reply = S::Role::reply(S::handle(vault, request, effects));
-        if let (None, Some(Effect::Value(value)), Some(bytes)) = (written, reply, data.get_mut(place)) {
-            bytes.iter_mut().zip(value.0.to_le_bytes()).for_each(|(to, from)| *to = from);
+        if let (None, Some(Effect::Value(value)), Some(bytes)) =
+            (written, reply, data.get_mut(place))
+        {
+            bytes
+                .iter_mut()
+                .zip(value.0.to_le_bytes())
+                .for_each(|(to, from)| *to = from);
         }
     }
     match written {
         Some(_) => effects.put(&Effect::Done),
-        None => effects.put(&Effect::Data(data.get(..exit.count as usize * size).unwrap_or(&[]))),
+        None => effects.put(&Effect::Data(
+            data.get(..exit.count as usize * size).unwrap_or(&[]),
+        )),
     }
 }

@@ -68,7 +68,10 @@ impl<'b> Bundle<'b> {
     /// The files in order; ends after the first error.
     #[must_use]
     pub const fn entries(&self) -> Entries<'b> {
-        Entries { bytes: self.bytes, at: 0 }
+        Entries {
+            bytes: self.bytes,
+            at: 0,
+        }
     }
 
     /// The file with this path; `None` if there is none.
@@ -76,7 +79,9 @@ impl<'b> Bundle<'b> {
     /// # Errors
     /// The archive is broken before such a file.
     pub fn find(&self, name: &str) -> Result<Option<Entry<'b>>, Broken> {
-        self.entries().find(|entry| entry.map_or(true, |entry| entry.name == name)).transpose()
+        self.entries()
+            .find(|entry| entry.map_or(true, |entry| entry.name == name))
+            .transpose()
     }
 
     /// The file with the path `folder/name`; `None` if there is none.
@@ -84,8 +89,13 @@ impl<'b> Bundle<'b> {
     /// # Errors
     /// The archive is broken before such a file.
     pub fn find_in(&self, folder: &str, name: &str) -> Result<Option<Entry<'b>>, Broken> {
-        let same = |path: &str| path.split_once('/').is_some_and(|(first, rest)| first == folder && rest == name);
-        self.entries().find(|entry| entry.map_or(true, |entry| same(entry.name))).transpose()
+        let same = |path: &str| {
+            path.split_once('/')
+                .is_some_and(|(first, rest)| first == folder && rest == name)
+        };
+        self.entries()
+            .find(|entry| entry.map_or(true, |entry| same(entry.name)))
+            .transpose()
     }
 }
 
@@ -100,7 +110,9 @@ impl<'b> Entries<'b> {
     /// Reads one header; `Ok(None)` at the archive's end. A header of something else than a regular file gives an empty name.
     fn advance(&mut self) -> Result<Option<Entry<'b>>, Broken> {
         let at = self.at;
-        let Some(rest) = self.bytes.get(at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
+        let Some(rest) = self.bytes.get(at..).filter(|rest| !rest.is_empty()) else {
+            return Ok(None);
+        };
         let header: &[u8; BLOCK] = rest.first_chunk().ok_or(Broken::Header(at))?;
         if header.iter().all(|byte| *byte == 0) {
             return Ok(None);
@@ -110,17 +122,36 @@ impl<'b> Entries<'b> {
         }
         // The checksum counts its own field as eight spaces.
         let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
-        let field: u64 = field(header, 148, 8).iter().map(|byte| u64::from(*byte)).sum();
+        let field: u64 = field(header, 148, 8)
+            .iter()
+            .map(|byte| u64::from(*byte))
+            .sum();
         if octal(header, 148, 8) != Some(sum - field + 8 * u64::from(b' ')) {
             return Err(Broken::Checksum(at));
         }
-        let size = octal(header, 124, 12).and_then(|size| usize::try_from(size).ok()).ok_or(Broken::Header(at))?;
-        let bytes = rest.get(BLOCK..).and_then(|rest| rest.get(..size)).ok_or(Broken::Truncated(at))?;
+        let size = octal(header, 124, 12)
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or(Broken::Header(at))?;
+        let bytes = rest
+            .get(BLOCK..)
+            .and_then(|rest| rest.get(..size))
+            .ok_or(Broken::Truncated(at))?;
         // The padding of the last file may be missing.
-        self.at = at.saturating_add(BLOCK).saturating_add(size.next_multiple_of(BLOCK)).min(self.bytes.len());
+        self.at = at
+            .saturating_add(BLOCK)
+            .saturating_add(size.next_multiple_of(BLOCK))
+            .min(self.bytes.len());
         let regular = matches!(header[156], b'0' | 0);
-        let name = if regular { text(field_text(header)).ok_or(Broken::Name(at))? } else { "" };
-        Ok(Some(Entry { name: name.strip_prefix("./").unwrap_or(name), offset: (at + BLOCK) as u64, bytes }))
+        let name = if regular {
+            text(field_text(header)).ok_or(Broken::Name(at))?
+        } else {
+            ""
+        };
+        Ok(Some(Entry {
+            name: name.strip_prefix("./").unwrap_or(name),
+            offset: (at + BLOCK) as u64,
+            bytes,
+        }))
     }
 }
 

@@ -6,7 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The time-stamp counter's frequency, and what follows from it. Plain data: it can be part of a server's state.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Clock {
     /// In kHz.
     pub tsc_khz: u64,
@@ -16,7 +18,9 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub const fn new(machine: &Machine) -> Clock {
-        Clock { tsc_khz: machine.tsc_khz }
+        Clock {
+            tsc_khz: machine.tsc_khz,
+        }
     }
 
     /// How many cycles of a clock of `hertz` pass in `span`, rounded down.
@@ -29,7 +33,11 @@ impl Clock {
     #[must_use]
     pub const fn span(self, cycles: u64, hertz: u64) -> Ticks {
         let ticks = (cycles as u128 * self.tsc_khz as u128 * 1000).div_ceil(hertz as u128);
-        Ticks(if ticks > u64::MAX as u128 { u64::MAX } else { ticks as u64 })
+        Ticks(if ticks > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            ticks as u64
+        })
     }
 
     /// A span in nanoseconds, rounded down.
@@ -55,7 +63,10 @@ mod tests {
         for cycles in [1, 2, 3, 1000, 65_535, 1 << 40] {
             for hertz in [1_193_182, 3_579_545, 1_000_000_000, 32_768] {
                 let back = clock.cycles(clock.span(cycles, hertz), hertz);
-                assert!(back >= cycles && back <= cycles + 1, "{cycles} at {hertz}: {back}");
+                assert!(
+                    back >= cycles && back <= cycles + 1,
+                    "{cycles} at {hertz}: {back}"
+                );
             }
         }
     }

@@ -27,7 +27,10 @@ pub struct Surroundings<'e> {
 
 impl Surroundings<'_> {
     /// Nothing to look at.
-    pub const NONE: Surroundings<'static> = Surroundings { guest: GuestMemory::NONE, bundle: &[] };
+    pub const NONE: Surroundings<'static> = Surroundings {
+        guest: GuestMemory::NONE,
+        bundle: &[],
+    };
 }
 
 /// The answer under construction. Only effects of the role `R` can be put into it.
@@ -42,7 +45,13 @@ pub struct Effects<'e, R: Role> {
 impl<'e, R: Role> Effects<'e, R> {
     #[inline(always)]
     pub(crate) fn new(header: Header, answer: &'e mut [u8], around: Surroundings<'e>) -> Self {
-        Effects { header, answer, used: 0, around, role: PhantomData }
+        Effects {
+            header,
+            answer,
+            used: 0,
+            around,
+            role: PhantomData,
+        }
     }
 
     /// What time it is, by the host's time-stamp counter.
@@ -101,7 +110,9 @@ impl<'e, R: Role> Effects<'e, R> {
 
     #[inline(always)]
     pub(crate) fn put(&mut self, effect: &Effect<'_>) {
-        let Some(room) = self.answer.get_mut(self.used..) else { unreachable!("used never passes the page") };
+        let Some(room) = self.answer.get_mut(self.used..) else {
+            unreachable!("used never passes the page")
+        };
         match effect.write(room) {
             Ok(length) => self.used += length,
             Err(_) => panic!("more effects than an answer page holds"),

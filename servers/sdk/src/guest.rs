@@ -23,12 +23,20 @@ pub struct NotRam;
 
 impl<'g> GuestMemory<'g> {
     /// No guest memory: for servers without the grant.
-    pub const NONE: GuestMemory<'static> = GuestMemory { base: core::ptr::null(), size: 0, lifetime: PhantomData };
+    pub const NONE: GuestMemory<'static> = GuestMemory {
+        base: core::ptr::null(),
+        size: 0,
+        lifetime: PhantomData,
+    };
 
     /// Guest memory that is a slice: on the host.
     #[must_use]
     pub fn slice(bytes: &'g [u8]) -> Self {
-        GuestMemory { base: bytes.as_ptr(), size: bytes.len() as u64, lifetime: PhantomData }
+        GuestMemory {
+            base: bytes.as_ptr(),
+            size: bytes.len() as u64,
+            lifetime: PhantomData,
+        }
     }
 
     /// Guest memory mapped at `base`.
@@ -37,7 +45,11 @@ impl<'g> GuestMemory<'g> {
     /// `size` bytes at `base` are mapped and readable for `'g`.
     #[must_use]
     pub unsafe fn mapped(base: *const u8, size: u64) -> Self {
-        GuestMemory { base, size, lifetime: PhantomData }
+        GuestMemory {
+            base,
+            size,
+            lifetime: PhantomData,
+        }
     }
 
     /// Bytes of RAM.
@@ -52,8 +64,13 @@ impl<'g> GuestMemory<'g> {
         let offset = ram_offset(self.size, gpa.0).ok_or(NotRam)?;
         let last = offset.checked_add(length as u64).ok_or(NotRam)?;
         // The two parts of RAM are adjacent in the mapping but not in the guest: the last byte must be in the same part.
-        let straight = length == 0 || ram_offset(self.size, gpa.0 + (length as u64 - 1)) == Some(last - 1);
-        if last <= self.size && straight { Ok(self.base.wrapping_add(offset as usize)) } else { Err(NotRam) }
+        let straight =
+            length == 0 || ram_offset(self.size, gpa.0 + (length as u64 - 1)) == Some(last - 1);
+        if last <= self.size && straight {
+            Ok(self.base.wrapping_add(offset as usize))
+        } else {
+            Err(NotRam)
+        }
     }
 
     /// Copies `into.len()` bytes from `gpa`.

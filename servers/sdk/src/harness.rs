@@ -49,7 +49,8 @@ impl Answer {
         let mut effects = Vec::new();
         let mut rest = &self.bytes[..];
         while !rest.is_empty() {
-            let (effect, after) = postcard::take_from_bytes(rest).expect("an answer that does not decode");
+            let (effect, after) =
+                postcard::take_from_bytes(rest).expect("an answer that does not decode");
             if !matches!(effect, Effect::Save(..)) {
                 effects.push(effect);
             }
@@ -64,7 +65,13 @@ impl Answer {
     /// There is none.
     #[must_use]
     pub fn value(&self) -> u64 {
-        let found = self.effects().iter().find_map(|effect| if let Effect::Value(value) = effect { Some(value.0) } else { None });
+        let found = self.effects().iter().find_map(|effect| {
+            if let Effect::Value(value) = effect {
+                Some(value.0)
+            } else {
+                None
+            }
+        });
         found.unwrap_or_else(|| panic!("no value in {:?}", self.effects()))
     }
 }
@@ -88,7 +95,9 @@ pub const MACHINE: Machine = Machine {
 /// Never: such a list always encodes.
 #[must_use]
 pub fn peers(list: &[(&str, ServerId)]) -> Vec<u8> {
-    list.iter().fold(Vec::new(), |bytes, peer| postcard::to_extend(peer, bytes).expect("a peer encodes"))
+    list.iter().fold(Vec::new(), |bytes, peer| {
+        postcard::to_extend(peer, bytes).expect("a peer encodes")
+    })
 }
 
 impl<S: Server> Harness<S> {
@@ -105,9 +114,18 @@ impl<S: Server> Harness<S> {
     /// # Panics
     /// It refuses.
     pub fn start_with(machine: &Machine, setup: &Setup<'_>, bundle: Vec<u8>) -> (Self, Answer) {
-        let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
+        let header = Header {
+            accepted: Header::NOT_ACCEPTED,
+            ..Header::default()
+        };
         let words = size_of::<S::State>().div_ceil(64) * 8;
-        let mut harness = Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest: Vec::new(), bundle };
+        let mut harness = Harness {
+            vault: vec![0; words],
+            cache: S::Cache::default(),
+            header,
+            guest: Vec::new(),
+            bundle,
+        };
         let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
         let answer = harness.deliver(Body::Start(Fixed(*machine), &config));
         (harness, answer)
@@ -118,10 +136,19 @@ impl<S: Server> Harness<S> {
     /// # Panics
     /// It refuses: as in the machine, where the panic ends its first activation.
     pub fn import(machine: &Machine, setup: &Setup<'_>, state: &[u8], force: bool) -> Self {
-        let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
+        let header = Header {
+            accepted: Header::NOT_ACCEPTED,
+            ..Header::default()
+        };
         let words = size_of::<S::State>().div_ceil(64) * 8;
         let (guest, bundle) = (Vec::new(), Vec::new());
-        let mut harness = Harness { vault: vec![0; words], cache: S::Cache::default(), header, guest, bundle };
+        let mut harness = Harness {
+            vault: vec![0; words],
+            cache: S::Cache::default(),
+            header,
+            guest,
+            bundle,
+        };
         let config = postcard::to_extend(setup, Vec::new()).expect("a setup encodes");
         harness.deliver(Body::Import(Fixed(*machine), &config, state, force));
         harness
@@ -131,7 +158,13 @@ impl<S: Server> Harness<S> {
     pub fn export(&mut self) -> Option<Vec<u8>> {
         let answer = self.deliver(Body::Export);
         let effects = answer.effects();
-        effects.iter().find_map(|effect| if let Effect::Exported(bytes) = effect { Some(bytes.to_vec()) } else { None })
+        effects.iter().find_map(|effect| {
+            if let Effect::Exported(bytes) = effect {
+                Some(bytes.to_vec())
+            } else {
+                None
+            }
+        })
     }
 
     /// The committed state.
@@ -141,7 +174,8 @@ impl<S: Server> Harness<S> {
     #[must_use]
     pub fn state(&self) -> &S::State {
         let bytes = &self.vault.as_bytes()[..size_of::<S::State>()];
-        S::State::ref_from_bytes(bytes).unwrap_or_else(|_| panic!("the vault does not hold the state"))
+        S::State::ref_from_bytes(bytes)
+            .unwrap_or_else(|_| panic!("the vault does not hold the state"))
     }
 
     /// Lets time pass.
@@ -153,26 +187,64 @@ impl<S: Server> Harness<S> {
     pub fn deliver(&mut self, body: Body<'_>) -> Answer {
         self.header.ticket = TicketId(0x100);
         let mut page = [0; PAGE];
-        let message = Message { header: Fixed(self.header), body };
-        let message = postcard::to_slice(&message, &mut page).expect("a message fits its page").to_vec();
+        let message = Message {
+            header: Fixed(self.header),
+            body,
+        };
+        let message = postcard::to_slice(&message, &mut page)
+            .expect("a message fits its page")
+            .to_vec();
         self.header.accepted = Header::NOT_ACCEPTED;
 
         let mut fresh_vault = self.vault.clone();
-        let fresh = run::<S>(&message, &mut fresh_vault, &mut S::Cache::default(), &self.guest, &self.bundle);
+        let fresh = run::<S>(
+            &message,
+            &mut fresh_vault,
+            &mut S::Cache::default(),
+            &self.guest,
+            &self.bundle,
+        );
         let mut warm_vault = self.vault.clone();
-        let warm = run::<S>(&message, &mut warm_vault, &mut self.cache, &self.guest, &self.bundle);
-        assert!(fresh == warm, "the cache changed the answer: {}", difference(&fresh, &warm));
+        let warm = run::<S>(
+            &message,
+            &mut warm_vault,
+            &mut self.cache,
+            &self.guest,
+            &self.bundle,
+        );
+        assert!(
+            fresh == warm,
+            "the cache changed the answer: {}",
+            difference(&fresh, &warm)
+        );
         assert!(fresh_vault == warm_vault, "the cache changed the state");
         let mut full_vault = self.vault.clone();
-        let full = run_fully::<S>(&message, &mut full_vault, &mut S::Cache::default(), &self.guest, &self.bundle);
-        let equal = Answer { bytes: full.clone() }.effects() == Answer { bytes: fresh.clone() }.effects();
+        let full = run_fully::<S>(
+            &message,
+            &mut full_vault,
+            &mut S::Cache::default(),
+            &self.guest,
+            &self.bundle,
+        );
+        let equal = Answer {
+            bytes: full.clone(),
+        }
+        .effects()
+            == Answer {
+                bytes: fresh.clone(),
+            }
+            .effects();
         assert!(equal, "not the same in full: {}", difference(&full, &fresh));
-        assert!(full_vault == fresh_vault, "the quick way leaves another state");
+        assert!(
+            full_vault == fresh_vault,
+            "the quick way leaves another state"
+        );
 
         // Only the lines that the answer names are committed, as in the kernel.
         let mut rest = &warm[..];
         while !rest.is_empty() {
-            let (effect, after) = postcard::take_from_bytes::<Effect<'_>>(rest).expect("an answer that does not decode");
+            let (effect, after) = postcard::take_from_bytes::<Effect<'_>>(rest)
+                .expect("an answer that does not decode");
             if let Effect::Save(first, count) = effect {
                 let lines = usize::from(first) * 8..usize::from(first + count) * 8;
                 self.vault[lines.clone()].copy_from_slice(&warm_vault[lines]);
@@ -188,27 +260,60 @@ impl<S: Server> Harness<S> {
     }
 }
 
-fn run<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
+fn run<S: Server>(
+    message: &[u8],
+    vault: &mut [u64],
+    cache: &mut S::Cache,
+    guest: &[u8],
+    bundle: &[u8],
+) -> Vec<u8> {
     let mut answer = [0; PAGE];
-    let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
+    let around = Surroundings {
+        guest: GuestMemory::slice(guest),
+        bundle,
+    };
     let mut page = [0; PAGE];
     page[..message.len()].copy_from_slice(message);
     let mut used = None;
-    quick::<S>(&page, &mut answer, vault.as_mut_bytes(), cache, around, |length| used = Some(length));
+    quick::<S>(
+        &page,
+        &mut answer,
+        vault.as_mut_bytes(),
+        cache,
+        around,
+        |length| used = Some(length),
+    );
     match used {
         Some(used) => answer[..used].to_vec(),
         None => run_fully::<S>(message, vault, cache, guest, bundle),
     }
 }
 
-fn run_fully<S: Server>(message: &[u8], vault: &mut [u64], cache: &mut S::Cache, guest: &[u8], bundle: &[u8]) -> Vec<u8> {
+fn run_fully<S: Server>(
+    message: &[u8],
+    vault: &mut [u64],
+    cache: &mut S::Cache,
+    guest: &[u8],
+    bundle: &[u8],
+) -> Vec<u8> {
     let mut answer = [0; PAGE];
-    let around = Surroundings { guest: GuestMemory::slice(guest), bundle };
+    let around = Surroundings {
+        guest: GuestMemory::slice(guest),
+        bundle,
+    };
     let used = activate::<S>(message, &mut answer, vault.as_mut_bytes(), cache, around);
     answer[..used].to_vec()
 }
 
 fn difference(one: &[u8], other: &[u8]) -> String {
-    let answer = |bytes: &[u8]| format!("{:?}", Answer { bytes: bytes.to_vec() }.effects());
+    let answer = |bytes: &[u8]| {
+        format!(
+            "{:?}",
+            Answer {
+                bytes: bytes.to_vec()
+            }
+            .effects()
+        )
+    };
     format!("{} but {}", answer(one), answer(other))
 }

@@ -59,7 +59,17 @@ unsafe fn attempt<S: Server>(entry: Entry, cache: &mut S::Cache) {
     let page = unsafe { &*(MESSAGE as *const [u8; PAGE]) };
     // What is quick is never a server's first message, and that one has found the vault no smaller than the state.
     // SAFETY: the caller's promise, and so much of the vault is there.
-    let Mapped { answer: room, vault, around, .. } = unsafe { mapped(Entry { vault: size_of::<S::State>(), ..entry }) };
+    let Mapped {
+        answer: room,
+        vault,
+        around,
+        ..
+    } = unsafe {
+        mapped(Entry {
+            vault: size_of::<S::State>(),
+            ..entry
+        })
+    };
     quick::<S>(page, room, vault, cache, around, |used| answer(used as u64));
 }
 
@@ -69,9 +79,27 @@ unsafe fn attempt<S: Server>(entry: Entry, cache: &mut S::Cache) {
 /// As for [`enter`].
 #[cold]
 #[inline(never)]
-unsafe fn enter_fully<S: Server>(message: usize, guest: u64, bundle: usize, cache: &mut Option<S::Cache>, vault: usize) -> ! {
+unsafe fn enter_fully<S: Server>(
+    message: usize,
+    guest: u64,
+    bundle: usize,
+    cache: &mut Option<S::Cache>,
+    vault: usize,
+) -> ! {
     // SAFETY: the caller's promise.
-    let Mapped { message, answer: page, vault, around } = unsafe { mapped(Entry { message, guest, bundle, vault }) };
+    let Mapped {
+        message,
+        answer: page,
+        vault,
+        around,
+    } = unsafe {
+        mapped(Entry {
+            message,
+            guest,
+            bundle,
+            vault,
+        })
+    };
     let cache = cache.get_or_insert_with(S::Cache::default);
     answer(activate::<S>(message, page, vault, cache, around) as u64)
 }
@@ -95,12 +123,19 @@ unsafe fn mapped(entry: Entry) -> Mapped {
     // SAFETY: the answer page is this server's alone until it answers, and this is the only reference to it.
     let answer = unsafe { core::slice::from_raw_parts_mut(ANSWER as *mut u8, PAGE) };
     // SAFETY: the vault's working copy is this server's alone, and this is the only reference to it.
-    let vault = unsafe { core::slice::from_raw_parts_mut(VAULT as *mut u8, entry.vault.min(VAULT_MAX as usize)) };
+    let vault = unsafe {
+        core::slice::from_raw_parts_mut(VAULT as *mut u8, entry.vault.min(VAULT_MAX as usize))
+    };
     // SAFETY: the kernel says how many bytes of guest memory it has mapped here.
     let guest = unsafe { GuestMemory::mapped(GUEST as *const u8, entry.guest) };
     // SAFETY: the kernel says how many bytes of the bundle it has mapped here; nobody writes them.
     let bundle = unsafe { core::slice::from_raw_parts(BUNDLE as *const u8, entry.bundle) };
-    Mapped { message, answer, vault, around: Surroundings { guest, bundle } }
+    Mapped {
+        message,
+        answer,
+        vault,
+        around: Surroundings { guest, bundle },
+    }
 }
 
 /// Discards the activation and tells the kernel why; called by the panic handler that [`image!`](crate::image!) makes.
@@ -132,9 +167,20 @@ macro_rules! image {
         /// Entry point of every activation: message length, guest memory, bundle and vault sizes in the argument registers; the fourth,
         /// RCX, is SYSRET's.
         #[unsafe(no_mangle)]
-        extern "sysv64" fn _start(message: usize, guest: u64, bundle: usize, _: u64, vault: usize) -> ! {
+        extern "sysv64" fn _start(
+            message: usize,
+            guest: u64,
+            bundle: usize,
+            _: u64,
+            vault: usize,
+        ) -> ! {
             static mut CACHE: Option<<$server as $crate::Server>::Cache> = None;
-            let entry = $crate::ring3::Entry { message, guest, bundle, vault };
+            let entry = $crate::ring3::Entry {
+                message,
+                guest,
+                bundle,
+                vault,
+            };
             // SAFETY: a server has one thread and is never entered again before it answers: this is the only reference to the cache.
             let cache = unsafe { &mut *&raw mut CACHE };
             // SAFETY: these are the kernel's registers.

@@ -78,7 +78,12 @@ pub trait Server: Sized + 'static {
     /// The server was restarted, or has taken the place of another: the vault holds what was committed last, the cache is fresh, and nothing
     /// of what was being handled has happened. What was not handled is delivered again after this, so a server without timers has nothing
     /// to do here. One with timers arms those that it needs; a driver may look whether its device still is as it should be. The tickets are those of requests that the server has put off and still has to answer.
-    fn restarted(_vault: &mut Vault<'_, Self>, _held: &Held, _effects: &mut Effects<'_, Self::Role>) {}
+    fn restarted(
+        _vault: &mut Vault<'_, Self>,
+        _held: &Held,
+        _effects: &mut Effects<'_, Self::Role>,
+    ) {
+    }
 
     /// Answers a request.
     fn handle(
@@ -88,7 +93,12 @@ pub trait Server: Sized + 'static {
     ) -> <Self::Role as Role>::Reply;
 
     /// Takes notice of an event.
-    fn event(_vault: &mut Vault<'_, Self>, _event: <Self::Role as Role>::Event<'_>, _effects: &mut Effects<'_, Self::Role>) {}
+    fn event(
+        _vault: &mut Vault<'_, Self>,
+        _event: <Self::Role as Role>::Event<'_>,
+        _effects: &mut Effects<'_, Self::Role>,
+    ) {
+    }
 }
 
 /// The part of [`Server`] about succession, for a server whose state does not move.
@@ -126,7 +136,11 @@ macro_rules! forgetful {
             _: <Self::Role as $crate::protocol::role::Role>::State,
             force: bool,
         ) -> Result<Self::State, $crate::Refuse> {
-            if force { Self::start(machine, setup) } else { Err($crate::Refuse::TakesAway("all that it has been shown")) }
+            if force {
+                Self::start(machine, setup)
+            } else {
+                Err($crate::Refuse::TakesAway("all that it has been shown"))
+            }
         }
     };
 }
@@ -155,11 +169,17 @@ pub enum Refuse {
 impl fmt::Display for Refuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refuse::MissingLine => f.write_str("the manifest's `raises` names too few interrupt lines"),
+            Refuse::MissingLine => {
+                f.write_str("the manifest's `raises` names too few interrupt lines")
+            }
             Refuse::MissingPeer(name) => write!(f, "the manifest's `mail` does not name `{name}`"),
-            Refuse::BadOption(name) => write!(f, "the option `{name}` is missing or has no such value"),
+            Refuse::BadOption(name) => {
+                write!(f, "the option `{name}` is missing or has no such value")
+            }
             Refuse::Machine(what) => write!(f, "the machine has no {what}"),
-            Refuse::Version(version) => write!(f, "the state to go on with is of version {version}"),
+            Refuse::Version(version) => {
+                write!(f, "the state to go on with is of version {version}")
+            }
             Refuse::TakesAway(what) => write!(f, "the guest relies on {what}"),
             Refuse::Immovable => f.write_str("the state of this server does not move"),
             Refuse::BadState => f.write_str("the state to go on with makes no sense"),

@@ -11,7 +11,10 @@ pub(crate) struct Text<const N: usize> {
 impl<const N: usize> Text<N> {
     /// What this looks like.
     pub(crate) fn of(what: impl fmt::Display) -> Self {
-        let mut text = Text { bytes: [0; N], used: 0 };
+        let mut text = Text {
+            bytes: [0; N],
+            used: 0,
+        };
         // Writing cannot fail: what does not fit is left out.
         let _ = write!(text, "{what}");
         text
@@ -20,7 +23,10 @@ impl<const N: usize> Text<N> {
     /// The text; a character that is cut is left out.
     pub(crate) fn as_str(&self) -> &str {
         let written = self.bytes.get(..self.used).unwrap_or(&[]);
-        written.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+        written
+            .utf8_chunks()
+            .next()
+            .map_or("", |chunk| chunk.valid())
     }
 }
 
@@ -40,7 +46,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut_between_two_characters() {
-        assert_eq!(Text::<8>::of(format_args!("{}-{:x}", 12, 255)).as_str(), "12-ff");
+        assert_eq!(
+            Text::<8>::of(format_args!("{}-{:x}", 12, 255)).as_str(),
+            "12-ff"
+        );
         assert_eq!(Text::<3>::of("abcd").as_str(), "abc");
         assert_eq!(Text::<3>::of("abé").as_str(), "ab");
         assert_eq!(Text::<0>::of("a").as_str(), "");

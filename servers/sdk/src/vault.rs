@@ -35,7 +35,10 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    const NONE: Dirty = Dirty { low: 0, high: (u16::MAX, 0) };
+    const NONE: Dirty = Dirty {
+        low: 0,
+        high: (u16::MAX, 0),
+    };
 
     #[inline(always)]
     fn add(&mut self, first: u16, end: u16) {
@@ -67,7 +70,11 @@ impl Dirty {
 impl<'v, S: Server> Vault<'v, S> {
     #[inline(always)]
     pub(crate) fn new(state: &'v mut S::State, cache: &'v mut S::Cache) -> Self {
-        Vault { state, cache, dirty: Dirty::NONE }
+        Vault {
+            state,
+            cache,
+            dirty: Dirty::NONE,
+        }
     }
 
     /// Write access to a part of the state, whose lines the answer will name: `*vault.at(|s| &mut s.count) += 1`.
@@ -77,9 +84,13 @@ impl<'v, S: Server> Vault<'v, S> {
         let part = part(self.state);
         let start = core::ptr::from_mut(part).addr().wrapping_sub(base);
         let end = start + size_of::<T>();
-        debug_assert!(end <= size_of::<S::State>(), "a part of something else than the state");
+        debug_assert!(
+            end <= size_of::<S::State>(),
+            "a part of something else than the state"
+        );
         if size_of::<T>() > 0 {
-            self.dirty.add((start / LINE) as u16, end.div_ceil(LINE) as u16);
+            self.dirty
+                .add((start / LINE) as u16, end.div_ceil(LINE) as u16);
         }
         part
     }
@@ -100,13 +111,19 @@ impl<'v, S: Server> Vault<'v, S> {
         let state = state(self.state);
         let start = core::ptr::from_mut(state).addr().wrapping_sub(base);
         let size = size_of::<T::State>();
-        debug_assert!(start + size <= size_of::<S::State>(), "a part of something else than the state");
+        debug_assert!(
+            start + size <= size_of::<S::State>(),
+            "a part of something else than the state"
+        );
         let mut inner = Vault::<T>::new(state, cache(self.cache));
         let result = work(&mut inner);
         // Its lines need not begin where those of the whole do.
         inner.dirty.lines(|first, count| {
             let end = size.min(usize::from(first + count) * LINE);
-            self.dirty.add(((start + usize::from(first) * LINE) / LINE) as u16, (start + end).div_ceil(LINE) as u16);
+            self.dirty.add(
+                ((start + usize::from(first) * LINE) / LINE) as u16,
+                (start + end).div_ceil(LINE) as u16,
+            );
         });
         result
     }
@@ -130,12 +147,21 @@ impl<S: Server> Vault<'_, S> {
     pub(crate) fn dirty_range(&self) -> Option<(u16, u16)> {
         let Dirty { low, high } = self.dirty;
         if size_of::<S::State>() > LINE * usize::from(BITS) && high.0 < high.1 {
-            let first = if low != 0 { low.trailing_zeros() as u16 } else { high.0 };
+            let first = if low != 0 {
+                low.trailing_zeros() as u16
+            } else {
+                high.0
+            };
             return Some((first, high.1 - first));
         }
         let (first, behind) = (low.trailing_zeros(), low.leading_zeros());
         // There are at most 64: the mask lets the compiler know.
-        (low != 0).then(|| (first as u16, (u64::BITS - behind - first) as u16 & (2 * BITS - 1)))
+        (low != 0).then(|| {
+            (
+                first as u16,
+                (u64::BITS - behind - first) as u16 & (2 * BITS - 1),
+            )
+        })
     }
 }
 
@@ -153,7 +179,9 @@ mod tests {
 
     fn ranges(added: &[(u16, u16)]) -> std::vec::Vec<(u16, u16)> {
         let mut dirty = Dirty::NONE;
-        added.iter().for_each(|(first, end)| dirty.add(*first, *end));
+        added
+            .iter()
+            .for_each(|(first, end)| dirty.add(*first, *end));
         let mut ranges = std::vec::Vec::new();
         dirty.lines(|first, count| ranges.push((first, count)));
         ranges

@@ -28,7 +28,11 @@ impl Server for Inner {
         Ok([0; SIZE])
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, _: &mut Effects<'_, Cpuid>) -> Leaf {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: &CpuidRequest,
+        _: &mut Effects<'_, Cpuid>,
+    ) -> Leaf {
         *vault.at(|state| &mut state[request.leaf as usize]) = 1;
         Leaf::default()
     }
@@ -51,23 +55,56 @@ impl<const BEFORE: usize> Server for Outer<BEFORE> {
     atoll_sdk::forgetful!();
 
     fn start(_: &Machine, _: &Setup<'_>) -> Result<Whole<BEFORE>, Refuse> {
-        Ok(Whole { before: [0; BEFORE], inner: [0; SIZE] })
+        Ok(Whole {
+            before: [0; BEFORE],
+            inner: [0; SIZE],
+        })
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: &CpuidRequest, effects: &mut Effects<'_, Cpuid>) -> Leaf {
-        vault.part(|state| &mut state.inner, |cache| cache, |inner| Inner::handle(inner, request, effects))
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: &CpuidRequest,
+        effects: &mut Effects<'_, Cpuid>,
+    ) -> Leaf {
+        vault.part(
+            |state| &mut state.inner,
+            |cache| cache,
+            |inner| Inner::handle(inner, request, effects),
+        )
     }
 }
 
 /// The lines that the answer names when the inner server changes this byte of its own.
 fn saved<const BEFORE: usize>(byte: usize) -> Vec<usize> {
-    let exit = CpuidExit { leaf: byte as u32, ..CpuidExit::default() };
-    let header = Header { accepted: Header::NOT_ACCEPTED, ..Header::default() };
+    let exit = CpuidExit {
+        leaf: byte as u32,
+        ..CpuidExit::default()
+    };
+    let header = Header {
+        accepted: Header::NOT_ACCEPTED,
+        ..Header::default()
+    };
     let mut page = [0; PAGE];
-    let message = postcard::to_slice(&Message { header: Fixed(header), body: Body::Cpuid(Fixed(exit)) }, &mut page).unwrap();
+    let message = postcard::to_slice(
+        &Message {
+            header: Fixed(header),
+            body: Body::Cpuid(Fixed(exit)),
+        },
+        &mut page,
+    )
+    .unwrap();
     let (mut answer, mut vault) = ([0; PAGE], [0; 512]);
-    let used = activate::<Outer<BEFORE>>(message, &mut answer, &mut vault, &mut (), Surroundings::NONE);
-    assert_eq!(vault.iter().position(|byte| *byte == 1), Some(BEFORE + byte));
+    let used = activate::<Outer<BEFORE>>(
+        message,
+        &mut answer,
+        &mut vault,
+        &mut (),
+        Surroundings::NONE,
+    );
+    assert_eq!(
+        vault.iter().position(|byte| *byte == 1),
+        Some(BEFORE + byte)
+    );
     let mut lines = Vec::new();
     let mut rest = &answer[..used];
     while !rest.is_empty() {
@@ -92,7 +129,9 @@ fn a_part_amid_a_line_names_all_lines_that_it_may_have_changed_and_none_behind_i
     for byte in 0..SIZE {
         let (lines, line) = (saved::<40>(byte), (40 + byte) / 64);
         assert!(
-            lines.contains(&line) && lines.len() <= 2 && lines.iter().all(|line| *line < (40 + SIZE).div_ceil(64)),
+            lines.contains(&line)
+                && lines.len() <= 2
+                && lines.iter().all(|line| *line < (40 + SIZE).div_ceil(64)),
             "{byte}: {lines:?}"
         );
     }

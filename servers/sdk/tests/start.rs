@@ -27,7 +27,12 @@ impl Server for Silent {
         Some(CpuidState::default())
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, _: CpuidState, _: bool) -> Result<[u8; 64], Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        _: CpuidState,
+        _: bool,
+    ) -> Result<[u8; 64], Refuse> {
         Self::start(machine, setup)
     }
 
@@ -38,12 +43,24 @@ impl Server for Silent {
 
 /// Starts the server on a machine whose kernel has this schema; returns its vault.
 fn start(schema: u64) -> [u8; 64] {
-    let machine = Machine { schema, ..Machine::default() };
-    let message = Message { header: Fixed(Header::default()), body: Body::Start(Fixed(machine), &[]) };
+    let machine = Machine {
+        schema,
+        ..Machine::default()
+    };
+    let message = Message {
+        header: Fixed(Header::default()),
+        body: Body::Start(Fixed(machine), &[]),
+    };
     let mut page = [0; PAGE];
     let message = postcard::to_slice(&message, &mut page).unwrap();
     let mut vault = [0; 64];
-    activate::<Silent>(message, &mut [0; PAGE], &mut vault, &mut (), Surroundings::NONE);
+    activate::<Silent>(
+        message,
+        &mut [0; PAGE],
+        &mut vault,
+        &mut (),
+        Surroundings::NONE,
+    );
     vault
 }
 

@@ -27,26 +27,50 @@ pub(crate) fn server<'b>(
     effects: &mut Effects<'_, Supervisor>,
 ) -> Result<(Note, Restart), Trouble<'b>> {
     let spec = plan.server(number)?;
-    let file = plan.bundle.find_in("image", spec.image)?.ok_or(Trouble::NoImage(spec.name, spec.image))?;
+    let file = plan
+        .bundle
+        .find_in("image", spec.image)?
+        .ok_or(Trouble::NoImage(spec.name, spec.image))?;
     let image = Image::read(&file).map_err(|bad| Trouble::Image(spec.name, bad))?;
     if !fits(number, &spec, &image) {
         return Err(Trouble::TooMuch(spec.name));
     }
-    supply::build(vault, number, spec.name, supply::cost_of(plan, &spec, &image))?;
+    supply::build(
+        vault,
+        number,
+        spec.name,
+        supply::cost_of(plan, &spec, &image),
+    )?;
     steps(number, &spec, &image).for_each(|step| effects.emit(SupervisorEffect::Supervise(step)));
     Ok((image.note, spec.restart))
 }
 
 /// All that is done for one server, in order.
-fn steps<'i>(number: u8, spec: &ServerSpec<'i>, image: &'i Image) -> impl Iterator<Item = Supervise<'i>> {
+fn steps<'i>(
+    number: u8,
+    spec: &ServerSpec<'i>,
+    image: &'i Image,
+) -> impl Iterator<Item = Supervise<'i>> {
     let id = ServerId(number);
-    let create = core::iter::once(Supervise::Create(id, spec.role, spec.limits, spec.name, image.name.text()));
+    let create = core::iter::once(Supervise::Create(
+        id,
+        spec.role,
+        spec.limits,
+        spec.name,
+        image.name.text(),
+    ));
     let grants = spec.grants().map(move |grant| Supervise::Grant(id, grant));
     let routes = spec.routes().map(move |route| Supervise::Route(id, route));
     let segments: heapless::Vec<Segment, SEGMENTS> = image.segments.clone();
-    let segments = segments.into_iter().map(move |segment| Supervise::Segment(id, Fixed(segment)));
+    let segments = segments
+        .into_iter()
+        .map(move |segment| Supervise::Segment(id, Fixed(segment)));
     let start = core::iter::once(Supervise::Start(id, Fixed(image.entry), spec.config));
-    create.chain(grants).chain(segments).chain(start).chain(routes)
+    create
+        .chain(grants)
+        .chain(segments)
+        .chain(start)
+        .chain(routes)
 }
 
 /// Whether all of it fits one answer: found out before the first effect, since an answer that is full is a fault.
@@ -55,7 +79,9 @@ fn fits(number: u8, spec: &ServerSpec<'_>, image: &Image) -> bool {
     let mut bytes = OTHER_BYTES;
     let mut page = [0; PAGE];
     for step in steps(number, spec, image) {
-        let Ok(encoded) = postcard::to_slice(&Effect::Supervise(step), &mut page) else { return false };
+        let Ok(encoded) = postcard::to_slice(&Effect::Supervise(step), &mut page) else {
+            return false;
+        };
         count += 1;
         bytes += encoded.len();
     }

@@ -31,22 +31,35 @@ pub(crate) fn now(code: u8, effects: &mut Effects<'_, Supervisor>) {
 }
 
 /// Ends the host after the console has written out what it has; at once if there is no console that could.
-pub(crate) fn after_flush(vault: &mut Vault<'_, SupervisorServer>, code: u8, effects: &mut Effects<'_, Supervisor>) {
+pub(crate) fn after_flush(
+    vault: &mut Vault<'_, SupervisorServer>,
+    code: u8,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     // While building, `server` is the one that has not started yet.
-    let started = vault.progress.phase != Progress::BUILDING || vault.progress.console < vault.progress.server;
+    let started = vault.progress.phase != Progress::BUILDING
+        || vault.progress.console < vault.progress.server;
     let console = vault.progress.console;
     let state = vault.at(|state| &mut state.progress);
     state.phase = Progress::LEAVING;
     state.code = code;
     if console != 0 && started {
-        effects.emit(SupervisorEffect::Request(ServerId(console), FLUSH, b"flush"));
+        effects.emit(SupervisorEffect::Request(
+            ServerId(console),
+            FLUSH,
+            b"flush",
+        ));
     } else {
         now(code, effects);
     }
 }
 
 /// The bundle is at fault: says so and ends the host.
-pub(crate) fn broken(vault: &mut Vault<'_, SupervisorServer>, trouble: Trouble<'_>, effects: &mut Effects<'_, Supervisor>) {
+pub(crate) fn broken(
+    vault: &mut Vault<'_, SupervisorServer>,
+    trouble: Trouble<'_>,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     *vault.at(|state| &mut state.progress.phase) = Progress::LEAVING;
     effects.log(format_args!("cannot build the machine: {trouble}"));
     now(BROKEN, effects);

@@ -28,11 +28,21 @@ pub(crate) fn step(
     free: bool,
     effects: &mut Effects<'_, Supervisor>,
 ) -> bool {
-    let Ok(plan) = Plan::read(effects.bundle()) else { return false };
-    let Ok(spec) = plan.server(id.0) else { return false };
-    let Some(name) = spec.alternative else { return false };
-    let Some(file) = plan.bundle.find_in("image", name).ok().flatten() else { return false };
-    let Ok(image) = Image::read(&file) else { return false };
+    let Ok(plan) = Plan::read(effects.bundle()) else {
+        return false;
+    };
+    let Ok(spec) = plan.server(id.0) else {
+        return false;
+    };
+    let Some(name) = spec.alternative else {
+        return false;
+    };
+    let Some(file) = plan.bundle.find_in("image", name).ok().flatten() else {
+        return false;
+    };
+    let Ok(image) = Image::read(&file) else {
+        return false;
+    };
     if image.note.schema != SCHEMA_HASH || image.note.role != spec.role as u32 {
         return false;
     }
@@ -51,7 +61,11 @@ pub(crate) fn step(
     if supply::allows(vault, id, cost).is_err() {
         return false;
     }
-    effects.log(report::Fallback { server: spec.name, image: name, terms });
+    effects.log(report::Fallback {
+        server: spec.name,
+        image: name,
+        terms,
+    });
     effects.emit(SupervisorEffect::Supervise(Supervise::Restart(id)));
     swap::prepare(vault, id, &spec, &image, cost, terms, effects);
     watch::reach(vault, id, next);

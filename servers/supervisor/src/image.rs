@@ -61,10 +61,21 @@ impl fmt::Display for BadImage {
             BadImage::Kind => f.write_str("is not a static ELF64 executable for x86-64"),
             BadImage::Count => write!(f, "has no loadable segment or more than {SEGMENTS}"),
             BadImage::Alignment(at) => write!(f, "has a segment at {at:#x}, not on a page"),
-            BadImage::Range(at) => write!(f, "has a segment at {at:#x}, outside {IMAGE:#x} to {IMAGE_END:#x}"),
-            BadImage::Overlap(at) => write!(f, "has a segment at {at:#x} that overlaps the one before"),
-            BadImage::Truncated(at) => write!(f, "has a segment at {at:#x} whose bytes are not in the file"),
-            BadImage::WritableCode(at) => write!(f, "has a segment at {at:#x} that is writable and executable"),
+            BadImage::Range(at) => write!(
+                f,
+                "has a segment at {at:#x}, outside {IMAGE:#x} to {IMAGE_END:#x}"
+            ),
+            BadImage::Overlap(at) => {
+                write!(f, "has a segment at {at:#x} that overlaps the one before")
+            }
+            BadImage::Truncated(at) => write!(
+                f,
+                "has a segment at {at:#x} whose bytes are not in the file"
+            ),
+            BadImage::WritableCode(at) => write!(
+                f,
+                "has a segment at {at:#x} that is writable and executable"
+            ),
             BadImage::Entry(at) => write!(f, "begins at {at:#x}, where it has no code"),
         }
     }
@@ -73,15 +84,21 @@ impl fmt::Display for BadImage {
 impl Image {
     /// Reads and checks an image in the bundle, which may be anything at all.
     pub(crate) fn read(file: &Entry<'_>) -> Result<Image, BadImage> {
-        let elf = ElfBytes::<LittleEndian>::minimal_parse(file.bytes).map_err(|_| BadImage::Format)?;
+        let elf =
+            ElfBytes::<LittleEndian>::minimal_parse(file.bytes).map_err(|_| BadImage::Format)?;
         let header = elf.ehdr;
-        if header.class != Class::ELF64 || header.e_machine != EM_X86_64 || header.e_type != ET_EXEC {
+        if header.class != Class::ELF64 || header.e_machine != EM_X86_64 || header.e_type != ET_EXEC
+        {
             return Err(BadImage::Kind);
         }
         let mut segments = heapless::Vec::new();
         let mut end = IMAGE;
         let headers = elf.segments().filter(|headers| headers.len() <= HEADERS);
-        for program in headers.into_iter().flatten().filter(|program| program.p_type == PT_LOAD && program.p_memsz != 0) {
+        for program in headers
+            .into_iter()
+            .flatten()
+            .filter(|program| program.p_type == PT_LOAD && program.p_memsz != 0)
+        {
             let segment = Segment {
                 address: program.p_vaddr,
                 offset: file.offset.saturating_add(program.p_offset),
@@ -89,7 +106,10 @@ impl Image {
                 memory: program.p_memsz,
                 access: access(program.p_flags).ok_or(BadImage::WritableCode(program.p_vaddr))?,
             };
-            let in_file = program.p_offset.checked_add(program.p_filesz).is_some_and(|end| end <= file.bytes.len() as u64);
+            let in_file = program
+                .p_offset
+                .checked_add(program.p_filesz)
+                .is_some_and(|end| end <= file.bytes.len() as u64);
             end = check(&segment, in_file, end)?;
             segments.push(segment).map_err(|_| BadImage::Count)?;
         }
@@ -97,20 +117,31 @@ impl Image {
             return Err(BadImage::Count);
         }
         let code = |segment: &Segment| {
-            segment.access == Segment::EXECUTE && (segment.address..segment.address + segment.file).contains(&header.e_entry)
+            segment.access == Segment::EXECUTE
+                && (segment.address..segment.address + segment.file).contains(&header.e_entry)
         };
         if !segments.iter().any(code) {
             return Err(BadImage::Entry(header.e_entry));
         }
-        let constants = segments.iter().find(|segment| segment.access == Segment::READ);
+        let constants = segments
+            .iter()
+            .find(|segment| segment.access == Segment::READ);
         let note = constants.and_then(|segment| {
             let start = usize::try_from(segment.offset.saturating_sub(file.offset)).ok()?;
             Note::read_from_prefix(file.bytes.get(start..)?).ok()
         });
-        let note = note.map(|(note, _)| note).filter(|note| note.magic == Note::MAGIC).unwrap_or_default();
+        let note = note
+            .map(|(note, _)| note)
+            .filter(|note| note.magic == Note::MAGIC)
+            .unwrap_or_default();
         let called = file.name.strip_prefix("image/").unwrap_or(file.name);
         let name = Name::of(note.called().unwrap_or(called));
-        Ok(Image { entry: header.e_entry, segments, note, name })
+        Ok(Image {
+            entry: header.e_entry,
+            segments,
+            note,
+            name,
+        })
     }
 }
 
@@ -131,7 +162,10 @@ fn check(segment: &Segment, in_file: bool, before: u64) -> Result<u64, BadImage>
     if !at.is_multiple_of(page) {
         return Err(BadImage::Alignment(at));
     }
-    let end = at.checked_add(segment.memory).filter(|end| at >= IMAGE && *end <= IMAGE_END).ok_or(BadImage::Range(at))?;
+    let end = at
+        .checked_add(segment.memory)
+        .filter(|end| at >= IMAGE && *end <= IMAGE_END)
+        .ok_or(BadImage::Range(at))?;
     if at < before {
         return Err(BadImage::Overlap(at));
     }

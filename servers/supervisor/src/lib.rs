@@ -19,7 +19,9 @@ use atoll_protocol::effect::Supervise;
 use atoll_protocol::fault::FaultReport;
 use atoll_protocol::manifest::{Setup, Then};
 use atoll_protocol::message::{Machine, Stop};
-use atoll_protocol::role::{DriverReply, MailRequest, Supervisor, SupervisorEffect, SupervisorEvent};
+use atoll_protocol::role::{
+    DriverReply, MailRequest, Supervisor, SupervisorEffect, SupervisorEvent,
+};
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -107,7 +109,10 @@ impl Server for SupervisorServer {
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         Ok(State {
-            progress: Progress { millisecond: machine.tsc_khz, ..Progress::default() },
+            progress: Progress {
+                millisecond: machine.tsc_khz,
+                ..Progress::default()
+            },
             watches: Watches::default(),
             swap: Swap::default(),
             uploads: Uploads::default(),
@@ -120,7 +125,10 @@ impl Server for SupervisorServer {
     fn started(vault: &mut Vault<'_, Self>, effects: &mut Effects<'_, Supervisor>) {
         let begun = Plan::read(effects.bundle()).and_then(|plan| {
             let millisecond = vault.progress.millisecond;
-            *vault.at(|state| &mut state.progress) = Progress { millisecond, ..plan.progress() };
+            *vault.at(|state| &mut state.progress) = Progress {
+                millisecond,
+                ..plan.progress()
+            };
             supply::begin(vault, &plan)?;
             effects.emit(SupervisorEffect::Supervise(Supervise::CreateMachine(
                 plan.memory(),
@@ -134,17 +142,29 @@ impl Server for SupervisorServer {
         }
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: MailRequest<'_>, effects: &mut Effects<'_, Supervisor>) -> DriverReply {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: MailRequest<'_>,
+        effects: &mut Effects<'_, Supervisor>,
+    ) -> DriverReply {
         order::take(vault, request, effects)
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: SupervisorEvent<'_>, effects: &mut Effects<'_, Supervisor>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: SupervisorEvent<'_>,
+        effects: &mut Effects<'_, Supervisor>,
+    ) {
         match event {
-            SupervisorEvent::ServerStarted(id, generation) => server_started(vault, id, generation, effects),
+            SupervisorEvent::ServerStarted(id, generation) => {
+                server_started(vault, id, generation, effects)
+            }
             SupervisorEvent::Loaded => loaded(vault, effects),
             SupervisorEvent::MachineStopped(why) => machine_stopped(vault, why, effects),
             SupervisorEvent::ServerFaulted(report) => server_faulted(vault, report, effects),
-            SupervisorEvent::Answered(exit::FLUSH, _) if vault.progress.phase == Progress::LEAVING => {
+            SupervisorEvent::Answered(exit::FLUSH, _)
+                if vault.progress.phase == Progress::LEAVING =>
+            {
                 exit::now(vault.progress.code, effects);
             }
             SupervisorEvent::Released(id) => {
@@ -157,7 +177,12 @@ impl Server for SupervisorServer {
 }
 
 /// The next server, or the guest after the last.
-fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, generation: u32, effects: &mut Effects<'_, Supervisor>) {
+fn server_started(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    generation: u32,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     if swap::started(vault, id, generation, effects) {
         return;
     }
@@ -166,12 +191,16 @@ fn server_started(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, generat
     }
     if vault.progress.server >= vault.progress.servers {
         *vault.at(|state| &mut state.progress.phase) = Progress::LOADING;
-        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(vault.progress.loader))));
+        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(
+            vault.progress.loader,
+        ))));
         return;
     }
     let next = vault.progress.server + 1;
     *vault.at(|state| &mut state.progress.server) = next;
-    if let Err(trouble) = Plan::read(effects.bundle()).and_then(|plan| build(vault, &plan, next, effects)) {
+    if let Err(trouble) =
+        Plan::read(effects.bundle()).and_then(|plan| build(vault, &plan, next, effects))
+    {
         exit::broken(vault, trouble, effects);
     }
 }
@@ -204,7 +233,11 @@ fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Sup
     effects.emit(SupervisorEffect::Supervise(Supervise::Run));
 }
 
-fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: &mut Effects<'_, Supervisor>) {
+fn machine_stopped(
+    vault: &mut Vault<'_, SupervisorServer>,
+    why: Stop,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     // A machine that was stopped for a server's fault is on its way out already.
     if matches!(vault.progress.phase, Progress::LEAVING | Progress::KEPT) {
         return;
@@ -214,7 +247,11 @@ fn machine_stopped(vault: &mut Vault<'_, SupervisorServer>, why: Stop, effects: 
 }
 
 /// A server that can be restarted is; one that cannot is given up, or stops the guest.
-fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport, effects: &mut Effects<'_, Supervisor>) {
+fn server_faulted(
+    vault: &mut Vault<'_, SupervisorServer>,
+    report: &FaultReport,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     let id = report.server;
     let failed = swap::failed(vault, id, effects);
     // The guest waits: no more is done than must be. Which rule it broke stands in the kernel's log.
@@ -222,7 +259,10 @@ fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport,
         return;
     }
     let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0));
-    effects.log(report::Faulted { report, name: spec.ok().map(|spec| spec.name) });
+    effects.log(report::Faulted {
+        report,
+        name: spec.ok().map(|spec| spec.name),
+    });
     if vault.progress.phase == Progress::RUNNING && fallback::step(vault, id, !failed, effects) {
         return;
     }
@@ -230,7 +270,11 @@ fn server_faulted(vault: &mut Vault<'_, SupervisorServer>, report: &FaultReport,
 }
 
 /// Nothing has helped a server: its role's fallbacks answer from now on, or the guest is stopped.
-fn give_up(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
+fn give_up(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     if id.0 != 0 && id.0 == vault.progress.console {
         *vault.at(|state| &mut state.progress.console) = 0;
         // Nobody is left to answer the flush.

@@ -19,10 +19,12 @@ pub(crate) fn take(
         Ok(Order::Kill(id)) => kill(vault, id, effects),
         Ok(Order::Upload(length, sum)) => upload::begin(vault, length, sum, effects),
         Ok(Order::Piece(offset, sum, bytes)) => upload::piece(vault, offset, sum, bytes, effects),
-        Ok(Order::Swap(id, force, image)) => match swap::begin(vault, id, force, image, request.ticket, effects) {
-            Ok(until) => return DriverReply::Later(until),
-            Err(outcome) => outcome,
-        },
+        Ok(Order::Swap(id, force, image)) => {
+            match swap::begin(vault, id, force, image, request.ticket, effects) {
+                Ok(until) => return DriverReply::Later(until),
+                Err(outcome) => outcome,
+            }
+        }
         Err(_) => Outcome::NotUnderstood,
     };
     answer(request.ticket, outcome, effects);
@@ -35,7 +37,11 @@ pub(crate) fn answer(ticket: TicketId, outcome: Outcome, effects: &mut Effects<'
     effects.emit(SupervisorEffect::Reply(ticket, bytes));
 }
 
-fn kill(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> Outcome {
+fn kill(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    effects: &mut Effects<'_, Supervisor>,
+) -> Outcome {
     if !exists(vault, id) {
         return Outcome::NoSuchServer;
     }
@@ -49,7 +55,11 @@ fn kill(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Eff
 /// Whether there is a server with this number: it was made, and is no loader that has done its work.
 pub(crate) fn exists(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
     let progress = &vault.progress;
-    let made = if progress.phase == Progress::BUILDING { progress.server } else { progress.servers };
+    let made = if progress.phase == Progress::BUILDING {
+        progress.server
+    } else {
+        progress.servers
+    };
     let gone = progress.placed != 0 && id.0 == progress.loader;
     id.0 <= made && !gone
 }

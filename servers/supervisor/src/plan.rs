@@ -26,7 +26,8 @@ impl<'b> Plan<'b> {
     pub(crate) fn read(bytes: &'b [u8]) -> Result<Self, Trouble<'b>> {
         let bundle = Bundle::new(bytes);
         let manifest = bundle.find("manifest")?.ok_or(Trouble::NoManifest)?;
-        let manifest: Manifest<'b> = postcard::from_bytes(manifest.bytes).map_err(|_| Trouble::Manifest)?;
+        let manifest: Manifest<'b> =
+            postcard::from_bytes(manifest.bytes).map_err(|_| Trouble::Manifest)?;
         if manifest.version != VERSION {
             return Err(Trouble::Version(manifest.version));
         }
@@ -49,7 +50,13 @@ impl<'b> Plan<'b> {
         let loader = only(&manifest, RoleKind::Loader)?.ok_or(Trouble::Role(RoleKind::Loader))?;
         let console = only(&manifest, RoleKind::Console)?.unwrap_or(0);
         let keep = bundle.find("keep")?.is_some();
-        Ok(Plan { bundle, manifest, loader, console, keep })
+        Ok(Plan {
+            bundle,
+            manifest,
+            loader,
+            console,
+            keep,
+        })
     }
 
     /// Bytes of guest memory.
@@ -69,7 +76,10 @@ impl<'b> Plan<'b> {
 
     /// A server's part of the manifest, by its number from 1.
     pub(crate) fn server(&self, number: u8) -> Result<ServerSpec<'b>, Trouble<'b>> {
-        self.manifest.servers().nth(usize::from(number.saturating_sub(1))).ok_or(Trouble::Server(number))
+        self.manifest
+            .servers()
+            .nth(usize::from(number.saturating_sub(1)))
+            .ok_or(Trouble::Server(number))
     }
 
     /// The state to begin with.
@@ -89,7 +99,10 @@ impl<'b> Plan<'b> {
 
 /// The number of the one server with this role, if there is one.
 fn only<'b>(manifest: &Manifest<'b>, role: RoleKind) -> Result<Option<u8>, Trouble<'b>> {
-    let mut numbers = (1..).zip(manifest.servers()).filter(|(_, spec)| spec.role == role).map(|(number, _)| number);
+    let mut numbers = (1..)
+        .zip(manifest.servers())
+        .filter(|(_, spec)| spec.role == role)
+        .map(|(number, _)| number);
     match (numbers.next(), numbers.next()) {
         (first, None) => Ok(first),
         (_, Some(_)) => Err(Trouble::Role(role)),

@@ -11,7 +11,9 @@ pub(crate) fn stop(why: Stop) -> &'static str {
     match why {
         Stop::PowerOff => "machine stopped: the guest switched the power off",
         Stop::Reset => "machine stopped: the guest asked for a reset",
-        Stop::Crash => "machine stopped: the guest crashed (triple fault, or a state that the CPU refuses)",
+        Stop::Crash => {
+            "machine stopped: the guest crashed (triple fault, or a state that the CPU refuses)"
+        }
         Stop::Refused => "machine stopped: the loader refused the guest",
         Stop::ServerFault => "machine stopped: a server was faulted",
     }
@@ -32,8 +34,17 @@ impl fmt::Display for Faulted<'_> {
         if let Some(name) = name {
             write!(f, " `{name}`")?;
         }
-        write!(f, " (generation {}) faulted: {}", report.generation, InWords(report.reason))?;
-        if about_an_effect(report.reason) { write!(f, " (effect {} of its answer)", report.effect) } else { Ok(()) }
+        write!(
+            f,
+            " (generation {}) faulted: {}",
+            report.generation,
+            InWords(report.reason)
+        )?;
+        if about_an_effect(report.reason) {
+            write!(f, " (effect {} of its answer)", report.effect)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -49,8 +60,16 @@ pub(crate) struct Fallback<'s> {
 
 impl fmt::Display for Fallback<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.terms == Terms::Reset { "with a reset state" } else { "with its state" };
-        write!(f, "restarts do not help server `{}`: it falls back to image `{}`, {state}", self.server, self.image)
+        let state = if self.terms == Terms::Reset {
+            "with a reset state"
+        } else {
+            "with its state"
+        };
+        write!(
+            f,
+            "restarts do not help server `{}`: it falls back to image `{}`, {state}",
+            self.server, self.image
+        )
     }
 }
 
@@ -77,10 +96,16 @@ struct InWords(Reason);
 impl fmt::Display for InWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Reason::Exception { vector: 14, error, address } => {
+            Reason::Exception {
+                vector: 14,
+                error,
+                address,
+            } => {
                 return write!(f, "page fault at {address:#x} (error {error:#x})");
             }
-            Reason::Exception { vector, error, .. } => return write!(f, "CPU exception {vector} (error {error:#x})"),
+            Reason::Exception { vector, error, .. } => {
+                return write!(f, "CPU exception {vector} (error {error:#x})");
+            }
             Reason::Hang => "it ran longer than one activation may",
             Reason::Overrun => "it used up its run time for the period",
             Reason::Oversized => "its answer is longer than the answer page",

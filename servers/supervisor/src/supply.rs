@@ -42,46 +42,89 @@ pub struct Supply {
 impl Supply {
     /// So much is there.
     pub(crate) fn of(free: u64) -> Self {
-        Self { free, ..Self::default() }
+        Self {
+            free,
+            ..Self::default()
+        }
     }
 
     /// What a place may still grow by: within what it is due, or, with an image from outside, not at all.
     fn pledged(&self) -> u64 {
-        let left = self.due.iter().zip(&self.used).map(|(due, used)| u64::from(due.saturating_sub(*used)));
+        let left = self
+            .due
+            .iter()
+            .zip(&self.used)
+            .map(|(due, used)| u64::from(due.saturating_sub(*used)));
         left.sum()
     }
 
     /// How much an image in this place may take.
     fn most(&self, slot: ServerId) -> u64 {
-        let of = |all: &[u32; SERVERS]| u64::from(all.get(usize::from(slot.0)).copied().unwrap_or(0));
+        let of =
+            |all: &[u32; SERVERS]| u64::from(all.get(usize::from(slot.0)).copied().unwrap_or(0));
         let (due, used) = (of(&self.due), of(&self.used));
         let reserve = self.due.iter().copied().max().unwrap_or(0);
-        let spare = self.free.saturating_sub(self.pledged()).saturating_sub(u64::from(reserve));
+        let spare = self
+            .free
+            .saturating_sub(self.pledged())
+            .saturating_sub(u64::from(reserve));
         // What is there now stays until its successor has taken its place.
         self.free.min(spare.saturating_add(due.max(used)))
     }
 }
 
 /// What a server costs, with this image and the windows that its rights open.
-fn cost<'s>(spec: &ServerSpec<'_>, segments: impl IntoIterator<Item = &'s Segment>, memory: u64, bundle: u64) -> u64 {
-    let windows: u64 = spec.grants().map(|grant: Grant| frames::of_grant(grant, memory, bundle)).sum();
-    frames::of_server(&spec.limits).saturating_add(frames::of_image(segments)).saturating_add(windows)
+fn cost<'s>(
+    spec: &ServerSpec<'_>,
+    segments: impl IntoIterator<Item = &'s Segment>,
+    memory: u64,
+    bundle: u64,
+) -> u64 {
+    let windows: u64 = spec
+        .grants()
+        .map(|grant: Grant| frames::of_grant(grant, memory, bundle))
+        .sum();
+    frames::of_server(&spec.limits)
+        .saturating_add(frames::of_image(segments))
+        .saturating_add(windows)
 }
 
 /// The same, of a machine's server.
 pub(crate) fn cost_of(plan: &Plan<'_>, spec: &ServerSpec<'_>, image: &Image) -> u64 {
-    cost(spec, &image.segments, plan.memory().0, plan.bundle.bytes().len() as u64)
+    cost(
+        spec,
+        &image.segments,
+        plan.memory().0,
+        plan.bundle.bytes().len() as u64,
+    )
 }
 
 const KIB: u64 = PAGE as u64 / 1024;
 
 /// Takes what the guest's memory costs, and finds out what each place is due.
-pub(crate) fn begin<'b>(vault: &mut Vault<'_, SupervisorServer>, plan: &Plan<'b>) -> Result<(), Trouble<'b>> {
+pub(crate) fn begin<'b>(
+    vault: &mut Vault<'_, SupervisorServer>,
+    plan: &Plan<'b>,
+) -> Result<(), Trouble<'b>> {
     let memory = plan.memory().0;
-    take_from(vault, "the guest", frames::of_memory(memory).saturating_add(frames::of_nested(memory)))?;
-    let images = plan.bundle.entries().filter_map(Result::ok).filter(|file| file.name.starts_with("image/"));
-    for image in images.filter_map(|file| Image::read(&file).ok()).filter(|image| image.note.schema == SCHEMA_HASH) {
-        for (slot, spec) in (1..).zip(plan.servers()).filter(|(_, spec)| spec.role as u32 == image.note.role) {
+    take_from(
+        vault,
+        "the guest",
+        frames::of_memory(memory).saturating_add(frames::of_nested(memory)),
+    )?;
+    let images = plan
+        .bundle
+        .entries()
+        .filter_map(Result::ok)
+        .filter(|file| file.name.starts_with("image/"));
+    for image in images
+        .filter_map(|file| Image::read(&file).ok())
+        .filter(|image| image.note.schema == SCHEMA_HASH)
+    {
+        for (slot, spec) in (1..)
+            .zip(plan.servers())
+            .filter(|(_, spec)| spec.role as u32 == image.note.role)
+        {
             // The loader has no successor.
             if spec.role != RoleKind::Loader {
                 due(vault, slot, cost_of(plan, &spec, &image));
@@ -98,24 +141,48 @@ fn due(vault: &mut Vault<'_, SupervisorServer>, slot: usize, frames: u64) {
 }
 
 /// Takes frames for what is there from the beginning, in the name of whom it is for.
-fn take_from<'b>(vault: &mut Vault<'_, SupervisorServer>, whom: &'b str, frames: u64) -> Result<(), Trouble<'b>> {
+fn take_from<'b>(
+    vault: &mut Vault<'_, SupervisorServer>,
+    whom: &'b str,
+    frames: u64,
+) -> Result<(), Trouble<'b>> {
     let free = vault.supply.free;
-    let left = free.checked_sub(frames).ok_or(Trouble::NoMemory(whom, frames.saturating_mul(KIB), free * KIB))?;
+    let left = free.checked_sub(frames).ok_or(Trouble::NoMemory(
+        whom,
+        frames.saturating_mul(KIB),
+        free * KIB,
+    ))?;
     *vault.at(|state| &mut state.supply.free) = left;
     Ok(())
 }
 
 /// A server of the machine is made, in its own place.
-pub(crate) fn build<'b>(vault: &mut Vault<'_, SupervisorServer>, slot: u8, name: &'b str, cost: u64) -> Result<(), Trouble<'b>> {
+pub(crate) fn build<'b>(
+    vault: &mut Vault<'_, SupervisorServer>,
+    slot: u8,
+    name: &'b str,
+    cost: u64,
+) -> Result<(), Trouble<'b>> {
     take_from(vault, name, cost)?;
     set(vault, ServerId(slot), cost);
     Ok(())
 }
 
 /// Whether a successor in this server's place may cost so much.
-pub(crate) fn allows(vault: &Vault<'_, SupervisorServer>, of: ServerId, cost: u64) -> Result<(), Outcome> {
+pub(crate) fn allows(
+    vault: &Vault<'_, SupervisorServer>,
+    of: ServerId,
+    cost: u64,
+) -> Result<(), Outcome> {
     let most = vault.supply.most(of);
-    if cost <= most { Ok(()) } else { Err(Outcome::NoMemory(cost.saturating_mul(KIB), most.saturating_mul(KIB))) }
+    if cost <= most {
+        Ok(())
+    } else {
+        Err(Outcome::NoMemory(
+            cost.saturating_mul(KIB),
+            most.saturating_mul(KIB),
+        ))
+    }
 }
 
 /// A successor is made, which was allowed.
@@ -136,7 +203,8 @@ pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, of: ServerId) {
 
 /// What is in a slot is destroyed.
 pub(crate) fn give_back(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId) {
-    let used = core::mem::take(vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]));
+    let used =
+        core::mem::take(vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]));
     let free = vault.at(|state| &mut state.supply.free);
     *free = free.saturating_add(u64::from(used));
 }

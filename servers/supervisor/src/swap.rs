@@ -63,8 +63,14 @@ pub struct Versions {
 
 /// Remembers what the image in a slot says.
 pub(crate) fn note(vault: &mut Vault<'_, SupervisorServer>, slot: u8, note: &Note) {
-    if let Some(versions) = vault.at(|state| &mut state.swap.versions).get_mut(usize::from(slot)) {
-        *versions = Versions { writes: note.version, oldest: note.oldest };
+    if let Some(versions) = vault
+        .at(|state| &mut state.swap.versions)
+        .get_mut(usize::from(slot))
+    {
+        *versions = Versions {
+            writes: note.version,
+            oldest: note.oldest,
+        };
     }
 }
 
@@ -75,8 +81,17 @@ pub(crate) fn concerns(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> boo
 
 /// What the image in a slot says of versions.
 pub(crate) fn noted(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> Note {
-    let Versions { writes, oldest } = vault.swap.versions.get(usize::from(id.0)).copied().unwrap_or_default();
-    Note { version: writes, oldest, ..Note::default() }
+    let Versions { writes, oldest } = vault
+        .swap
+        .versions
+        .get(usize::from(id.0))
+        .copied()
+        .unwrap_or_default();
+    Note {
+        version: writes,
+        oldest,
+        ..Note::default()
+    }
 }
 
 /// Whether a swap is under way.
@@ -95,16 +110,36 @@ pub(crate) fn prepare(
     effects: &mut Effects<'_, Supervisor>,
 ) {
     let mut supervise = |step: Supervise<'_>| effects.emit(SupervisorEffect::Supervise(step));
-    supervise(Supervise::Create(SCRATCH, spec.role, spec.limits, spec.name, image.name.text()));
+    supervise(Supervise::Create(
+        SCRATCH,
+        spec.role,
+        spec.limits,
+        spec.name,
+        image.name.text(),
+    ));
     // What is mapped goes with the memory; all other rights stay with the slot.
-    let mapped = spec.grants().filter(|grant| matches!(grant, Grant::GuestRead | Grant::Bundle));
+    let mapped = spec
+        .grants()
+        .filter(|grant| matches!(grant, Grant::GuestRead | Grant::Bundle));
     mapped.for_each(|grant| supervise(Supervise::Grant(SCRATCH, grant)));
-    image.segments.iter().for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
-    supervise(Supervise::Succeed(SCRATCH, id, Fixed(image.entry), terms, spec.config));
+    image
+        .segments
+        .iter()
+        .for_each(|segment| supervise(Supervise::Segment(SCRATCH, Fixed(*segment))));
+    supervise(Supervise::Succeed(
+        SCRATCH,
+        id,
+        Fixed(image.entry),
+        terms,
+        spec.config,
+    ));
     supply::take(vault, cost);
     let swap = vault.at(|state| &mut state.swap);
     (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, 0, 0, effects.now().0);
-    swap.next = Versions { writes: image.note.version, oldest: image.note.oldest };
+    swap.next = Versions {
+        writes: image.note.version,
+        oldest: image.note.oldest,
+    };
 }
 
 /// Begins a swap; until when its outcome comes.
@@ -119,16 +154,28 @@ pub(crate) fn begin(
     if id.0 == 0 || !order::exists(vault, id) {
         return Err(Outcome::NoSuchServer);
     }
-    if vault.swap.of != 0 || vault.progress.phase != Progress::RUNNING || !watch::is_in_service(vault, id) {
+    if vault.swap.of != 0
+        || vault.progress.phase != Progress::RUNNING
+        || !watch::is_in_service(vault, id)
+    {
         return Err(Outcome::NotNow);
     }
     let plan = Plan::read(effects.bundle()).map_err(|_| Outcome::NoSuchImage)?;
     let spec = plan.server(id.0).map_err(|_| Outcome::NoSuchServer)?;
     let file = match name {
-        Some(name) => plan.bundle.find_in("image", name).ok().flatten().ok_or(Outcome::NoSuchImage)?,
+        Some(name) => plan
+            .bundle
+            .find_in("image", name)
+            .ok()
+            .flatten()
+            .ok_or(Outcome::NoSuchImage)?,
         None => upload::image(vault, effects.bundle())?,
     };
-    let bad = if name.is_some() { Outcome::NoSuchImage } else { Outcome::BadImage };
+    let bad = if name.is_some() {
+        Outcome::NoSuchImage
+    } else {
+        Outcome::BadImage
+    };
     let image = Image::read(&file).map_err(|_| bad)?;
     if image.note.schema != SCHEMA_HASH || image.note.role != spec.role as u32 {
         return Err(Outcome::WrongImage);
@@ -138,9 +185,19 @@ pub(crate) fn begin(
     }
     let cost = supply::cost_of(&plan, &spec, &image);
     supply::allows(vault, id, cost)?;
-    prepare(vault, id, &spec, &image, cost, if force { Terms::Force } else { Terms::Gentle }, effects);
+    prepare(
+        vault,
+        id,
+        &spec,
+        &image,
+        cost,
+        if force { Terms::Force } else { Terms::Gentle },
+        effects,
+    );
     upload::take(vault, name.is_none());
-    let until = effects.now().after(Ticks(vault.progress.millisecond.saturating_mul(PATIENCE)));
+    let until = effects
+        .now()
+        .after(Ticks(vault.progress.millisecond.saturating_mul(PATIENCE)));
     let swap = vault.at(|state| &mut state.swap);
     (swap.ticket, swap.until) = (ticket.0, until.0);
     Ok(until)
@@ -158,7 +215,9 @@ pub(crate) fn started(
     }
     let of = ServerId(vault.swap.of);
     if of.0 != 0 {
-        effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(SCRATCH, of, generation)));
+        effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(
+            SCRATCH, of, generation,
+        )));
         effects.log("a successor has taken its place");
         let next = vault.swap.next;
         *vault.at(|state| &mut state.swap.versions[usize::from(of.0) % SERVERS]) = next;
@@ -172,7 +231,11 @@ pub(crate) fn started(
 }
 
 /// One of the two was faulted, or it took too long: everything is as it was. Whether there was such a swap.
-pub(crate) fn failed(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) -> bool {
+pub(crate) fn failed(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    effects: &mut Effects<'_, Supervisor>,
+) -> bool {
     let failed = concerns(vault, id);
     if failed {
         effects.log("a succession has failed and is rolled back");
@@ -182,7 +245,11 @@ pub(crate) fn failed(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effe
 }
 
 /// What is in the scratch slot goes, and who ordered the swap is told.
-fn end(vault: &mut Vault<'_, SupervisorServer>, outcome: Outcome, effects: &mut Effects<'_, Supervisor>) {
+fn end(
+    vault: &mut Vault<'_, SupervisorServer>,
+    outcome: Outcome,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(SCRATCH)));
     // The kernel gives the order up at that time.
     if effects.now().0 < vault.swap.until {

@@ -25,24 +25,43 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod bundles;
 mod fallbacks;
+mod orders;
 mod shortages;
 mod storms;
 mod uploads;
 
-const LIMITS: Limits = Limits { vault_lines: 4, stack_pages: 4, budget_us: 100, period_us: 1000, timers: 1 };
+const LIMITS: Limits = Limits {
+    vault_lines: 4,
+    stack_pages: 4,
+    budget_us: 100,
+    period_us: 1000,
+    timers: 1,
+};
 
 /// A server that is not restarted.
-const NEVER: Restart = Restart { attempts: 0, per_minute: 30, then: Then::Stop };
+const NEVER: Restart = Restart {
+    attempts: 0,
+    per_minute: 30,
+    then: Then::Stop,
+};
 
 fn encode<T: serde::Serialize>(items: &[T]) -> Vec<u8> {
-    items.iter().fold(Vec::new(), |bytes, item| postcard::to_extend(item, bytes).unwrap())
+    items.iter().fold(Vec::new(), |bytes, item| {
+        postcard::to_extend(item, bytes).unwrap()
+    })
 }
 
 /// An ELF file with these (address, flags, contents) segments.
 fn elf(segments: &[(u64, u32, &[u8])]) -> Vec<u8> {
-    let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
-    let entry = segments.iter().find(|segment| segment.1 & 1 != 0).map_or(0, |segment| segment.0);
+    let mut file = vec![
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0,
+    ];
+    let entry = segments
+        .iter()
+        .find(|segment| segment.1 & 1 != 0)
+        .map_or(0, |segment| segment.0);
     file.extend(entry.to_le_bytes());
     file.extend(64_u64.to_le_bytes());
     file.extend([0; 12]);
@@ -51,7 +70,14 @@ fn elf(segments: &[(u64, u32, &[u8])]) -> Vec<u8> {
     for (address, flags, contents) in segments {
         file.extend(1_u32.to_le_bytes());
         file.extend(flags.to_le_bytes());
-        for word in [offset as u64, *address, *address, contents.len() as u64, contents.len() as u64 + 16, 4096] {
+        for word in [
+            offset as u64,
+            *address,
+            *address,
+            contents.len() as u64,
+            contents.len() as u64 + 16,
+            4096,
+        ] {
             file.extend(word.to_le_bytes());
         }
         offset += contents.len();
@@ -61,13 +87,24 @@ fn elf(segments: &[(u64, u32, &[u8])]) -> Vec<u8> {
 }
 
 fn image() -> Vec<u8> {
-    elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, b"constants"), (IMAGE + 0x2000, 6, b"data")])
+    elf(&[
+        (IMAGE, 5, b"code"),
+        (IMAGE + 0x1000, 4, b"constants"),
+        (IMAGE + 0x2000, 6, b"data"),
+    ])
 }
 
 fn manifest(specs: &[ServerSpec<'_>]) -> Vec<u8> {
     let bytes = encode(specs);
     let servers = specs.len() as u8;
-    let manifest = Manifest { version: VERSION, schema: SCHEMA_HASH, memory: 64 << 20, vcpus: 1, servers, specs: &bytes };
+    let manifest = Manifest {
+        version: VERSION,
+        schema: SCHEMA_HASH,
+        memory: 64 << 20,
+        vcpus: 1,
+        servers,
+        specs: &bytes,
+    };
     encode(&[manifest])
 }
 
@@ -89,11 +126,24 @@ fn spec<'m>(name: &'m str, role: RoleKind) -> ServerSpec<'m> {
 fn bundle(extra: &[(&str, &[u8])]) -> Vec<u8> {
     let grants = encode(&[Grant::GuestRead]);
     let routes = encode(&[Route::Cpuid]);
-    let cpuid = ServerSpec { grants: &grants, routes: &routes, config: b"how", ..spec("cpuid", RoleKind::Cpuid) };
-    let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
+    let cpuid = ServerSpec {
+        grants: &grants,
+        routes: &routes,
+        config: b"how",
+        ..spec("cpuid", RoleKind::Cpuid)
+    };
+    let manifest = manifest(&[
+        spec("console", RoleKind::Console),
+        cpuid,
+        spec("loader", RoleKind::Loader),
+    ]);
     let image = image();
     let mut files = vec![("supervisor", &b"flat"[..]), ("manifest", &manifest)];
-    files.extend([("image/console", &image[..]), ("image/cpuid", &image), ("image/loader", &image)]);
+    files.extend([
+        ("image/console", &image[..]),
+        ("image/cpuid", &image),
+        ("image/loader", &image),
+    ]);
     files.extend(extra);
     archive(&files)
 }
@@ -113,7 +163,11 @@ fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
 }
 
 fn fault(server: u8) -> Body<'static> {
-    let reason = Reason::Exception { vector: 14, error: 6, address: 0x1234 };
+    let reason = Reason::Exception {
+        vector: 14,
+        error: 6,
+        address: 0x1234,
+    };
     Body::ServerFaulted(FaultReport {
         server: ServerId(server),
         generation: 1,
@@ -145,13 +199,32 @@ fn logged<'a>(effects: &[Effect<'a>]) -> (String, Vec<Effect<'a>>) {
 #[test]
 fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     let bytes = bundle(&[]);
-    let image = atoll_sdk::bundle::Bundle::new(&bytes).find("image/cpuid").unwrap().unwrap().offset;
+    let image = atoll_sdk::bundle::Bundle::new(&bytes)
+        .find("image/cpuid")
+        .unwrap()
+        .unwrap()
+        .offset;
     let length = bytes.len() as u64;
     let (mut supervisor, answer) = start(bytes);
     let effects = answer.effects();
-    let (memory, no_reserve) = (atoll_protocol::fixed::Fixed(64 << 20), atoll_protocol::fixed::Fixed(length));
-    assert_eq!(effects[0], supervise(Supervise::CreateMachine(memory, 1, no_reserve)));
-    assert_eq!(effects[1], supervise(Supervise::Create(ServerId(1), RoleKind::Console, LIMITS, "console", "console")));
+    let (memory, no_reserve) = (
+        atoll_protocol::fixed::Fixed(64 << 20),
+        atoll_protocol::fixed::Fixed(length),
+    );
+    assert_eq!(
+        effects[0],
+        supervise(Supervise::CreateMachine(memory, 1, no_reserve))
+    );
+    assert_eq!(
+        effects[1],
+        supervise(Supervise::Create(
+            ServerId(1),
+            RoleKind::Console,
+            LIMITS,
+            "console",
+            "console"
+        ))
+    );
 
     let answer = supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
     let id = ServerId(2);
@@ -160,40 +233,81 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
         let address = IMAGE + index * 0x1000;
         supervise(Supervise::Segment(
             id,
-            atoll_protocol::fixed::Fixed(Segment { address, offset, file, memory: file + 16, access }),
+            atoll_protocol::fixed::Fixed(Segment {
+                address,
+                offset,
+                file,
+                memory: file + 16,
+                access,
+            }),
         ))
     };
     assert_eq!(
         answer.effects(),
         [
-            supervise(Supervise::Create(id, RoleKind::Cpuid, LIMITS, "cpuid", "cpuid")),
+            supervise(Supervise::Create(
+                id,
+                RoleKind::Cpuid,
+                LIMITS,
+                "cpuid",
+                "cpuid"
+            )),
             supervise(Supervise::Grant(id, Grant::GuestRead)),
             segment(0, 4, Segment::EXECUTE),
             segment(1, 9, Segment::READ),
             segment(2, 4, Segment::WRITE),
-            supervise(Supervise::Start(id, atoll_protocol::fixed::Fixed(IMAGE), b"how")),
+            supervise(Supervise::Start(
+                id,
+                atoll_protocol::fixed::Fixed(IMAGE),
+                b"how"
+            )),
             supervise(Supervise::Route(id, Route::Cpuid)),
         ]
     );
     supervisor.deliver(Body::ServerStarted(ServerId(2), 1));
     let load = supervise(Supervise::Load(ServerId(3)));
-    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(3), 1)).effects(), [load]);
+    assert_eq!(
+        supervisor
+            .deliver(Body::ServerStarted(ServerId(3), 1))
+            .effects(),
+        [load]
+    );
     let answer = supervisor.deliver(Body::Loaded);
     let destroy = supervise(Supervise::Destroy(ServerId(3)));
-    assert_eq!(answer.effects(), [destroy, Effect::Log("machine runs"), supervise(Supervise::Run)]);
+    assert_eq!(
+        answer.effects(),
+        [
+            destroy,
+            Effect::Log("machine runs"),
+            supervise(Supervise::Run)
+        ]
+    );
 }
 
 #[test]
 fn every_stop_flushes_the_console_and_exits_with_its_code() {
-    for (why, code) in [(Stop::PowerOff, 16), (Stop::Reset, 17), (Stop::Crash, 18), (Stop::ServerFault, 19), (Stop::Refused, 21)]
-    {
+    for (why, code) in [
+        (Stop::PowerOff, 16),
+        (Stop::Reset, 17),
+        (Stop::Crash, 18),
+        (Stop::ServerFault, 19),
+        (Stop::Refused, 21),
+    ] {
         for answer in [None, Some(&b""[..])] {
             let mut supervisor = running(bundle(&[]));
             let stopped = supervisor.deliver(Body::MachineStopped(why));
-            assert_eq!(logged(&stopped.effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
+            assert_eq!(
+                logged(&stopped.effects()).1,
+                [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]
+            );
             assert_eq!(supervisor.deliver(Body::Answered(77, None)).effects(), []);
             let exit = supervise(Supervise::Exit(code));
-            assert_eq!(supervisor.deliver(Body::Answered(exit::FLUSH, answer)).effects(), [exit]);
+            assert_eq!(
+                supervisor
+                    .deliver(Body::Answered(exit::FLUSH, answer))
+                    .effects(),
+                [exit]
+            );
         }
     }
 }
@@ -204,62 +318,140 @@ fn a_fault_is_told_in_words_and_stops_the_machine() {
     let answer = supervisor.deliver(fault(2));
     let effects = answer.effects();
     let (line, others) = logged(&effects);
-    assert_eq!(line, "server 2 `cpuid` (generation 1) faulted: page fault at 0x1234 (error 0x6)");
-    assert_eq!(others, [Effect::Stop(Stop::ServerFault), Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
-    assert_eq!(supervisor.deliver(Body::MachineStopped(Stop::ServerFault)).effects(), [], "already leaving");
-    assert_eq!(supervisor.deliver(Body::Answered(exit::FLUSH, None)).effects(), [supervise(Supervise::Exit(19))]);
+    assert_eq!(
+        line,
+        "server 2 `cpuid` (generation 1) faulted: page fault at 0x1234 (error 0x6)"
+    );
+    assert_eq!(
+        others,
+        [
+            Effect::Stop(Stop::ServerFault),
+            Effect::Request(ServerId(1), exit::FLUSH, b"flush")
+        ]
+    );
+    assert_eq!(
+        supervisor
+            .deliver(Body::MachineStopped(Stop::ServerFault))
+            .effects(),
+        [],
+        "already leaving"
+    );
+    assert_eq!(
+        supervisor
+            .deliver(Body::Answered(exit::FLUSH, None))
+            .effects(),
+        [supervise(Supervise::Exit(19))]
+    );
 }
 
 #[test]
 fn a_fault_of_the_console_exits_without_it() {
     let mut supervisor = running(bundle(&[]));
     let answer = supervisor.deliver(fault(1));
-    assert_eq!(logged(&answer.effects()).1, [Effect::Stop(Stop::ServerFault), supervise(Supervise::Exit(19))]);
+    assert_eq!(
+        logged(&answer.effects()).1,
+        [
+            Effect::Stop(Stop::ServerFault),
+            supervise(Supervise::Exit(19))
+        ]
+    );
     let mut supervisor = running(bundle(&[]));
     supervisor.deliver(Body::MachineStopped(Stop::PowerOff));
     let answer = supervisor.deliver(fault(1));
-    assert_eq!(logged(&answer.effects()).1, [supervise(Supervise::Exit(16))], "while it was to be flushed");
+    assert_eq!(
+        logged(&answer.effects()).1,
+        [supervise(Supervise::Exit(16))],
+        "while it was to be flushed"
+    );
 }
 
 #[test]
 fn with_keep_in_the_bundle_the_host_stays_after_a_fault() {
     let mut supervisor = running(bundle(&[("keep", b"")]));
-    assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Stop(Stop::ServerFault)]);
-    assert_eq!(supervisor.deliver(Body::MachineStopped(Stop::ServerFault)).effects(), []);
+    assert_eq!(
+        logged(&supervisor.deliver(fault(2)).effects()).1,
+        [Effect::Stop(Stop::ServerFault)]
+    );
+    assert_eq!(
+        supervisor
+            .deliver(Body::MachineStopped(Stop::ServerFault))
+            .effects(),
+        []
+    );
     assert_eq!(logged(&supervisor.deliver(fault(1)).effects()).1, []);
 }
 
 #[test]
 fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
     let (mut supervisor, _) = start(bundle(&[("keep", b"")]));
-    assert_eq!(logged(&supervisor.deliver(fault(1)).effects()).1, [supervise(Supervise::Exit(19))], "no console yet");
+    assert_eq!(
+        logged(&supervisor.deliver(fault(1)).effects()).1,
+        [supervise(Supervise::Exit(19))],
+        "no console yet"
+    );
     let (mut supervisor, _) = start(bundle(&[]));
     supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
-    assert_eq!(logged(&supervisor.deliver(fault(2)).effects()).1, [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]);
-    assert_eq!(supervisor.deliver(Body::ServerStarted(ServerId(2), 1)).effects(), [], "building is over");
+    assert_eq!(
+        logged(&supervisor.deliver(fault(2)).effects()).1,
+        [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]
+    );
+    assert_eq!(
+        supervisor
+            .deliver(Body::ServerStarted(ServerId(2), 1))
+            .effects(),
+        [],
+        "building is over"
+    );
 }
 
 /// A running machine whose cpuid server is restarted up to `attempts` times.
 fn restarting(attempts: u8, then: Then) -> Harness<SupervisorServer> {
-    let restart = Restart { attempts, per_minute: 30, then };
-    let cpuid = ServerSpec { restart, ..spec("cpuid", RoleKind::Cpuid) };
-    let console = ServerSpec { restart, ..spec("console", RoleKind::Console) };
+    let restart = Restart {
+        attempts,
+        per_minute: 30,
+        then,
+    };
+    let cpuid = ServerSpec {
+        restart,
+        ..spec("cpuid", RoleKind::Cpuid)
+    };
+    let console = ServerSpec {
+        restart,
+        ..spec("console", RoleKind::Console)
+    };
     let manifest = manifest(&[console, cpuid, spec("loader", RoleKind::Loader)]);
     let image = image();
-    let files = [("supervisor", &b"flat"[..]), ("manifest", &manifest), ("image/console", &image), ("image/cpuid", &image)];
+    let files = [
+        ("supervisor", &b"flat"[..]),
+        ("manifest", &manifest),
+        ("image/console", &image),
+        ("image/cpuid", &image),
+    ];
     running(archive(&[&files[..], &[("image/loader", &image)]].concat()))
 }
 
 /// The cpuid server's fault after so many messages.
 fn fault_at(handled: u64, reason: Reason) -> Body<'static> {
     let at = Ticks(9);
-    Body::ServerFaulted(FaultReport { server: ServerId(2), generation: 1, reason, effect: 0, at, handled, injected: false })
+    Body::ServerFaulted(FaultReport {
+        server: ServerId(2),
+        generation: 1,
+        reason,
+        effect: 0,
+        at,
+        handled,
+        injected: false,
+    })
 }
 
 /// What it does about a body, but for what it logs.
 fn does(supervisor: &mut Harness<SupervisorServer>, body: Body<'_>) -> Vec<String> {
     let answer = supervisor.deliver(body);
-    logged(&answer.effects()).1.iter().map(|effect| format!("{effect:?}")).collect()
+    logged(&answer.effects())
+        .1
+        .iter()
+        .map(|effect| format!("{effect:?}"))
+        .collect()
 }
 
 fn restart_of(id: u8) -> Vec<String> {
@@ -269,17 +461,35 @@ fn restart_of(id: u8) -> Vec<String> {
 #[test]
 fn a_fault_is_followed_by_a_restart_then_by_pauses_that_double_then_by_quarantine() {
     let mut supervisor = restarting(3, Then::Quarantine);
-    assert_eq!(does(&mut supervisor, fault_at(5, Reason::Hang)), restart_of(2));
+    assert_eq!(
+        does(&mut supervisor, fault_at(5, Reason::Hang)),
+        restart_of(2)
+    );
     for (handled, milliseconds) in [(6, 1), (7, 2)] {
-        let due = supervisor.header.now.after(Ticks(MACHINE.tsc_khz * milliseconds));
+        let due = supervisor
+            .header
+            .now
+            .after(Ticks(MACHINE.tsc_khz * milliseconds));
         let armed = Effect::Arm(watch::PAUSE, atoll_protocol::fixed::Fixed(due));
-        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Hang)), [format!("{armed:?}")]);
+        assert_eq!(
+            does(&mut supervisor, fault_at(handled, Reason::Hang)),
+            [format!("{armed:?}")]
+        );
         supervisor.header.now = due;
-        assert_eq!(does(&mut supervisor, Body::Timer(watch::PAUSE)), restart_of(2));
-        assert!(does(&mut supervisor, Body::Timer(watch::PAUSE)).is_empty(), "once");
+        assert_eq!(
+            does(&mut supervisor, Body::Timer(watch::PAUSE)),
+            restart_of(2)
+        );
+        assert!(
+            does(&mut supervisor, Body::Timer(watch::PAUSE)).is_empty(),
+            "once"
+        );
     }
     let quarantine = format!("{:?}", supervise(Supervise::Quarantine(ServerId(2))));
-    assert_eq!(does(&mut supervisor, fault_at(8, Reason::Hang)), [quarantine]);
+    assert_eq!(
+        does(&mut supervisor, fault_at(8, Reason::Hang)),
+        [quarantine]
+    );
 }
 
 #[test]
@@ -287,7 +497,10 @@ fn a_server_that_gets_past_the_message_has_all_its_attempts_again() {
     let mut supervisor = restarting(1, Then::Stop);
     for handled in (0..100).map(|round| round * 2) {
         supervisor.advance(Ticks(MACHINE.tsc_khz * 5_000));
-        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Panicked)), restart_of(2));
+        assert_eq!(
+            does(&mut supervisor, fault_at(handled, Reason::Panicked)),
+            restart_of(2)
+        );
     }
     let stops = does(&mut supervisor, fault_at(199, Reason::Panicked));
     assert_eq!(stops[0], format!("{:?}", Effect::Stop(Stop::ServerFault)));
@@ -297,15 +510,29 @@ fn a_server_that_gets_past_the_message_has_all_its_attempts_again() {
 fn faults_that_were_asked_for_or_injected_do_not_count() {
     let mut supervisor = restarting(1, Then::Quarantine);
     for _ in 0..100 {
-        assert_eq!(does(&mut supervisor, fault_at(7, Reason::Killed)), restart_of(2));
+        assert_eq!(
+            does(&mut supervisor, fault_at(7, Reason::Killed)),
+            restart_of(2)
+        );
     }
     for handled in (10..2_000).step_by(2) {
-        let Body::ServerFaulted(report) = fault_at(handled, Reason::Panicked) else { unreachable!() };
-        let injected = FaultReport { injected: true, ..report };
-        assert_eq!(does(&mut supervisor, Body::ServerFaulted(injected)), restart_of(2));
+        let Body::ServerFaulted(report) = fault_at(handled, Reason::Panicked) else {
+            unreachable!()
+        };
+        let injected = FaultReport {
+            injected: true,
+            ..report
+        };
+        assert_eq!(
+            does(&mut supervisor, Body::ServerFaulted(injected)),
+            restart_of(2)
+        );
     }
     let mut supervisor = restarting(1, Then::Quarantine);
-    assert_eq!(does(&mut supervisor, fault_at(7, Reason::Hang)), restart_of(2));
+    assert_eq!(
+        does(&mut supervisor, fault_at(7, Reason::Hang)),
+        restart_of(2)
+    );
 }
 
 #[test]
@@ -321,234 +548,24 @@ fn a_console_that_is_restarted_still_flushes() {
         handled: 1,
         injected: false,
     };
-    assert_eq!(does(&mut supervisor, Body::ServerFaulted(report)), restart_of(1));
+    assert_eq!(
+        does(&mut supervisor, Body::ServerFaulted(report)),
+        restart_of(1)
+    );
     let exit = format!("{:?}", supervise(Supervise::Exit(16)));
-    assert_eq!(does(&mut supervisor, Body::Answered(exit::FLUSH, Some(b""))), [exit]);
-}
-
-/// What it does about an order, and the outcome that it tells.
-fn ordered(supervisor: &mut Harness<SupervisorServer>, bytes: &[u8]) -> (Outcome, Vec<String>) {
-    let answer = supervisor.deliver(Body::Request(ServerId(1), bytes));
-    let (_, others) = logged(&answer.effects());
-    let Some(Effect::Reply(_, outcome)) = others.iter().find(|effect| matches!(effect, Effect::Reply(..))) else {
-        panic!("no reply in {others:?}")
-    };
-    let kept = others.iter().filter(|effect| !matches!(effect, Effect::Reply(..)));
-    (postcard::from_bytes(outcome).unwrap(), kept.map(|effect| format!("{effect:?}")).collect())
-}
-
-#[test]
-fn servers_are_killed_by_order_if_they_are_there() {
-    let mut supervisor = restarting(3, Then::Quarantine);
-    let order = |id| postcard::to_extend(&Order::Kill(ServerId(id)), Vec::new()).unwrap();
-    for id in [0, 1, 2] {
-        let kill = format!("{:?}", supervise(Supervise::Kill(ServerId(id))));
-        assert_eq!(ordered(&mut supervisor, &order(id)), (Outcome::Done, vec![kill]));
-    }
-    for id in [3, 4, 255] {
-        assert_eq!(ordered(&mut supervisor, &order(id)), (Outcome::NoSuchServer, vec![]), "{id}");
-    }
-    assert_eq!(ordered(&mut supervisor, b"\xff\xff"), (Outcome::NotUnderstood, vec![]));
-    supervisor.deliver(fault_at(1, Reason::Hang));
-    supervisor.deliver(fault_at(2, Reason::Hang));
-    assert_eq!(ordered(&mut supervisor, &order(2)), (Outcome::NotNow, vec![]), "it waits for its restart");
-}
-
-/// What an image says that it is called, wherever it is.
-const NOTED: &str = "says-its-name";
-
-/// An image whose constants begin with what it is.
-fn noted(role: RoleKind, version: u16, oldest: u16) -> Vec<u8> {
-    let note = Note { magic: Note::MAGIC, schema: SCHEMA_HASH, role: role as u32, version, oldest, name: Name::of(NOTED) };
-    elf(&[(IMAGE, 5, b"code"), (IMAGE + 0x1000, 4, note.as_bytes())])
-}
-
-/// A running machine whose cpuid server knows version 2 and reads 1, with images to swap it for.
-fn swappable() -> Harness<SupervisorServer> {
-    let grants = encode(&[Grant::GuestRead, Grant::Line(atoll_protocol::units::LineId(3))]);
-    let cpuid = ServerSpec { grants: &grants, config: b"how", ..spec("cpuid", RoleKind::Cpuid) };
-    let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
-    let (plain, old) = (image(), noted(RoleKind::Cpuid, 2, 1));
-    let (next, other, ancient) = (noted(RoleKind::Cpuid, 3, 2), noted(RoleKind::Msr, 2, 1), noted(RoleKind::Cpuid, 1, 1));
-    let files = [("supervisor", &b"flat"[..]), ("manifest", &manifest), ("image/console", &plain), ("image/cpuid", &old)];
-    let spares = [("image/loader", &plain[..]), ("image/next", &next), ("image/other", &other), ("image/ancient", &ancient)];
-    running(archive(&[&files[..], &spares[..], &[("image/plain", &plain)]].concat()))
-}
-
-/// An order for a swap of the cpuid server.
-fn swap_for(image: &str) -> Vec<u8> {
-    postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap()
-}
-
-/// Begins a swap; what is done for it.
-fn begun(supervisor: &mut Harness<SupervisorServer>) -> Vec<String> {
-    let order = swap_for("next");
-    does(supervisor, Body::Request(ServerId(1), &order))
-}
-
-/// The outcome that is told, and what else is done.
-fn outcome(supervisor: &mut Harness<SupervisorServer>, body: Body<'_>) -> (Option<Outcome>, Vec<String>) {
-    let answer = supervisor.deliver(body);
-    let (_, others) = logged(&answer.effects());
-    let told = others.iter().find_map(|effect| match effect {
-        Effect::Reply(_, bytes) => postcard::from_bytes(bytes).ok(),
-        _ => None,
-    });
-    let kept = others.iter().filter(|effect| !matches!(effect, Effect::Reply(..)));
-    (told, kept.map(|effect| format!("{effect:?}")).collect())
-}
-
-fn destroy_scratch() -> String {
-    format!("{:?}", supervise(Supervise::Destroy(swap::SCRATCH)))
-}
-
-#[test]
-fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
-    let mut supervisor = swappable();
-    let steps = begun(&mut supervisor);
-    let create = format!("{:?}", supervise(Supervise::Create(swap::SCRATCH, RoleKind::Cpuid, LIMITS, "cpuid", NOTED)));
-    let mapped = format!("{:?}", supervise(Supervise::Grant(swap::SCRATCH, Grant::GuestRead)));
-    let entry = atoll_protocol::fixed::Fixed(IMAGE);
-    let succeed = format!("{:?}", supervise(Supervise::Succeed(swap::SCRATCH, ServerId(2), entry, Terms::Force, b"how")));
-    assert_eq!((&steps[0], &steps[1], &steps[4]), (&create, &mapped, &succeed));
-    assert!(steps.len() == 6 && steps[5].starts_with("Defer"), "{steps:?}");
-    let exchange = format!("{:?}", supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1)));
-    supervisor.advance(Ticks(7));
-    let done = outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1));
-    assert_eq!(done, (Some(Outcome::Swapped(7)), vec![exchange, destroy_scratch()]));
-    // Now it is of version 3, which reads 2: what only knows 1 cannot follow, what it came from can.
-    assert_eq!(ordered(&mut supervisor, &swap_for("ancient")).0, Outcome::NoCommonVersion);
-}
-
-#[test]
-fn a_swap_that_cannot_be_is_refused_before_anything_is_stopped() {
-    let mut supervisor = swappable();
-    for (image, why) in [
-        ("nothing", Outcome::NoSuchImage),
-        ("other", Outcome::WrongImage),
-        ("plain", Outcome::WrongImage),
-        ("ancient", Outcome::NoCommonVersion),
-    ] {
-        assert_eq!(ordered(&mut supervisor, &swap_for(image)), (why, vec![]), "{image}");
-    }
-    for id in [0, 3, 31] {
-        let order = postcard::to_extend(&Order::Swap(ServerId(id), true, Some("next")), Vec::new()).unwrap();
-        assert_eq!(ordered(&mut supervisor, &order), (Outcome::NoSuchServer, vec![]), "{id}");
-    }
-    begun(&mut supervisor);
-    assert_eq!(ordered(&mut supervisor, &swap_for("next")), (Outcome::NotNow, vec![]), "one at a time");
-}
-
-#[test]
-fn whatever_goes_wrong_takes_the_successor_away_and_is_told() {
-    let told = || (Some(Outcome::RolledBack), vec![destroy_scratch()]);
-    let mut supervisor = swappable();
-    begun(&mut supervisor);
-    let report = FaultReport {
-        server: swap::SCRATCH,
-        generation: 1,
-        reason: Reason::Panicked,
-        effect: 0,
-        at: Ticks(9),
-        handled: 0,
-        injected: false,
-    };
-    assert_eq!(outcome(&mut supervisor, Body::ServerFaulted(report)), told());
-    begun(&mut supervisor);
-    assert_eq!(outcome(&mut supervisor, Body::Released(ServerId(2))), told());
-    begun(&mut supervisor);
-    let (outcome, effects) = outcome(&mut supervisor, fault_at(1, Reason::Killed));
-    assert_eq!((outcome, &effects[..]), (Some(Outcome::RolledBack), &[&[destroy_scratch()][..], &restart_of(2)].concat()[..]));
-}
-
-#[test]
-fn an_order_whose_time_is_over_is_not_answered_any_more() {
-    let mut supervisor = swappable();
-    begun(&mut supervisor);
-    supervisor.advance(Ticks(MACHINE.tsc_khz * 60_000));
-    assert_eq!(outcome(&mut supervisor, Body::Released(ServerId(2))), (None, vec![destroy_scratch()]));
-}
-
-#[track_caller]
-fn assert_broken(bundle: Vec<u8>, words: &str) {
-    let (_, answer) = start(bundle);
-    let effects = answer.effects();
-    let (line, _) = logged(&effects);
-    assert!(line.contains(words), "{line}");
-    assert_eq!(effects.last(), Some(&supervise(Supervise::Exit(20))));
-}
-
-#[test]
-fn a_broken_bundle_is_one_clear_line_and_an_exit() {
-    assert_broken(vec![], "the bundle has no `manifest`");
-    assert_broken(vec![7; 600], "the bundle has no header at offset 0");
-    assert_broken(archive(&[("manifest", b"\xff\xff")]), "the manifest does not decode");
-    let old = Manifest { version: 0, schema: SCHEMA_HASH, memory: 2 << 20, vcpus: 1, servers: 1, specs: &[] };
-    assert_broken(archive(&[("manifest", &encode(&[old]))]), "protocol version 0");
-    let strange = Manifest { version: VERSION, schema: 5, ..old };
-    assert_broken(archive(&[("manifest", &encode(&[strange]))]), "of schema 0000000000000005");
-    let odd = Manifest { version: VERSION, memory: 5, ..old };
-    assert_broken(archive(&[("manifest", &encode(&[odd]))]), "5 bytes of guest memory");
-    let short = Manifest { version: VERSION, ..old };
-    assert_broken(archive(&[("manifest", &encode(&[short]))]), "on server 1 does not decode");
-    assert_broken(archive(&[("manifest", &manifest(&[spec("a", RoleKind::Msr)]))]), "the role `loader`");
-    let twice = [spec("a", RoleKind::Loader), spec("b", RoleKind::Loader)];
-    assert_broken(archive(&[("manifest", &manifest(&twice))]), "the role `loader`");
-}
-
-#[test]
-fn a_bad_image_is_named_with_its_fault() {
-    let manifest = manifest(&[spec("loader", RoleKind::Loader)]);
-    let refused = |image: &[u8], words| assert_broken(archive(&[("manifest", &manifest), ("image/loader", image)]), words);
-    assert_broken(archive(&[("manifest", &manifest)]), "no `image/loader`");
-    refused(b"nothing", "`loader`: its image is not an ELF file");
-    refused(&elf(&[(IMAGE, 7, b"x")]), "writable and executable");
-    refused(&elf(&[(IMAGE + 1, 5, b"x")]), "not on a page");
-    refused(&elf(&[(0x1000, 5, b"x")]), "outside");
-    refused(&elf(&[(!0xfff, 5, b"x")]), "outside");
-    refused(&elf(&[(IMAGE, 5, b"x"), (IMAGE, 4, b"x")]), "overlaps");
-    refused(&elf(&[(IMAGE, 4, b"x")]), "begins at 0x0");
-    refused(&elf(&[]), "no loadable segment");
-    let mut cut = image();
-    cut.truncate(cut.len() - 1);
-    refused(&cut, "not in the file");
-    let mut other = image();
-    other[18] = 40;
-    refused(&other, "not a static ELF64");
-}
-
-#[test]
-fn more_rights_than_fit_one_answer_are_refused_not_cut_off() {
-    let grants = encode(&[Grant::GuestRead; 60]);
-    let loader = ServerSpec { grants: &grants, ..spec("loader", RoleKind::Loader) };
-    let manifest = manifest(&[loader]);
-    assert_broken(archive(&[("manifest", &manifest), ("image/loader", &image())]), "do not fit one answer");
-}
-
-proptest! {
-    #[test]
-    fn no_damage_to_manifest_or_image_panics(place in 0_usize..4096, value: u8, seed: u8) {
-        let mut bytes = bundle(&[]);
-        let length = bytes.len();
-        // Past the headers' checksums: the manifest's contents and the images.
-        let place = if seed % 2 == 0 { 1536 + place % 256 } else { 2048 + 512 + place % 512 } % length;
-        bytes[place] = value;
-        let (mut supervisor, _) = start(bytes);
-        for id in 1..=3 {
-            supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
-        }
-        supervisor.deliver(fault(seed));
-    }
-
-    #[test]
-    fn no_bundle_panics(bytes: Vec<u8>) {
-        start(archive(&[("manifest", &bytes)]));
-        start(bytes);
-    }
+    assert_eq!(
+        does(&mut supervisor, Body::Answered(exit::FLUSH, Some(b""))),
+        [exit]
+    );
 }
 
 #[test]
 fn a_letter_that_asks_for_nothing_is_passed_over() {
     let mut supervisor = running(bundle(&[]));
-    assert_eq!(supervisor.deliver(Body::Mail(ServerId(1), b"kill them all")).effects(), []);
+    assert_eq!(
+        supervisor
+            .deliver(Body::Mail(ServerId(1), b"kill them all"))
+            .effects(),
+        []
+    );
 }

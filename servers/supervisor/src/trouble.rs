@@ -53,20 +53,51 @@ impl fmt::Display for Trouble<'_> {
             Trouble::NoManifest => f.write_str("the bundle has no `manifest`"),
             Trouble::Manifest => f.write_str("the manifest does not decode"),
             Trouble::Version(version) => {
-                write!(f, "the manifest is of protocol version {version}, this supervisor of version {}", atoll_protocol::VERSION)
+                write!(
+                    f,
+                    "the manifest is of protocol version {version}, this supervisor of version {}",
+                    atoll_protocol::VERSION
+                )
             }
             Trouble::Schema(schema) => {
-                write!(f, "the manifest is of schema {schema:016x}, this supervisor of {:016x}", atoll_protocol::SCHEMA_HASH)
+                write!(
+                    f,
+                    "the manifest is of schema {schema:016x}, this supervisor of {:016x}",
+                    atoll_protocol::SCHEMA_HASH
+                )
             }
-            Trouble::Memory(memory) => write!(f, "{memory} bytes of guest memory are no multiple of 2 MiB above 0"),
-            Trouble::Vcpus(vcpus) => write!(f, "a machine with {vcpus} virtual CPUs cannot be built"),
-            Trouble::Count(count) => write!(f, "{count} servers: a machine has 1 to {}", atoll_protocol::SERVERS - 1),
-            Trouble::Role(role) => write!(f, "a machine has exactly one server with the role `{}`", role.name()),
-            Trouble::Server(number) => write!(f, "the manifest's part on server {number} does not decode"),
-            Trouble::TooMuch(name) => write!(f, "server `{name}`: its rights and its configuration do not fit one answer"),
-            Trouble::NoImage(name, image) => write!(f, "server `{name}`: the bundle has no `image/{image}`"),
+            Trouble::Memory(memory) => write!(
+                f,
+                "{memory} bytes of guest memory are no multiple of 2 MiB above 0"
+            ),
+            Trouble::Vcpus(vcpus) => {
+                write!(f, "a machine with {vcpus} virtual CPUs cannot be built")
+            }
+            Trouble::Count(count) => write!(
+                f,
+                "{count} servers: a machine has 1 to {}",
+                atoll_protocol::SERVERS - 1
+            ),
+            Trouble::Role(role) => write!(
+                f,
+                "a machine has exactly one server with the role `{}`",
+                role.name()
+            ),
+            Trouble::Server(number) => {
+                write!(f, "the manifest's part on server {number} does not decode")
+            }
+            Trouble::TooMuch(name) => write!(
+                f,
+                "server `{name}`: its rights and its configuration do not fit one answer"
+            ),
+            Trouble::NoImage(name, image) => {
+                write!(f, "server `{name}`: the bundle has no `image/{image}`")
+            }
             Trouble::NoMemory(name, needed, free) => {
-                write!(f, "`{name}` takes {needed} KiB of memory, of which {free} KiB are left: start the host with more")
+                write!(
+                    f,
+                    "`{name}` takes {needed} KiB of memory, of which {free} KiB are left: start the host with more"
+                )
             }
             Trouble::Image(name, bad) => write!(f, "server `{name}`: its image {bad}"),
         }

@@ -47,14 +47,19 @@ pub struct Fresh {
 
 /// A part of the reserve; nothing, if it has no length.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Place {
     start: u32,
     length: u32,
 }
 
 impl Place {
-    const NONE: Place = Place { start: 0, length: 0 };
+    const NONE: Place = Place {
+        start: 0,
+        length: 0,
+    };
 
     fn end(self) -> u64 {
         u64::from(self.start) + u64::from(self.length)
@@ -67,16 +72,25 @@ impl Place {
 
 /// The lowest place of this length in a reserve of `size` bytes that overlaps none of those that are taken.
 fn lowest(taken: &[Place], length: u32, size: u64) -> Option<Place> {
-    let ends = taken.iter().filter_map(|place| u32::try_from(place.end()).ok());
-    let places = core::iter::once(0).chain(ends).map(|start| Place { start, length });
-    let free = places.filter(|place| place.end() <= size && !taken.iter().any(|other| other.overlaps(*place)));
+    let ends = taken
+        .iter()
+        .filter_map(|place| u32::try_from(place.end()).ok());
+    let places = core::iter::once(0)
+        .chain(ends)
+        .map(|start| Place { start, length });
+    let free = places
+        .filter(|place| place.end() <= size && !taken.iter().any(|other| other.overlaps(*place)));
     free.min_by_key(|place| place.start)
 }
 
 /// The bundle's reserve; one of no length, if it has none.
 fn reserve(bundle: &[u8]) -> Entry<'_> {
     let found = Bundle::new(bundle).find(RESERVE).ok().flatten();
-    found.unwrap_or(Entry { name: RESERVE, offset: bundle.len() as u64, bytes: &[] })
+    found.unwrap_or(Entry {
+        name: RESERVE,
+        offset: bundle.len() as u64,
+        bytes: &[],
+    })
 }
 
 /// Where the bundle may be written: from its reserve on.
@@ -92,9 +106,21 @@ pub(crate) fn begin(
     effects: &mut Effects<'_, Supervisor>,
 ) -> Outcome {
     let size = reserve(effects.bundle()).bytes.len() as u64;
-    let place = if length == 0 { None } else { lowest(&vault.uploads.used, length, size) };
-    *vault.at(|state| &mut state.uploads.fresh) = Fresh { place: place.unwrap_or(Place::NONE), sum, ..Fresh::default() };
-    if place.is_some() { Outcome::Done } else { Outcome::NoRoom }
+    let place = if length == 0 {
+        None
+    } else {
+        lowest(&vault.uploads.used, length, size)
+    };
+    *vault.at(|state| &mut state.uploads.fresh) = Fresh {
+        place: place.unwrap_or(Place::NONE),
+        sum,
+        ..Fresh::default()
+    };
+    if place.is_some() {
+        Outcome::Done
+    } else {
+        Outcome::NoRoom
+    }
 }
 
 /// Its next piece has come. The one before may come once more, if nobody heard that it had come.
@@ -105,11 +131,20 @@ pub(crate) fn piece(
     bytes: &[u8],
     effects: &mut Effects<'_, Supervisor>,
 ) -> Outcome {
-    let Fresh { place, came, sums: [before, last], .. } = vault.uploads.fresh;
+    let Fresh {
+        place,
+        came,
+        sums: [before, last],
+        ..
+    } = vault.uploads.fresh;
     let expected = (place.length.saturating_sub(offset) as usize).min(PIECE_BYTES);
     let end = u64::from(offset) + bytes.len() as u64;
     let again = end == u64::from(came) && (offset as usize).is_multiple_of(PIECE_BYTES);
-    if checksum(bytes) != sum || bytes.len() != expected || bytes.is_empty() || !(offset == came || again) {
+    if checksum(bytes) != sum
+        || bytes.len() != expected
+        || bytes.is_empty()
+        || !(offset == came || again)
+    {
         return Outcome::Broken;
     }
     let before = if again { before } else { last };
@@ -118,33 +153,63 @@ pub(crate) fn piece(
         return Outcome::Broken;
     }
     let at = reserve(effects.bundle()).offset + u64::from(place.start) + u64::from(offset);
-    effects.emit(SupervisorEffect::Supervise(Supervise::Write(Fixed(at), bytes)));
+    effects.emit(SupervisorEffect::Supervise(Supervise::Write(
+        Fixed(at),
+        bytes,
+    )));
     let fresh = vault.at(|state| &mut state.uploads.fresh);
     (fresh.came, fresh.sums) = (end as u32, [before, Checksum(before).and(bytes).0]);
     Outcome::Done
 }
 
 /// The image that has come.
-pub(crate) fn image<'b>(vault: &Vault<'_, SupervisorServer>, bundle: &'b [u8]) -> Result<Entry<'b>, Outcome> {
-    let Fresh { place, came, sum, sums: [_, last], .. } = vault.uploads.fresh;
+pub(crate) fn image<'b>(
+    vault: &Vault<'_, SupervisorServer>,
+    bundle: &'b [u8],
+) -> Result<Entry<'b>, Outcome> {
+    let Fresh {
+        place,
+        came,
+        sum,
+        sums: [_, last],
+        ..
+    } = vault.uploads.fresh;
     if place == Place::NONE {
         return Err(Outcome::NoSuchImage);
     }
     let reserve = reserve(bundle);
-    let bytes = reserve.bytes.get(place.start as usize..).and_then(|rest| rest.get(..place.length as usize));
-    let whole = bytes.filter(|_| came == place.length && last == sum).ok_or(Outcome::Broken)?;
-    Ok(Entry { name: "", offset: reserve.offset + u64::from(place.start), bytes: whole })
+    let bytes = reserve
+        .bytes
+        .get(place.start as usize..)
+        .and_then(|rest| rest.get(..place.length as usize));
+    let whole = bytes
+        .filter(|_| came == place.length && last == sum)
+        .ok_or(Outcome::Broken)?;
+    Ok(Entry {
+        name: "",
+        offset: reserve.offset + u64::from(place.start),
+        bytes: whole,
+    })
 }
 
 /// What is made in the scratch slot is the image that has come, or one that was in the bundle.
 pub(crate) fn take(vault: &mut Vault<'_, SupervisorServer>, uploaded: bool) {
-    let place = if uploaded { vault.uploads.fresh.place } else { Place::NONE };
+    let place = if uploaded {
+        vault.uploads.fresh.place
+    } else {
+        Place::NONE
+    };
     set(vault, swap::SCRATCH, place);
 }
 
 /// What was in the scratch slot is in this one.
 pub(crate) fn moved(vault: &mut Vault<'_, SupervisorServer>, to: ServerId) {
-    let place = vault.uploads.used.get(usize::from(swap::SCRATCH.0)).copied().unwrap_or(Place::NONE);
+    let place = vault
+        .uploads
+        .used
+        .get(usize::from(swap::SCRATCH.0))
+        .copied()
+        .unwrap_or(Place::NONE);
     set(vault, to, place);
 }
 

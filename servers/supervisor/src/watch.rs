@@ -71,7 +71,10 @@ pub(crate) type Watches = [Watch; SERVERS];
 
 /// Remembers how often the manifest lets a server be restarted: a restart then costs no look into the bundle.
 pub(crate) fn allow(vault: &mut Vault<'_, SupervisorServer>, slot: u8, policy: Restart) {
-    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(slot)) {
+    if let Some(watch) = vault
+        .at(|state| &mut state.watches)
+        .get_mut(usize::from(slot))
+    {
         (watch.allowed, watch.per_minute) = (policy.attempts, policy.per_minute);
     }
 }
@@ -83,25 +86,45 @@ pub(crate) fn restart(
     effects: &mut Effects<'_, Supervisor>,
 ) -> bool {
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
-    let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) else { return false };
+    let Some(watch) = vault
+        .at(|state| &mut state.watches)
+        .get_mut(usize::from(id.0))
+    else {
+        return false;
+    };
     let mut pause = 0;
     if report.reason != Reason::Killed {
         // The message that says that it was restarted counts as handled, too; so do those of a succession.
-        let (known, others) = if watch.stage == Stage::OWN { (watch.attempts > 0, 1) } else { (true, 4) };
+        let (known, others) = if watch.stage == Stage::OWN {
+            (watch.attempts > 0, 1)
+        } else {
+            (true, 4)
+        };
         let same = known && report.handled <= watch.handled.saturating_add(others);
         if !same && (watch.stormy == 0 || watch.storm().is_over(now, millisecond)) {
             (watch.stage, watch.stormy) = (Stage::OWN, 0);
         }
-        watch.attempts = if same { watch.attempts.saturating_add(1) } else { 1 };
+        watch.attempts = if same {
+            watch.attempts.saturating_add(1)
+        } else {
+            1
+        };
         watch.handled = report.handled;
         if watch.attempts > watch.allowed {
             return false;
         }
-        match if report.injected { Weather::Fair } else { watch.weather(now, millisecond) } {
+        match if report.injected {
+            Weather::Fair
+        } else {
+            watch.weather(now, millisecond)
+        } {
             Weather::Storm => {
                 (watch.level, watch.stormy) = (0, 1);
                 let often = watch.per_minute;
-                effects.log(format_args!("server {}: more than {often} restarts in a minute are too many", id.0));
+                effects.log(format_args!(
+                    "server {}: more than {often} restarts in a minute are too many",
+                    id.0
+                ));
                 return false;
             }
             Weather::Gusty(milliseconds) => pause = milliseconds,
@@ -122,7 +145,10 @@ pub(crate) fn restart(
 
 impl Watch {
     fn storm(&self) -> Storm {
-        Storm { since: Ticks(self.since), level: self.level }
+        Storm {
+            since: Ticks(self.since),
+            level: self.level,
+        }
     }
 
     /// A fault that counts per minute.
@@ -136,12 +162,18 @@ impl Watch {
 
 /// How far a server has fallen back.
 pub(crate) fn stage(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> u8 {
-    vault.watches.get(usize::from(id.0)).map_or(Stage::OWN, |watch| watch.stage)
+    vault
+        .watches
+        .get(usize::from(id.0))
+        .map_or(Stage::OWN, |watch| watch.stage)
 }
 
 /// It falls back so far.
 pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage: u8) {
-    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+    if let Some(watch) = vault
+        .at(|state| &mut state.watches)
+        .get_mut(usize::from(id.0))
+    {
         watch.stage = stage;
     }
 }
@@ -157,25 +189,43 @@ pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, by
 }
 
 /// The next step of its fallback is done a little later.
-pub(crate) fn wait(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
-    let due = effects.now().after(Ticks(vault.progress.millisecond * BUSY)).0.max(1);
-    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+pub(crate) fn wait(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    effects: &mut Effects<'_, Supervisor>,
+) {
+    let due = effects
+        .now()
+        .after(Ticks(vault.progress.millisecond * BUSY))
+        .0
+        .max(1);
+    if let Some(watch) = vault
+        .at(|state| &mut state.watches)
+        .get_mut(usize::from(id.0))
+    {
         (watch.due, watch.steps) = (due, 1);
     }
     arm(vault, effects);
 }
 
 /// Goes on with those whose pause is over.
-pub(crate) fn pause_over(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
+pub(crate) fn pause_over(
+    vault: &mut Vault<'_, SupervisorServer>,
+    effects: &mut Effects<'_, Supervisor>,
+) {
     let now = effects.now().0;
     for id in 0..SERVERS as u8 {
         let due = |watch: &Watch| watch.due != 0 && watch.due <= now;
         if vault.watches.get(usize::from(id)).is_some_and(due)
-            && let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id))
+            && let Some(watch) = vault
+                .at(|state| &mut state.watches)
+                .get_mut(usize::from(id))
         {
             watch.due = 0;
             if core::mem::take(&mut watch.steps) == 0 {
-                effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(id))));
+                effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(
+                    id,
+                ))));
             } else if !fallback::step(vault, ServerId(id), true, effects) {
                 give_up(vault, ServerId(id), effects);
             }
@@ -185,21 +235,38 @@ pub(crate) fn pause_over(vault: &mut Vault<'_, SupervisorServer>, effects: &mut 
 }
 
 /// Gives a server up: its role's fallbacks answer from now on.
-pub(crate) fn quarantine(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, effects: &mut Effects<'_, Supervisor>) {
-    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(usize::from(id.0)) {
+pub(crate) fn quarantine(
+    vault: &mut Vault<'_, SupervisorServer>,
+    id: ServerId,
+    effects: &mut Effects<'_, Supervisor>,
+) {
+    if let Some(watch) = vault
+        .at(|state| &mut state.watches)
+        .get_mut(usize::from(id.0))
+    {
         watch.given_up = 1;
     }
-    effects.log("restarts do not help it: what its role declares as the fallback answers from now on");
+    effects
+        .log("restarts do not help it: what its role declares as the fallback answers from now on");
     effects.emit(SupervisorEffect::Supervise(Supervise::Quarantine(id)));
 }
 
 /// Whether a server is neither given up nor in a pause.
 pub(crate) fn is_in_service(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
-    vault.watches.get(usize::from(id.0)).is_some_and(|watch| watch.given_up == 0 && watch.due == 0)
+    vault
+        .watches
+        .get(usize::from(id.0))
+        .is_some_and(|watch| watch.given_up == 0 && watch.due == 0)
 }
 
 fn arm(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Supervisor>) {
-    if let Some(due) = vault.watches.iter().map(|watch| watch.due).filter(|due| *due != 0).min() {
+    if let Some(due) = vault
+        .watches
+        .iter()
+        .map(|watch| watch.due)
+        .filter(|due| *due != 0)
+        .min()
+    {
         effects.emit(SupervisorEffect::Arm(PAUSE, Ticks(due)));
     }
 }

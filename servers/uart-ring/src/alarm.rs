@@ -19,7 +19,11 @@ impl State {
             return NEVER;
         }
         // Forty bits of `latch / 115200` seconds.
-        let four = self.clock.tsc_khz.saturating_mul(1000 * u64::from(self.latch.max(1))) / 2880;
+        let four = self
+            .clock
+            .tsc_khz
+            .saturating_mul(1000 * u64::from(self.latch.max(1)))
+            / 2880;
         self.touched.saturating_add(four)
     }
 }
@@ -33,7 +37,11 @@ pub(crate) fn set(vault: &mut Vault<'_, RingServer>, now: bool, effects: &mut Ef
         return;
     }
     *vault.at(|s| &mut s.alarm) = due;
-    effects.emit(if due == NEVER { SerialEffect::Disarm(ALARM) } else { SerialEffect::Arm(ALARM, Ticks(due)) });
+    effects.emit(if due == NEVER {
+        SerialEffect::Disarm(ALARM)
+    } else {
+        SerialEffect::Arm(ALARM, Ticks(due))
+    });
 }
 
 /// A timer has expired: this one, or one that another server has armed before. Whatever is due is done.

@@ -43,7 +43,9 @@ impl Server for RingServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         let line = setup.line(0).ok_or(Refuse::MissingLine)?;
-        let console = setup.peer("console").ok_or(Refuse::MissingPeer("console"))?;
+        let console = setup
+            .peer("console")
+            .ok_or(Refuse::MissingPeer("console"))?;
         Ok(State::new(machine, line, console))
     }
 
@@ -51,7 +53,12 @@ impl Server for RingServer {
         Some(succession::export(state))
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: SerialState, _: bool) -> Result<State, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: SerialState,
+        _: bool,
+    ) -> Result<State, Refuse> {
         succession::import(Self::start(machine, setup)?, &before)
     }
 
@@ -60,26 +67,43 @@ impl Server for RingServer {
         settle(vault, effects);
     }
 
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        effects: &mut Effects<'_, Serial>,
+    ) -> u32 {
         // What is behind the last register is nobody's.
-        let places = (0..u32::from(request.size.min(4))).map(|byte| 8 * byte).zip(request.port & 7..=7);
+        let places = (0..u32::from(request.size.min(4)))
+            .map(|byte| 8 * byte)
+            .zip(request.port & 7..=7);
         let value = match request.write {
             Some(value) => {
-                places.for_each(|(shift, offset)| write(vault, offset, (value >> shift) as u8, effects));
+                places.for_each(|(shift, offset)| {
+                    write(vault, offset, (value >> shift) as u8, effects)
+                });
                 0
             }
-            None => places.fold(u32::MAX >> (32 - 8 * u32::from(request.size.clamp(1, 4))), |all, (shift, offset)| {
-                all & !(0xff << shift) | u32::from(read(vault, offset, effects)) << shift
-            }),
+            None => places.fold(
+                u32::MAX >> (32 - 8 * u32::from(request.size.clamp(1, 4))),
+                |all, (shift, offset)| {
+                    all & !(0xff << shift) | u32::from(read(vault, offset, effects)) << shift
+                },
+            ),
         };
         settle(vault, effects);
         value
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: SerialEvent<'_>, effects: &mut Effects<'_, Serial>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: SerialEvent<'_>,
+        effects: &mut Effects<'_, Serial>,
+    ) {
         match event {
             SerialEvent::Timer(_) => alarm::rings(vault, effects),
-            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..]) if from == vault.console => traffic::arrive(vault, bytes, effects),
+            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..]) if from == vault.console => {
+                traffic::arrive(vault, bytes, effects)
+            }
             SerialEvent::Mail(from, &[TAKEN, low, high]) if from == vault.console => {
                 traffic::taken(vault, u16::from_le_bytes([low, high]), effects);
             }
@@ -94,7 +118,11 @@ fn settle(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, Serial>) 
     let level = u8::from(vault.wants_line());
     if level != vault.raised && !effects.is_crowded() {
         *vault.at(|s| &mut s.raised) = level;
-        let signal = if level != 0 { Signal::Raise } else { Signal::Lower };
+        let signal = if level != 0 {
+            Signal::Raise
+        } else {
+            Signal::Lower
+        };
         effects.emit(SerialEffect::Line(LineId(vault.line), signal));
     }
     alarm::set(vault, level != vault.raised, effects);
@@ -127,7 +155,12 @@ fn read(vault: &mut Vault<'_, RingServer>, offset: u16, effects: &mut Effects<'_
     }
 }
 
-fn write(vault: &mut Vault<'_, RingServer>, offset: u16, value: u8, effects: &mut Effects<'_, Serial>) {
+fn write(
+    vault: &mut Vault<'_, RingServer>,
+    offset: u16,
+    value: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     match offset {
         _ if vault.is_latch(offset) => {
             let mut latch = vault.latch.to_le_bytes();

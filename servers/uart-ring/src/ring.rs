@@ -5,7 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A ring of `N` bytes, a power of two.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
 pub struct Ring<const N: usize> {
     /// Bytes that have ever come.
     came: U32,
@@ -18,7 +20,11 @@ impl<const N: usize> Ring<N> {
     /// An empty ring.
     pub const EMPTY: Self = {
         assert!(N.is_power_of_two());
-        Ring { came: U32::ZERO, went: U32::ZERO, bytes: [0; N] }
+        Ring {
+            came: U32::ZERO,
+            went: U32::ZERO,
+            bytes: [0; N],
+        }
     };
 
     /// Bytes that wait.
@@ -48,7 +54,11 @@ impl<const N: usize> Ring<N> {
 
     /// The bytes that wait, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &u8> {
-        self.bytes.iter().cycle().skip(self.went.get() as usize % N).take(self.waiting())
+        self.bytes
+            .iter()
+            .cycle()
+            .skip(self.went.get() as usize % N)
+            .take(self.waiting())
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 /// A set of causes.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Causes(pub(crate) u8);
 
 impl Causes {
@@ -149,7 +151,11 @@ impl State {
 
     /// Characters that interrupt.
     fn trigger(&self) -> usize {
-        if self.fifos() { [1, 4, 8, 14][usize::from(self.file[2] >> 6)] } else { 1 }
+        if self.fifos() {
+            [1, 4, 8, 14][usize::from(self.file[2] >> 6)]
+        } else {
+            1
+        }
     }
 
     /// Characters that the console has not acknowledged.
@@ -198,8 +204,14 @@ impl State {
         if self.visible() >= self.trigger() {
             causes.set(RECEIVED);
         }
-        let enabled = |(place, (enable, _)): &(usize, &(u8, u8))| causes.has(1 << place) && self.file[1] & enable != 0;
-        PRIORITIES.iter().enumerate().find(enabled).map_or(IIR_NONE, |(_, (_, which))| *which)
+        let enabled = |(place, (enable, _)): &(usize, &(u8, u8))| {
+            causes.has(1 << place) && self.file[1] & enable != 0
+        };
+        PRIORITIES
+            .iter()
+            .enumerate()
+            .find(enabled)
+            .map_or(IIR_NONE, |(_, (_, which))| *which)
     }
 
     /// Whether the interrupt line is to be high. OUT2 connects it; loopback takes it off.

@@ -10,7 +10,16 @@ use crate::state::{BREAKS, Causes, DELTAS, MODEM, NEVER, READY, State, TIMEOUT};
 
 /// What another must know to go on.
 pub(crate) fn export(state: &State) -> SerialState {
-    let [_, interrupt_enable, fifo_control, line_control, modem_control, _, _, scratch] = state.file;
+    let [
+        _,
+        interrupt_enable,
+        fifo_control,
+        line_control,
+        modem_control,
+        _,
+        _,
+        scratch,
+    ] = state.file;
     let moment = |at: u64| (at != NEVER).then_some(Ticks(at));
     SerialState {
         interrupt_enable,
@@ -18,7 +27,11 @@ pub(crate) fn export(state: &State) -> SerialState {
         line_control,
         modem_control,
         modem_deltas: state.deltas,
-        line_errors: if state.causes.has(BREAKS) { LSR_OVERRUN } else { 0 },
+        line_errors: if state.causes.has(BREAKS) {
+            LSR_OVERRUN
+        } else {
+            0
+        },
         scratch,
         divisor: state.latch,
         transmitter_pending: state.causes.has(READY),
@@ -41,8 +54,20 @@ pub(crate) fn import(mut state: State, before: &SerialState) -> Result<State, Re
     }
     let moment = |at: Option<Ticks>| at.map_or(NEVER, |at| at.0);
     let interrupt_enable = before.interrupt_enable & IER_MASK;
-    let (fifos, modem) = (before.fifo_control & FCR_KEPT, before.modem_control & MCR_MASK);
-    state.file = [0, interrupt_enable, fifos, before.line_control, modem, 0, 0, before.scratch];
+    let (fifos, modem) = (
+        before.fifo_control & FCR_KEPT,
+        before.modem_control & MCR_MASK,
+    );
+    state.file = [
+        0,
+        interrupt_enable,
+        fifos,
+        before.line_control,
+        modem,
+        0,
+        0,
+        before.scratch,
+    ];
     state.latch = before.divisor;
     state.deltas = before.modem_deltas & DELTAS;
     let causes = [
@@ -51,10 +76,19 @@ pub(crate) fn import(mut state: State, before: &SerialState) -> Result<State, Re
         (READY, before.transmitter_pending),
         (MODEM, state.deltas != 0),
     ];
-    state.causes = Causes(causes.iter().filter(|(_, pending)| *pending).fold(0, |all, (cause, _)| all | cause));
+    state.causes = Causes(
+        causes
+            .iter()
+            .filter(|(_, pending)| *pending)
+            .fold(0, |all, (cause, _)| all | cause),
+    );
     (state.raised, state.granted) = (before.raised.into(), before.granted);
     state.mailed = before.in_flight.into();
-    (state.sends_at, state.opens_at, state.touched) = (moment(before.sent_by), moment(before.opens), before.touched.0);
+    (state.sends_at, state.opens_at, state.touched) = (
+        moment(before.sent_by),
+        moment(before.opens),
+        before.touched.0,
+    );
     for byte in before.output.iter() {
         let _ = state.output.push(*byte);
     }

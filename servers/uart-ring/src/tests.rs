@@ -41,16 +41,41 @@ proptest! {
 #[test]
 fn a_line_of_text_is_one_mail_and_input_interrupts() {
     let peers = peers(&[("console", CONSOLE)]);
-    let (mut port, _) = Harness::<RingServer>::start(&MACHINE, &Setup { lines: &[4], peers: &peers, options: "" });
+    let (mut port, _) = Harness::<RingServer>::start(
+        &MACHINE,
+        &Setup {
+            lines: &[4],
+            peers: &peers,
+            options: "",
+        },
+    );
     let out = |offset: u16, value| {
-        Body::PortWrite(Fixed(PortExit { port: 0x3f8 + offset, size: 1, value, count: 1, ..PortExit::default() }))
+        Body::PortWrite(Fixed(PortExit {
+            port: 0x3f8 + offset,
+            size: 1,
+            value,
+            count: 1,
+            ..PortExit::default()
+        }))
     };
     port.deliver(out(0, b'h'.into()));
     port.deliver(out(0, b'i'.into()));
     let answer = port.deliver(out(0, b'\n'.into()));
-    assert!(answer.effects().contains(&Effect::Mail(CONSOLE, &[OUTPUT, b'h', b'i', b'\n'])), "{:?}", answer.effects());
+    assert!(
+        answer
+            .effects()
+            .contains(&Effect::Mail(CONSOLE, &[OUTPUT, b'h', b'i', b'\n'])),
+        "{:?}",
+        answer.effects()
+    );
     port.deliver(out(4, 0x08));
     port.deliver(out(1, 0x01));
     let answer = port.deliver(Body::Mail(CONSOLE, &[INPUT, b'x']));
-    assert!(answer.effects().contains(&Effect::Line(LineId(4), Signal::Raise)), "{:?}", answer.effects());
+    assert!(
+        answer
+            .effects()
+            .contains(&Effect::Line(LineId(4), Signal::Raise)),
+        "{:?}",
+        answer.effects()
+    );
 }

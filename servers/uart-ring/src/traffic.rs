@@ -11,7 +11,11 @@ use crate::{RingServer, untime};
 const LINGER_NANOSECONDS: u64 = 500_000;
 
 /// The guest writes a character.
-pub(crate) fn write(vault: &mut Vault<'_, RingServer>, byte: u8, effects: &mut Effects<'_, Serial>) {
+pub(crate) fn write(
+    vault: &mut Vault<'_, RingServer>,
+    byte: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     if vault.loops() {
         vault.at(|s| &mut s.causes).set(READY);
         return come_back(vault, byte, effects);
@@ -38,13 +42,22 @@ pub(crate) fn write(vault: &mut Vault<'_, RingServer>, byte: u8, effects: &mut E
 /// Mails what waits, if the console has room and has not been mailed just now.
 fn send(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, Serial>) {
     let (now, count) = (effects.now().0, vault.output.waiting());
-    if count == 0 || vault.mailed_at == now || vault.in_flight() + count > usize::from(OUTPUT_WINDOW) {
+    if count == 0
+        || vault.mailed_at == now
+        || vault.in_flight() + count > usize::from(OUTPUT_WINDOW)
+    {
         return;
     }
     let mut mail = [OUTPUT; 1 + OUTPUT_BYTES];
     let output = vault.at(|s| &mut s.output);
-    mail.iter_mut().skip(1).zip(core::iter::from_fn(|| output.pop())).for_each(|(to, from)| *to = from);
-    effects.emit(SerialEffect::Mail(vault.console, mail.get(..=count).unwrap_or(&[])));
+    mail.iter_mut()
+        .skip(1)
+        .zip(core::iter::from_fn(|| output.pop()))
+        .for_each(|(to, from)| *to = from);
+    effects.emit(SerialEffect::Mail(
+        vault.console,
+        mail.get(..=count).unwrap_or(&[]),
+    ));
     let state = vault.at(|s| s);
     state.mailed = state.mailed.wrapping_add(count as u32);
     state.mailed_at = now;
@@ -59,7 +72,11 @@ pub(crate) fn flush(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_,
 }
 
 /// The console has written `count` characters.
-pub(crate) fn taken(vault: &mut Vault<'_, RingServer>, count: u16, effects: &mut Effects<'_, Serial>) {
+pub(crate) fn taken(
+    vault: &mut Vault<'_, RingServer>,
+    count: u16,
+    effects: &mut Effects<'_, Serial>,
+) {
     let was = vault.is_ready();
     let count = vault.in_flight().min(count.into());
     let state = vault.at(|s| s);
@@ -80,7 +97,9 @@ fn recover(vault: &mut Vault<'_, RingServer>, was: bool) {
 
 /// The guest reads a character.
 pub(crate) fn read(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, Serial>) -> u8 {
-    let Some(byte) = vault.at(|s| &mut s.input).pop() else { return 0 };
+    let Some(byte) = vault.at(|s| &mut s.input).pop() else {
+        return 0;
+    };
     untime(vault);
     *vault.at(|s| &mut s.touched) = effects.now().0;
     if vault.opens_at == NEVER {
@@ -90,7 +109,11 @@ pub(crate) fn read(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, 
 }
 
 /// Characters from the console.
-pub(crate) fn arrive(vault: &mut Vault<'_, RingServer>, bytes: &[u8], effects: &mut Effects<'_, Serial>) {
+pub(crate) fn arrive(
+    vault: &mut Vault<'_, RingServer>,
+    bytes: &[u8],
+    effects: &mut Effects<'_, Serial>,
+) {
     let state = vault.at(|s| s);
     state.granted = state.granted.saturating_sub(bytes.len() as u8);
     for byte in bytes {

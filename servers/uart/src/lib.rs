@@ -42,18 +42,36 @@ impl Server for UartServer {
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<UartState, Refuse> {
         let line = setup.line(0).ok_or(Refuse::MissingLine)?;
-        let console = setup.peer("console").ok_or(Refuse::MissingPeer("console"))?;
+        let console = setup
+            .peer("console")
+            .ok_or(Refuse::MissingPeer("console"))?;
         let clock = Clock::new(machine);
         let linger = clock.from_nanoseconds(transmit::LINGER_NANOSECONDS).0;
-        let set = Settings { line: line.0, console: console.0, clock, linger, divisor: [1, 0], ..Settings::default() };
-        Ok(UartState { set, out: Output::EMPTY, input: Input::default() })
+        let set = Settings {
+            line: line.0,
+            console: console.0,
+            clock,
+            linger,
+            divisor: [1, 0],
+            ..Settings::default()
+        };
+        Ok(UartState {
+            set,
+            out: Output::EMPTY,
+            input: Input::default(),
+        })
     }
 
     fn export(state: &UartState) -> Option<SerialState> {
         Some(succession::export(state))
     }
 
-    fn import(machine: &Machine, setup: &Setup<'_>, before: SerialState, _: bool) -> Result<UartState, Refuse> {
+    fn import(
+        machine: &Machine,
+        setup: &Setup<'_>,
+        before: SerialState,
+        _: bool,
+    ) -> Result<UartState, Refuse> {
         succession::import(Self::start(machine, setup)?, &before)
     }
 
@@ -64,28 +82,53 @@ impl Server for UartServer {
     }
 
     #[inline(always)]
-    fn quick(vault: &mut Vault<'_, Self>, request: PortRequest, _: &mut Effects<'_, Serial>) -> Option<u32> {
+    fn quick(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        _: &mut Effects<'_, Serial>,
+    ) -> Option<u32> {
         quick::access(vault, request)
     }
 
     /// A wide access is as many narrow ones, as on the ISA bus. Those behind the last register are nobody's.
-    fn handle(vault: &mut Vault<'_, Self>, request: PortRequest, effects: &mut Effects<'_, Serial>) -> u32 {
+    fn handle(
+        vault: &mut Vault<'_, Self>,
+        request: PortRequest,
+        effects: &mut Effects<'_, Serial>,
+    ) -> u32 {
         let written = request.write.map(u32::to_le_bytes);
         let mut value = [0; 4];
         if written.is_none() {
-            value.iter_mut().take(usize::from(request.size)).for_each(|byte| *byte = 0xff);
+            value
+                .iter_mut()
+                .take(usize::from(request.size))
+                .for_each(|byte| *byte = 0xff);
         }
         let first = request.port & LAST;
-        for ((place, byte), offset) in value.iter_mut().enumerate().take(usize::from(request.size)).zip(first..=LAST) {
+        for ((place, byte), offset) in value
+            .iter_mut()
+            .enumerate()
+            .take(usize::from(request.size))
+            .zip(first..=LAST)
+        {
             match written {
-                Some(bytes) => write(vault, offset, bytes.get(place).copied().unwrap_or(0), effects),
+                Some(bytes) => write(
+                    vault,
+                    offset,
+                    bytes.get(place).copied().unwrap_or(0),
+                    effects,
+                ),
                 None => *byte = read(vault, offset, effects),
             }
         }
         u32::from_le_bytes(value)
     }
 
-    fn event(vault: &mut Vault<'_, Self>, event: SerialEvent<'_>, effects: &mut Effects<'_, Serial>) {
+    fn event(
+        vault: &mut Vault<'_, Self>,
+        event: SerialEvent<'_>,
+        effects: &mut Effects<'_, Serial>,
+    ) {
         match event {
             SerialEvent::Timer(transmit::FLUSH) => transmit::flush(vault, effects),
             SerialEvent::Timer(receive::TIMEOUT) => receive::time_out(vault, effects),
@@ -127,7 +170,12 @@ fn read(vault: &mut Vault<'_, UartServer>, offset: u16, effects: &mut Effects<'_
                 vault.at(|s| &mut s.out).pending = 0;
                 line::update(vault, effects);
             }
-            which | if vault.set.fcr & FCR_ENABLE != 0 { IIR_FIFOS } else { 0 }
+            which
+                | if vault.set.fcr & FCR_ENABLE != 0 {
+                    IIR_FIFOS
+                } else {
+                    0
+                }
         }
         3 => vault.set.lcr,
         4 => vault.set.mcr,
@@ -144,7 +192,12 @@ fn read(vault: &mut Vault<'_, UartServer>, offset: u16, effects: &mut Effects<'_
     }
 }
 
-fn write(vault: &mut Vault<'_, UartServer>, offset: u16, value: u8, effects: &mut Effects<'_, Serial>) {
+fn write(
+    vault: &mut Vault<'_, UartServer>,
+    offset: u16,
+    value: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     let divisor = vault.set.lcr & LCR_DIVISOR != 0;
     match offset {
         0 if divisor => vault.at(|s| &mut s.set).divisor[0] = value,
@@ -160,7 +213,11 @@ fn write(vault: &mut Vault<'_, UartServer>, offset: u16, value: u8, effects: &mu
     }
 }
 
-fn interrupt_enable(vault: &mut Vault<'_, UartServer>, value: u8, effects: &mut Effects<'_, Serial>) {
+fn interrupt_enable(
+    vault: &mut Vault<'_, UartServer>,
+    value: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     let rising = value & !vault.set.ier;
     vault.at(|s| &mut s.set).ier = value;
     // Enabling the transmitter's interrupt while it is empty raises it: drivers start their output by that.

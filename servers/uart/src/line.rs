@@ -17,7 +17,11 @@ pub(crate) fn update(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_
         transmit::flush_later(vault, effects);
     } else {
         vault.at(|s| &mut s.out).raised = level;
-        let signal = if level != 0 { Signal::Raise } else { Signal::Lower };
+        let signal = if level != 0 {
+            Signal::Raise
+        } else {
+            Signal::Lower
+        };
         effects.emit(SerialEffect::Line(LineId(vault.set.line), signal));
     }
 }

@@ -54,7 +54,8 @@ fn transmit(vault: &mut Vault<'_, UartServer>, byte: u8) -> Option<()> {
     let plain = set.lcr & LCR_DIVISOR == 0 && set.mcr & MCR_LOOP == 0 && byte != b'\n';
     let place = usize::from(out.used) + 1;
     // It is neither the first one, which arms the timer, nor the last that fits; and the transmitter is ready before and after it.
-    let joins = out.armed != 0 && out.pending != 0 && place < OUTPUT_BYTES && out.in_flight < NOT_READY;
+    let joins =
+        out.armed != 0 && out.pending != 0 && place < OUTPUT_BYTES && out.in_flight < NOT_READY;
     // So its interrupt stays as it is, if the line has followed it so far.
     let settled = set.ier & IER_TRANSMIT == 0 || out.raised != 0 && set.mcr & MCR_OUT2 != 0;
     if !(plain && joins && settled) {

@@ -39,7 +39,11 @@ pub(crate) fn read(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, 
 }
 
 /// The console sends characters.
-pub(crate) fn arrive(vault: &mut Vault<'_, UartServer>, bytes: &[u8], effects: &mut Effects<'_, Serial>) {
+pub(crate) fn arrive(
+    vault: &mut Vault<'_, UartServer>,
+    bytes: &[u8],
+    effects: &mut Effects<'_, Serial>,
+) {
     let input = vault.at(|s| &mut s.input);
     for byte in bytes {
         input.granted = input.granted.saturating_sub(1);
@@ -53,7 +57,11 @@ pub(crate) fn arrive(vault: &mut Vault<'_, UartServer>, bytes: &[u8], effects: &
 }
 
 /// A character comes back from our own transmitter.
-pub(crate) fn loopback(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mut Effects<'_, Serial>) {
+pub(crate) fn loopback(
+    vault: &mut Vault<'_, UartServer>,
+    byte: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     let fifos = vault.set.fcr & FCR_ENABLE != 0;
     let depth = vault.set.depth();
     let input = vault.at(|s| &mut s.input);
@@ -87,7 +95,10 @@ pub(crate) fn clear(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_,
 /// which is cheaper than to arm it again with every character.
 fn wait_for_more(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     if vault.input.armed == 0 && vault.input.timeout == 0 && vault.input.used != 0 {
-        let at = vault.input.touched.saturating_add(vault.set.four_characters());
+        let at = vault
+            .input
+            .touched
+            .saturating_add(vault.set.four_characters());
         vault.at(|s| &mut s.input).armed = 1;
         effects.emit(SerialEffect::Arm(TIMEOUT, Ticks(at)));
     }
@@ -95,7 +106,11 @@ fn wait_for_more(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Se
 
 /// Four characters' time has passed since the timer was armed.
 pub(crate) fn time_out(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
-    let due = effects.now().0 >= vault.input.touched.saturating_add(vault.set.four_characters());
+    let due = effects.now().0
+        >= vault
+            .input
+            .touched
+            .saturating_add(vault.set.four_characters());
     let input = vault.at(|s| &mut s.input);
     input.armed = 0;
     if due && input.used != 0 {
@@ -110,7 +125,9 @@ pub(crate) fn time_out(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<
 pub(crate) fn open(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     if vault.input.opening == 0 && vault.set.listens() && vault.input.room() >= WORTHWHILE {
         vault.at(|s| &mut s.input).opening = 1;
-        let at = effects.now().after(vault.set.clock.from_nanoseconds(OPEN_NANOSECONDS));
+        let at = effects
+            .now()
+            .after(vault.set.clock.from_nanoseconds(OPEN_NANOSECONDS));
         vault.at(|s| &mut s.set).open_at = at.0;
         effects.emit(SerialEffect::Arm(OPEN, at));
     }
@@ -146,6 +163,9 @@ fn grant(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     let room = vault.input.room();
     if room >= WORTHWHILE && vault.set.listens() {
         vault.at(|s| &mut s.input).granted += room;
-        effects.emit(SerialEffect::Mail(ServerId(vault.set.console), &[ROOM, room]));
+        effects.emit(SerialEffect::Mail(
+            ServerId(vault.set.console),
+            &[ROOM, room],
+        ));
     }
 }

@@ -26,7 +26,9 @@ pub struct UartState {
 
 /// What the guest sets up and then leaves alone.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Settings {
     /// Interrupt enable.
     pub(crate) ier: u8,
@@ -84,7 +86,9 @@ pub struct Output {
 
 /// What a received character changes.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Input {
     /// Characters in `bytes`; those beyond the FIFO's depth are on their way into it.
     pub(crate) used: u8,
@@ -133,7 +137,10 @@ impl Settings {
             return MSR_CONNECTED;
         }
         let wire = |from: u8, to: u8| if self.mcr & from != 0 { to } else { 0 };
-        wire(MCR_RTS, 1 << 4) | wire(MCR_DTR, 1 << 5) | wire(MCR_OUT1, MSR_RING) | wire(MCR_OUT2, 1 << 7)
+        wire(MCR_RTS, 1 << 4)
+            | wire(MCR_DTR, 1 << 5)
+            | wire(MCR_OUT1, MSR_RING)
+            | wire(MCR_OUT2, 1 << 7)
     }
 
     /// Whether the guest listens: it is ready to receive, or wants the interrupt. Probing in loopback does not count.
@@ -154,7 +161,16 @@ impl Output {
     pub(crate) const EMPTY: Output = {
         let mut mail = [0; 1 + OUTPUT_BYTES];
         mail[0] = OUTPUT;
-        Output { used: 0, armed: 0, pending: 0, raised: 0, in_flight: 0, reserved: 0, mailed: u64::MAX, mail }
+        Output {
+            used: 0,
+            armed: 0,
+            pending: 0,
+            raised: 0,
+            in_flight: 0,
+            reserved: 0,
+            mailed: u64::MAX,
+            mail,
+        }
     };
 
     /// Whether the guest may write the next character: as many as the FIFO holds will fit.
@@ -186,7 +202,9 @@ impl Input {
 
     /// Characters that the console could be granted now.
     pub(crate) fn room(&self) -> u8 {
-        INPUT_WINDOW.saturating_sub(self.used).saturating_sub(self.granted)
+        INPUT_WINDOW
+            .saturating_sub(self.used)
+            .saturating_sub(self.granted)
     }
 }
 

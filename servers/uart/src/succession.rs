@@ -12,7 +12,12 @@ use crate::state::{QUEUE, Settings, UartState};
 pub(crate) fn export(state: &UartState) -> SerialState {
     let UartState { set, out, input } = state;
     let (used, first) = (usize::from(out.used), usize::from(input.first));
-    let received = input.bytes.iter().cycle().skip(first % QUEUE).take(usize::from(input.used).min(QUEUE));
+    let received = input
+        .bytes
+        .iter()
+        .cycle()
+        .skip(first % QUEUE)
+        .take(usize::from(input.used).min(QUEUE));
     SerialState {
         interrupt_enable: set.ier,
         fifo_control: set.fcr,
@@ -37,7 +42,11 @@ pub(crate) fn export(state: &UartState) -> SerialState {
 
 /// The state to go on with, from a fresh one.
 pub(crate) fn import(fresh: UartState, before: &SerialState) -> Result<UartState, Refuse> {
-    let UartState { set, mut out, mut input } = fresh;
+    let UartState {
+        set,
+        mut out,
+        mut input,
+    } = fresh;
     if before.in_flight > OUTPUT_WINDOW {
         return Err(Refuse::BadState);
     }
@@ -53,7 +62,11 @@ pub(crate) fn import(fresh: UartState, before: &SerialState) -> Result<UartState
         open_at: before.opens.unwrap_or_default().0,
         ..set
     };
-    out.mail.iter_mut().skip(1).zip(before.output.iter()).for_each(|(to, from)| *to = *from);
+    out.mail
+        .iter_mut()
+        .skip(1)
+        .zip(before.output.iter())
+        .for_each(|(to, from)| *to = *from);
     out.used = before.output.len() as u8;
     (out.pending, out.raised) = (before.transmitter_pending.into(), before.raised.into());
     (out.armed, out.in_flight) = (before.sent_by.is_some().into(), before.in_flight);

@@ -32,8 +32,22 @@ struct Port {
 impl Port {
     fn new() -> Self {
         let peers = postcard_peers();
-        let (server, _) = Harness::start(&MACHINE, &Setup { lines: &[4], peers: &peers, options: "" });
-        Port { server, timers: [None; 3], line: false, output: Vec::new(), room: 0, mails: 0 }
+        let (server, _) = Harness::start(
+            &MACHINE,
+            &Setup {
+                lines: &[4],
+                peers: &peers,
+                options: "",
+            },
+        );
+        Port {
+            server,
+            timers: [None; 3],
+            line: false,
+            output: Vec::new(),
+            room: 0,
+            mails: 0,
+        }
     }
 
     fn take(&mut self, answer: Answer) {
@@ -43,7 +57,11 @@ impl Port {
         for effect in effects {
             match effect {
                 Effect::Line(LineId(4), signal) => {
-                    assert_ne!(self.line, signal == Signal::Raise, "a signal that changes nothing");
+                    assert_ne!(
+                        self.line,
+                        signal == Signal::Raise,
+                        "a signal that changes nothing"
+                    );
                     self.line = signal == Signal::Raise;
                 }
                 Effect::Arm(timer, at) => self.timers[usize::from(timer.0)] = Some(at.0.0),
@@ -66,18 +84,33 @@ impl Port {
     fn deliver(&mut self, body: Body<'_>) -> u64 {
         self.server.advance(Ticks(100));
         let answer = self.server.deliver(body);
-        let value = if matches!(body, Body::PortRead(_) | Body::PortWrite(_)) { answer.value() } else { 0 };
+        let value = if matches!(body, Body::PortRead(_) | Body::PortWrite(_)) {
+            answer.value()
+        } else {
+            0
+        };
         self.take(answer);
         value
     }
 
     fn out(&mut self, offset: u16, value: u8) {
-        let exit = PortExit { port: 0x3f8 + offset, size: 1, value: value.into(), count: 1, ..PortExit::default() };
+        let exit = PortExit {
+            port: 0x3f8 + offset,
+            size: 1,
+            value: value.into(),
+            count: 1,
+            ..PortExit::default()
+        };
         self.deliver(Body::PortWrite(Fixed(exit)));
     }
 
     fn input(&mut self, offset: u16) -> u8 {
-        let exit = PortExit { port: 0x3f8 + offset, size: 1, count: 1, ..PortExit::default() };
+        let exit = PortExit {
+            port: 0x3f8 + offset,
+            size: 1,
+            count: 1,
+            ..PortExit::default()
+        };
         self.deliver(Body::PortRead(Fixed(exit))) as u8
     }
 
@@ -114,7 +147,13 @@ fn postcard_peers() -> Vec<u8> {
 #[test]
 fn a_wide_access_at_the_last_register_reaches_no_other() {
     let mut port = Port::new();
-    let wide = PortExit { port: 0x3ff, size: 4, value: 0x4142_4355, count: 1, ..PortExit::default() };
+    let wide = PortExit {
+        port: 0x3ff,
+        size: 4,
+        value: 0x4142_4355,
+        count: 1,
+        ..PortExit::default()
+    };
     port.deliver(Body::PortWrite(Fixed(wide)));
     assert_eq!(port.input(7), 0x55);
     assert!(port.output.is_empty(), "nothing is transmitted");
@@ -124,18 +163,26 @@ fn a_wide_access_at_the_last_register_reaches_no_other() {
 #[test]
 fn a_line_of_text_is_one_mail_and_a_prompt_follows_within_a_millisecond() {
     let mut port = Port::new();
-    b"hello, world\nlogin: ".iter().for_each(|byte| port.out(0, *byte));
+    b"hello, world\nlogin: "
+        .iter()
+        .for_each(|byte| port.out(0, *byte));
     assert_eq!((&port.output[..], port.mails), (&b"hello, world\n"[..], 1));
     port.pass();
-    assert_eq!((&port.output[..], port.mails), (&b"hello, world\nlogin: "[..], 2));
+    assert_eq!(
+        (&port.output[..], port.mails),
+        (&b"hello, world\nlogin: "[..], 2)
+    );
 }
 
 #[test]
-fn a_transmitter_interrupts_when_the_console_makes_it_ready_again_also_if_nothing_waits_to_be_mailed() {
+fn a_transmitter_interrupts_when_the_console_makes_it_ready_again_also_if_nothing_waits_to_be_mailed()
+ {
     let mut port = Port::new();
     port.out(4, MCR_OUT2);
     while port.input(5) & LSR_EMPTY != 0 {
-        b"a line of text\n".iter().for_each(|byte| port.out(0, *byte));
+        b"a line of text\n"
+            .iter()
+            .for_each(|byte| port.out(0, *byte));
     }
     port.pass();
     port.out(1, IER_TRANSMIT);
@@ -243,11 +290,18 @@ fn received_data_interrupts_at_the_trigger_level_or_after_four_characters_time()
 
 #[test]
 fn a_string_instruction_cannot_make_an_answer_too_long() {
-    let bytes: Vec<u8> = (0..2048).map(|place| if place & 1 == 0 { b'\n' } else { 0 }).collect();
+    let bytes: Vec<u8> = (0..2048)
+        .map(|place| if place & 1 == 0 { b'\n' } else { 0 })
+        .collect();
     for offset in 0..8 {
         let mut port = Port::new();
         port.open();
-        let exit = PortExit { port: 0x3f8 + offset, size: 1, count: 2048, ..PortExit::default() };
+        let exit = PortExit {
+            port: 0x3f8 + offset,
+            size: 1,
+            count: 2048,
+            ..PortExit::default()
+        };
         port.out(1, 0x0f);
         port.deliver(Body::PortWriteString(Fixed(exit), &bytes));
         port.deliver(Body::PortReadString(Fixed(exit)));

@@ -19,7 +19,11 @@ pub(crate) const FLUSH: TimerId = TimerId(0);
 pub(crate) const LINGER_NANOSECONDS: u64 = 500_000;
 
 /// The guest writes the transmitter holding register.
-pub(crate) fn write(vault: &mut Vault<'_, UartServer>, byte: u8, effects: &mut Effects<'_, Serial>) {
+pub(crate) fn write(
+    vault: &mut Vault<'_, UartServer>,
+    byte: u8,
+    effects: &mut Effects<'_, Serial>,
+) {
     if vault.set.mcr & MCR_LOOP != 0 {
         return loopback(vault, byte, effects);
     }
@@ -52,7 +56,10 @@ fn send(out: &mut Output, console: ServerId, effects: &mut Effects<'_, Serial>) 
     if used == 0 || out.mailed == now || out.in_flight.saturating_add(used) > OUTPUT_WINDOW {
         return;
     }
-    effects.emit(SerialEffect::Mail(console, out.mail.get(..=usize::from(out.used)).unwrap_or(&[])));
+    effects.emit(SerialEffect::Mail(
+        console,
+        out.mail.get(..=usize::from(out.used)).unwrap_or(&[]),
+    ));
     out.mailed = now;
     out.in_flight += used;
     out.used = 0;
@@ -91,7 +98,11 @@ pub(crate) fn flush(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_,
 }
 
 /// The console has written `count` characters.
-pub(crate) fn taken(vault: &mut Vault<'_, UartServer>, count: u16, effects: &mut Effects<'_, Serial>) {
+pub(crate) fn taken(
+    vault: &mut Vault<'_, UartServer>,
+    count: u16,
+    effects: &mut Effects<'_, Serial>,
+) {
     let (ready, console) = (vault.out.ready(), ServerId(vault.set.console));
     let out = vault.at(|s| &mut s.out);
     out.in_flight = out.in_flight.saturating_sub(count);

@@ -62,7 +62,9 @@ impl<M: Machine> Kernel<M> {
         place: u8,
         injection: &Injection,
     ) -> Outcome {
-        let Some(model) = Model::with_number(u64::from(injection.model)) else { return self.plainly(to, length, deadline) };
+        let Some(model) = Model::with_number(u64::from(injection.model)) else {
+            return self.plainly(to, length, deadline);
+        };
         let argument = self.state.inject.argument(place, injection);
         match model {
             Model::Crash => self.sabotage(to, length, deadline, Act::Crash),
@@ -73,7 +75,11 @@ impl<M: Machine> Kernel<M> {
                 self.sabotage(to, length, deadline, Act::Write(place))
             }
             Model::CrashLate => match self.plainly(to, length, deadline) {
-                Outcome::Answer(_) => Outcome::Fault(Reason::Exception { vector: 6, error: 0, address: 0 }),
+                Outcome::Answer(_) => Outcome::Fault(Reason::Exception {
+                    vector: 6,
+                    error: 0,
+                    address: 0,
+                }),
                 fault => fault,
             },
             Model::DropAnswer => match self.plainly(to, length, deadline) {
@@ -113,32 +119,46 @@ impl<M: Machine> Kernel<M> {
             Model::FlipStack => self.flip(Area::Stack, argument, to, length, deadline),
             Model::FlipVault => self.flip(Area::Vault, argument, to, length, deadline),
             Model::FlipMessage => {
-                flip_bit(self.pages.message(to).get_mut(..length).unwrap_or(&mut []), argument);
+                flip_bit(
+                    self.pages.message(to).get_mut(..length).unwrap_or(&mut []),
+                    argument,
+                );
                 self.plainly(to, length, deadline)
             }
             Model::ClockSkew => {
                 // The time is the header's first field, behind the header's length.
                 let now = self.pages.message(to).get_mut(1..1 + size_of::<u64>());
                 if let Some(now) = now.and_then(|bytes| <&mut [u8; 8]>::try_from(bytes).ok()) {
-                    *now = u64::from_le_bytes(*now).wrapping_add(argument).to_le_bytes();
+                    *now = u64::from_le_bytes(*now)
+                        .wrapping_add(argument)
+                        .to_le_bytes();
                 }
                 self.plainly(to, length, deadline)
             }
-            Model::Stale | Model::FlipAnswer | Model::Malformed | Model::WrongValue | Model::Exhaust | Model::Ungranted => {
-                match self.plainly(to, length, deadline) {
-                    Outcome::Answer(length) if length <= PAGE as u64 => self.damage(model, argument, to, length as usize),
-                    other => other,
+            Model::Stale
+            | Model::FlipAnswer
+            | Model::Malformed
+            | Model::WrongValue
+            | Model::Exhaust
+            | Model::Ungranted => match self.plainly(to, length, deadline) {
+                Outcome::Answer(length) if length <= PAGE as u64 => {
+                    self.damage(model, argument, to, length as usize)
                 }
-            }
+                other => other,
+            },
         }
     }
 
     fn plainly(&mut self, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
-        self.state.machine.activate(&mut self.pages, to, length, deadline)
+        self.state
+            .machine
+            .activate(&mut self.pages, to, length, deadline)
     }
 
     fn sabotage(&mut self, to: ServerId, length: usize, deadline: Ticks, act: Act) -> Outcome {
-        self.state.machine.sabotage(&mut self.pages, to, length, deadline, act)
+        self.state
+            .machine
+            .sabotage(&mut self.pages, to, length, deadline, act)
     }
 
     fn then(&mut self, sequel: Sequel, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
@@ -148,11 +168,16 @@ impl<M: Machine> Kernel<M> {
 
     /// Orders, as the control server would, that an image is put into a server's place. Nobody is told what came of it.
     fn order_swap(&mut self, of: ServerId, name: usize) {
-        let State { tickets, inject, .. } = &mut self.state;
+        let State {
+            tickets, inject, ..
+        } = &mut self.state;
         let image = core::str::from_utf8(inject.plan.string(name)).unwrap_or("");
         let mut page = [0; MAIL_BYTES];
-        let bytes = postcard::to_slice(&Order::Swap(of, false, Some(image)), &mut page).map_or(&[][..], |bytes| bytes);
-        let Some(slot) = tickets.free_slot() else { return };
+        let bytes = postcard::to_slice(&Order::Swap(of, false, Some(image)), &mut page)
+            .map_or(&[][..], |bytes| bytes);
+        let Some(slot) = tickets.free_slot() else {
+            return;
+        };
         let ticket = tickets.open(slot, Operation::Mail, SUPERVISOR, 0);
         if let Some(open) = tickets.get_mut(ticket) {
             open.asker = NOBODY;
@@ -161,7 +186,14 @@ impl<M: Machine> Kernel<M> {
         self.state.post(SUPERVISOR, |mailbox| mailbox.put(&letter));
     }
 
-    fn flip(&mut self, area: Area, bit: u64, to: ServerId, length: usize, deadline: Ticks) -> Outcome {
+    fn flip(
+        &mut self,
+        area: Area,
+        bit: u64,
+        to: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
         self.state.machine.flip(to, area, bit);
         self.plainly(to, length, deadline)
     }
@@ -177,15 +209,23 @@ impl<M: Machine> Kernel<M> {
                 length
             }
             Model::Malformed => put(page, 0, &NONSENSE),
-            Model::Stale => state
-                .inject
-                .subject(from)
-                .map_or(length, |subject| put(page, 0, subject.kept.get(..subject.kept_length).unwrap_or(&[]))),
+            Model::Stale => state.inject.subject(from).map_or(length, |subject| {
+                put(
+                    page,
+                    0,
+                    subject.kept.get(..subject.kept_length).unwrap_or(&[]),
+                )
+            }),
             Model::WrongValue => {
-                copy.iter_mut().zip(page.iter()).for_each(|(to, from)| *to = *from);
+                copy.iter_mut()
+                    .zip(page.iter())
+                    .for_each(|(to, from)| *to = *from);
                 rewrite(copy.get(..length).unwrap_or(&[]), argument, page).unwrap_or(length)
             }
-            Model::Exhaust => surplus(Surplus::with_number(argument).unwrap_or(Surplus::Effects), page),
+            Model::Exhaust => surplus(
+                Surplus::with_number(argument).unwrap_or(Surplus::Effects),
+                page,
+            ),
             _ => append(page, length, &Effect::PortOut(RESET_PORT, 1, 6)),
         };
         Outcome::Answer(length as u64)
@@ -230,7 +270,11 @@ fn append(page: &mut [u8], at: usize, effect: &Effect<'_>) -> usize {
 /// An answer that asks for too much of something.
 fn surplus(what: Surplus, page: &mut [u8]) -> usize {
     (0..=EFFECTS as u64).fold(0, |at, index| {
-        let mapping = Mapping { gpa: Gpa(index * Mapping::SMALL), size: Mapping::SMALL, access: 0 };
+        let mapping = Mapping {
+            gpa: Gpa(index * Mapping::SMALL),
+            size: Mapping::SMALL,
+            access: 0,
+        };
         let effect = match what {
             Surplus::Effects => Effect::Log(""),
             Surplus::Mail => Effect::Mail(ServerId(0), b"?"),
@@ -247,7 +291,11 @@ fn rewrite(answer: &[u8], value: u64, page: &mut [u8]) -> Option<usize> {
     let mut at = 0;
     let mut changed = false;
     for effect in wire::effects(answer) {
-        let other = if changed { None } else { with_value(&effect, value) };
+        let other = if changed {
+            None
+        } else {
+            with_value(&effect, value)
+        };
         changed |= other.is_some();
         at = append(page, at, other.as_ref().unwrap_or(&effect));
     }

@@ -16,14 +16,20 @@ pub(super) fn draw(state: &mut u64) -> u64 {
 /// Eight bytes of a message behind its header, little-endian; zero behind the end.
 fn word(message: &[u8], place: usize) -> u64 {
     let bytes = message.get(KIND_AT + place..).unwrap_or(&[]);
-    bytes.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .take(8)
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// The port, MSR or guest-physical address of an exit, which is the first field of its block: tag, length, block.
 fn address(kind: u8, message: &[u8]) -> Option<u64> {
     let field = word(message, 2);
     match kind_name(kind)? {
-        "port-read" | "port-write" | "port-read-string" | "port-write-string" => Some(field & 0xffff),
+        "port-read" | "port-write" | "port-read-string" | "port-write-string" => {
+            Some(field & 0xffff)
+        }
         "msr-read" | "msr-write" | "cpuid" => Some(field & 0xffff_ffff),
         "mmio-read" | "mmio-write" | "memory-fault" | "nested-fault" => Some(field),
         _ => None,
@@ -33,7 +39,10 @@ fn address(kind: u8, message: &[u8]) -> Option<u64> {
 impl Injector {
     /// Begins with another plan.
     pub(super) fn take_over(&mut self, plan: Plan) {
-        *self = Injector { plan, ..Injector::IDLE };
+        *self = Injector {
+            plan,
+            ..Injector::IDLE
+        };
         for (state, injection) in self.draws.iter_mut().zip(plan.injections()) {
             *state = injection.seed;
         }
@@ -41,12 +50,17 @@ impl Injector {
 
     /// Whether some injection replays answers.
     pub(super) fn replays(&self) -> bool {
-        self.plan.injections().iter().any(|injection| injection.model == Model::Stale.number())
+        self.plan
+            .injections()
+            .iter()
+            .any(|injection| injection.model == Model::Stale.number())
     }
 
     /// Counts a message; true if it is one that is delivered again after a fault.
     pub(super) fn arrived(&mut self, to: ServerId, kind: u8) -> bool {
-        let Some(subject) = self.subject_mut(to) else { return false };
+        let Some(subject) = self.subject_mut(to) else {
+            return false;
+        };
         subject.active = true;
         subject.current = kind;
         if subject.is_redelivered() {
@@ -68,14 +82,27 @@ impl Injector {
         exits: u64,
         now: Ticks,
     ) -> Option<(u8, Injection)> {
-        let recovering = self.subjects.iter().any(|subject| subject.faulted.is_some());
-        let Injector { plan, matches, fired, draws, .. } = self;
+        let recovering = self
+            .subjects
+            .iter()
+            .any(|subject| subject.faulted.is_some());
+        let Injector {
+            plan,
+            matches,
+            fired,
+            draws,
+            ..
+        } = self;
         let mut due = None;
         let progress = matches.iter_mut().zip(fired).zip(draws);
-        for ((place, injection), ((matches, fired), random)) in (0..).zip(plan.injections()).zip(progress) {
+        for ((place, injection), ((matches, fired), random)) in
+            (0..).zip(plan.injections()).zip(progress)
+        {
             // What only comes because of a fault would make the n-th message another one than without it.
-            let extra = again || kind_name(kind) == Some("restarted") && injection.kind == Injection::ANY;
-            let counted = !extra || injection.flags & (Injection::REDELIVERIES | Injection::WHILE_RECOVERING) != 0;
+            let extra =
+                again || kind_name(kind) == Some("restarted") && injection.kind == Injection::ANY;
+            let counted = !extra
+                || injection.flags & (Injection::REDELIVERIES | Injection::WHILE_RECOVERING) != 0;
             let phase = injection.flags & Injection::WHILE_RECOVERING == 0 || recovering;
             if !counted || !phase || exits < injection.exits || now.0 < injection.time {
                 continue;
@@ -102,7 +129,8 @@ fn is_meant(injection: &Injection, to: ServerId, kind: u8, message: &[u8]) -> bo
     any(injection.server, to.0)
         && any(injection.kind, kind)
         && (everywhere || address(kind, message).is_some_and(|address| range.contains(&address)))
-        && (injection.mask == 0 || word(message, injection.place as usize) & injection.mask == injection.value)
+        && (injection.mask == 0
+            || word(message, injection.place as usize) & injection.mask == injection.value)
 }
 
 /// Whether it happens at this match.
@@ -110,11 +138,14 @@ fn is_turn(injection: &Injection, matches: u64, random: &mut u64) -> bool {
     if injection.chance != 0 {
         return draw(random) as u32 <= injection.chance;
     }
-    let Some(since) = matches.checked_sub(injection.first.max(1)) else { return false };
+    let Some(since) = matches.checked_sub(injection.first.max(1)) else {
+        return false;
+    };
     if injection.flags & Injection::ONE_OF != 0 {
         let size = injection.every.max(1);
         let part = since.checked_div(size).unwrap_or(0);
-        return since.checked_rem(size) == draw(&mut injection.seed.wrapping_add(part)).checked_rem(size);
+        return since.checked_rem(size)
+            == draw(&mut injection.seed.wrapping_add(part)).checked_rem(size);
     }
     since == 0 || injection.every != 0 && since.is_multiple_of(injection.every)
 }
@@ -126,19 +157,31 @@ mod tests {
     use super::*;
 
     fn plan(injection: Injection) -> Injector {
-        let mut plan = Plan { count: 1, ..Plan::NONE };
+        let mut plan = Plan {
+            count: 1,
+            ..Plan::NONE
+        };
         plan.injections[0] = injection;
         let mut injector = Injector::IDLE;
         injector.take_over(plan);
         injector
     }
 
-    const ANY: Injection = Injection { model: 1, server: Injection::ANY, kind: Injection::ANY, ..Plan::NONE.injections[0] };
+    const ANY: Injection = Injection {
+        model: 1,
+        server: Injection::ANY,
+        kind: Injection::ANY,
+        ..Plan::NONE.injections[0]
+    };
 
     /// At which of a hundred messages it happens.
     fn hits(injection: Injection) -> Vec<u32> {
         let mut injector = plan(injection);
-        let due = |_: &u32| injector.due(ServerId(1), 16, &[0; 40], false, 0, Ticks(0)).is_some();
+        let due = |_: &u32| {
+            injector
+                .due(ServerId(1), 16, &[0; 40], false, 0, Ticks(0))
+                .is_some()
+        };
         (1..=100).filter(due).collect()
     }
 
@@ -150,19 +193,51 @@ mod tests {
 
     #[test]
     fn every_kth_message_is_hit_until_the_limit() {
-        assert_eq!(hits(Injection { first: 5, every: 40, ..ANY }), [5, 45, 85]);
-        assert_eq!(hits(Injection { first: 5, every: 10, limit: 3, ..ANY }), [5, 15, 25]);
+        assert_eq!(
+            hits(Injection {
+                first: 5,
+                every: 40,
+                ..ANY
+            }),
+            [5, 45, 85]
+        );
+        assert_eq!(
+            hits(Injection {
+                first: 5,
+                every: 10,
+                limit: 3,
+                ..ANY
+            }),
+            [5, 15, 25]
+        );
     }
 
     #[test]
     fn one_message_of_each_part_is_hit_and_the_seed_says_which() {
-        let one_of = |seed| hits(Injection { first: 11, every: 10, flags: Injection::ONE_OF, seed, ..ANY });
+        let one_of = |seed| {
+            hits(Injection {
+                first: 11,
+                every: 10,
+                flags: Injection::ONE_OF,
+                seed,
+                ..ANY
+            })
+        };
         assert_eq!(one_of(1), one_of(1));
         assert_ne!(one_of(1), one_of(2));
         let parts: Vec<u32> = one_of(3).iter().map(|hit| (hit - 1) / 10).collect();
         assert_eq!(parts, (1..10).collect::<Vec<_>>());
         // From the second part on, the same with the seed that belongs there.
-        assert_eq!(one_of(3)[1..], hits(Injection { first: 21, every: 10, flags: Injection::ONE_OF, seed: 4, ..ANY }));
+        assert_eq!(
+            one_of(3)[1..],
+            hits(Injection {
+                first: 21,
+                every: 10,
+                flags: Injection::ONE_OF,
+                seed: 4,
+                ..ANY
+            })
+        );
     }
 
     #[test]
@@ -170,16 +245,39 @@ mod tests {
         let restarted = atoll_protocol::inject::kind_with_name("restarted").unwrap();
         for (injection, hit) in [
             (ANY, false),
-            (Injection { kind: restarted, ..ANY }, true),
-            (Injection { flags: Injection::REDELIVERIES, ..ANY }, true),
+            (
+                Injection {
+                    kind: restarted,
+                    ..ANY
+                },
+                true,
+            ),
+            (
+                Injection {
+                    flags: Injection::REDELIVERIES,
+                    ..ANY
+                },
+                true,
+            ),
         ] {
-            assert_eq!(plan(injection).due(ServerId(1), restarted, &[], false, 0, Ticks(0)).is_some(), hit);
+            assert_eq!(
+                plan(injection)
+                    .due(ServerId(1), restarted, &[], false, 0, Ticks(0))
+                    .is_some(),
+                hit
+            );
         }
     }
 
     #[test]
     fn chance_follows_its_seed() {
-        let often = |seed| hits(Injection { chance: u32::MAX / 4, seed, ..ANY });
+        let often = |seed| {
+            hits(Injection {
+                chance: u32::MAX / 4,
+                seed,
+                ..ANY
+            })
+        };
         assert_eq!(often(1), often(1));
         assert_ne!(often(1), often(2));
         assert!((10..45).contains(&often(1).len()));
@@ -190,8 +288,17 @@ mod tests {
         let twice = Injection { every: 1, ..ANY };
         for (flags, hit) in [(0, false), (Injection::REDELIVERIES, true)] {
             let mut injector = plan(Injection { flags, ..twice });
-            assert!(injector.due(ServerId(1), 16, &[], false, 0, Ticks(0)).is_some());
-            assert_eq!(injector.due(ServerId(1), 16, &[], true, 0, Ticks(0)).is_some(), hit);
+            assert!(
+                injector
+                    .due(ServerId(1), 16, &[], false, 0, Ticks(0))
+                    .is_some()
+            );
+            assert_eq!(
+                injector
+                    .due(ServerId(1), 16, &[], true, 0, Ticks(0))
+                    .is_some(),
+                hit
+            );
         }
     }
 
@@ -199,20 +306,60 @@ mod tests {
     fn only_the_port_that_is_meant_is_hit() {
         let mut message = [0; 64];
         message[KIND_AT..KIND_AT + 4].copy_from_slice(&[4, 12, 0xf8, 0x03]);
-        let meant = Injection { flags: Injection::AT_ADDRESS, address_first: 0x3f8, address_last: 0x3ff, every: 1, ..ANY };
+        let meant = Injection {
+            flags: Injection::AT_ADDRESS,
+            address_first: 0x3f8,
+            address_last: 0x3ff,
+            every: 1,
+            ..ANY
+        };
         let mut injector = plan(meant);
-        assert!(injector.due(ServerId(1), 4, &message, false, 0, Ticks(0)).is_some());
+        assert!(
+            injector
+                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .is_some()
+        );
         message[KIND_AT + 3] = 0x02;
-        assert!(injector.due(ServerId(1), 4, &message, false, 0, Ticks(0)).is_none());
-        let masked = Injection { place: 2, mask: 0xff00, value: 0x0200, every: 1, ..ANY };
-        assert!(plan(masked).due(ServerId(1), 4, &message, false, 0, Ticks(0)).is_some());
+        assert!(
+            injector
+                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .is_none()
+        );
+        let masked = Injection {
+            place: 2,
+            mask: 0xff00,
+            value: 0x0200,
+            every: 1,
+            ..ANY
+        };
+        assert!(
+            plan(masked)
+                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .is_some()
+        );
     }
 
     #[test]
     fn exits_and_time_are_waited_for() {
-        let mut injector = plan(Injection { exits: 10, time: 100, ..ANY });
-        assert!(injector.due(ServerId(1), 0, &[], false, 10, Ticks(99)).is_none());
-        assert!(injector.due(ServerId(1), 0, &[], false, 9, Ticks(100)).is_none());
-        assert!(injector.due(ServerId(1), 0, &[], false, 10, Ticks(100)).is_some());
+        let mut injector = plan(Injection {
+            exits: 10,
+            time: 100,
+            ..ANY
+        });
+        assert!(
+            injector
+                .due(ServerId(1), 0, &[], false, 10, Ticks(99))
+                .is_none()
+        );
+        assert!(
+            injector
+                .due(ServerId(1), 0, &[], false, 9, Ticks(100))
+                .is_none()
+        );
+        assert!(
+            injector
+                .due(ServerId(1), 0, &[], false, 10, Ticks(100))
+                .is_some()
+        );
     }
 }

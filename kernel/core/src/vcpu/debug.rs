@@ -35,7 +35,10 @@ impl Debug {
     /// DR7 with nothing armed.
     pub const DISARMED: u64 = FIXED;
     /// As at reset.
-    pub(crate) const RESET: Debug = Debug { address: [0; 4], control: FIXED };
+    pub(crate) const RESET: Debug = Debug {
+        address: [0; 4],
+        control: FIXED,
+    };
 
     pub(super) fn set_address(&mut self, number: usize, value: u64) {
         if let Some(address) = self.address.get_mut(number) {
@@ -71,7 +74,8 @@ impl Debug {
     /// Of the breakpoints with these bits in DR6, whether one is for instructions: then #DB is a fault, else a trap. A single step is one in any
     /// case: TCG reports with it the breakpoint that the next instruction will hit.
     pub(super) fn is_fault(&self, status: u64) -> bool {
-        status & STEP == 0 && (0..4).any(|number| status & 1 << number != 0 && self.kind(number) == Kind::Execute)
+        status & STEP == 0
+            && (0..4).any(|number| status & 1 << number != 0 && self.kind(number) == Kind::Execute)
     }
 
     /// DR7 for the CPU. With `lingering`, breakpoints stay in place over a #VMEXIT: until they are taken out again the host executes the
@@ -80,9 +84,12 @@ impl Debug {
         let refused = (0..4).filter(|number| {
             let address = self.address.get(*number as usize).copied().unwrap_or(0);
             let canonical = (address as i64) << 16 >> 16 == address as i64;
-            !canonical || lingering && (self.kind(*number) != Kind::Execute || window.contains(&address))
+            !canonical
+                || lingering && (self.kind(*number) != Kind::Execute || window.contains(&address))
         });
-        refused.fold(self.control & !GENERAL_DETECT, |control, number| control & !(0b11 << (number * 2)))
+        refused.fold(self.control & !GENERAL_DETECT, |control, number| {
+            control & !(0b11 << (number * 2))
+        })
     }
 
     fn kind(&self, number: u32) -> Kind {
@@ -109,7 +116,10 @@ mod tests {
     const NOWHERE: Range<u64> = 0..0;
 
     fn debug(addresses: [u64; 4], control: u64) -> Debug {
-        let mut debug = Debug { address: addresses, ..Debug::RESET };
+        let mut debug = Debug {
+            address: addresses,
+            ..Debug::RESET
+        };
         debug.set_control(control);
         debug
     }
@@ -118,20 +128,29 @@ mod tests {
     fn control_and_status_have_bits_that_no_write_changes() {
         assert_eq!(debug([0; 4], u64::MAX).control(), 0xffff_27ff);
         assert_eq!(debug([0; 4], 0).control(), 0x400);
-        assert_eq!((Debug::status(0), Debug::status(u64::MAX)), (0xffff_0ff0, 0xffff_efff));
+        assert_eq!(
+            (Debug::status(0), Debug::status(u64::MAX)),
+            (0xffff_0ff0, 0xffff_efff)
+        );
     }
 
     #[test]
     fn where_breakpoints_do_not_linger_all_are_armed() {
         let all = debug([0x40_0000, 1, 2, 3], 0xff | 0b1101_1001_0101_0000 << 16);
-        assert_eq!(debug([0; 4], 1 | GENERAL_DETECT).armed(false, NOWHERE), FIXED | 1);
+        assert_eq!(
+            debug([0; 4], 1 | GENERAL_DETECT).armed(false, NOWHERE),
+            FIXED | 1
+        );
         assert_eq!(all.armed(false, 0..u64::MAX), all.control());
     }
 
     #[test]
     fn where_breakpoints_linger_only_instructions_outside_the_hosts_window_are_watched() {
         // An instruction in the window, one outside, data, and a port.
-        let debug = debug([0x1004, 0x40_0000, 0x5000, 0x60], 0b10_01_10_11 | 0b0010_0001_0000_0000 << 16);
+        let debug = debug(
+            [0x1004, 0x40_0000, 0x5000, 0x60],
+            0b10_01_10_11 | 0b0010_0001_0000_0000 << 16,
+        );
         assert!(debug.is_enabled());
         assert_eq!(debug.armed(true, 0x1000..0x1010) & ENABLES, 0b00_00_10_00);
         assert_eq!(debug.armed(true, NOWHERE) & ENABLES, 0b00_00_10_11);

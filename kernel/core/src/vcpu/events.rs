@@ -54,7 +54,12 @@ pub struct Events {
     pub(super) step: Step,
 }
 
-const NO_OFFER: Offer = Offer { vcpu: 0, vector: 0, kind: Offer::NONE, nmi: 0 };
+const NO_OFFER: Offer = Offer {
+    vcpu: 0,
+    vector: 0,
+    kind: Offer::NONE,
+    nmi: 0,
+};
 
 impl Events {
     /// Nothing pending.
@@ -82,7 +87,11 @@ impl Events {
 
     /// An exception that a server raised.
     pub(super) fn raise(&mut self, exception: &Exception) {
-        let code = if exception.has_error != 0 { event::ERROR | u64::from(exception.error) << 32 } else { 0 };
+        let code = if exception.has_error != 0 {
+            event::ERROR | u64::from(exception.error) << 32
+        } else {
+            0
+        };
         self.first = event::VALID | event::EXCEPTION | u64::from(exception.vector) | code;
         self.busy = true;
     }
@@ -109,16 +118,25 @@ impl Events {
 impl Vcpu {
     /// Whether something would end HLT right now.
     pub fn wakes(&self) -> bool {
-        let Events { offer, nmi_pending, nmi_blocked, first, .. } = &self.events;
+        let Events {
+            offer,
+            nmi_pending,
+            nmi_blocked,
+            first,
+            ..
+        } = &self.events;
         let interrupt = offer.kind != Offer::NONE && self.vmcb.save.rflags & RFLAGS_IF != 0;
-        *first != 0 || (*nmi_pending && !nmi_blocked) || (interrupt && !self.events.blocked_by_priority(&self.vmcb.control))
+        *first != 0
+            || (*nmi_pending && !nmi_blocked)
+            || (interrupt && !self.events.blocked_by_priority(&self.vmcb.control))
     }
 
     /// Takes notice of a #VMEXIT: what was injected, and what must go back in. True if the irqchip must hear of an acceptance at once.
     #[inline(always)]
     pub fn note_exit(&mut self) -> bool {
         let Vmcb { control, .. } = &self.vmcb;
-        let eventful = self.events.eventful || (control.shadow | control.exit_int_info >> 31) & 1 != 0;
+        let eventful =
+            self.events.eventful || (control.shadow | control.exit_int_info >> 31) & 1 != 0;
         eventful && self.note_events()
     }
 
@@ -136,9 +154,11 @@ impl Vcpu {
             control.intercept_exceptions &= !DELIVERY;
             // Where delivery was interrupted, some CPUs have taken V_IRQ back, and some (QEMU) have not: those will deliver it again, if
             // it was not an exception that the delivery has raised.
-            let own = interrupted & (event::VALID | 0xff) == event::VALID | u64::from(events.offer.vector);
+            let own = interrupted & (event::VALID | 0xff)
+                == event::VALID | u64::from(events.offer.vector);
             again = !own || control.vintr & vintr::IRQ == 0;
-            let faulted = own && (exit::EXCEPTION..=exit::LAST_EXCEPTION).contains(&(control.exit_code as u32));
+            let faulted = own
+                && (exit::EXCEPTION..=exit::LAST_EXCEPTION).contains(&(control.exit_code as u32));
             if control.vintr & vintr::IRQ == 0 || faulted {
                 events.accepted = u16::from(events.offer.vector);
                 at_once = events.offer.kind == Offer::EXTERNAL;
@@ -149,7 +169,8 @@ impl Vcpu {
             }
         }
         let Vmcb { control, save } = vmcb;
-        if again && interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE {
+        if again && interrupted & event::VALID != 0 && interrupted & event::TYPE != event::SOFTWARE
+        {
             events.first = interrupted;
             events.busy = true;
         }

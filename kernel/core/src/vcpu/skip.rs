@@ -60,7 +60,9 @@ pub struct SkipCache {
 
 impl SkipCache {
     /// Nothing known.
-    pub const EMPTY: SkipCache = SkipCache { known: [Known::NONE; ENTRIES] };
+    pub const EMPTY: SkipCache = SkipCache {
+        known: [Known::NONE; ENTRIES],
+    };
 
     /// Forgets everything: addresses may translate differently from here on.
     #[cold]
@@ -75,8 +77,17 @@ impl SkipCache {
 }
 
 impl Known {
-    const NONE: Known =
-        Known { cr3: 0, rip: u64::MAX, place: Place(0), bytes: 0, mask: 0, length: 0, leaf: Place(0), entry: 0, entry_mask: 0 };
+    const NONE: Known = Known {
+        cr3: 0,
+        rip: u64::MAX,
+        place: Place(0),
+        bytes: 0,
+        mask: 0,
+        length: 0,
+        leaf: Place(0),
+        entry: 0,
+        entry_mask: 0,
+    };
 }
 
 impl Vcpu {
@@ -100,7 +111,11 @@ impl Vcpu {
     fn linear_rip(&self) -> u64 {
         let [_, cs, ..] = &self.vmcb.save.segments;
         let rip = self.vmcb.save.rip;
-        if self.long() { rip } else { cs.base.wrapping_add(rip) & 0xffff_ffff }
+        if self.long() {
+            rip
+        } else {
+            cs.base.wrapping_add(rip) & 0xffff_ffff
+        }
     }
 
     #[inline(always)]
@@ -122,21 +137,52 @@ impl Vcpu {
         let length = prefixes + opcode.bytes().len();
         // Instruction pointers wrap at the width of the code segment.
         let next = self.vmcb.save.rip.wrapping_add(length as u64);
-        let next = if self.long() { next } else { next & 0xffff_ffff };
+        let next = if self.long() {
+            next
+        } else {
+            next & 0xffff_ffff
+        };
         // Kept only if it is short enough for one comparison, eight bytes can be read without leaving the page, nothing wraps behind it in
         // any mode, and no base of CS makes its address another one in another mode. The same bytes are as long in every mode: where a REX
         // prefix is none, its byte is an instruction of its own.
         let save = &self.vmcb.save;
         let [_, cs, ..] = save.segments;
-        if length <= 8 && at & 0xfff <= 0xff8 && at >> 12 != 0xf_ffff && cs.base == 0 && at == save.rip {
-            let mask = if length == 8 { u64::MAX } else { (1 << (length * 8)) - 1 };
-            let bytes = code.iter().take(length).rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        if length <= 8
+            && at & 0xfff <= 0xff8
+            && at >> 12 != 0xf_ffff
+            && cs.base == 0
+            && at == save.rip
+        {
+            let mask = if length == 8 {
+                u64::MAX
+            } else {
+                (1 << (length * 8)) - 1
+            };
+            let bytes = code
+                .iter()
+                .take(length)
+                .rev()
+                .fold(0, |all, byte| all << 8 | u64::from(*byte));
             let found = super::walk::translate(self, machine, Gva(at))?;
             let place = machine.guest_place(found.gpa)?;
-            let leaf = if found.mask == 0 { place } else { machine.guest_place(found.leaf)? };
+            let leaf = if found.mask == 0 {
+                place
+            } else {
+                machine.guest_place(found.leaf)?
+            };
             let entry = machine.guest_peek(leaf) & found.mask;
             let (cr3, rip, length) = (save.cr3, save.rip, length as u64);
-            let new = Known { cr3, rip, place, bytes, mask, length, leaf, entry, entry_mask: found.mask };
+            let new = Known {
+                cr3,
+                rip,
+                place,
+                bytes,
+                mask,
+                length,
+                leaf,
+                entry,
+                entry_mask: found.mask,
+            };
             if let Some(known) = self.skip.known.get_mut(slot) {
                 *known = new;
             }
@@ -165,7 +211,10 @@ impl Vcpu {
                     None => break,
                 }
             }
-            if !machine.guest_read(Gpa(gpa.0.wrapping_add(index as u64)), core::slice::from_mut(byte)) {
+            if !machine.guest_read(
+                Gpa(gpa.0.wrapping_add(index as u64)),
+                core::slice::from_mut(byte),
+            ) {
                 break;
             }
             fetched = index + 1;
@@ -175,7 +224,12 @@ impl Vcpu {
 
     /// How many of the bytes are prefixes.
     fn prefixes(&self, code: &[u8]) -> usize {
-        let legacy = |byte: &u8| matches!(byte, 0x66 | 0x67 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0xf0);
+        let legacy = |byte: &u8| {
+            matches!(
+                byte,
+                0x66 | 0x67 | 0xf2 | 0xf3 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0xf0
+            )
+        };
         let mut prefixes = code.iter().take_while(|byte| legacy(byte)).count();
         // One REX prefix may follow the legacy ones (APM vol. 3 §1.2.7).
         if self.long() && code.get(prefixes).is_some_and(|byte| byte & 0xf0 == 0x40) {

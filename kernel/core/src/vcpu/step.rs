@@ -46,7 +46,14 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) const NONE: Step = Step { used: Use::None, own: 0, dr6: DR6_NONE, causes: 0, intercepts: 0, ended: false };
+    pub(super) const NONE: Step = Step {
+        used: Use::None,
+        own: 0,
+        dr6: DR6_NONE,
+        causes: 0,
+        intercepts: 0,
+        ended: false,
+    };
 
     /// Takes back what the step has changed.
     #[cold]
@@ -72,7 +79,10 @@ impl Vcpu {
         self.vmcb.save.rflags &= !RFlags::RESUME_FLAG.bits();
         if self.vmcb.save.rflags & RFLAGS_TF != 0 {
             self.vmcb.save.dr6 |= BS;
-            self.trap(&Exception { vector: 1, ..Exception::default() });
+            self.trap(&Exception {
+                vector: 1,
+                ..Exception::default()
+            });
         }
     }
 
@@ -89,7 +99,14 @@ impl Vcpu {
         };
         let Vmcb { control, save } = &mut self.vmcb;
         let (own, intercepts) = (save.rflags & RFLAGS_TF, control.intercept_exceptions);
-        self.events.step = Step { used, own, dr6: save.dr6, causes: 0, intercepts, ended: false };
+        self.events.step = Step {
+            used,
+            own,
+            dr6: save.dr6,
+            causes: 0,
+            intercepts,
+            ended: false,
+        };
         save.rflags |= RFLAGS_TF;
         save.dr6 = DR6_NONE;
         control.intercept_exceptions = u32::MAX;
@@ -103,7 +120,13 @@ impl Vcpu {
         let vector = control.exit_code as u8 & 0x1f;
         let has_error = (WITH_ERROR >> vector & 1) as u8;
         let (error, address) = (control.exit_info1 as u32, control.exit_info2);
-        let exception = Exception { vector, has_error, error, address, ..Exception::default() };
+        let exception = Exception {
+            vector,
+            has_error,
+            error,
+            address,
+            ..Exception::default()
+        };
         if control.exit_code as u32 != exit::DEBUG {
             self.raise(&exception);
         } else if self.events.step.ended {
@@ -117,7 +140,9 @@ impl Vcpu {
 
     /// #DB, of a hidden step or during one: the guest's is what has another cause.
     fn stepped<M: Machine>(&mut self, exception: &Exception, machine: &mut M) {
-        let Step { used, own, causes, .. } = self.events.step;
+        let Step {
+            used, own, causes, ..
+        } = self.events.step;
         if used == Use::Store && own == 0 && causes & BS != 0 {
             self.clear_stored(machine);
         }
@@ -126,7 +151,11 @@ impl Vcpu {
             return;
         }
         self.vmcb.save.dr6 |= causes;
-        if self.system.debug.is_fault(causes) { self.raise(exception) } else { self.trap(exception) }
+        if self.system.debug.is_fault(causes) {
+            self.raise(exception)
+        } else {
+            self.trap(exception)
+        }
     }
 
     /// Clears TF in what PUSHF has just stored.

@@ -38,7 +38,11 @@ pub struct System {
 
 impl System {
     /// Before the first instruction.
-    pub(crate) const RESET: System = System { cr0: 0, efer: 0, debug: Debug::RESET };
+    pub(crate) const RESET: System = System {
+        cr0: 0,
+        efer: 0,
+        debug: Debug::RESET,
+    };
 }
 
 impl Vcpu {
@@ -72,7 +76,8 @@ impl Vcpu {
         }
         let pae = self.vmcb.save.cr4 & Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits() != 0;
         let mut efer = EferFlags::from_bits_retain(self.system.efer);
-        let long = run.contains(Cr0Flags::PAGING) && pae && efer.contains(EferFlags::LONG_MODE_ENABLE);
+        let long =
+            run.contains(Cr0Flags::PAGING) && pae && efer.contains(EferFlags::LONG_MODE_ENABLE);
         efer.set(EferFlags::LONG_MODE_ACTIVE, long);
         self.system.efer = efer.bits();
         efer.set(EferFlags::LONG_MODE_ENABLE, long);
@@ -84,7 +89,10 @@ impl Vcpu {
         control.intercept_cr_reads = control.intercept_cr_reads & !CR0 | all;
         // The intercept of changes compares with what the CPU runs with: a guest that sets NE would change nothing there.
         control.intercept_cr_writes = control.intercept_cr_writes & !CR0 | all;
-        control.set_exception(intercept::X87, self.system.cr0 & Cr0Flags::NUMERIC_ERROR.bits() == 0);
+        control.set_exception(
+            intercept::X87,
+            self.system.cr0 & Cr0Flags::NUMERIC_ERROR.bits() == 0,
+        );
         control.tlb_control = 1;
         let save = &mut self.vmcb.save;
         (save.cr0, save.efer) = (run.bits(), efer.bits());
@@ -161,7 +169,13 @@ mod tests {
     fn the_cpu_never_runs_a_state_that_it_or_qemu_does_not_come_back_from() {
         for bits in 0..1 << 9 {
             let bit = |place: u32, value: u64| if bits & 1 << place != 0 { value } else { 0 };
-            let cr0 = bit(0, PE) | bit(1, NE) | bit(2, NW) | bit(3, CD) | bit(4, PG) | bit(5, TS) | bit(8, ET);
+            let cr0 = bit(0, PE)
+                | bit(1, NE)
+                | bit(2, NW)
+                | bit(3, CD)
+                | bit(4, PG)
+                | bit(5, TS)
+                | bit(8, ET);
             let vcpu = vcpu(cr0, bit(6, PAE), bit(7, LME) | SCE);
             let save = &vcpu.vmcb.save;
             assert_eq!(save.cr0 & NE, NE, "{cr0:#x}");
@@ -173,9 +187,19 @@ mod tests {
             assert_eq!(vcpu.efer() & !LMA, SCE | bit(7, LME));
             let reads = vcpu.vmcb.control.intercept_cr_reads & CR0 != 0;
             let writes = vcpu.vmcb.control.intercept_cr_writes & CR0 != 0;
-            assert_eq!(writes, reads, "{cr0:x}: a write is asked for where it would change nothing");
-            assert_eq!(reads, save.cr0 != cr0, "reads exit exactly while the values differ");
-            assert_eq!(vcpu.vmcb.control.intercept_exceptions & 1 << 16 != 0, cr0 & NE == 0);
+            assert_eq!(
+                writes, reads,
+                "{cr0:x}: a write is asked for where it would change nothing"
+            );
+            assert_eq!(
+                reads,
+                save.cr0 != cr0,
+                "reads exit exactly while the values differ"
+            );
+            assert_eq!(
+                vcpu.vmcb.control.intercept_exceptions & 1 << 16 != 0,
+                cr0 & NE == 0
+            );
         }
     }
 
@@ -185,7 +209,10 @@ mod tests {
         vcpu.vmcb.save.cr0 |= TS;
         assert_eq!(vcpu.cr0(), PE | ET | TS);
         vcpu.set_system(SystemRegister::Cr4, PAE, 0);
-        assert_eq!((vcpu.cr0(), vcpu.vmcb.save.cr0), (PE | ET | TS, PE | ET | TS | NE));
+        assert_eq!(
+            (vcpu.cr0(), vcpu.vmcb.save.cr0),
+            (PE | ET | TS, PE | ET | TS | NE)
+        );
     }
 
     #[test]
@@ -195,7 +222,10 @@ mod tests {
         assert_eq!((vcpu.efer(), vcpu.vmcb.save.efer), (LME, SVME));
         vcpu.set_system(SystemRegister::Cr4, PAE, 0);
         vcpu.set_system(SystemRegister::Cr0, PE | PG, 0);
-        assert_eq!((vcpu.efer(), vcpu.vmcb.save.efer), (LME | LMA, SVME | LME | LMA));
+        assert_eq!(
+            (vcpu.efer(), vcpu.vmcb.save.efer),
+            (LME | LMA, SVME | LME | LMA)
+        );
         vcpu.set_system(SystemRegister::Cr0, PE, 0);
         vcpu.set_system(SystemRegister::Cr4, 0, 0);
         assert_eq!((vcpu.efer(), vcpu.vmcb.save.efer), (LME, SVME));

@@ -28,7 +28,11 @@ pub(crate) struct Found {
 pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option<Found> {
     let save = &vcpu.vmcb.save;
     if vcpu.cr0() & 1 << 31 == 0 {
-        return Some(Found { gpa: Gpa(at.0 & 0xffff_ffff), leaf: Gpa(0), mask: 0 });
+        return Some(Found {
+            gpa: Gpa(at.0 & 0xffff_ffff),
+            leaf: Gpa(0),
+            mask: 0,
+        });
     }
     if vcpu.efer() & 1 << 10 != 0 {
         // The root's index sits in bits 47 to 39, the leaf's in 20 to 12.
@@ -43,11 +47,19 @@ pub(crate) fn translate<M: Machine>(vcpu: &Vcpu, machine: &M, at: Gva) -> Option
     let mask = 0xffff_ffff & !USED;
     if directory & LARGE != 0 && save.cr4 & 1 << 4 != 0 {
         let high = (directory >> 13 & 0xff) << 32;
-        return Some(Found { gpa: Gpa(high | directory & 0xffc0_0000 | at.0 & 0x3f_ffff), leaf: Gpa(place), mask });
+        return Some(Found {
+            gpa: Gpa(high | directory & 0xffc0_0000 | at.0 & 0x3f_ffff),
+            leaf: Gpa(place),
+            mask,
+        });
     }
     let place = (directory & 0xffff_f000) + (at.0 >> 12 & 0x3ff) * 4;
     let leaf = entry(machine, place, 4)?;
-    Some(Found { gpa: Gpa(leaf & 0xffff_f000 | at.0 & 0xfff), leaf: Gpa(place), mask })
+    Some(Found {
+        gpa: Gpa(leaf & 0xffff_f000 | at.0 & 0xfff),
+        leaf: Gpa(place),
+        mask,
+    })
 }
 
 fn wide<M: Machine>(machine: &M, root: u64, at: u64, top: u32) -> Option<Found> {
@@ -59,7 +71,11 @@ fn wide<M: Machine>(machine: &M, root: u64, at: u64, top: u32) -> Option<Found> 
         if shift == 12 || (found & LARGE != 0 && shift <= 30) {
             let inside = (1 << shift) - 1;
             let gpa = Gpa(found & ADDRESS & !inside | at & inside);
-            return Some(Found { gpa, leaf: Gpa(place), mask: !USED });
+            return Some(Found {
+                gpa,
+                leaf: Gpa(place),
+                mask: !USED,
+            });
         }
         table = found & ADDRESS;
         shift -= 9;
@@ -68,7 +84,9 @@ fn wide<M: Machine>(machine: &M, root: u64, at: u64, top: u32) -> Option<Found> 
 
 fn entry<M: Machine>(machine: &M, at: u64, size: usize) -> Option<u64> {
     let mut bytes = [0; 8];
-    let found = bytes.get_mut(..size).is_some_and(|bytes| machine.guest_read(Gpa(at), bytes));
+    let found = bytes
+        .get_mut(..size)
+        .is_some_and(|bytes| machine.guest_read(Gpa(at), bytes));
     let value = u64::from_le_bytes(bytes);
     (found && value & PRESENT != 0).then_some(value)
 }

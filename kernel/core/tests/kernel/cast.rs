@@ -32,7 +32,13 @@ pub(crate) const COM1: u16 = 0x3f8;
 pub(crate) const LAPIC: u64 = 0xfee0_0000;
 
 /// What each server but the supervisor may do.
-pub(crate) const LIMITS: Limits = Limits { vault_lines: 8, stack_pages: 2, budget_us: 60_000, period_us: 50_000, timers: 2 };
+pub(crate) const LIMITS: Limits = Limits {
+    vault_lines: 8,
+    stack_pages: 2,
+    budget_us: 60_000,
+    period_us: 50_000,
+    timers: 2,
+};
 
 /// A server of the cast.
 pub(crate) struct Member {
@@ -44,11 +50,36 @@ pub(crate) struct Member {
 
 /// All but the supervisor, in the order in which they are made.
 pub(crate) const CAST: [Member; 12] = [
-    Member { id: LOADER, role: RoleKind::Loader, grants: &[Grant::GuestWrite, Grant::GuestRead, Grant::Bundle], routes: &[] },
-    Member { id: CPUID, role: RoleKind::Cpuid, grants: &[], routes: &[Route::Cpuid] },
-    Member { id: MSR, role: RoleKind::Msr, grants: &[Grant::GuestWrite], routes: &[Route::OtherMsrs] },
-    Member { id: HYPERCALL, role: RoleKind::Hypercall, grants: &[], routes: &[Route::Hypercall] },
-    Member { id: MMU, role: RoleKind::Mmu, grants: &[Grant::GuestRead, Grant::GuestWrite], routes: &[Route::Mmu] },
+    Member {
+        id: LOADER,
+        role: RoleKind::Loader,
+        grants: &[Grant::GuestWrite, Grant::GuestRead, Grant::Bundle],
+        routes: &[],
+    },
+    Member {
+        id: CPUID,
+        role: RoleKind::Cpuid,
+        grants: &[],
+        routes: &[Route::Cpuid],
+    },
+    Member {
+        id: MSR,
+        role: RoleKind::Msr,
+        grants: &[Grant::GuestWrite],
+        routes: &[Route::OtherMsrs],
+    },
+    Member {
+        id: HYPERCALL,
+        role: RoleKind::Hypercall,
+        grants: &[],
+        routes: &[Route::Hypercall],
+    },
+    Member {
+        id: MMU,
+        role: RoleKind::Mmu,
+        grants: &[Grant::GuestRead, Grant::GuestWrite],
+        routes: &[Route::Mmu],
+    },
     Member {
         id: IRQCHIP,
         role: RoleKind::Irqchip,
@@ -61,9 +92,24 @@ pub(crate) const CAST: [Member; 12] = [
             Route::Msrs(0x800, 0x8ff),
         ],
     },
-    Member { id: TIMER, role: RoleKind::Timer, grants: &[Grant::Line(LineId(0))], routes: &[Route::Ports(0x40, 0x43)] },
-    Member { id: CLOCK, role: RoleKind::Clock, grants: &[Grant::Line(LineId(8))], routes: &[Route::Ports(0x70, 0x71)] },
-    Member { id: POWER, role: RoleKind::Power, grants: &[Grant::Line(LineId(9))], routes: &[Route::Ports(0x600, 0x60f)] },
+    Member {
+        id: TIMER,
+        role: RoleKind::Timer,
+        grants: &[Grant::Line(LineId(0))],
+        routes: &[Route::Ports(0x40, 0x43)],
+    },
+    Member {
+        id: CLOCK,
+        role: RoleKind::Clock,
+        grants: &[Grant::Line(LineId(8))],
+        routes: &[Route::Ports(0x70, 0x71)],
+    },
+    Member {
+        id: POWER,
+        role: RoleKind::Power,
+        grants: &[Grant::Line(LineId(9))],
+        routes: &[Route::Ports(0x600, 0x60f)],
+    },
     Member {
         id: SERIAL,
         role: RoleKind::Serial,
@@ -73,34 +119,66 @@ pub(crate) const CAST: [Member; 12] = [
     Member {
         id: CONSOLE,
         role: RoleKind::Console,
-        grants: &[Grant::HostPorts(COM1, COM1 + 7), Grant::HostIrq(HostIrq(4)), Grant::Mail(SERIAL, 4)],
+        grants: &[
+            Grant::HostPorts(COM1, COM1 + 7),
+            Grant::HostIrq(HostIrq(4)),
+            Grant::Mail(SERIAL, 4),
+        ],
         routes: &[],
     },
     Member {
         id: CONTROL,
         role: RoleKind::Control,
-        grants: &[Grant::HostPorts(0x2f8, 0x2ff), Grant::HostIrq(HostIrq(3)), Grant::Mail(SUPERVISOR, 2)],
+        grants: &[
+            Grant::HostPorts(0x2f8, 0x2ff),
+            Grant::HostIrq(HostIrq(3)),
+            Grant::Mail(SUPERVISOR, 2),
+        ],
         routes: &[],
     },
 ];
 
 /// One page of the image: where its code is.
-pub(crate) const TEXT: Segment = Segment { address: IMAGE, offset: 0, file: 0x1000, memory: 0x1000, access: Segment::EXECUTE };
+pub(crate) const TEXT: Segment = Segment {
+    address: IMAGE,
+    offset: 0,
+    file: 0x1000,
+    memory: 0x1000,
+    access: Segment::EXECUTE,
+};
 
 /// The effects that make one member.
 pub(crate) fn making(member: &Member) -> Vec<Effect<'static>> {
     let id = member.id;
     let limits = match id {
         // One whose activations may take less than its period.
-        CLOCK => Limits { budget_us: 1000, ..LIMITS },
+        CLOCK => Limits {
+            budget_us: 1000,
+            ..LIMITS
+        },
         // Those that may use all of a period, as most do.
-        TIMER | POWER => Limits { period_us: 100_000, ..LIMITS },
+        TIMER | POWER => Limits {
+            period_us: 100_000,
+            ..LIMITS
+        },
         _ => LIMITS,
     };
-    let mut effects =
-        vec![Supervise::Create(id, member.role, limits, member.role.name(), "original"), Supervise::Segment(id, Fixed(TEXT))];
-    effects.extend(member.grants.iter().map(|grant| Supervise::Grant(id, *grant)));
+    let mut effects = vec![
+        Supervise::Create(id, member.role, limits, member.role.name(), "original"),
+        Supervise::Segment(id, Fixed(TEXT)),
+    ];
+    effects.extend(
+        member
+            .grants
+            .iter()
+            .map(|grant| Supervise::Grant(id, *grant)),
+    );
     effects.push(Supervise::Start(id, Fixed(IMAGE), b"configuration"));
-    effects.extend(member.routes.iter().map(|route| Supervise::Route(id, *route)));
+    effects.extend(
+        member
+            .routes
+            .iter()
+            .map(|route| Supervise::Route(id, *route)),
+    );
     effects.into_iter().map(Effect::Supervise).collect()
 }

@@ -15,14 +15,22 @@ use crate::restart::{order, restart};
 use crate::world::World;
 
 /// The part with this index, as the control server gets it and `take` sees it; `None` for an empty record.
-fn part<T>(world: &mut World, id: ServerId, index: u8, take: impl Fn(DumpPart<'_>) -> T) -> Option<T> {
+fn part<T>(
+    world: &mut World,
+    id: ServerId,
+    index: u8,
+    take: impl Fn(DumpPart<'_>) -> T,
+) -> Option<T> {
     world.on(CONTROL, &[Effect::Query(Query::Dump(id, index))]);
     world.kernel.host_event(HostEvent::Irq(HostIrq(3)));
     world.pass();
     let mut taken = None;
     world.last(CONTROL, |message| {
-        let Body::Record(bytes) = message.body else { panic!("no record") };
-        taken = (!bytes.is_empty()).then(|| take(postcard::from_bytes(bytes).expect("a part of a dump")));
+        let Body::Record(bytes) = message.body else {
+            panic!("no record")
+        };
+        taken = (!bytes.is_empty())
+            .then(|| take(postcard::from_bytes(bytes).expect("a part of a dump")));
     });
     taken
 }
@@ -38,22 +46,39 @@ fn message(world: &mut World) -> Option<String> {
         .into_iter()
         .for_each(|piece| page.extend(piece));
     }
-    let message = postcard::take_from_bytes::<atoll_protocol::message::Message<'_>>(&page).ok()?.0;
-    Some(format!("{:?}", message.body).split('(').next().unwrap_or("").to_owned())
+    let message = postcard::take_from_bytes::<atoll_protocol::message::Message<'_>>(&page)
+        .ok()?
+        .0;
+    Some(
+        format!("{:?}", message.body)
+            .split('(')
+            .next()
+            .unwrap_or("")
+            .to_owned(),
+    )
 }
 
 #[test]
 fn a_fault_is_told_with_registers_message_and_past_also_after_the_restart() {
     let mut world = World::booted();
     world.exit(Exit::Cpuid(5));
-    let reason = Reason::Exception { vector: 14, error: 4, address: 0x1234 };
+    let reason = Reason::Exception {
+        vector: 14,
+        error: 4,
+        address: 0x1234,
+    };
     world.ends(CPUID, Outcome::Fault(reason));
     world.exit(Exit::Cpuid(7));
     let generation = world.kernel.state.servers[usize::from(CPUID.0)].generation;
     restart(&mut world, CPUID);
     world.exit(Exit::Cpuid(9));
     let fault = part(&mut world, CPUID, 0, |part| match part {
-        DumpPart::Fault(report) => (report.server, report.reason, report.generation, report.injected),
+        DumpPart::Fault(report) => (
+            report.server,
+            report.reason,
+            report.generation,
+            report.injected,
+        ),
         other => panic!("{other:?}"),
     });
     assert_eq!(fault, Some((CPUID, reason, generation, false)));
@@ -61,7 +86,11 @@ fn a_fault_is_told_with_registers_message_and_past_also_after_the_restart() {
         DumpPart::Registers(registers) => registers.map(|value| value as usize),
         other => panic!("{other:?}"),
     });
-    assert_eq!(registers, Some(std::array::from_fn(|index| index)), "in the machine's order");
+    assert_eq!(
+        registers,
+        Some(std::array::from_fn(|index| index)),
+        "in the machine's order"
+    );
     assert_eq!(message(&mut world).as_deref(), Some("Cpuid"));
     let mut past = Vec::new();
     while let Some(cause) = part(&mut world, CPUID, 6 + past.len() as u8, |part| match part {
@@ -70,7 +99,11 @@ fn a_fault_is_told_with_registers_message_and_past_also_after_the_restart() {
     }) {
         past.push(cause);
     }
-    assert_eq!(past[past.len() - 2..], [(What::Cpuid, 5), (What::Cpuid, 7)], "and nothing that came after the fault");
+    assert_eq!(
+        past[past.len() - 2..],
+        [(What::Cpuid, 5), (What::Cpuid, 7)],
+        "and nothing that came after the fault"
+    );
 }
 
 #[test]
@@ -79,8 +112,12 @@ fn a_server_that_is_killed_between_messages_has_a_dump_without_a_message_and_wit
     world.exit(Exit::Cpuid(5));
     order(&mut world, &[Supervise::Kill(CPUID)]);
     assert_eq!(message(&mut world), None);
-    let registers =
-        part(&mut world, CPUID, 1, |part| matches!(part, DumpPart::Registers(registers) if registers.iter().all(|r| *r == 0)));
+    let registers = part(
+        &mut world,
+        CPUID,
+        1,
+        |part| matches!(part, DumpPart::Registers(registers) if registers.iter().all(|r| *r == 0)),
+    );
     assert_eq!(registers, Some(true));
 }
 

@@ -30,7 +30,12 @@ const LOAD: Forward = Forward {
     reserved: 0,
 };
 const FAULT: Exit = Exit::Fault(LAPIC + 0x20);
-const CAS: Effect<'_> = Effect::GuestCas(Fixed(GuestCas { gpa: Gpa(0x8000), old: 1, new: 2, size: 4 }));
+const CAS: Effect<'_> = Effect::GuestCas(Fixed(GuestCas {
+    gpa: Gpa(0x8000),
+    old: 1,
+    new: 2,
+    size: 4,
+}));
 
 fn forward(forward: Forward) -> Effect<'static> {
     Effect::Forward(Fixed(forward), &[])
@@ -53,10 +58,19 @@ fn registers_come_when_they_are_asked_for_and_nothing_is_committed_before() {
     world.exit(FAULT);
     assert_eq!(with_registers(&mut world), [false, true]);
     world.last(MMU, |message| {
-        let Body::NestedFault(fault, context, Some(registers)) = message.body else { panic!("no registers") };
-        assert_eq!((fault.0.gpa, context.0.rip, registers.0.general[7]), (Gpa(LAPIC + 0x20), ENTRY, 0x7777));
+        let Body::NestedFault(fault, context, Some(registers)) = message.body else {
+            panic!("no registers")
+        };
+        assert_eq!(
+            (fault.0.gpa, context.0.rip, registers.0.general[7]),
+            (Gpa(LAPIC + 0x20), ENTRY, 0x7777)
+        );
     });
-    assert_eq!(world.kernel.state.machine.journal, [], "the line that was named beside is not saved");
+    assert_eq!(
+        world.kernel.state.machine.journal,
+        [],
+        "the line that was named beside is not saved"
+    );
     world.assert_no_fault();
 }
 
@@ -112,10 +126,22 @@ fn a_forwarded_load_ends_in_its_register_behind_the_instruction() {
     ] {
         let mut world = World::booted();
         world.kernel.state.vcpu.set_register(0, u64::MAX);
-        world.on(MMU, &[forward(Forward { size, width, sign, ..LOAD })]);
+        world.on(
+            MMU,
+            &[forward(Forward {
+                size,
+                width,
+                sign,
+                ..LOAD
+            })],
+        );
         world.on(IRQCHIP, &[Effect::Value(Fixed(value))]);
         world.exit(FAULT);
-        assert_eq!(world.register(0), expected, "{size} bytes, {width} wide, sign {sign}");
+        assert_eq!(
+            world.register(0),
+            expected,
+            "{size} bytes, {width} wide, sign {sign}"
+        );
         assert_eq!((world.rip(), world.waiting()), (ENTRY + 3, vec![]));
         world.assert_no_fault();
     }
@@ -125,7 +151,15 @@ fn a_forwarded_load_ends_in_its_register_behind_the_instruction() {
 fn a_high_byte_register_is_loaded_in_its_place() {
     let mut world = World::booted();
     world.kernel.state.vcpu.set_register(3, 0x1122_3344);
-    world.on(MMU, &[forward(Forward { size: 1, width: 1, register: 19, ..LOAD })]);
+    world.on(
+        MMU,
+        &[forward(Forward {
+            size: 1,
+            width: 1,
+            register: 19,
+            ..LOAD
+        })],
+    );
     world.on(IRQCHIP, &[Effect::Value(Fixed(0xab))]);
     world.exit(FAULT);
     assert_eq!(world.register(3), 0x1122_ab44);
@@ -133,10 +167,24 @@ fn a_high_byte_register_is_loaded_in_its_place() {
 
 #[test]
 fn a_forwarded_store_carries_its_register_or_its_immediate() {
-    for (source, expected) in [(2, 0x5566_7788), (18, 0x77), (Forward::IMMEDIATE, 0x1234_5678)] {
+    for (source, expected) in [
+        (2, 0x5566_7788),
+        (18, 0x77),
+        (Forward::IMMEDIATE, 0x1234_5678),
+    ] {
         let mut world = World::booted();
-        world.kernel.state.vcpu.set_register(2, 0x1122_3344_5566_7788);
-        let store = Forward { write: 1, finish: Forward::STORE, source, value: 0xffff_ffff_1234_5678, ..LOAD };
+        world
+            .kernel
+            .state
+            .vcpu
+            .set_register(2, 0x1122_3344_5566_7788);
+        let store = Forward {
+            write: 1,
+            finish: Forward::STORE,
+            source,
+            value: 0xffff_ffff_1234_5678,
+            ..LOAD
+        };
         world.on(MMU, &[forward(store)]);
         world.exit(FAULT);
         assert_eq!(world.written(IRQCHIP), expected);
@@ -148,15 +196,27 @@ fn a_forwarded_store_carries_its_register_or_its_immediate() {
 #[test]
 fn a_returned_access_comes_back_with_its_token_and_may_be_followed_by_another() {
     let mut world = World::booted();
-    let read = Forward { finish: Forward::RETURN, rip_or_token: 0x70c3, ..LOAD };
+    let read = Forward {
+        finish: Forward::RETURN,
+        rip_or_token: 0x70c3,
+        ..LOAD
+    };
     world.on(MMU, &[Effect::NeedRegisters]);
     world.on(MMU, &[forward(read)]);
     world.on(IRQCHIP, &[Effect::Value(Fixed(0xffff_ffff_0000_00f0))]);
-    let write = Forward { write: 1, source: Forward::IMMEDIATE, value: 0xff, finish: Forward::STORE, ..LOAD };
+    let write = Forward {
+        write: 1,
+        source: Forward::IMMEDIATE,
+        value: 0xff,
+        finish: Forward::STORE,
+        ..LOAD
+    };
     world.on(MMU, &[forward(write)]);
     world.exit(FAULT);
     let done = world.got(MMU).pop().expect("it got messages");
-    let Body::AccessDone(done, ..) = message(&done).body else { panic!("no result") };
+    let Body::AccessDone(done, ..) = message(&done).body else {
+        panic!("no result")
+    };
     assert_eq!((done.0.token, done.0.value), (0x70c3, 0xf0));
     assert_eq!(world.written(IRQCHIP), 0xff);
     assert_eq!((world.rip(), world.waiting()), (ENTRY + 3, vec![]));
@@ -165,21 +225,45 @@ fn a_returned_access_comes_back_with_its_token_and_may_be_followed_by_another() 
 
 #[test]
 fn a_string_travels_to_its_device_and_back() {
-    let string = Forward { address: u64::from(COM1), space: Forward::PORT, size: 1, count: 5, finish: Forward::RETURN, ..LOAD };
+    let string = Forward {
+        address: u64::from(COM1),
+        space: Forward::PORT,
+        size: 1,
+        count: 5,
+        finish: Forward::RETURN,
+        ..LOAD
+    };
     let mut world = World::booted();
-    world.on(MMU, &[Effect::Forward(Fixed(Forward { write: 1, ..string }), b"hello")]);
+    world.on(
+        MMU,
+        &[Effect::Forward(
+            Fixed(Forward { write: 1, ..string }),
+            b"hello",
+        )],
+    );
     world.exit(Exit::StringIo(COM1, false));
-    world.last(SERIAL, |message| assert!(matches!(message.body, Body::PortWriteString(_, b"hello"))));
+    world.last(SERIAL, |message| {
+        assert!(matches!(message.body, Body::PortWriteString(_, b"hello")))
+    });
     world.on(MMU, &[forward(string)]);
     world.on(SERIAL, &[Effect::Data(b"world")]);
     world.exit(Exit::StringIo(COM1, true));
-    world.last(MMU, |message| assert!(matches!(message.body, Body::AccessDone(_, _, _, b"world"))));
+    world.last(MMU, |message| {
+        assert!(matches!(message.body, Body::AccessDone(_, _, _, b"world")))
+    });
     world.assert_no_fault();
 }
 
 #[test]
 fn a_string_answered_with_another_length_is_a_fault_of_the_device() {
-    let string = Forward { address: u64::from(COM1), space: Forward::PORT, size: 2, count: 5, finish: Forward::RETURN, ..LOAD };
+    let string = Forward {
+        address: u64::from(COM1),
+        space: Forward::PORT,
+        size: 2,
+        count: 5,
+        finish: Forward::RETURN,
+        ..LOAD
+    };
     let mut world = World::booted();
     world.on(MMU, &[forward(string)]);
     world.on(SERIAL, &[Effect::Data(&[0; 9])]);
@@ -196,7 +280,13 @@ fn ports_that_are_nobodys_read_all_ones_and_swallow_writes() {
         assert_eq!((world.register(0), world.rip()), (rax, ENTRY + 1));
         world.exit(Exit::Out(0x1234, size, 0));
         assert_eq!(world.rip(), ENTRY + 1);
-        assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (2, 0));
+        assert_eq!(
+            (
+                world.kernel.state.stray_ports,
+                world.kernel.state.stray_memory
+            ),
+            (2, 0)
+        );
         assert!(world.servers().seen.is_empty());
     }
 }
@@ -204,22 +294,56 @@ fn ports_that_are_nobodys_read_all_ones_and_swallow_writes() {
 #[test]
 fn memory_that_is_nobodys_reads_all_ones_and_swallows_writes() {
     let mut world = World::booted();
-    world.on(MMU, &[forward(Forward { address: 0xd000_0000, size: 8, width: 8, ..LOAD })]);
+    world.on(
+        MMU,
+        &[forward(Forward {
+            address: 0xd000_0000,
+            size: 8,
+            width: 8,
+            ..LOAD
+        })],
+    );
     world.exit(Exit::Fault(0xd000_0000));
     assert_eq!((world.register(0), world.rip()), (u64::MAX, ENTRY + 3));
-    world.on(MMU, &[forward(Forward { address: 0xd000_0000, write: 1, finish: Forward::STORE, ..LOAD })]);
+    world.on(
+        MMU,
+        &[forward(Forward {
+            address: 0xd000_0000,
+            write: 1,
+            finish: Forward::STORE,
+            ..LOAD
+        })],
+    );
     world.exit(Exit::Fault(0xd000_0000));
-    assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (0, 2));
+    assert_eq!(
+        (
+            world.kernel.state.stray_ports,
+            world.kernel.state.stray_memory
+        ),
+        (0, 2)
+    );
     world.assert_no_fault();
 }
 
 #[test]
 fn a_string_from_nowhere_is_all_ones() {
-    let string = Forward { address: 0x1234, space: Forward::PORT, size: 2, count: 3, finish: Forward::RETURN, ..LOAD };
+    let string = Forward {
+        address: 0x1234,
+        space: Forward::PORT,
+        size: 2,
+        count: 3,
+        finish: Forward::RETURN,
+        ..LOAD
+    };
     let mut world = World::booted();
     world.on(MMU, &[forward(string)]);
     world.exit(Exit::StringIo(0x1234, true));
-    world.last(MMU, |message| assert!(matches!(message.body, Body::AccessDone(_, _, _, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))));
+    world.last(MMU, |message| {
+        assert!(matches!(
+            message.body,
+            Body::AccessDone(_, _, _, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
+        ))
+    });
 }
 
 #[test]
@@ -228,7 +352,10 @@ fn a_conflict_commits_nothing_and_delivers_the_same_exit_again() {
     world.on(MMU, &[Effect::Register(1, Fixed(5)), CAS, Effect::Resume]);
     world.exit(FAULT);
     assert_eq!(with_registers(&mut world), [false, false]);
-    assert_eq!((world.register(1), world.kernel.state.machine.journal.len()), (0, 0));
+    assert_eq!(
+        (world.register(1), world.kernel.state.machine.journal.len()),
+        (0, 0)
+    );
     world.poke(0x8000, &[1, 0, 0, 0]);
     world.on(MMU, &[CAS, Effect::Resume]);
     world.exit(FAULT);
@@ -248,13 +375,19 @@ fn a_conflict_keeps_the_registers_that_were_asked_for() {
 #[test]
 fn a_conflict_after_a_returned_access_does_not_repeat_the_access() {
     let mut world = World::booted();
-    let read = Forward { finish: Forward::RETURN, rip_or_token: 0x70c3, ..LOAD };
+    let read = Forward {
+        finish: Forward::RETURN,
+        rip_or_token: 0x70c3,
+        ..LOAD
+    };
     world.on(MMU, &[forward(read)]);
     world.on(MMU, &[CAS, Effect::Resume]);
     world.exit(FAULT);
     assert_eq!(world.got(IRQCHIP).len(), 1);
     world.last(MMU, |message| {
-        let Body::AccessDone(done, ..) = message.body else { panic!("the exit itself again") };
+        let Body::AccessDone(done, ..) = message.body else {
+            panic!("the exit itself again")
+        };
         assert_eq!((done.0.token, done.0.value), (0x70c3, READ & 0xffff_ffff));
     });
     assert_eq!((world.got(MMU).len(), world.waiting()), (3, vec![]));
@@ -277,7 +410,10 @@ fn a_conflict_at_a_plain_exit_is_delivered_again_too() {
     let mut world = World::booted();
     world.on(MSR, &[CAS, Effect::Done]);
     world.exit(Exit::WriteMsr(0x4b56_4d00, 0x8000));
-    assert_eq!((world.got(MSR).len(), world.rip(), world.waiting()), (2, ENTRY + 2, vec![]));
+    assert_eq!(
+        (world.got(MSR).len(), world.rip(), world.waiting()),
+        (2, ENTRY + 2, vec![])
+    );
     (0..1000).for_each(|_| world.on(MSR, &[CAS, Effect::Done]));
     world.exit(Exit::WriteMsr(0x4b56_4d00, 0x8000));
     assert_eq!((world.rip(), world.waiting()), (ENTRY, vec![]));
@@ -288,7 +424,10 @@ fn a_conflict_at_a_plain_exit_is_delivered_again_too() {
 #[test]
 fn a_conflict_of_a_device_is_not_the_emulators() {
     let mut world = World::booted();
-    world.kernel.state.give(IRQCHIP, atoll_protocol::grant::Grant::GuestWrite);
+    world
+        .kernel
+        .state
+        .give(IRQCHIP, atoll_protocol::grant::Grant::GuestWrite);
     world.on(MMU, &[forward(LOAD)]);
     world.on(IRQCHIP, &[CAS, Effect::Value(Fixed(1))]);
     world.on(IRQCHIP, &[Effect::Value(Fixed(2))]);

@@ -12,8 +12,16 @@ use crate::exits::{self, Exit};
 use crate::world::World;
 
 const IF: u64 = 1 << 9;
-const OFFER: Offer = Offer { vcpu: 0, vector: 0x31, kind: Offer::FIXED, nmi: 0 };
-const EXTERNAL: Offer = Offer { kind: Offer::EXTERNAL, ..OFFER };
+const OFFER: Offer = Offer {
+    vcpu: 0,
+    vector: 0x31,
+    kind: Offer::FIXED,
+    nmi: 0,
+};
+const EXTERNAL: Offer = Offer {
+    kind: Offer::EXTERNAL,
+    ..OFFER
+};
 
 /// The irqchip offers this, while it handles a port write.
 fn offer(world: &mut World, offer: Offer) {
@@ -62,7 +70,11 @@ fn an_offer_waits_in_the_processor_while_interrupts_are_off() {
     assert_eq!(accepted(&mut world), Header::NOT_ACCEPTED);
     assert_eq!(injected(&mut world), 0);
     flags(&mut world, IF);
-    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31, "with no exit on the way");
+    assert_eq!(
+        injected(&mut world),
+        event::VALID | event::INTERRUPT | 0x31,
+        "with no exit on the way"
+    );
     assert!(!window_is_open(&world));
     world.exit(Exit::Out(0x20, 1, 0));
     assert_eq!(accepted(&mut world), 0x31);
@@ -74,7 +86,10 @@ fn an_external_interrupt_waits_for_a_window_while_interrupts_are_off() {
     offer(&mut world, EXTERNAL);
     assert_eq!(injected(&mut world), 0);
     assert!(window_is_open(&world));
-    assert!(!iret_is_intercepted(&world), "the guest could not get past one");
+    assert!(
+        !iret_is_intercepted(&world),
+        "the guest could not get past one"
+    );
     flags(&mut world, IF);
     world.exit(Exit::Code(exit::VINTR));
     assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
@@ -140,11 +155,22 @@ fn an_interrupt_whose_delivery_raises_an_exception_is_accepted_and_gone() {
             control.vintr &= !vintr::IRQ;
         }
         control.exit_info1 = 0x31 * 8 + 3;
-        left_at_once(&mut world, exit::EXCEPTION + 11, event::VALID | event::EXCEPTION | 0x31);
-        let not_present = event::VALID | event::EXCEPTION | event::ERROR | 11 | (0x31 * 8 + 3) << 32;
+        left_at_once(
+            &mut world,
+            exit::EXCEPTION + 11,
+            event::VALID | event::EXCEPTION | 0x31,
+        );
+        let not_present =
+            event::VALID | event::EXCEPTION | event::ERROR | 11 | (0x31 * 8 + 3) << 32;
         assert_eq!(injected(&mut world), not_present);
         let control = &world.kernel.state.vcpu.vmcb.control;
-        assert_eq!((control.intercept_exceptions & 1 << 11, control.vintr & vintr::IRQ), (0, 0));
+        assert_eq!(
+            (
+                control.intercept_exceptions & 1 << 11,
+                control.vintr & vintr::IRQ
+            ),
+            (0, 0)
+        );
         world.exit(Exit::Out(0x20, 1, 0));
         assert_eq!(accepted(&mut world), 0x31);
     }
@@ -155,9 +181,15 @@ fn an_exception_of_the_guests_while_an_interrupt_waits_is_its_own() {
     let mut world = World::booted();
     offer(&mut world, OFFER);
     assert_eq!(injected(&mut world), 0);
-    (world.kernel.state.vcpu.vmcb.control.exit_info1, world.kernel.state.vcpu.vmcb.control.exit_info2) = (2, 0x1234);
+    (
+        world.kernel.state.vcpu.vmcb.control.exit_info1,
+        world.kernel.state.vcpu.vmcb.control.exit_info2,
+    ) = (2, 0x1234);
     left_at_once(&mut world, exit::EXCEPTION + 14, 0);
-    assert_eq!(injected(&mut world), event::VALID | event::EXCEPTION | event::ERROR | 14 | 2 << 32);
+    assert_eq!(
+        injected(&mut world),
+        event::VALID | event::EXCEPTION | event::ERROR | 14 | 2 << 32
+    );
     assert_eq!(world.kernel.state.vcpu.vmcb.save.cr2, 0x1234);
     assert!(window_is_open(&world), "the offer comes right after");
     assert_eq!(world.got(IRQCHIP).len(), 1, "nobody is told");
@@ -168,7 +200,13 @@ fn an_offer_can_be_withdrawn_until_it_is_accepted() {
     let mut world = World::booted();
     offer(&mut world, OFFER);
     assert_eq!(injected(&mut world), 0);
-    offer(&mut world, Offer { kind: Offer::NONE, ..OFFER });
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            ..OFFER
+        },
+    );
     flags(&mut world, IF);
     assert_eq!(injected(&mut world), 0);
     assert_eq!(world.kernel.state.vcpu.vmcb.control.vintr & vintr::IRQ, 0);
@@ -190,15 +228,26 @@ fn an_acceptance_is_told_once_with_the_next_message() {
 #[test]
 fn an_acceptance_that_a_rejected_message_carried_is_not_lost() {
     let mut world = World::booted();
-    world.kernel.state.give(IRQCHIP, atoll_protocol::grant::Grant::GuestWrite);
+    world
+        .kernel
+        .state
+        .give(IRQCHIP, atoll_protocol::grant::Grant::GuestWrite);
     flags(&mut world, IF);
     offer(&mut world, OFFER);
     injected(&mut world);
-    let cas = atoll_protocol::effect::GuestCas { gpa: atoll_protocol::units::Gpa(0x8000), old: 1, new: 2, size: 4 };
+    let cas = atoll_protocol::effect::GuestCas {
+        gpa: atoll_protocol::units::Gpa(0x8000),
+        old: 1,
+        new: 2,
+        size: 4,
+    };
     world.on(IRQCHIP, &[Effect::GuestCas(Fixed(cas)), Effect::Done]);
     world.exit(Exit::Out(0x20, 1, 0x20));
     let told = world.got(IRQCHIP);
-    let told: Vec<u16> = told.iter().map(|bytes| crate::script::message(bytes).header.0.accepted).collect();
+    let told: Vec<u16> = told
+        .iter()
+        .map(|bytes| crate::script::message(bytes).header.0.accepted)
+        .collect();
     assert_eq!(told, [Header::NOT_ACCEPTED, 0x31, 0x31]);
 }
 
@@ -212,7 +261,10 @@ fn an_external_interrupts_acceptance_is_told_at_once() {
         world.exit(Exit::Code(code));
         world.pass();
         world.last(IRQCHIP, |message| {
-            assert_eq!((message.body, message.header.0.accepted), (Body::Accepted, 0x31));
+            assert_eq!(
+                (message.body, message.header.0.accepted),
+                (Body::Accepted, 0x31)
+            );
         });
         assert!(!iret_is_intercepted(&world), "what it was for is known");
     }
@@ -221,7 +273,14 @@ fn an_external_interrupts_acceptance_is_told_at_once() {
 #[test]
 fn an_external_interrupt_within_an_nmi_leaves_the_iret_to_the_nmi() {
     let mut world = World::booted();
-    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            nmi: 1,
+            ..OFFER
+        },
+    );
     injected(&mut world);
     flags(&mut world, IF);
     offer(&mut world, EXTERNAL);
@@ -231,10 +290,21 @@ fn an_external_interrupt_within_an_nmi_leaves_the_iret_to_the_nmi() {
     offer(&mut world, EXTERNAL);
     injected(&mut world);
     world.exit(Exit::Code(exit::IRET));
-    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            nmi: 1,
+            ..OFFER
+        },
+    );
     world.kernel.state.vcpu.vmcb.save.rip += 100;
     left_at_once(&mut world, exit::INTR, 0);
-    assert_eq!(injected(&mut world), event::VALID | event::NMI | 2, "it was unblocked");
+    assert_eq!(
+        injected(&mut world),
+        event::VALID | event::NMI | 2,
+        "it was unblocked"
+    );
 }
 
 #[test]
@@ -245,7 +315,9 @@ fn a_vector_of_a_class_not_above_the_task_priority_waits() {
         world.kernel.state.vcpu.vmcb.control.vintr = tpr;
         offer(&mut world, OFFER);
         assert_eq!(injected(&mut world) != 0, goes_in, "priority {tpr}");
-        world.last(IRQCHIP, |message| assert_eq!(u64::from(message.header.0.tpr), tpr));
+        world.last(IRQCHIP, |message| {
+            assert_eq!(u64::from(message.header.0.tpr), tpr)
+        });
     }
 }
 
@@ -275,12 +347,36 @@ fn an_interrupted_software_interrupt_is_not_injected_again() {
 fn an_nmi_goes_in_with_interrupts_off_and_another_waits_for_iret() {
     let nmi = event::VALID | event::NMI | 2;
     let mut world = World::booted();
-    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            nmi: 1,
+            ..OFFER
+        },
+    );
     assert_eq!(injected(&mut world), nmi);
-    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
-    offer(&mut world, Offer { kind: Offer::NONE, nmi: 1, ..OFFER });
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            nmi: 1,
+            ..OFFER
+        },
+    );
+    offer(
+        &mut world,
+        Offer {
+            kind: Offer::NONE,
+            nmi: 1,
+            ..OFFER
+        },
+    );
     assert_eq!(injected(&mut world), 0, "blocked");
-    assert_ne!(world.kernel.state.vcpu.vmcb.control.intercepts1 & intercept::IRET, 0);
+    assert_ne!(
+        world.kernel.state.vcpu.vmcb.control.intercepts1 & intercept::IRET,
+        0
+    );
     world.exit(Exit::Code(exit::IRET));
     assert_eq!(injected(&mut world), 0, "the IRET itself comes first");
     world.kernel.state.vcpu.vmcb.save.rip += 100;
@@ -309,7 +405,11 @@ fn nothing_goes_in_within_an_interrupt_shadow() {
     world.exit(Exit::Code(exit::DEBUG));
     assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
     let vmcb = &world.kernel.state.vcpu.vmcb;
-    assert_eq!(vmcb.save.rflags & 1 << 8, 0, "the guest's trap flag is as it was");
+    assert_eq!(
+        vmcb.save.rflags & 1 << 8,
+        0,
+        "the guest's trap flag is as it was"
+    );
     assert_eq!(vmcb.control.intercept_exceptions & 1 << 1, 0);
 }
 
@@ -330,9 +430,18 @@ fn a_halted_guest_sleeps_until_an_offer_that_it_can_take() {
     world.exit(Exit::Halt);
     assert_eq!(world.kernel.state.vcpu.stand, Stand::Halted);
     assert_eq!(world.pass(), Turn::Idle);
-    world.on(crate::cast::TIMER, &[Effect::Line(atoll_protocol::units::LineId(0), atoll_protocol::effect::Signal::Pulse)]);
+    world.on(
+        crate::cast::TIMER,
+        &[Effect::Line(
+            atoll_protocol::units::LineId(0),
+            atoll_protocol::effect::Signal::Pulse,
+        )],
+    );
     world.on(IRQCHIP, &[Effect::Offer(Fixed(OFFER))]);
-    world.kernel.state.start_first(crate::cast::TIMER, atoll_protocol::layout::IMAGE);
+    world
+        .kernel
+        .state
+        .start_first(crate::cast::TIMER, atoll_protocol::layout::IMAGE);
     assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
 }
 
@@ -343,7 +452,10 @@ fn a_halted_guest_with_interrupts_off_is_woken_by_an_nmi_only() {
     world.exit(Exit::Halt);
     assert_eq!(world.pass(), Turn::Idle);
     world.on(IRQCHIP, &[Effect::Offer(Fixed(Offer { nmi: 1, ..OFFER }))]);
-    world.kernel.state.start_first(IRQCHIP, atoll_protocol::layout::IMAGE);
+    world
+        .kernel
+        .state
+        .start_first(IRQCHIP, atoll_protocol::layout::IMAGE);
     assert_eq!(injected(&mut world), event::VALID | event::NMI | 2);
 }
 
@@ -361,11 +473,16 @@ fn an_edge_that_fell_again_before_it_was_told_is_told() {
     let mut world = World::booted();
     let line = |signal| Effect::Line(atoll_protocol::units::LineId(0), signal);
     use atoll_protocol::effect::Signal::{Lower, Raise};
-    world.on(crate::cast::TIMER, &[line(Raise), line(Lower), Effect::Done]);
+    world.on(
+        crate::cast::TIMER,
+        &[line(Raise), line(Lower), Effect::Done],
+    );
     world.exit(Exit::Out(0x40, 1, 0));
     world.pass();
     world.last(IRQCHIP, |message| {
-        let Body::Line(change) = message.body else { panic!("no line") };
+        let Body::Line(change) = message.body else {
+            panic!("no line")
+        };
         assert_eq!((change.level, change.rose), (false, true));
     });
     assert_eq!(world.got(IRQCHIP).len(), 1);
@@ -386,8 +503,17 @@ fn a_triple_fault_stops_the_machine_and_says_so() {
         let mut world = World::booted();
         world.exit(Exit::Code(code));
         assert_eq!(world.pass(), Turn::Idle);
-        assert_eq!(world.kernel.state.stopped, Some(atoll_protocol::message::Stop::Crash));
-        assert!(world.servers().log.iter().any(|line| line.starts_with("the guest crashed")));
+        assert_eq!(
+            world.kernel.state.stopped,
+            Some(atoll_protocol::message::Stop::Crash)
+        );
+        assert!(
+            world
+                .servers()
+                .log
+                .iter()
+                .any(|line| line.starts_with("the guest crashed"))
+        );
         world.assert_no_fault();
     }
 }

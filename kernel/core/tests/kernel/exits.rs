@@ -10,7 +10,9 @@ use crate::simulation::Simulation;
 /// Whether the processor takes a virtual interrupt: it may, and no window is open for it.
 fn is_interrupted(vmcb: &Vmcb) -> bool {
     let Vmcb { control, save } = vmcb;
-    control.vintr & vintr::IRQ != 0 && save.rflags & 1 << 9 != 0 && control.intercepts1 & intercept::VINTR == 0
+    control.vintr & vintr::IRQ != 0
+        && save.rflags & 1 << 9 != 0
+        && control.intercepts1 & intercept::VINTR == 0
 }
 
 /// The guest has run for a while.
@@ -67,21 +69,28 @@ impl Exit {
         // It was in that mode when it was entered.
         vcpu.vmcb.control.tlb_control = flush;
         vcpu.vmcb.save.segments = Default::default();
-        let port = |port: u16, size: u8, more: u64| u64::from(port) << 16 | u64::from(size) << 4 | more;
+        let port =
+            |port: u16, size: u8, more: u64| u64::from(port) << 16 | u64::from(size) << 4 | more;
         let (code, info1, info2, bytes): (u32, u64, u64, &[u8]) = match self {
             Exit::Cpuid(_) => (exit::CPUID, 0, 0, &[0x0f, 0xa2]),
             Exit::ReadMsr(_) => (exit::MSR, 0, 0, &[0x0f, 0x32]),
             Exit::WriteMsr(..) => (exit::MSR, 1, 0, &[0x0f, 0x30]),
             Exit::In(number, size) => (exit::IOIO, port(number, size, 1), ENTRY + 1, &[0xec]),
             Exit::Out(number, size, _) => (exit::IOIO, port(number, size, 0), ENTRY + 1, &[0xee]),
-            Exit::StringIo(number, read) => (exit::IOIO, port(number, 1, 4 | u64::from(read)), ENTRY + 1, &[0x6c]),
+            Exit::StringIo(number, read) => (
+                exit::IOIO,
+                port(number, 1, 4 | u64::from(read)),
+                ENTRY + 1,
+                &[0x6c],
+            ),
             Exit::Fault(gpa) => (exit::NESTED_FAULT, 4, gpa, &[0x8b, 0x00]),
             Exit::Hypercall(_) => (exit::VMMCALL, 0, 0, &[0x0f, 0x01, 0xd9]),
             Exit::Halt => (exit::HLT, 0, 0, &[0xf4]),
             Exit::Code(code) => (code, 0, 0, &[0x90]),
         };
         let control = &mut vcpu.vmcb.control;
-        (control.exit_code, control.exit_info1, control.exit_info2) = (u64::from(code), info1, info2);
+        (control.exit_code, control.exit_info1, control.exit_info2) =
+            (u64::from(code), info1, info2);
         vcpu.vmcb.save.rip = ENTRY;
         match self {
             Exit::Cpuid(leaf) => vcpu.set_register(0, u64::from(leaf)),

@@ -19,7 +19,11 @@ use crate::world::World;
 const AT: u64 = 0x1000;
 
 fn mapping(gpa: u64, size: u64, access: u64) -> Mapping {
-    Mapping { gpa: Gpa(gpa), size, access }
+    Mapping {
+        gpa: Gpa(gpa),
+        size,
+        access,
+    }
 }
 
 /// The mmu server answers the guest's next fault like this; whether that flushes before the guest runs on.
@@ -33,7 +37,10 @@ fn flushes(world: &mut World, effects: &[Effect<'_>]) -> bool {
 /// The answer that the straight way takes, and the same by the long one.
 fn answers(mapping: Mapping) -> [Vec<Effect<'static>>; 2] {
     let map = Effect::Map(Fixed(mapping));
-    [vec![map, Effect::Resume], vec![Effect::Save(0, 1), map, Effect::Resume]]
+    [
+        vec![map, Effect::Resume],
+        vec![Effect::Save(0, 1), map, Effect::Resume],
+    ]
 }
 
 #[test]
@@ -49,9 +56,19 @@ fn a_mapping_that_replaces_another_flushes_and_a_fresh_one_does_not() {
     for (first, second, stale) in cases {
         for way in 0..2 {
             let mut world = World::booted();
-            assert!(!flushes(&mut world, &answers(first)[way]), "nothing was mapped before {first:?}");
-            assert_eq!(flushes(&mut world, &answers(second)[way]), stale, "{second:?} behind {first:?}, way {way}");
-            assert!(!flushes(&mut world, &[Effect::Resume]), "one flush is enough");
+            assert!(
+                !flushes(&mut world, &answers(first)[way]),
+                "nothing was mapped before {first:?}"
+            );
+            assert_eq!(
+                flushes(&mut world, &answers(second)[way]),
+                stale,
+                "{second:?} behind {first:?}, way {way}"
+            );
+            assert!(
+                !flushes(&mut world, &[Effect::Resume]),
+                "one flush is enough"
+            );
         }
     }
 }
@@ -59,8 +76,17 @@ fn a_mapping_that_replaces_another_flushes_and_a_fresh_one_does_not() {
 #[test]
 fn taking_a_mapping_away_flushes() {
     let mut world = World::booted();
-    assert!(!flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]));
-    assert!(flushes(&mut world, &[Effect::Unmap(Fixed(mapping(AT, Mapping::SMALL, 0))), Effect::Resume]));
+    assert!(!flushes(
+        &mut world,
+        &answers(mapping(AT, Mapping::SMALL, 3))[0]
+    ));
+    assert!(flushes(
+        &mut world,
+        &[
+            Effect::Unmap(Fixed(mapping(AT, Mapping::SMALL, 0))),
+            Effect::Resume
+        ]
+    ));
 }
 
 #[test]
@@ -69,10 +95,16 @@ fn a_table_that_is_taken_out_is_a_free_frame_when_the_guest_has_run_with_a_flush
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
     let tables = world.kernel.state.machine.tables;
     flushes(&mut world, &answers(mapping(0, Mapping::LARGE, 3))[0]);
-    assert_eq!(world.kernel.state.machine.tables, tables, "the processor may still walk it");
+    assert_eq!(
+        world.kernel.state.machine.tables, tables,
+        "the processor may still walk it"
+    );
     // The CPU refuses the state: the guest has not run.
     world.exit(Exit::Code(exit::INVALID));
-    assert_eq!(world.kernel.state.machine.tables, tables, "nothing was flushed");
+    assert_eq!(
+        world.kernel.state.machine.tables, tables,
+        "nothing was flushed"
+    );
     let mut world = World::booted();
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
     flushes(&mut world, &answers(mapping(0, Mapping::LARGE, 3))[0]);
@@ -87,20 +119,41 @@ fn a_new_mmu_begins_with_nothing_mapped_also_above_the_gap_and_flushes() {
     let size = GAP_START + (1 << 30);
     world.kernel.state.machine.memory.size = size;
     world.kernel.state.machine.tables = frames::of_nested(size);
-    for gpa in [0, AT, GAP_START - Mapping::LARGE, GAP_END, GAP_END + (1 << 30) - Mapping::LARGE] {
-        let size = if gpa == AT { Mapping::SMALL } else { Mapping::LARGE };
+    for gpa in [
+        0,
+        AT,
+        GAP_START - Mapping::LARGE,
+        GAP_END,
+        GAP_END + (1 << 30) - Mapping::LARGE,
+    ] {
+        let size = if gpa == AT {
+            Mapping::SMALL
+        } else {
+            Mapping::LARGE
+        };
         flushes(&mut world, &answers(mapping(gpa, size, 3))[0]);
     }
     world.exit(Exit::Cpuid(0));
-    assert_eq!(world.kernel.state.machine.nested.leaves().len(), 4, "the small page has taken the place of the first large one");
+    assert_eq!(
+        world.kernel.state.machine.nested.leaves().len(),
+        4,
+        "the small page has taken the place of the first large one"
+    );
     world.on(MMU, &[Effect::Exported(b"")]);
     order(&mut world, &succession(MMU, RoleKind::Mmu));
     order(&mut world, &[Supervise::Exchange(FREE, MMU, 1)]);
-    assert!(world.kernel.state.machine.nested.leaves().is_empty(), "{:#x?}", world.kernel.state.machine.nested.leaves());
+    assert!(
+        world.kernel.state.machine.nested.leaves().is_empty(),
+        "{:#x?}",
+        world.kernel.state.machine.nested.leaves()
+    );
     assert_eq!(world.kernel.state.vcpu.vmcb.control.tlb_control, 1);
     let tables = world.kernel.state.machine.tables;
     world.exit(Exit::Cpuid(0));
-    assert!(world.kernel.state.machine.tables > tables, "its tables are given back");
+    assert!(
+        world.kernel.state.machine.tables > tables,
+        "its tables are given back"
+    );
 }
 
 #[test]
@@ -109,6 +162,9 @@ fn a_new_server_of_another_role_takes_no_mapping_away() {
     flushes(&mut world, &answers(mapping(AT, Mapping::SMALL, 3))[0]);
     world.on(crate::cast::CPUID, &[Effect::Exported(b"")]);
     order(&mut world, &succession(crate::cast::CPUID, RoleKind::Cpuid));
-    order(&mut world, &[Supervise::Exchange(FREE, crate::cast::CPUID, 1)]);
+    order(
+        &mut world,
+        &[Supervise::Exchange(FREE, crate::cast::CPUID, 1)],
+    );
     assert_eq!(world.kernel.state.machine.nested.leaves().len(), 1);
 }

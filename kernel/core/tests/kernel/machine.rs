@@ -30,14 +30,26 @@ pub(crate) const HOST_XCR0: u32 = 7;
 /// What the servers do when they are activated.
 pub(crate) trait Servers {
     /// Handles one message; the answer goes into its page. Time passes as the servers say.
-    fn activate(&mut self, to: ServerId, message: &[u8], answer: &mut [u8], clock: &mut u64) -> Outcome;
+    fn activate(
+        &mut self,
+        to: ServerId,
+        message: &[u8],
+        answer: &mut [u8],
+        clock: &mut u64,
+    ) -> Outcome;
     /// A line of the kernel's log; whether the machine is untouched since the last activation.
     fn log(&mut self, line: fmt::Arguments<'_>, untouched: bool);
 }
 
 /// Servers that whoever wrote their script looks at as well.
 impl<S: Servers> Servers for Rc<RefCell<S>> {
-    fn activate(&mut self, to: ServerId, message: &[u8], answer: &mut [u8], clock: &mut u64) -> Outcome {
+    fn activate(
+        &mut self,
+        to: ServerId,
+        message: &[u8],
+        answer: &mut [u8],
+        clock: &mut u64,
+    ) -> Outcome {
         self.borrow_mut().activate(to, message, answer, clock)
     }
 
@@ -82,7 +94,10 @@ pub(crate) struct Conversation {
 impl Conversation {
     /// Pages for all servers.
     pub(crate) fn new() -> Conversation {
-        Conversation { messages: vec![[0; PAGE]; SERVERS], answers: vec![[0; PAGE]; SERVERS] }
+        Conversation {
+            messages: vec![[0; PAGE]; SERVERS],
+            answers: vec![[0; PAGE]; SERVERS],
+        }
     }
 
     /// All that this server can read in its pages.
@@ -177,7 +192,10 @@ impl Simulated {
     }
 
     fn take_frames(&mut self, count: u64) {
-        self.frames = self.frames.checked_sub(count).expect("frames ran out after the check had counted them");
+        self.frames = self
+            .frames
+            .checked_sub(count)
+            .expect("frames ran out after the check had counted them");
     }
 
     fn take_for(&mut self, server: ServerId, count: u64) {
@@ -197,7 +215,13 @@ impl Machine for Simulated {
         TSC_KHZ
     }
 
-    fn activate(&mut self, pages: &mut Conversation, server: ServerId, length: usize, deadline: Ticks) -> Outcome {
+    fn activate(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
         let id = usize::from(server.0);
         self.activations = self.activations.wrapping_add(1);
         self.activated = self.journal.len();
@@ -205,7 +229,12 @@ impl Machine for Simulated {
         // A server that runs leaves its traces all over its working copy; what it does not save must never show.
         self.vaults[id].working.fill(self.activations);
         self.clock += 1;
-        self.servers.activate(server, &pages.messages[id][..length], &mut pages.answers[id], &mut self.clock)
+        self.servers.activate(
+            server,
+            &pages.messages[id][..length],
+            &mut pages.answers[id],
+            &mut self.clock,
+        )
     }
 
     fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
@@ -225,7 +254,10 @@ impl Machine for Simulated {
 
     fn set_xcr0(&mut self, value: u64) {
         let host = u64::from(HOST_XCR0);
-        assert!(value & 1 != 0 && value & !host == 0 && value & 6 != 4, "XSETBV with {value:#x} is a general protection fault");
+        assert!(
+            value & 1 != 0 && value & !host == 0 && value & 6 != 4,
+            "XSETBV with {value:#x} is a general protection fault"
+        );
         self.act(Act::Xcr0(value));
     }
 
@@ -234,13 +266,29 @@ impl Machine for Simulated {
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
-        if leaf == 0xd { Leaf { eax: HOST_XCR0, ..Leaf::default() } } else { Leaf { eax: leaf, ebx: subleaf, ecx: 3, edx: 4 } }
+        if leaf == 0xd {
+            Leaf {
+                eax: HOST_XCR0,
+                ..Leaf::default()
+            }
+        } else {
+            Leaf {
+                eax: leaf,
+                ebx: subleaf,
+                ecx: 3,
+                edx: 4,
+            }
+        }
     }
 
     fn port_in(&mut self, port: u16, size: u8) -> u32 {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
         self.act(Act::PortIn(port, size));
-        if self.input.is_empty() { u32::MAX } else { u32::from(self.input.remove(0)) }
+        if self.input.is_empty() {
+            u32::MAX
+        } else {
+            u32::from(self.input.remove(0))
+        }
     }
 
     fn port_out(&mut self, port: u16, size: u8, value: u32) {
@@ -275,14 +323,21 @@ impl Machine for Simulated {
     }
 
     fn guest_copy(&mut self, gpa: Gpa, offset: u64, length: u64) {
-        assert!(offset + length <= self.bundle, "a copy from behind the bundle");
+        assert!(
+            offset + length <= self.bundle,
+            "a copy from behind the bundle"
+        );
         let bytes: Vec<u8> = (offset..offset + length).map(|at| at as u8).collect();
         self.memory.write(gpa, &bytes);
         self.act(Act::Copy(gpa, length));
     }
 
     fn guest_holds(&self, gpa: Gpa, value: u64, size: u64) -> bool {
-        let mask = if size == 8 { u64::MAX } else { (1 << (size * 8)) - 1 };
+        let mask = if size == 8 {
+            u64::MAX
+        } else {
+            (1 << (size * 8)) - 1
+        };
         let holds = self.memory.number(gpa, size) == value & mask;
         if !holds {
             self.conflict.set(true);
@@ -291,19 +346,28 @@ impl Machine for Simulated {
     }
 
     fn guest_swap(&mut self, cas: GuestCas) {
-        assert!(cas.gpa.0.is_multiple_of(cas.size), "a swap that is not aligned");
-        self.memory.write(cas.gpa, &cas.new.to_le_bytes()[..cas.size as usize]);
+        assert!(
+            cas.gpa.0.is_multiple_of(cas.size),
+            "a swap that is not aligned"
+        );
+        self.memory
+            .write(cas.gpa, &cas.new.to_le_bytes()[..cas.size as usize]);
         self.act(Act::Swap(cas));
     }
 
     fn map(&mut self, mapping: Mapping) -> Stale {
         let last = mapping.gpa.0 + mapping.size - 1;
         assert!(
-            [mapping.gpa.0, last].iter().all(|at| ram_offset(self.memory.size, *at).is_some()),
+            [mapping.gpa.0, last]
+                .iter()
+                .all(|at| ram_offset(self.memory.size, *at).is_some()),
             "a mapping outside guest memory"
         );
         if self.nested.needs(mapping) > self.tables {
-            assert!(self.nested.is_waiting(), "tables ran out, and none is about to be flushed");
+            assert!(
+                self.nested.is_waiting(),
+                "tables ran out, and none is about to be flushed"
+            );
             let _ = self.nested.unmap(mapping);
             return Stale(true);
         }
@@ -333,7 +397,10 @@ impl Machine for Simulated {
     }
 
     fn bundle_write(&mut self, offset: u64, bytes: &[u8]) {
-        assert!(offset + bytes.len() as u64 <= BUNDLE, "a write beside the bundle");
+        assert!(
+            offset + bytes.len() as u64 <= BUNDLE,
+            "a write beside the bundle"
+        );
         self.act(Act::Upload(offset, bytes.len()));
     }
 
@@ -356,7 +423,10 @@ impl Machine for Simulated {
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let vault = usize::from(limits.vault_lines) * LINE;
         self.take_for(server, frames::of_server(limits));
-        self.vaults[usize::from(server.0)] = Vault { working: vec![0; vault], committed: vec![0; vault] };
+        self.vaults[usize::from(server.0)] = Vault {
+            working: vec![0; vault],
+            committed: vec![0; vault],
+        };
         self.act(Act::CreateServer(server));
     }
 
@@ -388,12 +458,18 @@ impl Machine for Simulated {
     }
 
     fn show_guest(&mut self, server: ServerId) {
-        self.take_for(server, frames::of_grant(Grant::GuestRead, self.memory.size, BUNDLE));
+        self.take_for(
+            server,
+            frames::of_grant(Grant::GuestRead, self.memory.size, BUNDLE),
+        );
         self.act(Act::ShowGuest(server));
     }
 
     fn show_bundle(&mut self, server: ServerId) {
-        self.take_for(server, frames::of_grant(Grant::Bundle, self.memory.size, BUNDLE));
+        self.take_for(
+            server,
+            frames::of_grant(Grant::Bundle, self.memory.size, BUNDLE),
+        );
         self.act(Act::ShowBundle(server));
     }
 

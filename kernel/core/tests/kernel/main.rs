@@ -16,6 +16,7 @@ mod emulation;
 mod entry;
 mod flush;
 mod mail;
+mod pauses;
 mod place;
 mod poison;
 mod quarantine;

@@ -37,7 +37,10 @@ impl Memory {
     /// It is not all RAM: the kernel's check has let something through.
     pub(crate) fn number(&self, gpa: Gpa, size: u64) -> u64 {
         let mut bytes = [0; 8];
-        assert!(self.read(gpa, &mut bytes[..size as usize]), "{size} bytes at {gpa:?} are not RAM");
+        assert!(
+            self.read(gpa, &mut bytes[..size as usize]),
+            "{size} bytes at {gpa:?} are not RAM"
+        );
         u64::from_le_bytes(bytes)
     }
 
@@ -47,8 +50,12 @@ impl Memory {
     /// It is not all RAM: the kernel's check has let something through.
     pub(crate) fn write(&mut self, gpa: Gpa, bytes: &[u8]) {
         for (index, byte) in (0..).zip(bytes) {
-            let offset = ram_offset(self.size, gpa.0 + index).expect("a write outside guest memory");
-            let page = self.pages.entry(offset / PAGE).or_insert_with(|| vec![0; PAGE as usize].into());
+            let offset =
+                ram_offset(self.size, gpa.0 + index).expect("a write outside guest memory");
+            let page = self
+                .pages
+                .entry(offset / PAGE)
+                .or_insert_with(|| vec![0; PAGE as usize].into());
             page[(offset % PAGE) as usize] = *byte;
         }
     }

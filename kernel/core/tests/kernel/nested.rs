@@ -34,12 +34,15 @@ impl Nested {
         let stale = self.unmap(mapping);
         let depth = if mapping.size == Mapping::LARGE { 2 } else { 3 };
         for level in LEVELS.into_iter().take(depth) {
-            self.tables.entry((level, mapping.gpa.0 >> level)).or_insert_with(|| {
-                self.numbers += 1;
-                self.numbers
-            });
+            self.tables
+                .entry((level, mapping.gpa.0 >> level))
+                .or_insert_with(|| {
+                    self.numbers += 1;
+                    self.numbers
+                });
         }
-        self.leaves.insert(mapping.gpa.0, (mapping.size, mapping.access));
+        self.leaves
+            .insert(mapping.gpa.0, (mapping.size, mapping.access));
         (stale, self.numbers - before)
     }
 
@@ -47,7 +50,9 @@ impl Nested {
     pub(crate) fn needs(&self, mapping: Mapping) -> u64 {
         let depth = if mapping.size == Mapping::LARGE { 2 } else { 3 };
         let tables = LEVELS.into_iter().take(depth);
-        tables.filter(|level| !self.tables.contains_key(&(*level, mapping.gpa.0 >> level))).count() as u64
+        tables
+            .filter(|level| !self.tables.contains_key(&(*level, mapping.gpa.0 >> level)))
+            .count() as u64
     }
 
     /// Whether tables that were taken out are no free frames yet.
@@ -59,8 +64,11 @@ impl Nested {
     pub(crate) fn unmap(&mut self, mapping: Mapping) -> bool {
         let (start, end) = (mapping.gpa.0, mapping.gpa.0 + mapping.size);
         let before = self.leaves.len();
-        self.leaves.retain(|at, (size, _)| *at >= end || at + *size <= start);
-        let table = (mapping.size == Mapping::LARGE).then(|| self.tables.remove(&(LEVELS[2], start >> LEVELS[2]))).flatten();
+        self.leaves
+            .retain(|at, (size, _)| *at >= end || at + *size <= start);
+        let table = (mapping.size == Mapping::LARGE)
+            .then(|| self.tables.remove(&(LEVELS[2], start >> LEVELS[2])))
+            .flatten();
         self.retired.extend(table);
         self.leaves.len() != before || table.is_some()
     }
@@ -68,7 +76,8 @@ impl Nested {
     /// Takes out everything.
     pub(crate) fn clear(&mut self) {
         self.leaves.clear();
-        self.retired.extend(std::mem::take(&mut self.tables).into_values());
+        self.retired
+            .extend(std::mem::take(&mut self.tables).into_values());
     }
 
     /// The guest runs, after a flush or without one.
@@ -81,7 +90,11 @@ impl Nested {
             self.walked.clear();
         }
         for (at, leaf) in &self.cached {
-            assert_eq!(self.leaves.get(at), Some(leaf), "the guest runs with a translation of {at:#x} that was taken away");
+            assert_eq!(
+                self.leaves.get(at),
+                Some(leaf),
+                "the guest runs with a translation of {at:#x} that was taken away"
+            );
         }
         self.cached.clone_from(&self.leaves);
         self.walked.extend(self.tables.values());
@@ -94,7 +107,10 @@ impl Nested {
     pub(crate) fn give_back(&mut self) -> u64 {
         let retired = std::mem::take(&mut self.retired);
         let walked = retired.iter().find(|table| self.walked.contains(table));
-        assert_eq!(walked, None, "a table is given back that the processor may walk");
+        assert_eq!(
+            walked, None,
+            "a table is given back that the processor may walk"
+        );
         retired.len() as u64
     }
 
@@ -110,7 +126,11 @@ mod tests {
     use atoll_protocol::units::Gpa;
 
     fn page(gpa: u64, size: u64, access: u64) -> Mapping {
-        Mapping { gpa: Gpa(gpa), size, access }
+        Mapping {
+            gpa: Gpa(gpa),
+            size,
+            access,
+        }
     }
 
     #[test]

@@ -38,7 +38,11 @@ fn says(world: &mut World, effect: Effect<'_>) -> Turn {
 
 /// How the supervisor can fail.
 fn failures() -> [Line; 4] {
-    let huge = Limits { vault_lines: 4096, stack_pages: 64, ..LIMITS };
+    let huge = Limits {
+        vault_lines: 4096,
+        stack_pages: 64,
+        ..LIMITS
+    };
     let exhausted = Supervise::Create(FREE, RoleKind::Cpuid, huge, "another", "image");
     [
         Line::Ends(Outcome::Fault(Reason::Hang)),
@@ -55,13 +59,33 @@ fn a_request_over_which_the_supervisor_always_fails_is_given_up_and_the_host_goe
         let mut world = World::booted();
         world.kernel.state.machine.frames = 50;
         fails(&mut world, &line, ATTEMPTS);
-        assert_eq!(says(&mut world, Effect::Request(SUPERVISOR, 7, b"poison")), Turn::Enter, "{line:?}");
-        world.last(CONTROL, |message| assert_eq!(message.body, Body::Answered(7, None), "{line:?}"));
+        assert_eq!(
+            says(&mut world, Effect::Request(SUPERVISOR, 7, b"poison")),
+            Turn::Enter,
+            "{line:?}"
+        );
+        world.last(CONTROL, |message| {
+            assert_eq!(message.body, Body::Answered(7, None), "{line:?}")
+        });
         assert_eq!(world.kernel.state.servers[0].standing, Standing::Running);
-        assert!(world.servers().log.iter().any(|line| line.contains("it is dropped")));
+        assert!(
+            world
+                .servers()
+                .log
+                .iter()
+                .any(|line| line.contains("it is dropped"))
+        );
         // The next order is as good as any.
-        assert_eq!(says(&mut world, Effect::Request(SUPERVISOR, 8, b"an order")), Turn::Enter);
-        world.last(CONTROL, |message| assert!(matches!(message.body, Body::Answered(8, Some(_))), "{line:?}"));
+        assert_eq!(
+            says(&mut world, Effect::Request(SUPERVISOR, 8, b"an order")),
+            Turn::Enter
+        );
+        world.last(CONTROL, |message| {
+            assert!(
+                matches!(message.body, Body::Answered(8, Some(_))),
+                "{line:?}"
+            )
+        });
     }
 }
 
@@ -70,8 +94,17 @@ fn it_is_tried_again_before_it_is_given_up() {
     for times in 0..ATTEMPTS {
         let mut world = World::booted();
         fails(&mut world, &Line::Panics("not yet"), times);
-        assert_eq!(says(&mut world, Effect::Request(SUPERVISOR, 7, b"an order")), Turn::Enter);
-        world.last(CONTROL, |message| assert!(matches!(message.body, Body::Answered(7, Some(_))), "{:?}", message.body));
+        assert_eq!(
+            says(&mut world, Effect::Request(SUPERVISOR, 7, b"an order")),
+            Turn::Enter
+        );
+        world.last(CONTROL, |message| {
+            assert!(
+                matches!(message.body, Body::Answered(7, Some(_))),
+                "{:?}",
+                message.body
+            )
+        });
     }
 }
 
@@ -81,8 +114,14 @@ fn poison_after_poison_never_ends_the_host() {
     for round in 0..100 {
         let lines = failures();
         fails(&mut world, &lines[round % 2], ATTEMPTS);
-        assert_eq!(says(&mut world, Effect::Request(SUPERVISOR, 7, b"poison")), Turn::Enter, "round {round}");
-        world.last(CONTROL, |message| assert_eq!(message.body, Body::Answered(7, None)));
+        assert_eq!(
+            says(&mut world, Effect::Request(SUPERVISOR, 7, b"poison")),
+            Turn::Enter,
+            "round {round}"
+        );
+        world.last(CONTROL, |message| {
+            assert_eq!(message.body, Body::Answered(7, None))
+        });
     }
     assert_eq!(world.waiting(), []);
     world.exit(Exit::Cpuid(0));
@@ -93,13 +132,22 @@ fn poison_after_poison_never_ends_the_host() {
 fn mail_that_the_supervisor_does_not_know_is_dropped_too() {
     let mut world = World::booted();
     fails(&mut world, &Line::Panics("no mail"), ATTEMPTS);
-    assert_eq!(says(&mut world, Effect::Mail(SUPERVISOR, b"anything")), Turn::Enter);
+    assert_eq!(
+        says(&mut world, Effect::Mail(SUPERVISOR, b"anything")),
+        Turn::Enter
+    );
     let seen = world.got(SUPERVISOR);
-    let mails = seen.iter().filter(|bytes| matches!(message(bytes).body, Body::Mail(..))).count();
+    let mails = seen
+        .iter()
+        .filter(|bytes| matches!(message(bytes).body, Body::Mail(..)))
+        .count();
     assert_eq!(mails, ATTEMPTS);
     // Its credit is two letters.
     for _ in 0..3 {
-        assert_eq!(says(&mut world, Effect::Mail(SUPERVISOR, b"harmless")), Turn::Enter);
+        assert_eq!(
+            says(&mut world, Effect::Mail(SUPERVISOR, b"harmless")),
+            Turn::Enter
+        );
     }
     world.assert_no_fault();
 }
@@ -112,6 +160,9 @@ fn what_the_kernel_itself_has_to_tell_is_not_dropped() {
     world.exit(Exit::Cpuid(0));
     world.pass();
     let told = world.got(SUPERVISOR);
-    let faults = told.iter().filter(|bytes| matches!(message(bytes).body, Body::ServerFaulted(_))).count();
+    let faults = told
+        .iter()
+        .filter(|bytes| matches!(message(bytes).body, Body::ServerFaulted(_)))
+        .count();
     assert_eq!(faults, 5, "four in vain");
 }

@@ -35,39 +35,91 @@ fn what_the_guest_asks_of_it_is_answered_as_its_role_declares() {
     assert_eq!(world.register(0), Hypercall::NO_SUCH_CALL);
     let mut world = without(SERIAL);
     world.exit(Exit::In(COM1, 2));
-    assert_eq!((world.rip(), world.register(0) & 0xffff), (ENTRY + 1, 0xffff));
+    assert_eq!(
+        (world.rip(), world.register(0) & 0xffff),
+        (ENTRY + 1, 0xffff)
+    );
     world.exit(Exit::Out(COM1, 1, 7));
     assert_eq!(world.rip(), ENTRY + 1);
     let mut world = without(MSR);
     world.exit(Exit::ReadMsr(0x10));
     assert_eq!(world.pass(), Turn::Enter);
-    assert_eq!(world.kernel.state.vcpu.vmcb.control.event & 0x8000_07ff, 0x8000_030d, "#GP");
+    assert_eq!(
+        world.kernel.state.vcpu.vmcb.control.event & 0x8000_07ff,
+        0x8000_030d,
+        "#GP"
+    );
     assert!(world.got(MSR).is_empty());
-    assert!(world.servers().log.iter().any(|line| line.contains("fallback")));
+    assert!(
+        world
+            .servers()
+            .log
+            .iter()
+            .any(|line| line.contains("fallback"))
+    );
 }
 
 #[test]
 fn what_waited_for_it_is_completed_too() {
     let mut world = World::booted();
-    let forward =
-        Forward { address: LAPIC, count: 1, size: 4, finish: Forward::LOAD, register: 3, width: 4, ..Forward::default() };
-    world.on(MMU, &[Effect::Forward(Fixed(Forward { rip_or_token: ENTRY + 2, ..forward }), &[])]);
+    let forward = Forward {
+        address: LAPIC,
+        count: 1,
+        size: 4,
+        finish: Forward::LOAD,
+        register: 3,
+        width: 4,
+        ..Forward::default()
+    };
+    world.on(
+        MMU,
+        &[Effect::Forward(
+            Fixed(Forward {
+                rip_or_token: ENTRY + 2,
+                ..forward
+            }),
+            &[],
+        )],
+    );
     world.on(IRQCHIP, &[]);
     world.exit(Exit::Fault(LAPIC));
     world.pass();
     assert_eq!(world.waiting(), [(Operation::MmioRead, IRQCHIP)]);
-    assert_eq!(order(&mut world, &[Supervise::Quarantine(IRQCHIP)]), Turn::Enter);
-    assert_eq!((world.register(3), world.rip(), world.waiting()), (0xffff_ffff, ENTRY + 2, vec![]));
+    assert_eq!(
+        order(&mut world, &[Supervise::Quarantine(IRQCHIP)]),
+        Turn::Enter
+    );
+    assert_eq!(
+        (world.register(3), world.rip(), world.waiting()),
+        (0xffff_ffff, ENTRY + 2, vec![])
+    );
 }
 
 #[test]
 fn a_string_read_from_it_is_all_ones() {
     let mut world = without(SERIAL);
-    let forward = Forward { address: u64::from(COM1), space: Forward::PORT, size: 2, count: 3, ..Forward::default() };
-    world.on(MMU, &[Effect::Forward(Fixed(Forward { finish: Forward::RETURN, ..forward }), &[])]);
+    let forward = Forward {
+        address: u64::from(COM1),
+        space: Forward::PORT,
+        size: 2,
+        count: 3,
+        ..Forward::default()
+    };
+    world.on(
+        MMU,
+        &[Effect::Forward(
+            Fixed(Forward {
+                finish: Forward::RETURN,
+                ..forward
+            }),
+            &[],
+        )],
+    );
     world.exit(Exit::StringIo(COM1, true));
     world.last(MMU, |message| {
-        let Body::AccessDone(_, _, _, bytes) = message.body else { panic!("no result") };
+        let Body::AccessDone(_, _, _, bytes) = message.body else {
+            panic!("no result")
+        };
         assert_eq!(bytes, [0xff; 6]);
     });
 }
@@ -77,20 +129,41 @@ fn it_gets_no_timers_no_mail_and_no_interrupts_and_its_lines_are_low() {
     let mut world = World::booted();
     let at = world.kernel.state.machine.clock + 100;
     let raise = Effect::Line(LineId(4), Signal::Raise);
-    world.on(SERIAL, &[raise, Effect::Arm(TimerId(0), Fixed(Ticks(at))), Effect::Value(Fixed(0))]);
+    world.on(
+        SERIAL,
+        &[
+            raise,
+            Effect::Arm(TimerId(0), Fixed(Ticks(at))),
+            Effect::Value(Fixed(0)),
+        ],
+    );
     world.exit(Exit::In(COM1, 1));
     world.pass();
     assert_eq!(world.kernel.state.levels, 1 << 4);
-    order(&mut world, &[Supervise::Quarantine(SERIAL), Supervise::Quarantine(CONTROL)]);
+    order(
+        &mut world,
+        &[
+            Supervise::Quarantine(SERIAL),
+            Supervise::Quarantine(CONTROL),
+        ],
+    );
     assert_eq!(world.kernel.state.levels, 0);
     world.servers().seen.clear();
     world.until(at);
     world.on(CONSOLE, &[Effect::Mail(SERIAL, b"lost"); 9]);
-    world.kernel.host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
-    world.kernel.host_event(atoll_core::run::HostEvent::Irq(HostIrq(3)));
+    world
+        .kernel
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+    world
+        .kernel
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(3)));
     assert_eq!(world.pass(), Turn::Enter);
     assert!(world.got(SERIAL).is_empty() && world.got(CONTROL).is_empty());
-    assert_eq!(world.kernel.state.servers[11].standing, Standing::Running, "who writes to it has done nothing wrong");
+    assert_eq!(
+        world.kernel.state.servers[11].standing,
+        Standing::Running,
+        "who writes to it has done nothing wrong"
+    );
 }
 
 #[test]

@@ -32,7 +32,13 @@ pub(crate) fn restart(world: &mut World, id: ServerId) -> Turn {
 
 /// What a server was told, by the kinds of its messages.
 fn told(world: &mut World, id: ServerId) -> Vec<String> {
-    let name = |bytes: Vec<u8>| format!("{:?}", crate::script::message(&bytes).body).split('(').next().unwrap_or("").to_owned();
+    let name = |bytes: Vec<u8>| {
+        format!("{:?}", crate::script::message(&bytes).body)
+            .split('(')
+            .next()
+            .unwrap_or("")
+            .to_owned()
+    };
     world.got(id).into_iter().map(name).collect()
 }
 
@@ -40,7 +46,11 @@ fn told(world: &mut World, id: ServerId) -> Vec<String> {
 fn load(finish: u8) -> Effect<'static> {
     let forward = Forward {
         address: LAPIC + 0x80,
-        rip_or_token: if finish == Forward::RETURN { 77 } else { ENTRY + 2 },
+        rip_or_token: if finish == Forward::RETURN {
+            77
+        } else {
+            ENTRY + 2
+        },
         count: 1,
         size: 4,
         finish,
@@ -56,12 +66,19 @@ fn an_exit_whose_server_was_faulted_is_executed_again() {
     let mut world = World::booted();
     world.on(CPUID, &[]);
     world.exit(Exit::Cpuid(7));
-    assert_eq!(world.pass(), Turn::Idle, "the guest does not run while the server is away");
+    assert_eq!(
+        world.pass(),
+        Turn::Idle,
+        "the guest does not run while the server is away"
+    );
     assert_eq!(restart(&mut world, CPUID), Turn::Enter);
     assert_eq!((world.rip(), world.waiting()), (ENTRY, vec![]));
     world.exit(Exit::Cpuid(7));
     assert_eq!(told(&mut world, CPUID), ["Cpuid", "Restarted", "Cpuid"]);
-    assert_eq!((world.rip(), world.register(0)), (ENTRY + 2, u64::from(LEAF.eax)));
+    assert_eq!(
+        (world.rip(), world.register(0)),
+        (ENTRY + 2, u64::from(LEAF.eax))
+    );
 }
 
 #[test]
@@ -73,9 +90,19 @@ fn a_forwarded_access_is_delivered_to_the_device_again() {
     world.pass();
     assert_eq!(world.waiting(), [(Operation::MmioRead, IRQCHIP)]);
     assert_eq!(restart(&mut world, IRQCHIP), Turn::Enter);
-    assert_eq!(told(&mut world, IRQCHIP), ["MmioRead", "Restarted", "MmioRead"]);
-    assert_eq!(told(&mut world, MMU), ["NestedFault"], "the emulator is not asked again");
-    assert_eq!((world.register(3), world.rip()), (READ & 0xffff_ffff, ENTRY + 2));
+    assert_eq!(
+        told(&mut world, IRQCHIP),
+        ["MmioRead", "Restarted", "MmioRead"]
+    );
+    assert_eq!(
+        told(&mut world, MMU),
+        ["NestedFault"],
+        "the emulator is not asked again"
+    );
+    assert_eq!(
+        (world.register(3), world.rip()),
+        (READ & 0xffff_ffff, ENTRY + 2)
+    );
     assert_eq!(world.waiting(), []);
 }
 
@@ -87,10 +114,19 @@ fn an_accesss_result_is_given_back_to_the_emulator_again() {
     world.exit(Exit::Fault(LAPIC + 0x80));
     world.pass();
     assert_eq!(restart(&mut world, MMU), Turn::Enter);
-    assert_eq!(told(&mut world, MMU), ["NestedFault", "AccessDone", "Restarted", "AccessDone"]);
-    assert_eq!(told(&mut world, IRQCHIP), ["MmioRead"], "the device has been read once");
+    assert_eq!(
+        told(&mut world, MMU),
+        ["NestedFault", "AccessDone", "Restarted", "AccessDone"]
+    );
+    assert_eq!(
+        told(&mut world, IRQCHIP),
+        ["MmioRead"],
+        "the device has been read once"
+    );
     world.last(MMU, |message| {
-        let Body::AccessDone(done, ..) = message.body else { panic!("no result") };
+        let Body::AccessDone(done, ..) = message.body else {
+            panic!("no result")
+        };
         assert_eq!((done.0.token, done.0.value), (77, READ & 0xffff_ffff));
     });
 }
@@ -98,8 +134,18 @@ fn an_accesss_result_is_given_back_to_the_emulator_again() {
 #[test]
 fn a_string_that_was_written_is_delivered_to_the_device_again() {
     let mut world = World::booted();
-    let forward = Forward { address: u64::from(COM1), space: Forward::PORT, write: 1, size: 1, count: 3, ..Forward::default() };
-    let forward = Forward { finish: Forward::RETURN, ..forward };
+    let forward = Forward {
+        address: u64::from(COM1),
+        space: Forward::PORT,
+        write: 1,
+        size: 1,
+        count: 3,
+        ..Forward::default()
+    };
+    let forward = Forward {
+        finish: Forward::RETURN,
+        ..forward
+    };
     world.on(MMU, &[Effect::Forward(Fixed(forward), b"abc")]);
     world.on(SERIAL, &[]);
     world.exit(Exit::StringIo(COM1, false));
@@ -129,20 +175,39 @@ fn registers_are_asked_for_again() {
     world.on(MMU, &[]);
     world.exit(Exit::Fault(0x8000));
     let second = world.fault(MMU).expect("it is faulted").handled;
-    assert_eq!(second, first + 1, "only the message about the restart lies between two faults over the same message");
+    assert_eq!(
+        second,
+        first + 1,
+        "only the message about the restart lies between two faults over the same message"
+    );
 }
 
 #[test]
 fn mail_interrupts_and_results_wait_for_the_restart() {
     let mut world = World::booted();
     world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
-    world.kernel.host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+    world
+        .kernel
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
     world.pass();
-    world.on(SERIAL, &[Effect::Mail(CONSOLE, b"kept"), Effect::Value(Fixed(0))]);
+    world.on(
+        SERIAL,
+        &[Effect::Mail(CONSOLE, b"kept"), Effect::Value(Fixed(0))],
+    );
     world.exit(Exit::In(COM1, 1));
     restart(&mut world, CONSOLE);
-    assert_eq!(told(&mut world, CONSOLE), ["HostIrq", "Restarted", "HostIrq", "Mail"]);
-    let unmasked = world.kernel.state.machine.journal.iter().filter(|act| **act == Act::Unmask(HostIrq(4))).count();
+    assert_eq!(
+        told(&mut world, CONSOLE),
+        ["HostIrq", "Restarted", "HostIrq", "Mail"]
+    );
+    let unmasked = world
+        .kernel
+        .state
+        .machine
+        .journal
+        .iter()
+        .filter(|act| **act == Act::Unmask(HostIrq(4)))
+        .count();
     assert_eq!(unmasked, 1);
     assert_eq!(world.kernel.state.servers[10].undelivered_to(CONSOLE), 0);
 }
@@ -151,7 +216,9 @@ fn mail_interrupts_and_results_wait_for_the_restart() {
 fn mail_beyond_the_credit_of_a_faulted_receiver_is_lost_and_is_no_fault_of_the_senders() {
     let mut world = World::booted();
     world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
-    world.kernel.host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+    world
+        .kernel
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
     world.pass();
     let mails = [Effect::Mail(CONSOLE, b"one"); 6];
     world.on(SERIAL, &[&mails[..], &[Effect::Value(Fixed(0))]].concat());
@@ -164,19 +231,40 @@ fn mail_beyond_the_credit_of_a_faulted_receiver_is_lost_and_is_no_fault_of_the_s
 fn a_tick_arrives_though_the_interrupt_controller_was_killed_with_its_timer_armed() {
     let mut world = World::booted();
     let at = world.kernel.state.machine.clock + 500;
-    world.on(IRQCHIP, &[Effect::Arm(TimerId(0), Fixed(Ticks(at))), Effect::Done]);
+    world.on(
+        IRQCHIP,
+        &[Effect::Arm(TimerId(0), Fixed(Ticks(at))), Effect::Done],
+    );
     world.exit(Exit::WriteMsr(0x838, 1));
     order(&mut world, &[Supervise::Kill(IRQCHIP)]);
-    assert_eq!(world.fault(IRQCHIP).map(|report| report.reason), Some(Reason::Killed));
+    assert_eq!(
+        world.fault(IRQCHIP).map(|report| report.reason),
+        Some(Reason::Killed)
+    );
     world.until(at);
-    assert_eq!(world.pass(), Turn::Idle, "it has expired while nobody was there");
-    let offer = Offer { vcpu: 0, vector: 0x30, kind: Offer::FIXED, nmi: 0 };
+    assert_eq!(
+        world.pass(),
+        Turn::Idle,
+        "it has expired while nobody was there"
+    );
+    let offer = Offer {
+        vcpu: 0,
+        vector: 0x30,
+        kind: Offer::FIXED,
+        nmi: 0,
+    };
     world.on(IRQCHIP, &[]);
     world.on(IRQCHIP, &[Effect::Offer(Fixed(offer))]);
     world.kernel.state.vcpu.vmcb.save.rflags |= 0x200;
     assert_eq!(restart(&mut world, IRQCHIP), Turn::Enter);
-    assert_eq!(told(&mut world, IRQCHIP), ["MsrWrite", "Restarted", "Timer"]);
-    assert_eq!(crate::exits::injected(&world.kernel.state.vcpu.vmcb) & 0xff, 0x30);
+    assert_eq!(
+        told(&mut world, IRQCHIP),
+        ["MsrWrite", "Restarted", "Timer"]
+    );
+    assert_eq!(
+        crate::exits::injected(&world.kernel.state.vcpu.vmcb) & 0xff,
+        0x30
+    );
 }
 
 #[test]
@@ -189,8 +277,13 @@ fn the_vault_is_what_was_committed_and_the_memory_what_is_in_the_bundle() {
     world.kernel.state.machine.journal.clear();
     restart(&mut world, CPUID);
     let journal = &world.kernel.state.machine.journal;
-    let refilled = journal.iter().any(|act| matches!(act, Act::Refill(CPUID, segment) if segment.address == IMAGE));
-    assert!(refilled && journal.contains(&Act::Restore(CPUID)), "{journal:?}");
+    let refilled = journal
+        .iter()
+        .any(|act| matches!(act, Act::Refill(CPUID, segment) if segment.address == IMAGE));
+    assert!(
+        refilled && journal.contains(&Act::Restore(CPUID)),
+        "{journal:?}"
+    );
 }
 
 #[test]
@@ -214,7 +307,9 @@ fn a_server_is_told_which_requests_it_still_has_to_answer() {
         }
     }
     assert_eq!(told[..2], [ticket, TicketId(0)]);
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Answered(77, Some(b"now"))));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::Answered(77, Some(b"now")))
+    });
 }
 
 #[test]
@@ -227,7 +322,18 @@ fn a_server_that_fails_at_its_start_starts_again_and_one_that_fails_at_its_resta
     assert_eq!(told(&mut world, CPUID), ["Restarted", "Restarted"]);
     let mut world = World::with_frames(8192);
     let made = crate::cast::making(&crate::cast::CAST[1]);
-    world.on(SUPERVISOR, &[&[Effect::Supervise(Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)))], &made[..]].concat());
+    world.on(
+        SUPERVISOR,
+        &[
+            &[Effect::Supervise(Supervise::CreateMachine(
+                Fixed(2 << 20),
+                1,
+                Fixed(0),
+            ))],
+            &made[..],
+        ]
+        .concat(),
+    );
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
     world.pass();
     restart(&mut world, CPUID);
@@ -237,12 +343,23 @@ fn a_server_that_fails_at_its_start_starts_again_and_one_that_fails_at_its_resta
 #[test]
 fn only_what_is_down_can_be_restarted() {
     let mut world = World::booted();
-    for effect in [Supervise::Restart(CPUID), Supervise::Restart(SUPERVISOR), Supervise::Restart(ServerId(30))] {
+    for effect in [
+        Supervise::Restart(CPUID),
+        Supervise::Restart(SUPERVISOR),
+        Supervise::Restart(ServerId(30)),
+    ] {
         let generation = world.kernel.state.servers[0].generation;
         order(&mut world, &[effect]);
-        assert_eq!(world.kernel.state.servers[0].generation, generation + 2, "{effect:?} was not refused");
+        assert_eq!(
+            world.kernel.state.servers[0].generation,
+            generation + 2,
+            "{effect:?} was not refused"
+        );
     }
-    let (supervisor, cpuid) = (&world.kernel.state.servers[0], &world.kernel.state.servers[2]);
+    let (supervisor, cpuid) = (
+        &world.kernel.state.servers[0],
+        &world.kernel.state.servers[2],
+    );
     assert_eq!((cpuid.generation, cpuid.restarts), (1, 0));
     assert_eq!(supervisor.restarts, 3, "it was restarted over each of them");
 }
@@ -251,7 +368,13 @@ fn only_what_is_down_can_be_restarted() {
 fn a_hundred_thousand_restarts_leak_nothing() {
     let mut world = World::booted();
     let until = Ticks(u64::MAX - 1);
-    world.on(SERIAL, &[Effect::Arm(TimerId(1), Fixed(until)), Effect::Value(Fixed(0))]);
+    world.on(
+        SERIAL,
+        &[
+            Effect::Arm(TimerId(1), Fixed(until)),
+            Effect::Value(Fixed(0)),
+        ],
+    );
     world.exit(Exit::In(COM1, 1));
     let before = world.observe();
     let waiting = world.waiting();
@@ -264,7 +387,9 @@ fn a_hundred_thousand_restarts_leak_nothing() {
             }
             1 => {
                 world.ends(SERIAL, Outcome::Fault(Reason::Hang));
-                world.kernel.host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+                world
+                    .kernel
+                    .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
                 world.on(CONSOLE, &[Effect::Mail(SERIAL, b"input")]);
                 world.pass();
             }
@@ -278,8 +403,14 @@ fn a_hundred_thousand_restarts_leak_nothing() {
     let serial = &world.kernel.state.servers[10];
     assert_eq!((serial.generation, serial.restarts), (100_001, 100_000));
     let after = world.observe();
-    assert_eq!((after.frames, &after.timers, after.levels), (before.frames, &before.timers, before.levels));
-    assert_eq!((&after.mail, &after.outstanding, &after.results), (&before.mail, &before.outstanding, &before.results));
+    assert_eq!(
+        (after.frames, &after.timers, after.levels),
+        (before.frames, &before.timers, before.levels)
+    );
+    assert_eq!(
+        (&after.mail, &after.outstanding, &after.results),
+        (&before.mail, &before.outstanding, &before.results)
+    );
     assert_eq!(world.waiting(), waiting);
     world.exit(Exit::In(COM1, 1));
     assert_eq!(world.register(0) & 0xff, READ & 0xff);

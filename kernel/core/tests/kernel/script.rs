@@ -17,7 +17,12 @@ use crate::machine::Servers;
 /// What a polite server answers to a read.
 pub(crate) const READ: u64 = 0x8877_6655_4433_2211;
 /// What a polite server answers to CPUID.
-pub(crate) const LEAF: Leaf = Leaf { eax: 0xa, ebx: 0xb, ecx: 0xc, edx: 0xd };
+pub(crate) const LEAF: Leaf = Leaf {
+    eax: 0xa,
+    ebx: 0xb,
+    ecx: 0xc,
+    edx: 0xd,
+};
 /// Where the guest begins.
 pub(crate) const ENTRY: u64 = 0x1000;
 /// What a polite server answers to a request by mail.
@@ -58,12 +63,19 @@ pub(crate) fn encode(effects: &[Effect<'_>]) -> Vec<u8> {
 /// Puts an effect behind an answer; whatever is longer than a page of its own is cut off there.
 pub(crate) fn push(bytes: &mut Vec<u8>, effect: &Effect<'_>) {
     let mut room = [0; 2 * PAGE];
-    bytes.extend_from_slice(postcard::to_slice(effect, &mut room).expect("an effect longer than two pages"));
+    bytes.extend_from_slice(
+        postcard::to_slice(effect, &mut room).expect("an effect longer than two pages"),
+    );
 }
 
 /// The state that a polite loader gives the guest: protected mode without paging.
 pub(crate) fn initial() -> InitialState {
-    InitialState { rip: ENTRY, rflags: 2, cr0: 1, ..InitialState::default() }
+    InitialState {
+        rip: ENTRY,
+        rflags: 2,
+        cr0: 1,
+        ..InitialState::default()
+    }
 }
 
 /// What completes a message's ticket as its operation wants it.
@@ -71,15 +83,23 @@ pub(crate) fn polite(message: &Message<'_>, complete: &mut dyn FnMut(&Effect<'_>
     let ticket: TicketId = message.header.0.ticket;
     match message.body {
         Body::Cpuid(_) => complete(&Effect::Leaf(Fixed(LEAF))),
-        Body::MsrRead(_) | Body::PortRead(_) | Body::MmioRead(_) | Body::Hypercall(_) => complete(&Effect::Value(Fixed(READ))),
-        Body::MsrWrite(_) | Body::PortWrite(_) | Body::PortWriteString(..) | Body::MmioWrite(_) => complete(&Effect::Done),
+        Body::MsrRead(_) | Body::PortRead(_) | Body::MmioRead(_) | Body::Hypercall(_) => {
+            complete(&Effect::Value(Fixed(READ)))
+        }
+        Body::MsrWrite(_) | Body::PortWrite(_) | Body::PortWriteString(..) | Body::MmioWrite(_) => {
+            complete(&Effect::Done)
+        }
         Body::PortReadString(exit) => {
-            let bytes: Vec<u8> = (0..exit.0.count as usize * usize::from(exit.0.size)).map(|byte| byte as u8).collect();
+            let bytes: Vec<u8> = (0..exit.0.count as usize * usize::from(exit.0.size))
+                .map(|byte| byte as u8)
+                .collect();
             complete(&Effect::Data(&bytes));
         }
-        Body::MemoryFault(..) | Body::NestedFault(..) | Body::StringIo(..) | Body::Instruction(..) | Body::AccessDone(..) => {
-            complete(&Effect::Resume)
-        }
+        Body::MemoryFault(..)
+        | Body::NestedFault(..)
+        | Body::StringIo(..)
+        | Body::Instruction(..)
+        | Body::AccessDone(..) => complete(&Effect::Resume),
         Body::Request(..) => complete(&Effect::Reply(ticket, REPLY)),
         Body::Load => {
             complete(&Effect::Initial(0, initial().as_bytes()));
@@ -102,13 +122,25 @@ impl Scripted {
 }
 
 impl Servers for Scripted {
-    fn activate(&mut self, to: ServerId, bytes: &[u8], answer: &mut [u8], clock: &mut u64) -> Outcome {
+    fn activate(
+        &mut self,
+        to: ServerId,
+        bytes: &[u8],
+        answer: &mut [u8],
+        clock: &mut u64,
+    ) -> Outcome {
         self.seen.push((to, bytes.to_vec()));
-        let line = self.lines.get_mut(&to.0).and_then(VecDeque::pop_front).unwrap_or_else(|| {
-            let mut bytes_of_answer = Vec::new();
-            polite(&message(bytes), &mut |effect| push(&mut bytes_of_answer, effect));
-            Line::Bytes(bytes_of_answer)
-        });
+        let line = self
+            .lines
+            .get_mut(&to.0)
+            .and_then(VecDeque::pop_front)
+            .unwrap_or_else(|| {
+                let mut bytes_of_answer = Vec::new();
+                polite(&message(bytes), &mut |effect| {
+                    push(&mut bytes_of_answer, effect)
+                });
+                Line::Bytes(bytes_of_answer)
+            });
         let bytes = match line {
             Line::Bytes(bytes) => bytes,
             Line::Late(ticks, bytes) => {

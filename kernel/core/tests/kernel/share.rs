@@ -21,7 +21,14 @@ fn at_once(ticks: u64) -> Line {
 
 /// The guest runs on until it is interrupted, or has run for a millisecond: how long servers and guest have had by the end of so many turns.
 fn play(world: &mut World, turns: usize) -> (u64, u64) {
-    let guest = |world: &World| world.kernel.state.statistics.kind(Kind::Guest as usize).map_or(0, |time| time.sum);
+    let guest = |world: &World| {
+        world
+            .kernel
+            .state
+            .statistics
+            .kind(Kind::Guest as usize)
+            .map_or(0, |time| time.sum)
+    };
     let (began, ran) = (world.kernel.state.machine.clock, guest(world));
     for _ in 0..turns {
         if world.kernel.state.machine.armed.0 <= world.kernel.state.machine.clock {
@@ -29,7 +36,10 @@ fn play(world: &mut World, turns: usize) -> (u64, u64) {
         }
         assert_eq!(world.pass(), Turn::Enter);
         let machine = &mut world.kernel.state.machine;
-        machine.clock = machine.armed.0.clamp(machine.clock, machine.clock + TSC_KHZ);
+        machine.clock = machine
+            .armed
+            .0
+            .clamp(machine.clock, machine.clock + TSC_KHZ);
         world.exit(Exit::Code(exit::INTR));
     }
     world.assert_no_fault();
@@ -51,7 +61,10 @@ fn assert_share(mut world: World) {
     let (all, guest) = play(&mut world, 5_000);
     assert!(all > 1_000 * TSC_KHZ, "{all} ticks are no test");
     let least = all.saturating_sub((AHEAD_MS + 60) * TSC_KHZ) / PARTS;
-    assert!(guest >= least, "the guest had {guest} of {all} ticks, not {least}");
+    assert!(
+        guest >= least,
+        "the guest had {guest} of {all} ticks, not {least}"
+    );
     // Nor does it get so much more that servers could starve.
     assert!(guest <= all / 2, "the guest had {guest} of {all} ticks");
 }
@@ -95,7 +108,10 @@ fn what_is_used_while_the_guest_sleeps_is_not_held_against_servers() {
         world.kernel.host_event(HostEvent::Timer);
         while world.kernel.pass() == Turn::Again {}
     }
-    assert!(world.got(TIMER).len() >= 20, "nobody is kept waiting for a guest that sleeps");
+    assert!(
+        world.got(TIMER).len() >= 20,
+        "nobody is kept waiting for a guest that sleeps"
+    );
 }
 
 #[test]
@@ -109,7 +125,10 @@ fn in_the_guests_turn_only_those_wait_who_have_used_much() {
     world.kernel.host_event(HostEvent::Timer);
     world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
     assert_eq!(world.pass(), Turn::Enter);
-    assert_eq!((world.got(TIMER).len(), world.got(CONSOLE).len()), (greedy, honest + 1));
+    assert_eq!(
+        (world.got(TIMER).len(), world.got(CONSOLE).len()),
+        (greedy, honest + 1)
+    );
     // When the guest has run, its turn is over.
     world.kernel.state.machine.clock += 20_000;
     assert_eq!(world.pass(), Turn::Enter);

@@ -26,12 +26,35 @@ pub(crate) struct Simulation(Box<Kernel<Simulated>>);
 impl Simulation {
     /// A kernel with a supervisor that is about to get its first message.
     pub(crate) fn new(servers: Box<dyn Servers>, frames: u64) -> Simulation {
-        let mut kernel = Box::new(Kernel::new(Simulated::new(servers, frames), Conversation::new(), Vmcb::ZERO));
-        let limits = Limits { vault_lines: 64, stack_pages: 16, budget_us: 200_000, period_us: u32::MAX, timers: 0 };
-        kernel.state.make_server(SUPERVISOR, RoleKind::Supervisor, limits, "supervisor", "supervisor");
+        let mut kernel = Box::new(Kernel::new(
+            Simulated::new(servers, frames),
+            Conversation::new(),
+            Vmcb::ZERO,
+        ));
+        let limits = Limits {
+            vault_lines: 64,
+            stack_pages: 16,
+            budget_us: 200_000,
+            period_us: u32::MAX,
+            timers: 0,
+        };
+        kernel.state.make_server(
+            SUPERVISOR,
+            RoleKind::Supervisor,
+            limits,
+            "supervisor",
+            "supervisor",
+        );
         kernel.state.give(SUPERVISOR, Grant::Bundle);
-        (1..atoll_protocol::SERVERS as u8).for_each(|server| kernel.state.give(SUPERVISOR, Grant::Mail(ServerId(server), 1)));
-        kernel.state.fill_first(SUPERVISOR, &cast::TEXT).expect("the supervisor's image fits");
+        (1..atoll_protocol::SERVERS as u8).for_each(|server| {
+            kernel
+                .state
+                .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+        });
+        kernel
+            .state
+            .fill_first(SUPERVISOR, &cast::TEXT)
+            .expect("the supervisor's image fits");
         kernel.state.start_first(SUPERVISOR, IMAGE);
         Simulation(kernel)
     }
@@ -39,7 +62,11 @@ impl Simulation {
     /// The guest has run, and takes the exit that its control block tells: [`Kernel::exited`], compiled once.
     #[inline(never)]
     pub(crate) fn exited(&mut self) {
-        let Control { exit_code, tlb_control, .. } = self.0.state.vcpu.vmcb.control;
+        let Control {
+            exit_code,
+            tlb_control,
+            ..
+        } = self.0.state.vcpu.vmcb.control;
         if exit_code != u64::from(exit::INVALID) {
             self.0.state.machine.nested.run(tlb_control == 1);
         }
@@ -75,8 +102,15 @@ impl DerefMut for Simulation {
 
 /// The supervisor's answers that make the cast, the guest's memory, and let the guest run.
 pub(crate) fn boot() -> Vec<Vec<u8>> {
-    let mut answers: Vec<Vec<u8>> = cast::CAST.iter().map(|member| encode(&cast::making(member))).collect();
-    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(Fixed(MEMORY), 1, Fixed(BUNDLE / 2)))]);
+    let mut answers: Vec<Vec<u8>> = cast::CAST
+        .iter()
+        .map(|member| encode(&cast::making(member)))
+        .collect();
+    let mut first = encode(&[Effect::Supervise(Supervise::CreateMachine(
+        Fixed(MEMORY),
+        1,
+        Fixed(BUNDLE / 2),
+    ))]);
     first.append(&mut answers[0]);
     answers[0] = first;
     answers.push(encode(&[Effect::Supervise(Supervise::Load(LOADER))]));

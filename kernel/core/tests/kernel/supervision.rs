@@ -31,10 +31,20 @@ fn supervisor(world: &mut World, effects: &[Supervise<'_>]) -> Turn {
 
 /// The same, but the answer is refused: the supervisor is restarted, and nothing else has happened.
 fn faulty(world: &mut World, effects: &[Supervise<'_>]) {
-    let (frames, generation) = (world.kernel.state.machine.frames, world.kernel.state.servers[0].generation);
+    let (frames, generation) = (
+        world.kernel.state.machine.frames,
+        world.kernel.state.servers[0].generation,
+    );
     supervisor(world, effects);
-    assert_eq!(world.kernel.state.servers[0].generation, generation + 2, "begun by the test, then restarted: {effects:?}");
-    assert_eq!(world.kernel.state.machine.journal, [Act::Refill(SUPERVISOR, TEXT), Act::Restore(SUPERVISOR)]);
+    assert_eq!(
+        world.kernel.state.servers[0].generation,
+        generation + 2,
+        "begun by the test, then restarted: {effects:?}"
+    );
+    assert_eq!(
+        world.kernel.state.machine.journal,
+        [Act::Refill(SUPERVISOR, TEXT), Act::Restore(SUPERVISOR)]
+    );
     assert_eq!(world.kernel.state.machine.frames, frames);
 }
 
@@ -43,7 +53,10 @@ fn refused(effects: &[Supervise<'_>], rule: &str) {
     let mut world = World::booted();
     faulty(&mut world, effects);
     let log = world.servers().log.join("\n");
-    assert!(log.contains(&format!("broke a rule: {rule} ")), "{effects:?}: {log}");
+    assert!(
+        log.contains(&format!("broke a rule: {rule} ")),
+        "{effects:?}: {log}"
+    );
 }
 
 fn create(id: u8) -> Supervise<'static> {
@@ -62,10 +75,17 @@ fn a_server_is_made_given_rights_and_started_in_one_answer() {
     ];
     assert_eq!(supervisor(&mut world, &effects), Turn::Enter);
     world.last(FREE, |message| {
-        let Body::Start(machine, config) = message.body else { panic!("no start") };
-        assert_eq!((machine.0.memory, machine.0.bundle, config), (cast::MEMORY, BUNDLE, &b"be quick"[..]));
+        let Body::Start(machine, config) = message.body else {
+            panic!("no start")
+        };
+        assert_eq!(
+            (machine.0.memory, machine.0.bundle, config),
+            (cast::MEMORY, BUNDLE, &b"be quick"[..])
+        );
     });
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::ServerStarted(FREE, 1)));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::ServerStarted(FREE, 1))
+    });
     world.exit(Exit::In(0x107, 1));
     assert_eq!(world.got(FREE).len(), 2);
 }
@@ -80,12 +100,33 @@ fn servers_with_senseless_limits_are_refused() {
         create(255),
         Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another", "image"),
         Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte", "image"),
-        Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "another", "a name of 17 byte"),
-        with(Limits { vault_lines: 4097, ..LIMITS }),
-        with(Limits { stack_pages: 0, ..LIMITS }),
-        with(Limits { stack_pages: 65, ..LIMITS }),
-        with(Limits { timers: 5, ..LIMITS }),
-        with(Limits { budget_us: 0, ..LIMITS }),
+        Supervise::Create(
+            FREE,
+            RoleKind::Cpuid,
+            LIMITS,
+            "another",
+            "a name of 17 byte",
+        ),
+        with(Limits {
+            vault_lines: 4097,
+            ..LIMITS
+        }),
+        with(Limits {
+            stack_pages: 0,
+            ..LIMITS
+        }),
+        with(Limits {
+            stack_pages: 65,
+            ..LIMITS
+        }),
+        with(Limits {
+            timers: 5,
+            ..LIMITS
+        }),
+        with(Limits {
+            budget_us: 0,
+            ..LIMITS
+        }),
     ] {
         refused(&[effect], "BadValue");
     }
@@ -96,17 +137,48 @@ fn servers_with_senseless_limits_are_refused() {
 fn segments_outside_the_image_or_the_bundle_are_refused() {
     let fill = |segment| [create(FREE.0), Supervise::Segment(FREE, Fixed(segment))];
     for segment in [
-        Segment { address: IMAGE + 1, ..TEXT },
-        Segment { address: IMAGE - 0x1000, ..TEXT },
-        Segment { address: IMAGE_END, ..TEXT },
-        Segment { address: !0xfff, ..TEXT },
-        Segment { memory: u64::MAX, ..TEXT },
-        Segment { memory: 0, file: 0, ..TEXT },
-        Segment { file: 0x1001, ..TEXT },
-        Segment { offset: BUNDLE, ..TEXT },
-        Segment { offset: u64::MAX, ..TEXT },
+        Segment {
+            address: IMAGE + 1,
+            ..TEXT
+        },
+        Segment {
+            address: IMAGE - 0x1000,
+            ..TEXT
+        },
+        Segment {
+            address: IMAGE_END,
+            ..TEXT
+        },
+        Segment {
+            address: !0xfff,
+            ..TEXT
+        },
+        Segment {
+            memory: u64::MAX,
+            ..TEXT
+        },
+        Segment {
+            memory: 0,
+            file: 0,
+            ..TEXT
+        },
+        Segment {
+            file: 0x1001,
+            ..TEXT
+        },
+        Segment {
+            offset: BUNDLE,
+            ..TEXT
+        },
+        Segment {
+            offset: u64::MAX,
+            ..TEXT
+        },
         Segment { access: 0, ..TEXT },
-        Segment { access: Segment::WRITE | Segment::EXECUTE, ..TEXT },
+        Segment {
+            access: Segment::WRITE | Segment::EXECUTE,
+            ..TEXT
+        },
     ] {
         refused(&fill(segment), "BadValue");
     }
@@ -115,9 +187,22 @@ fn segments_outside_the_image_or_the_bundle_are_refused() {
 
 #[test]
 fn segments_that_share_a_page_are_refused() {
-    let page = |number: u64| Segment { address: IMAGE + number * 0x1000, ..TEXT };
+    let page = |number: u64| Segment {
+        address: IMAGE + number * 0x1000,
+        ..TEXT
+    };
     let fill = |segment| Supervise::Segment(FREE, Fixed(segment));
-    for (first, second) in [(page(0), page(0)), (page(1), page(0)), (Segment { memory: 0x1001, ..page(0) }, page(1))] {
+    for (first, second) in [
+        (page(0), page(0)),
+        (page(1), page(0)),
+        (
+            Segment {
+                memory: 0x1001,
+                ..page(0)
+            },
+            page(1),
+        ),
+    ] {
         refused(&[create(FREE.0), fill(first), fill(second)], "BadValue");
         let mut world = World::booted();
         supervisor(&mut world, &[create(FREE.0), fill(first)]);
@@ -125,12 +210,25 @@ fn segments_that_share_a_page_are_refused() {
         faulty(&mut world, &[fill(second)]);
     }
     let mut world = World::booted();
-    let effects =
-        [create(FREE.0), fill(page(0)), create(FREE.0 + 1), Supervise::Segment(ServerId(14), Fixed(page(0))), fill(page(1))];
-    assert_eq!(supervisor(&mut world, &effects), Turn::Enter, "servers do not share their pages");
+    let effects = [
+        create(FREE.0),
+        fill(page(0)),
+        create(FREE.0 + 1),
+        Supervise::Segment(ServerId(14), Fixed(page(0))),
+        fill(page(1)),
+    ];
+    assert_eq!(
+        supervisor(&mut world, &effects),
+        Turn::Enter,
+        "servers do not share their pages"
+    );
     let again = [Supervise::Destroy(FREE)];
     assert_eq!(supervisor(&mut world, &again), Turn::Enter);
-    assert_eq!(supervisor(&mut world, &[create(FREE.0), fill(page(0))]), Turn::Enter, "another in its slot begins anew");
+    assert_eq!(
+        supervisor(&mut world, &[create(FREE.0), fill(page(0))]),
+        Turn::Enter,
+        "another in its slot begins anew"
+    );
 }
 
 #[test]
@@ -144,7 +242,12 @@ fn exits_are_routed_only_to_servers_that_are_started() {
     // Also if an earlier answer made it.
     faulty(&mut world, &[route]);
     let mut world = World::booted();
-    let effects = [create(FREE.0), Supervise::Segment(FREE, Fixed(TEXT)), start, route];
+    let effects = [
+        create(FREE.0),
+        Supervise::Segment(FREE, Fixed(TEXT)),
+        start,
+        route,
+    ];
     assert_eq!(supervisor(&mut world, &effects), Turn::Enter);
     world.exit(Exit::In(0x100, 1));
     assert_eq!(world.got(FREE).len(), 2);
@@ -157,9 +260,16 @@ fn a_host_interrupt_has_one_owner() {
     refused(&[give(CONSOLE, 4)], "BadValue");
     refused(&[give(SERIAL, 5), give(CPUID, 5)], "BadValue");
     let mut world = World::booted();
-    assert_eq!(supervisor(&mut world, &[give(SERIAL, 5), give(CPUID, 6)]), Turn::Enter);
+    assert_eq!(
+        supervisor(&mut world, &[give(SERIAL, 5), give(CPUID, 6)]),
+        Turn::Enter
+    );
     let effects = [Supervise::Destroy(CONSOLE), give(SERIAL, 4)];
-    assert_eq!(supervisor(&mut world, &effects), Turn::Enter, "what a destroyed server had is free");
+    assert_eq!(
+        supervisor(&mut world, &effects),
+        Turn::Enter,
+        "what a destroyed server had is free"
+    );
 }
 
 #[test]
@@ -180,8 +290,14 @@ fn a_route_is_given_once() {
         refused(&[Supervise::Route(CPUID, route)], "BadValue");
     }
     let twice = Supervise::Route(CPUID, Route::Ports(0x100, 0x1ff));
-    refused(&[twice, Supervise::Route(SERIAL, Route::Ports(0x1ff, 0x1ff))], "BadValue");
-    refused(&[Supervise::Route(FREE, Route::Ports(0x100, 0x1ff))], "BadValue");
+    refused(
+        &[twice, Supervise::Route(SERIAL, Route::Ports(0x1ff, 0x1ff))],
+        "BadValue",
+    );
+    refused(
+        &[Supervise::Route(FREE, Route::Ports(0x100, 0x1ff))],
+        "BadValue",
+    );
 }
 
 #[test]
@@ -189,7 +305,10 @@ fn a_mailboxs_credits_never_exceed_its_places() {
     let more = |credit| Supervise::Grant(CPUID, Grant::Mail(CONSOLE, credit));
     // 40 places: 8 are for results, 1 is the supervisor's, 4 are the serial port's.
     refused(&[more(28)], "Exhausted");
-    refused(&[more(20), Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 8))], "Exhausted");
+    refused(
+        &[more(20), Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 8))],
+        "Exhausted",
+    );
     let mut world = World::booted();
     assert_eq!(supervisor(&mut world, &[more(27)]), Turn::Enter);
     assert_eq!(world.kernel.state.servers[2].credit_to(CONSOLE), 27);
@@ -198,16 +317,25 @@ fn a_mailboxs_credits_never_exceed_its_places() {
 #[test]
 fn mail_of_a_destroyed_server_still_counts_against_the_mailbox() {
     let mut world = World::booted();
-    supervisor(&mut world, &[Supervise::Grant(CPUID, Grant::Mail(CONSOLE, 27))]);
+    supervisor(
+        &mut world,
+        &[Supervise::Grant(CPUID, Grant::Mail(CONSOLE, 27))],
+    );
     let mails = vec![Effect::Mail(CONSOLE, b"old"); 27];
     world.on(CPUID, &[&mails[..], &[Effect::Leaf(Fixed(LEAF))]].concat());
     world.exit(Exit::Cpuid(0));
     // The console does not get to reading it.
     world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
-    assert_eq!(supervisor(&mut world, &[Supervise::Destroy(CPUID)]), Turn::Idle);
+    assert_eq!(
+        supervisor(&mut world, &[Supervise::Destroy(CPUID)]),
+        Turn::Idle
+    );
     assert_eq!(world.kernel.state.servers[11].letters().count(), 27);
     // There are no places for ten more.
-    faulty(&mut world, &[Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 10))]);
+    faulty(
+        &mut world,
+        &[Supervise::Grant(LOADER, Grant::Mail(CONSOLE, 10))],
+    );
 }
 
 #[test]
@@ -223,8 +351,14 @@ fn rights_that_do_not_exist_are_refused() {
         refused(&[Supervise::Grant(CPUID, grant)], "BadValue");
     }
     refused(&[Supervise::Grant(FREE, Grant::GuestRead)], "BadValue");
-    refused(&[Supervise::Grant(SUPERVISOR, Grant::GuestWrite)], "BadValue");
-    refused(&[Supervise::Grant(CPUID, Grant::HostPorts(0, 0)); 5], "BadValue");
+    refused(
+        &[Supervise::Grant(SUPERVISOR, Grant::GuestWrite)],
+        "BadValue",
+    );
+    refused(
+        &[Supervise::Grant(CPUID, Grant::HostPorts(0, 0)); 5],
+        "BadValue",
+    );
 }
 
 #[test]
@@ -232,20 +366,40 @@ fn more_memory_than_there_is_cannot_be_promised() {
     let mut world = World::with_frames(1000);
     let machine = Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0));
     // Each fits alone; together they do not.
-    let stack = Limits { stack_pages: 64, ..LIMITS };
-    let servers = (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large", "image"));
+    let stack = Limits {
+        stack_pages: 64,
+        ..LIMITS
+    };
+    let servers =
+        (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large", "image"));
     let effects: Vec<Supervise<'_>> = core::iter::once(machine).chain(servers).collect();
     faulty(&mut world, &effects);
-    assert!(world.servers().log.iter().any(|line| line.contains("Exhausted")));
+    assert!(
+        world
+            .servers()
+            .log
+            .iter()
+            .any(|line| line.contains("Exhausted"))
+    );
 }
 
 #[test]
 fn guest_memory_is_made_once_and_in_large_pages() {
-    refused(&[Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0))], "BadValue");
-    for (bytes, vcpus, rule) in [(0, 1, "BadValue"), (0x1000, 1, "BadValue"), (2 << 20, 2, "BadValue"), (1 << 40, 1, "Exhausted")]
-    {
+    refused(
+        &[Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0))],
+        "BadValue",
+    );
+    for (bytes, vcpus, rule) in [
+        (0, 1, "BadValue"),
+        (0x1000, 1, "BadValue"),
+        (2 << 20, 2, "BadValue"),
+        (1 << 40, 1, "Exhausted"),
+    ] {
         let mut world = World::with_frames(1000);
-        faulty(&mut world, &[Supervise::CreateMachine(Fixed(bytes), vcpus, Fixed(0))]);
+        faulty(
+            &mut world,
+            &[Supervise::CreateMachine(Fixed(bytes), vcpus, Fixed(0))],
+        );
         assert!(world.servers().log.iter().any(|line| line.contains(rule)));
     }
 }
@@ -258,7 +412,13 @@ fn a_destroyed_server_has_no_routes_no_timers_and_no_rights() {
     assert_eq!(world.kernel.state.servers[10].credit_to(CONSOLE), 0);
     world.exit(Exit::In(cast::COM1, 1));
     assert_eq!(world.register(0) & 0xff, 0xff);
-    assert_eq!((world.kernel.state.stray_ports, world.kernel.state.stray_memory), (1, 0));
+    assert_eq!(
+        (
+            world.kernel.state.stray_ports,
+            world.kernel.state.stray_memory
+        ),
+        (1, 0)
+    );
     assert!(world.got(SERIAL).is_empty());
 }
 
@@ -274,16 +434,31 @@ fn what_an_answer_destroys_it_does_not_use_any_more() {
     }
     let mut world = World::booted();
     supervisor(&mut world, &[create(FREE.0)]);
-    faulty(&mut world, &[Supervise::Destroy(FREE), Supervise::Start(FREE, Fixed(IMAGE), &[])]);
+    faulty(
+        &mut world,
+        &[
+            Supervise::Destroy(FREE),
+            Supervise::Start(FREE, Fixed(IMAGE), &[]),
+        ],
+    );
 }
 
 #[test]
 fn a_server_starts_once_and_within_its_image() {
     refused(&[Supervise::Start(CPUID, Fixed(IMAGE), &[])], "BadValue");
     for entry in [0, IMAGE - 1, IMAGE_END, u64::MAX] {
-        refused(&[create(FREE.0), Supervise::Start(FREE, Fixed(entry), &[])], "BadValue");
+        refused(
+            &[create(FREE.0), Supervise::Start(FREE, Fixed(entry), &[])],
+            "BadValue",
+        );
     }
-    refused(&[create(FREE.0), Supervise::Start(FREE, Fixed(IMAGE), &[0; 1025])], "BadValue");
+    refused(
+        &[
+            create(FREE.0),
+            Supervise::Start(FREE, Fixed(IMAGE), &[0; 1025]),
+        ],
+        "BadValue",
+    );
 }
 
 #[test]
@@ -315,7 +490,13 @@ fn a_loader_that_asks_again_is_asked_again() {
     world.on(LOADER, &[Effect::Save(0, 1), Effect::Resume]);
     world.on(LOADER, &[Effect::Save(1, 1), Effect::Resume]);
     // What a guest begins with can be set only while none is running.
-    world.on(SUPERVISOR, &[Effect::Stop(Stop::Reset), Effect::Supervise(Supervise::Load(LOADER))]);
+    world.on(
+        SUPERVISOR,
+        &[
+            Effect::Stop(Stop::Reset),
+            Effect::Supervise(Supervise::Load(LOADER)),
+        ],
+    );
     world.kernel.state.start_first(SUPERVISOR, IMAGE);
     world.pass();
     assert_eq!(world.got(LOADER).len(), 3);
@@ -325,7 +506,10 @@ fn a_loader_that_asks_again_is_asked_again() {
 #[test]
 fn the_supervisor_leaves_with_its_own_code() {
     let mut world = World::booted();
-    assert_eq!(supervisor(&mut world, &[Supervise::Exit(7)]), Turn::Leave(7));
+    assert_eq!(
+        supervisor(&mut world, &[Supervise::Exit(7)]),
+        Turn::Leave(7)
+    );
     let kernel: &Kernel<_> = &world.kernel;
     assert_eq!(kernel.state.servers[0].standing, Standing::Running);
 }
@@ -335,11 +519,29 @@ fn only_the_bundles_reserve_can_be_written() {
     let reserve = BUNDLE / 2;
     let write = |offset: u64, bytes: &'static [u8]| Supervise::Write(Fixed(offset), bytes);
     let mut world = World::booted();
-    supervisor(&mut world, &[write(reserve, b"an"), write(BUNDLE - 5, b"image")]);
-    assert_eq!(world.kernel.state.machine.journal, [Act::Upload(reserve, 2), Act::Upload(BUNDLE - 5, 5)]);
-    for (offset, bytes) in [(reserve - 1, &b"an"[..]), (0, b"an"), (BUNDLE - 4, b"image"), (BUNDLE, b"an"), (u64::MAX, b"an")] {
+    supervisor(
+        &mut world,
+        &[write(reserve, b"an"), write(BUNDLE - 5, b"image")],
+    );
+    assert_eq!(
+        world.kernel.state.machine.journal,
+        [Act::Upload(reserve, 2), Act::Upload(BUNDLE - 5, 5)]
+    );
+    for (offset, bytes) in [
+        (reserve - 1, &b"an"[..]),
+        (0, b"an"),
+        (BUNDLE - 4, b"image"),
+        (BUNDLE, b"an"),
+        (u64::MAX, b"an"),
+    ] {
         refused(&[write(offset, bytes)], "BadValue");
     }
     let mut world = World::with_frames(1000);
-    faulty(&mut world, &[Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)), write(0, b"in the same answer: not yet")]);
+    faulty(
+        &mut world,
+        &[
+            Supervise::CreateMachine(Fixed(2 << 20), 1, Fixed(0)),
+            write(0, b"in the same answer: not yet"),
+        ],
+    );
 }

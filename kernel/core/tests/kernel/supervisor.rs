@@ -23,8 +23,13 @@ fn it_is_restarted_in_the_middle_of_a_restart_and_hears_of_the_fault_again() {
     assert_eq!(world.pass(), Turn::Enter);
     let told: Vec<_> = world.got(SUPERVISOR);
     assert!(matches!(message(&told[0]).body, Body::ServerFaulted(_)));
-    assert!(matches!(message(&told[1]).body, Body::Restarted(Reason::Hang, _)));
-    assert!(matches!(message(&told[2]).body, Body::ServerFaulted(report) if report.server == CPUID));
+    assert!(matches!(
+        message(&told[1]).body,
+        Body::Restarted(Reason::Hang, _)
+    ));
+    assert!(
+        matches!(message(&told[2]).body, Body::ServerFaulted(report) if report.server == CPUID)
+    );
     assert_eq!(told.len(), 3);
     assert_eq!(world.kernel.state.servers[2].generation, 2);
 }
@@ -32,14 +37,31 @@ fn it_is_restarted_in_the_middle_of_a_restart_and_hears_of_the_fault_again() {
 #[test]
 fn killing_it_keeps_what_it_did_in_the_same_answer() {
     let mut world = World::booted();
-    world.on(SUPERVISOR, &[Effect::Supervise(Supervise::Kill(SUPERVISOR)), Effect::Save(0, 1)]);
+    world.on(
+        SUPERVISOR,
+        &[
+            Effect::Supervise(Supervise::Kill(SUPERVISOR)),
+            Effect::Save(0, 1),
+        ],
+    );
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
     world.exit(Exit::Cpuid(0));
     world.pass();
     let generation = world.kernel.state.servers[0].generation;
     assert_eq!(generation, 2);
-    assert!(world.kernel.state.machine.journal.contains(&crate::machine::Act::Vault(SUPERVISOR, 0, 1)));
-    let faults = world.got(SUPERVISOR).iter().filter(|bytes| matches!(message(bytes).body, Body::ServerFaulted(_))).count();
+    assert!(
+        world
+            .kernel
+            .state
+            .machine
+            .journal
+            .contains(&crate::machine::Act::Vault(SUPERVISOR, 0, 1))
+    );
+    let faults = world
+        .got(SUPERVISOR)
+        .iter()
+        .filter(|bytes| matches!(message(bytes).body, Body::ServerFaulted(_)))
+        .count();
     assert_eq!(faults, 1, "it had handled the message");
 }
 

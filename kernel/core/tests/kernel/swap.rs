@@ -35,7 +35,13 @@ pub(crate) fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3
 /// The successor takes this server's place.
 pub(crate) fn exchange(world: &mut World, of: ServerId) -> Turn {
     let generation = world.kernel.state.servers[usize::from(FREE.0)].generation;
-    order(world, &[Supervise::Exchange(FREE, of, generation), Supervise::Destroy(FREE)])
+    order(
+        world,
+        &[
+            Supervise::Exchange(FREE, of, generation),
+            Supervise::Destroy(FREE),
+        ],
+    )
 }
 
 /// A succession of the cpuid server is under way: its state is exported, the successor has begun.
@@ -43,7 +49,11 @@ fn under_way() -> World {
     let mut world = World::booted();
     world.on(CPUID, &[Effect::Exported(b"the state")]);
     world.on(FREE, &[Effect::Save(1, 1)]);
-    assert_eq!(order(&mut world, &succession(CPUID, RoleKind::Cpuid)), Turn::Idle, "the guest waits");
+    assert_eq!(
+        order(&mut world, &succession(CPUID, RoleKind::Cpuid)),
+        Turn::Idle,
+        "the guest waits"
+    );
     world
 }
 
@@ -52,8 +62,19 @@ fn assert_rolled_back(world: &mut World) {
     assert_eq!(world.kernel.state.servers[2].standing, Standing::Running);
     assert_eq!(world.pass(), Turn::Enter);
     world.exit(Exit::Cpuid(0));
-    assert_eq!((world.rip(), world.register(0)), (ENTRY + 2, u64::from(LEAF.eax)));
-    assert!(!world.kernel.state.machine.journal.iter().any(|act| matches!(act, Act::Exchange(..))));
+    assert_eq!(
+        (world.rip(), world.register(0)),
+        (ENTRY + 2, u64::from(LEAF.eax))
+    );
+    assert!(
+        !world
+            .kernel
+            .state
+            .machine
+            .journal
+            .iter()
+            .any(|act| matches!(act, Act::Exchange(..)))
+    );
     // And another may be tried.
     if world.kernel.state.servers[usize::from(FREE.0)].standing != Standing::Empty {
         order(world, &[Supervise::Destroy(FREE)]);
@@ -70,29 +91,63 @@ fn the_time_that_the_guest_waits_for_a_successor_is_counted() {
     world.kernel.state.machine.clock += 1000;
     assert_eq!(exchange(&mut world, CPUID), Turn::Enter);
     let waited = world.kernel.state.machine.clock - began;
-    let counted = world.kernel.state.statistics.kind(Kind::Succession as usize).expect("a kind");
+    let counted = world
+        .kernel
+        .state
+        .statistics
+        .kind(Kind::Succession as usize)
+        .expect("a kind");
     assert_eq!(counted.count, 1);
-    assert!((waited..waited + 10).contains(&counted.sum), "{} of {waited}", counted.sum);
+    assert!(
+        (waited..waited + 10).contains(&counted.sum),
+        "{} of {waited}",
+        counted.sum
+    );
 }
 
 #[test]
 fn the_state_crosses_and_the_memories_change_places() {
     let mut world = under_way();
     world.last(FREE, |message| {
-        let Body::Import(_, config, state, force) = message.body else { panic!("no import") };
-        assert_eq!((config, state, force), (&b"how"[..], &b"the state"[..], true));
+        let Body::Import(_, config, state, force) = message.body else {
+            panic!("no import")
+        };
+        assert_eq!(
+            (config, state, force),
+            (&b"how"[..], &b"the state"[..], true)
+        );
     });
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::ServerStarted(FREE, 1)));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::ServerStarted(FREE, 1))
+    });
     let successor = world.observe().committed[usize::from(FREE.0)].clone();
     let frames = world.kernel.state.machine.frames;
     assert_eq!(exchange(&mut world, CPUID), Turn::Enter);
     assert_eq!(world.observe().committed[2], successor);
-    assert_eq!(world.kernel.state.servers[usize::from(FREE.0)].standing, Standing::Empty);
+    assert_eq!(
+        world.kernel.state.servers[usize::from(FREE.0)].standing,
+        Standing::Empty
+    );
     let role = &world.kernel.state.servers[2];
-    assert_eq!((role.generation, role.restarts), (2, 0), "it has not been restarted");
-    assert_eq!((role.name.text(), role.image.text()), ("cpuid", "successor"));
-    assert!(world.kernel.state.machine.frames > frames, "the old one's are free");
-    world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Exchanged, _))));
+    assert_eq!(
+        (role.generation, role.restarts),
+        (2, 0),
+        "it has not been restarted"
+    );
+    assert_eq!(
+        (role.name.text(), role.image.text()),
+        ("cpuid", "successor")
+    );
+    assert!(
+        world.kernel.state.machine.frames > frames,
+        "the old one's are free"
+    );
+    world.last(CPUID, |message| {
+        assert!(matches!(
+            message.body,
+            Body::Restarted(Reason::Exchanged, _)
+        ))
+    });
     world.exit(Exit::Cpuid(0));
     assert_eq!(world.rip(), ENTRY + 2);
 }
@@ -125,7 +180,10 @@ fn what_arrives_meanwhile_is_the_successors() {
     world.servers().seen.clear();
     world.kernel.state.vcpu.stand = atoll_core::vcpu::Stand::Runnable;
     world.exit(Exit::Cpuid(5));
-    assert!(world.got(CPUID).is_empty() && world.rip() == ENTRY, "it is held");
+    assert!(
+        world.got(CPUID).is_empty() && world.rip() == ENTRY,
+        "it is held"
+    );
     order(&mut world, &[Supervise::Exchange(FREE, CPUID, 1)]);
     world.exit(Exit::Cpuid(5));
     assert_eq!(world.rip(), ENTRY + 2);
@@ -134,9 +192,25 @@ fn what_arrives_meanwhile_is_the_successors() {
 #[test]
 fn an_access_that_waited_for_the_old_server_is_the_new_ones() {
     let mut world = World::booted();
-    let forward =
-        Forward { address: LAPIC, count: 1, size: 4, finish: Forward::LOAD, register: 3, width: 4, ..Forward::default() };
-    world.on(MMU, &[Effect::Forward(Fixed(Forward { rip_or_token: ENTRY + 2, ..forward }), &[])]);
+    let forward = Forward {
+        address: LAPIC,
+        count: 1,
+        size: 4,
+        finish: Forward::LOAD,
+        register: 3,
+        width: 4,
+        ..Forward::default()
+    };
+    world.on(
+        MMU,
+        &[Effect::Forward(
+            Fixed(Forward {
+                rip_or_token: ENTRY + 2,
+                ..forward
+            }),
+            &[],
+        )],
+    );
     world.on(IRQCHIP, &[]);
     world.exit(Exit::Fault(LAPIC));
     world.pass();
@@ -145,24 +219,59 @@ fn an_access_that_waited_for_the_old_server_is_the_new_ones() {
     world.servers().seen.clear();
     world.on(IRQCHIP, &[]);
     world.on(IRQCHIP, &[Effect::Exported(b"state")]);
-    order(&mut world, &[&[Supervise::Restart(IRQCHIP)][..], &succession(IRQCHIP, RoleKind::Irqchip)].concat());
-    assert_eq!((world.got(IRQCHIP).len(), world.waiting()), (2, vec![(Operation::MmioRead, IRQCHIP)]));
+    order(
+        &mut world,
+        &[
+            &[Supervise::Restart(IRQCHIP)][..],
+            &succession(IRQCHIP, RoleKind::Irqchip),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        (world.got(IRQCHIP).len(), world.waiting()),
+        (2, vec![(Operation::MmioRead, IRQCHIP)])
+    );
     assert_eq!(exchange(&mut world, IRQCHIP), Turn::Enter);
-    world.last(IRQCHIP, |message| assert!(matches!(message.body, Body::MmioRead(_))));
+    world.last(IRQCHIP, |message| {
+        assert!(matches!(message.body, Body::MmioRead(_)))
+    });
     assert_eq!((world.rip(), world.waiting()), (ENTRY + 2, vec![]));
 }
 
 #[test]
 fn an_access_that_waited_is_carried_on_also_if_the_succession_is_called_off() {
     let mut world = World::booted();
-    let forward =
-        Forward { address: LAPIC, count: 1, size: 4, finish: Forward::LOAD, register: 3, width: 4, ..Forward::default() };
-    world.on(MMU, &[Effect::Forward(Fixed(Forward { rip_or_token: ENTRY + 2, ..forward }), &[])]);
+    let forward = Forward {
+        address: LAPIC,
+        count: 1,
+        size: 4,
+        finish: Forward::LOAD,
+        register: 3,
+        width: 4,
+        ..Forward::default()
+    };
+    world.on(
+        MMU,
+        &[Effect::Forward(
+            Fixed(Forward {
+                rip_or_token: ENTRY + 2,
+                ..forward
+            }),
+            &[],
+        )],
+    );
     world.on(IRQCHIP, &[]);
     world.exit(Exit::Fault(LAPIC));
     world.pass();
     // It exports nothing.
-    order(&mut world, &[&[Supervise::Restart(IRQCHIP)][..], &succession(IRQCHIP, RoleKind::Irqchip)].concat());
+    order(
+        &mut world,
+        &[
+            &[Supervise::Restart(IRQCHIP)][..],
+            &succession(IRQCHIP, RoleKind::Irqchip),
+        ]
+        .concat(),
+    );
     assert_eq!(world.waiting(), [(Operation::MmioRead, IRQCHIP)]);
     assert_eq!(order(&mut world, &[Supervise::Destroy(FREE)]), Turn::Enter);
     assert_eq!((world.rip(), world.waiting()), (ENTRY + 2, vec![]));
@@ -173,7 +282,10 @@ fn a_successor_that_crashes_is_taken_away_and_the_old_server_goes_on() {
     let mut world = World::booted();
     world.on(CPUID, &[Effect::Exported(b"the state")]);
     world.ends(FREE, Outcome::Fault(Reason::Hang));
-    world.on(SUPERVISOR, &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise));
+    world.on(
+        SUPERVISOR,
+        &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise),
+    );
     world.on(SUPERVISOR, &[Effect::Supervise(Supervise::Destroy(FREE))]);
     world.kernel.state.start_first(SUPERVISOR, IMAGE);
     world.pass();
@@ -184,8 +296,14 @@ fn a_successor_that_crashes_is_taken_away_and_the_old_server_goes_on() {
 fn a_server_that_crashes_over_the_export_is_restarted_and_goes_on() {
     let mut world = World::booted();
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
-    world.on(SUPERVISOR, &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise));
-    world.on(SUPERVISOR, &[Supervise::Destroy(FREE), Supervise::Restart(CPUID)].map(Effect::Supervise));
+    world.on(
+        SUPERVISOR,
+        &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise),
+    );
+    world.on(
+        SUPERVISOR,
+        &[Supervise::Destroy(FREE), Supervise::Restart(CPUID)].map(Effect::Supervise),
+    );
     world.kernel.state.start_first(SUPERVISOR, IMAGE);
     world.pass();
     assert_rolled_back(&mut world);
@@ -194,10 +312,16 @@ fn a_server_that_crashes_over_the_export_is_restarted_and_goes_on() {
 #[test]
 fn a_server_that_exports_nothing_goes_on_when_the_time_is_over() {
     let mut world = World::booted();
-    assert_eq!(order(&mut world, &succession(CPUID, RoleKind::Cpuid)), Turn::Enter, "nothing is held yet");
+    assert_eq!(
+        order(&mut world, &succession(CPUID, RoleKind::Cpuid)),
+        Turn::Enter,
+        "nothing is held yet"
+    );
     world.until(world.kernel.state.machine.clock + TOO_LONG);
     world.pass();
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Released(CPUID)));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::Released(CPUID))
+    });
     assert_rolled_back(&mut world);
 }
 
@@ -206,10 +330,16 @@ fn a_supervisor_that_does_not_finish_it_in_time_finds_it_rolled_back() {
     let mut world = under_way();
     world.until(world.kernel.state.machine.clock + TOO_LONG);
     world.pass();
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Released(CPUID)));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::Released(CPUID))
+    });
     let generation = world.kernel.state.servers[0].generation;
     order(&mut world, &[Supervise::Exchange(FREE, CPUID, 1)]);
-    assert_eq!(world.kernel.state.servers[0].generation, generation + 2, "too late: it is at fault");
+    assert_eq!(
+        world.kernel.state.servers[0].generation,
+        generation + 2,
+        "too late: it is at fault"
+    );
     assert_rolled_back(&mut world);
 }
 
@@ -238,7 +368,9 @@ fn a_succession_that_has_had_its_time_is_ended_on_such_a_host_too() {
         world.until(world.kernel.state.machine.armed.0 + 300);
     }
     world.pass();
-    world.last(SUPERVISOR, |message| assert_eq!(message.body, Body::Released(CPUID)));
+    world.last(SUPERVISOR, |message| {
+        assert_eq!(message.body, Body::Released(CPUID))
+    });
     assert_rolled_back(&mut world);
 }
 
@@ -251,18 +383,36 @@ fn the_supervisor_may_die_at_each_step() {
             // It had not begun, so it is not told of its restart.
             world.ends(SUPERVISOR, Outcome::Fault(Reason::Hang));
         }
-        world.on(SUPERVISOR, &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise));
+        world.on(
+            SUPERVISOR,
+            &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise),
+        );
         if done {
             world.ends(SUPERVISOR, Outcome::Fault(Reason::Hang));
             world.on(SUPERVISOR, &[]);
         }
-        world.on(SUPERVISOR, &[Supervise::Exchange(FREE, CPUID, 1), Supervise::Destroy(FREE)].map(Effect::Supervise));
+        world.on(
+            SUPERVISOR,
+            &[
+                Supervise::Exchange(FREE, CPUID, 1),
+                Supervise::Destroy(FREE),
+            ]
+            .map(Effect::Supervise),
+        );
         world.kernel.state.start_first(SUPERVISOR, IMAGE);
         for _ in 0..4 {
             world.pass();
         }
-        let exchanged = world.kernel.state.machine.journal.contains(&Act::Exchange(FREE, CPUID));
-        assert!(exchanged && world.kernel.state.servers[2].is_running(), "{begun} {done}");
+        let exchanged = world
+            .kernel
+            .state
+            .machine
+            .journal
+            .contains(&Act::Exchange(FREE, CPUID));
+        assert!(
+            exchanged && world.kernel.state.servers[2].is_running(),
+            "{begun} {done}"
+        );
     }
 }
 
@@ -272,18 +422,40 @@ fn a_succession_that_makes_no_sense_is_refused() {
         let mut world = World::booted();
         let generation = world.kernel.state.servers[0].generation;
         order(&mut world, effects);
-        assert_eq!(world.kernel.state.servers[0].generation, generation + 2, "{effects:?} was not refused");
+        assert_eq!(
+            world.kernel.state.servers[0].generation,
+            generation + 2,
+            "{effects:?} was not refused"
+        );
     };
     faulty(&succession(SUPERVISOR, RoleKind::Cpuid));
     faulty(&succession(ServerId(30), RoleKind::Cpuid));
-    faulty(&[Supervise::Succeed(SERIAL, CPUID, Fixed(IMAGE), Terms::Gentle, b"")]);
+    faulty(&[Supervise::Succeed(
+        SERIAL,
+        CPUID,
+        Fixed(IMAGE),
+        Terms::Gentle,
+        b"",
+    )]);
     faulty(&[Supervise::Exchange(SERIAL, CPUID, 1)]);
     let [create, segment, succeed] = succession(CPUID, RoleKind::Cpuid);
     faulty(&[create, segment, succeed, succeed]);
-    faulty(&[create, segment, succeed, Supervise::Exchange(FREE, CPUID, 1)]);
-    faulty(&[create, segment, Supervise::Succeed(FREE, CPUID, Fixed(0), Terms::Gentle, b"")]);
+    faulty(&[
+        create,
+        segment,
+        succeed,
+        Supervise::Exchange(FREE, CPUID, 1),
+    ]);
+    faulty(&[
+        create,
+        segment,
+        Supervise::Succeed(FREE, CPUID, Fixed(0), Terms::Gentle, b""),
+    ]);
     let mut world = World::booted();
-    world.on(SERIAL, &[Effect::Exported(b"nobody asked"), Effect::Value(Fixed(0))]);
+    world.on(
+        SERIAL,
+        &[Effect::Exported(b"nobody asked"), Effect::Value(Fixed(0))],
+    );
     world.exit(Exit::In(0x3f8, 1));
     world.assert_fault(SERIAL, Reason::BadValue);
 }
@@ -310,14 +482,27 @@ fn a_successor_that_begins_anew_gets_what_its_predecessor_failed_over_and_that_o
     world.servers().seen.clear();
     assert_eq!(order(&mut world, &anew()), Turn::Idle, "the guest waits");
     world.last(FREE, |message| {
-        let Body::Import(_, config, state, force) = message.body else { panic!("no import") };
+        let Body::Import(_, config, state, force) = message.body else {
+            panic!("no import")
+        };
         assert_eq!((config, state, force), (&b"how"[..], &b""[..], false));
     });
-    assert!(world.got(CPUID).is_empty(), "not even that it was restarted");
+    assert!(
+        world.got(CPUID).is_empty(),
+        "not even that it was restarted"
+    );
     assert_eq!(exchange(&mut world, CPUID), Turn::Enter);
-    world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Exchanged, _))));
+    world.last(CPUID, |message| {
+        assert!(matches!(
+            message.body,
+            Body::Restarted(Reason::Exchanged, _)
+        ))
+    });
     world.exit(Exit::Cpuid(0));
-    assert_eq!((world.rip(), world.register(0)), (ENTRY + 2, u64::from(LEAF.eax)));
+    assert_eq!(
+        (world.rip(), world.register(0)),
+        (ENTRY + 2, u64::from(LEAF.eax))
+    );
 }
 
 #[test]
@@ -328,7 +513,9 @@ fn a_successor_that_begins_anew_and_crashes_leaves_its_predecessor_restarted() {
     world.on(SUPERVISOR, &[Effect::Supervise(Supervise::Destroy(FREE))]);
     world.kernel.state.start_first(SUPERVISOR, IMAGE);
     world.pass();
-    world.last(CPUID, |message| assert!(matches!(message.body, Body::Restarted(Reason::Released, _))));
+    world.last(CPUID, |message| {
+        assert!(matches!(message.body, Body::Restarted(Reason::Released, _)))
+    });
     assert_rolled_back(&mut world);
 }
 
@@ -346,7 +533,10 @@ fn a_thousand_successions_there_and_back_lose_nothing() {
     }
     assert_eq!(world.waiting(), []);
     let told = world.got(SERIAL);
-    assert!(told.iter().all(|bytes| !matches!(message(bytes).body, Body::Export)));
+    assert!(
+        told.iter()
+            .all(|bytes| !matches!(message(bytes).body, Body::Export))
+    );
     restart_after(&mut world);
 }
 
@@ -355,5 +545,12 @@ fn restart_after(world: &mut World) {
     order(world, &[Supervise::Kill(SERIAL)]);
     world.kernel.state.machine.journal.clear();
     restart(world, SERIAL);
-    assert!(world.kernel.state.machine.journal.contains(&Act::Restore(SERIAL)));
+    assert!(
+        world
+            .kernel
+            .state
+            .machine
+            .journal
+            .contains(&Act::Restore(SERIAL))
+    );
 }

@@ -30,7 +30,10 @@ fn save(world: &mut World) -> &mut Save {
 }
 
 fn set(world: &mut World, register: SystemRegister, value: u64) {
-    world.on(MMU, &[Effect::System(register, Fixed(value)), Effect::Resume]);
+    world.on(
+        MMU,
+        &[Effect::System(register, Fixed(value)), Effect::Resume],
+    );
     world.exit(Exit::Code(0x65));
     world.assert_no_fault();
 }
@@ -51,7 +54,10 @@ fn a_fault_is_pushed_with_rf_and_a_completed_instruction_clears_it() {
     let mut world = World::booted();
     world.on(MSR, &[Effect::Exception(Fixed(Exception::PROTECTION))]);
     world.exit(Exit::ReadMsr(0x1234));
-    assert_eq!((injected(&mut world), save(&mut world).rflags & RF), (PROTECTION, RF));
+    assert_eq!(
+        (injected(&mut world), save(&mut world).rflags & RF),
+        (PROTECTION, RF)
+    );
     world.exit(Exit::Cpuid(0));
     assert_eq!(save(&mut world).rflags & RF, 0);
 }
@@ -65,7 +71,11 @@ fn a_guests_own_single_step_is_a_trap_and_its_breakpoint_a_fault() {
         save(&mut world).rflags = 2 | if status == 1 << 14 { TF } else { 0 };
         save(&mut world).dr6 = 0xffff_0ff0 | status;
         left(&mut world, exit::DEBUG);
-        assert_eq!((injected(&mut world), save(&mut world).rflags & RF), (EXCEPTION | 1, rf), "{status:#x}");
+        assert_eq!(
+            (injected(&mut world), save(&mut world).rflags & RF),
+            (EXCEPTION | 1, rf),
+            "{status:#x}"
+        );
         assert_eq!(save(&mut world).dr6, 0xffff_0ff0 | status);
     }
 }
@@ -73,7 +83,17 @@ fn a_guests_own_single_step_is_a_trap_and_its_breakpoint_a_fault() {
 #[test]
 fn a_debug_exception_behind_a_hidden_step_is_not_taken_for_the_steps_end() {
     let mut world = World::booted();
-    world.on(IRQCHIP, &[Effect::Offer(Fixed(Offer { vector: 0x31, kind: Offer::FIXED, ..Offer::default() })), Effect::Done]);
+    world.on(
+        IRQCHIP,
+        &[
+            Effect::Offer(Fixed(Offer {
+                vector: 0x31,
+                kind: Offer::FIXED,
+                ..Offer::default()
+            })),
+            Effect::Done,
+        ],
+    );
     world.exit(Exit::Out(0x20, 1, 0));
     save(&mut world).rflags = 2 | IF;
     world.kernel.state.vcpu.vmcb.control.shadow = 1;
@@ -89,23 +109,50 @@ fn a_debug_exception_behind_a_hidden_step_is_not_taken_for_the_steps_end() {
     save(&mut world).rflags = 2 | TF;
     save(&mut world).dr6 |= 1 << 14;
     left(&mut world, exit::DEBUG);
-    assert_eq!((injected(&mut world) & 0xff, save(&mut world).dr6 & 1 << 14), (1, 1 << 14));
+    assert_eq!(
+        (injected(&mut world) & 0xff, save(&mut world).dr6 & 1 << 14),
+        (1, 1 << 14)
+    );
 }
 
 #[test]
 fn an_x87_exception_with_ne_clear_is_irq_13_and_waits_for_an_interrupt() {
     let mut world = World::booted();
     set(&mut world, SystemRegister::Cr0, PE);
-    assert_ne!(save(&mut world).cr0 & NE, 0, "the CPU itself never signals outside");
+    assert_ne!(
+        save(&mut world).cr0 & NE,
+        0,
+        "the CPU itself never signals outside"
+    );
     save(&mut world).rflags = 2 | IF;
     let rip = world.rip();
     left(&mut world, exit::X87);
-    world.on(IRQCHIP, &[Effect::Offer(Fixed(Offer { vector: 0x75, kind: Offer::FIXED, ..Offer::default() }))]);
+    world.on(
+        IRQCHIP,
+        &[Effect::Offer(Fixed(Offer {
+            vector: 0x75,
+            kind: Offer::FIXED,
+            ..Offer::default()
+        }))],
+    );
     assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x75);
-    assert_eq!(world.rip(), rip, "the instruction is run again behind the handler");
+    assert_eq!(
+        world.rip(),
+        rip,
+        "the instruction is run again behind the handler"
+    );
     world.last(IRQCHIP, |message| {
-        let Body::Line(change) = message.body else { panic!("no line") };
-        assert_eq!(change, LineChange { line: LineId(13), level: false, rose: true });
+        let Body::Line(change) = message.body else {
+            panic!("no line")
+        };
+        assert_eq!(
+            change,
+            LineChange {
+                line: LineId(13),
+                level: false,
+                rose: true
+            }
+        );
     });
 }
 
@@ -142,7 +189,14 @@ fn a_state_that_the_cpu_refuses_ends_the_guest_and_shows_nothing_of_the_host() {
     for mov in [false, true] {
         let mut world = World::booted();
         // What QEMU leaves: the host's state, whose RIP may lead to any bytes of the guest's.
-        world.poke(ENTRY, if mov { &[0x0f, 0x22, 0xd8] } else { &[0x90, 0x90, 0x90] });
+        world.poke(
+            ENTRY,
+            if mov {
+                &[0x0f, 0x22, 0xd8]
+            } else {
+                &[0x90, 0x90, 0x90]
+            },
+        );
         world.kernel.state.vcpu.host_gdt = 0xffff_ffff_8012_3000;
         save(&mut world).gdtr.base = 0xffff_ffff_8012_3000;
         save(&mut world).rsp = 0xffff_ffff_8055_5000;
@@ -150,7 +204,10 @@ fn a_state_that_the_cpu_refuses_ends_the_guest_and_shows_nothing_of_the_host() {
         world.pass();
         assert_eq!(world.kernel.state.vcpu.stand, Stand::Stopped);
         let log = world.servers().log.join("\n");
-        assert!(log.contains("the guest crashed") && !log.contains("ffff8055"), "{log}");
+        assert!(
+            log.contains("the guest crashed") && !log.contains("ffff8055"),
+            "{log}"
+        );
     }
 }
 
@@ -189,7 +246,10 @@ fn debug_registers_are_kept_and_told() {
         set(&mut world, register, value);
     }
     let vcpu = &world.kernel.state.vcpu;
-    assert_eq!(vcpu.registers().debug, [0x40_0000, 1, 2, u64::MAX, 0xffff_0ff0, 0x1_0403]);
+    assert_eq!(
+        vcpu.registers().debug,
+        [0x40_0000, 1, 2, u64::MAX, 0xffff_0ff0, 0x1_0403]
+    );
     assert_eq!(vcpu.vmcb.save.dr7, 0x400, "armed at the entry, if at all");
     assert!(vcpu.system.debug.is_enabled());
 }

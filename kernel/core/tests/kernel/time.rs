@@ -18,7 +18,10 @@ use crate::world::World;
 
 /// The timer server arms its first timer for `at`, while it handles a port write.
 fn arm(world: &mut World, timer: u8, at: u64) {
-    world.on(TIMER, &[Effect::Arm(TimerId(timer), Fixed(Ticks(at))), Effect::Done]);
+    world.on(
+        TIMER,
+        &[Effect::Arm(TimerId(timer), Fixed(Ticks(at))), Effect::Done],
+    );
     world.exit(Exit::Out(0x40, 1, 0));
 }
 
@@ -37,14 +40,23 @@ fn an_activation_has_its_budget_from_the_moment_of_its_message() {
     let mut world = World::booted();
     let now = world.kernel.state.machine.clock;
     world.exit(Exit::Cpuid(0));
-    assert_eq!(world.kernel.state.machine.deadline, Ticks(now + u64::from(LIMITS.budget_us) * TSC_KHZ / 1000));
+    assert_eq!(
+        world.kernel.state.machine.deadline,
+        Ticks(now + u64::from(LIMITS.budget_us) * TSC_KHZ / 1000)
+    );
 }
 
 #[test]
 fn time_that_the_host_took_from_a_server_is_not_held_against_it() {
     let mut world = World::booted();
     for _ in 0..40 {
-        world.servers().on(CLOCK, Line::Late(u64::from(LIMITS.period_us), encode(&[Effect::Value(Fixed(0))])));
+        world.servers().on(
+            CLOCK,
+            Line::Late(
+                u64::from(LIMITS.period_us),
+                encode(&[Effect::Value(Fixed(0))]),
+            ),
+        );
         world.exit(Exit::In(0x71, 1));
     }
     world.assert_no_fault();
@@ -56,7 +68,9 @@ fn whoever_uses_up_its_run_time_is_faulted_after_its_answer() {
     let answer = encode(&[Effect::Leaf(Fixed(LEAF))]);
     // Its start has taken one tick, as every activation does beside what it is late.
     for used in [1 + LIMITS.period_us / 2, LIMITS.period_us / 2] {
-        world.servers().on(CPUID, Line::Late(u64::from(used) - 2, answer.clone()));
+        world
+            .servers()
+            .on(CPUID, Line::Late(u64::from(used) - 2, answer.clone()));
         world.exit(Exit::Cpuid(0));
         world.assert_no_fault();
     }
@@ -70,7 +84,10 @@ fn who_may_use_all_of_its_periods_is_never_faulted_for_it() {
     let mut world = World::booted();
     // One after the other, and over the end of each period.
     for _ in 0..40 {
-        world.servers().on(TIMER, Line::Late(u64::from(LIMITS.budget_us) - 1, encode(&[Effect::Done])));
+        world.servers().on(
+            TIMER,
+            Line::Late(u64::from(LIMITS.budget_us) - 1, encode(&[Effect::Done])),
+        );
         world.exit(Exit::Out(0x40, 1, 0));
     }
     world.assert_no_fault();
@@ -84,14 +101,18 @@ fn where_the_host_steals_time_run_time_is_judged_over_many_periods() {
     // The host takes 40 ms away from one activation in ten, of which each is 1 ms, in 10 ms: half of the time, which it may use.
     for round in 0..2_000 {
         let stolen = if round % 10 == 0 { 40_000 } else { 0 };
-        world.servers().on(CPUID, Line::Late(1000 + stolen, answer.clone()));
+        world
+            .servers()
+            .on(CPUID, Line::Late(1000 + stolen, answer.clone()));
         world.exit(Exit::Cpuid(0));
         world.kernel.state.machine.clock += 9_000;
     }
     world.assert_no_fault();
     // Whoever really uses more is found out.
     for _ in 0..400 {
-        world.servers().on(CPUID, Line::Late(50_000, answer.clone()));
+        world
+            .servers()
+            .on(CPUID, Line::Late(50_000, answer.clone()));
         world.exit(Exit::Cpuid(0));
     }
     world.assert_fault(CPUID, Reason::Overrun);
@@ -103,7 +124,10 @@ fn a_new_period_brings_new_run_time() {
     let answer = encode(&[Effect::Leaf(Fixed(LEAF))]);
     for _ in 0..10 {
         world.kernel.state.machine.clock += 100 * TSC_KHZ;
-        world.servers().on(CPUID, Line::Late(u64::from(LIMITS.period_us) - 1, answer.clone()));
+        world.servers().on(
+            CPUID,
+            Line::Late(u64::from(LIMITS.period_us) - 1, answer.clone()),
+        );
         world.exit(Exit::Cpuid(0));
     }
     world.assert_no_fault();
@@ -191,18 +215,45 @@ fn the_sums_of_all_kinds_equal_the_time_since_the_first_entry() {
         world.pass();
     }
     let statistics = &world.kernel.state.statistics;
-    let sum: u64 = (0..KINDS).filter_map(|kind| statistics.kind(kind)).map(|moments| moments.sum).sum();
+    let sum: u64 = (0..KINDS)
+        .filter_map(|kind| statistics.kind(kind))
+        .map(|moments| moments.sum)
+        .sum();
     assert_eq!(sum, statistics.elapsed());
     assert!(statistics.elapsed() > 10_000);
-    for kind in ["guest", "idle", "cpuid", "in", "map", "rdmsr", "vmmcall", "interrupt", "window", "instruction", "hlt"] {
-        let index = (0..KINDS).find(|index| atoll_core::statistics::Kind::name(*index) == kind).expect("a kind");
-        assert!(statistics.kind(index).is_some_and(|moments| moments.count >= 90), "{kind}");
+    for kind in [
+        "guest",
+        "idle",
+        "cpuid",
+        "in",
+        "map",
+        "rdmsr",
+        "vmmcall",
+        "interrupt",
+        "window",
+        "instruction",
+        "hlt",
+    ] {
+        let index = (0..KINDS)
+            .find(|index| atoll_core::statistics::Kind::name(*index) == kind)
+            .expect("a kind");
+        assert!(
+            statistics
+                .kind(index)
+                .is_some_and(|moments| moments.count >= 90),
+            "{kind}"
+        );
     }
 }
 
 /// How often, and how long, the time counted as this kind.
 fn counted(world: &World, kind: Kind) -> (u64, u64) {
-    world.kernel.state.statistics.kind(kind as usize).map_or((0, 0), |moments| (moments.count, moments.sum))
+    world
+        .kernel
+        .state
+        .statistics
+        .kind(kind as usize)
+        .map_or((0, 0), |moments| (moments.count, moments.sum))
 }
 
 #[test]
@@ -228,18 +279,35 @@ fn a_servers_time_is_the_time_of_its_activations() {
     let mut world = World::booted();
     let before = world.kernel.state.servers[2].generation;
     for ticks in [5, 10, 30] {
-        world.servers().on(CPUID, Line::Late(ticks, encode(&[Effect::Leaf(Fixed(LEAF))])));
+        world.servers().on(
+            CPUID,
+            Line::Late(ticks, encode(&[Effect::Leaf(Fixed(LEAF))])),
+        );
         world.exit(Exit::Cpuid(0));
     }
-    world.on(crate::cast::CONTROL, &[Effect::Query(atoll_protocol::effect::Query::Server(CPUID))]);
-    world.kernel.host_event(atoll_core::run::HostEvent::Irq(atoll_protocol::units::HostIrq(3)));
+    world.on(
+        crate::cast::CONTROL,
+        &[Effect::Query(atoll_protocol::effect::Query::Server(CPUID))],
+    );
+    world.kernel.host_event(atoll_core::run::HostEvent::Irq(
+        atoll_protocol::units::HostIrq(3),
+    ));
     world.pass();
     world.last(crate::cast::CONTROL, |message| {
-        let Body::Record(bytes) = message.body else { panic!("no record") };
-        let record: atoll_protocol::control::ServerRecord<'_> = postcard::from_bytes(bytes).expect("a server's record");
+        let Body::Record(bytes) = message.body else {
+            panic!("no record")
+        };
+        let record: atoll_protocol::control::ServerRecord<'_> =
+            postcard::from_bytes(bytes).expect("a server's record");
         // Its start was an activation as well; each costs one tick of its own.
-        assert_eq!((record.name, record.generation, record.time.count), ("cpuid", before, 4));
+        assert_eq!(
+            (record.name, record.generation, record.time.count),
+            ("cpuid", before, 4)
+        );
         assert_eq!((record.image, record.restarts), ("original", 0));
-        assert_eq!((record.time.min, record.time.max, record.time.sum), (1, 31, 1 + 6 + 11 + 31));
+        assert_eq!(
+            (record.time.min, record.time.max, record.time.sum),
+            (1, 31, 1 + 6 + 11 + 31)
+        );
     });
 }

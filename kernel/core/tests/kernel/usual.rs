@@ -39,7 +39,11 @@ fn forward(dice: &mut Dice) -> Forward {
         write,
         size: dice.pick(&[1, 2, 4, 8, 4, 4, 3]),
         source: dice.pick(&[Forward::IMMEDIATE, 3, 17, 20]),
-        finish: if dice.one_in(5) { dice.below(4) as u8 } else { write },
+        finish: if dice.one_in(5) {
+            dice.below(4) as u8
+        } else {
+            write
+        },
         register: dice.pick(&[1, 2, 16, 20]),
         width: dice.pick(&[4, 8, 2, 5]),
         sign: dice.pick(&[0, 1, 2]),
@@ -57,7 +61,10 @@ fn answer(dice: &mut Dice) -> Vec<Effect<'static>> {
             kind: dice.below(4) as u8,
             nmi: dice.below(3) as u8,
         }))),
-        1 => effects.push(Effect::Arm(TimerId(dice.below(3) as u8), Fixed(Ticks(5_000_000 + dice.below(100))))),
+        1 => effects.push(Effect::Arm(
+            TimerId(dice.below(3) as u8),
+            Fixed(Ticks(5_000_000 + dice.below(100))),
+        )),
         2 => effects.push(Effect::Map(Fixed(Mapping {
             gpa: Gpa(dice.pick(&[0x5000, 0x5000, 0x5001, LAPIC])),
             size: 0x1000,
@@ -66,7 +73,12 @@ fn answer(dice: &mut Dice) -> Vec<Effect<'static>> {
         _ => {}
     }
     match dice.below(7) {
-        0 => effects.push(Effect::Leaf(Fixed(Leaf { eax: 1, ebx: 2, ecx: 3, edx: dice.any() as u32 }))),
+        0 => effects.push(Effect::Leaf(Fixed(Leaf {
+            eax: 1,
+            ebx: 2,
+            ecx: 3,
+            edx: dice.any() as u32,
+        }))),
         1 | 2 => effects.push(Effect::Value(Fixed(dice.any()))),
         3 => effects.push(Effect::Done),
         4 => effects.push(Effect::Resume),
@@ -92,17 +104,35 @@ fn the_straight_way_and_the_long_way_come_to_the_same() {
     let (mut straight, mut long) = (World::booted(), World::booted());
     let (mut committed, mut faulted) = (0, 0);
     for round in 0..ROUNDS {
-        let ((exit, asked), first, second) = (exit(&mut dice), answer(&mut dice), answer(&mut dice));
+        let ((exit, asked), first, second) =
+            (exit(&mut dice), answer(&mut dice), answer(&mut dice));
         // A forwarded access goes on to the interrupt controller or the serial port.
         for (world, long) in [(&mut straight, false), (&mut long, true)] {
             for (server, effects) in [(asked, &first), (IRQCHIP, &second), (SERIAL, &second)] {
-                world.on(server, &if long { at_length(effects) } else { effects.clone() });
+                world.on(
+                    server,
+                    &if long {
+                        at_length(effects)
+                    } else {
+                        effects.clone()
+                    },
+                );
             }
             world.exit(exit);
         }
-        assert_eq!(straight.observe(), long.observe(), "round {round}: {exit:?} {first:?} {second:?}");
-        assert_eq!(straight.waiting(), long.waiting(), "round {round}: {exit:?} {first:?} {second:?}");
-        let faults = |world: &mut World| [asked, IRQCHIP, SERIAL].map(|server| world.fault(server).map(|report| report.reason));
+        assert_eq!(
+            straight.observe(),
+            long.observe(),
+            "round {round}: {exit:?} {first:?} {second:?}"
+        );
+        assert_eq!(
+            straight.waiting(),
+            long.waiting(),
+            "round {round}: {exit:?} {first:?} {second:?}"
+        );
+        let faults = |world: &mut World| {
+            [asked, IRQCHIP, SERIAL].map(|server| world.fault(server).map(|report| report.reason))
+        };
         let (one, other) = (faults(&mut straight), faults(&mut long));
         assert_eq!(one, other, "round {round}: {exit:?} {first:?} {second:?}");
         if one.iter().any(Option::is_some) {
@@ -114,5 +144,8 @@ fn the_straight_way_and_the_long_way_come_to_the_same() {
             long.forget();
         }
     }
-    assert!(committed > 500 && faulted > 500, "{committed} answers were committed, {faulted} broke a rule");
+    assert!(
+        committed > 500 && faulted > 500,
+        "{committed} answers were committed, {faulted} broke a rule"
+    );
 }

@@ -49,13 +49,18 @@ impl World {
     /// A machine with so many frames of memory, whose supervisor is about to get its first message.
     pub(crate) fn with_frames(frames: u64) -> World {
         let scripted = Rc::new(RefCell::new(Scripted::default()));
-        World { kernel: Simulation::new(Box::new(Rc::clone(&scripted)), frames), scripted }
+        World {
+            kernel: Simulation::new(Box::new(Rc::clone(&scripted)), frames),
+            scripted,
+        }
     }
 
     /// The whole cast is running, and so is the guest.
     pub(crate) fn booted() -> World {
         let mut world = World::with_frames(FRAMES);
-        boot().into_iter().for_each(|answer| world.servers().on(SUPERVISOR, Line::Bytes(answer)));
+        boot()
+            .into_iter()
+            .for_each(|answer| world.servers().on(SUPERVISOR, Line::Bytes(answer)));
         assert_eq!(world.pass(), Turn::Enter, "{:#?}", world.servers().log);
         assert_eq!(world.kernel.state.vcpu.vmcb.save.rip, ENTRY);
         world.kernel.state.machine.journal.clear();
@@ -118,12 +123,18 @@ impl World {
     /// The messages that this server got, as bytes.
     pub(crate) fn got(&mut self, server: ServerId) -> Vec<Vec<u8>> {
         let seen = &self.servers().seen;
-        seen.iter().filter(|(to, _)| *to == server).map(|(_, bytes)| bytes.clone()).collect()
+        seen.iter()
+            .filter(|(to, _)| *to == server)
+            .map(|(_, bytes)| bytes.clone())
+            .collect()
     }
 
     /// Looks at the last message that this server got.
     pub(crate) fn last<T>(&mut self, server: ServerId, look: impl FnOnce(Message<'_>) -> T) -> T {
-        let bytes = self.got(server).pop().unwrap_or_else(|| panic!("{server:?} got no message"));
+        let bytes = self
+            .got(server)
+            .pop()
+            .unwrap_or_else(|| panic!("{server:?} got no message"));
         look(message(&bytes))
     }
 
@@ -150,26 +161,49 @@ impl World {
 
     /// Asserts that this server, and no other, was faulted, for this reason.
     pub(crate) fn assert_fault(&mut self, server: ServerId, reason: Reason) {
-        assert_eq!(self.fault(server).map(|report| report.reason), Some(reason), "{:#?}", self.servers().log);
+        assert_eq!(
+            self.fault(server).map(|report| report.reason),
+            Some(reason),
+            "{:#?}",
+            self.servers().log
+        );
         for (id, other) in (0..).map(ServerId).zip(&self.kernel.state.servers) {
-            assert!(id == server || other.standing != Standing::Faulted, "{id:?} was faulted beside {server:?}");
+            assert!(
+                id == server || other.standing != Standing::Faulted,
+                "{id:?} was faulted beside {server:?}"
+            );
         }
     }
 
     /// Asserts that no server was faulted.
     pub(crate) fn assert_no_fault(&self) {
-        let faulted = self.kernel.state.servers.iter().find(|server| server.standing == Standing::Faulted);
+        let faulted = self
+            .kernel
+            .state
+            .servers
+            .iter()
+            .find(|server| server.standing == Standing::Faulted);
         assert!(faulted.is_none(), "{:#?}", self.servers().log);
     }
 
     /// Open tickets: what waits, and for whom.
     pub(crate) fn waiting(&self) -> Vec<(Operation, ServerId)> {
-        self.kernel.state.tickets.named().map(|(_, ticket)| (ticket.operation, ticket.holder)).collect()
+        self.kernel
+            .state
+            .tickets
+            .named()
+            .map(|(_, ticket)| (ticket.operation, ticket.holder))
+            .collect()
     }
 
     /// The name of an open ticket.
     pub(crate) fn ticket(&self, operation: Operation) -> TicketId {
-        let mut open = self.kernel.state.tickets.named().filter(|(_, ticket)| ticket.operation == operation);
+        let mut open = self
+            .kernel
+            .state
+            .tickets
+            .named()
+            .filter(|(_, ticket)| ticket.operation == operation);
         open.next().expect("no such ticket is open").0
     }
 
@@ -199,10 +233,15 @@ impl World {
         let state = &self.kernel.state;
         let machine = &state.machine;
         let pairs = |server: &atoll_core::server::Server| {
-            (0..atoll_protocol::SERVERS as u8).map(|to| server.undelivered_to(ServerId(to))).collect::<Vec<u8>>()
+            (0..atoll_protocol::SERVERS as u8)
+                .map(|to| server.undelivered_to(ServerId(to)))
+                .collect::<Vec<u8>>()
         };
         let letters = |server: &atoll_core::server::Server| {
-            server.letters().map(|(from, bytes)| (from, bytes.to_vec())).collect::<Vec<_>>()
+            server
+                .letters()
+                .map(|(from, bytes)| (from, bytes.to_vec()))
+                .collect::<Vec<_>>()
         };
         Observation {
             vmcb: state.vcpu.vmcb.as_bytes().to_vec(),
@@ -210,7 +249,11 @@ impl World {
             xcr0: state.vcpu.xcr0,
             events: state.vcpu.events,
             memory: machine.memory.clone(),
-            committed: machine.vaults.iter().map(|Vault { committed, .. }| committed.clone()).collect(),
+            committed: machine
+                .vaults
+                .iter()
+                .map(|Vault { committed, .. }| committed.clone())
+                .collect(),
             journal: machine.journal.clone(),
             frames: machine.frames,
             timers: state.timers.armed().collect(),

@@ -16,7 +16,14 @@ const SERVERS: (u64, u64) = (0x40_0000, 0x42_0000);
 /// Where the hypervisor's kernel is linked to, and what is beyond its end.
 const KERNEL: (u64, u64) = (0xffff_ffff_8010_0000, 0xffff_ffff_8040_0000);
 /// Other places that servers have something at: messages, stacks, guest memory.
-const OTHERS: [u64; 6] = [0x1000, 0x10_0000, 0x20_0000, 0x7000_0000, 0x7000_1000, 0x7000_2000];
+const OTHERS: [u64; 6] = [
+    0x1000,
+    0x10_0000,
+    0x20_0000,
+    0x7000_0000,
+    0x7000_1000,
+    0x7000_2000,
+];
 /// Batches of four addresses in a round.
 const BATCHES: usize = 24;
 /// Exits under each.
@@ -31,7 +38,10 @@ pub(super) fn at_home(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     for _ in 0..6 {
         let (times, chosen) = (1 + ground.dice.below(9), ground.dice.below(16));
         puppet.load(&code)?;
-        puppet.set(user_regs_struct { rbp: times, ..puppet.fresh() })?;
+        puppet.set(user_regs_struct {
+            rbp: times,
+            ..puppet.fresh()
+        })?;
         puppet.disarm()?;
         let mut armed: Vec<(usize, u64)> = Vec::new();
         for slot in 0..4 {
@@ -42,21 +52,35 @@ pub(super) fn at_home(ground: &mut Ground<'_>) -> Result<(), Wrong> {
         }
         let mut control = 0;
         for (slot, place) in &armed {
-            puppet.debug(*slot, *place).map_err(|error| format!("DR{slot} = {place:#x}: {error}"))?;
+            puppet
+                .debug(*slot, *place)
+                .map_err(|error| format!("DR{slot} = {place:#x}: {error}"))?;
             control |= 1 << (2 * slot);
         }
-        puppet.debug(7, control).map_err(|error| format!("DR7 = {control:#x}: {error}"))?;
+        puppet
+            .debug(7, control)
+            .map_err(|error| format!("DR7 = {control:#x}: {error}"))?;
         let stops = puppet.run_to(CODE + code.len() as u64)?;
         for (stop, rip) in &stops {
             expect("a stop", *stop, FIRED)?;
-            expect("whether somebody waits there", armed.iter().any(|(_, place)| place == rip), true)?;
+            expect(
+                "whether somebody waits there",
+                armed.iter().any(|(_, place)| place == rip),
+                true,
+            )?;
         }
         for (slot, place) in &armed {
             let fired = stops.iter().filter(|(_, rip)| rip == place).count() as u64;
-            expect(&format!("how often DR{slot} at {place:#x} fired, with {armed:x?}"), fired, times)?;
+            expect(
+                &format!("how often DR{slot} at {place:#x} fired, with {armed:x?}"),
+                fired,
+                times,
+            )?;
         }
         expect("all stops", stops.len() as u64, times * armed.len() as u64)?;
-        ground.facts.note(format_args!("{times} {armed:x?} {stops:x?}"));
+        ground
+            .facts
+            .note(format_args!("{times} {armed:x?} {stops:x?}"));
         puppet.disarm()?;
     }
     exits(&puppet, 1, EXITS)
@@ -88,9 +112,19 @@ pub(super) fn sweep(ground: &mut Ground<'_>) -> Result<(), Wrong> {
                 control |= ENABLED & 3 << (2 * slot);
             }
         }
-        puppet.debug(7, control).map_err(|error| format!("DR7 = {control:#x} for {batch:x?}: {error}"))?;
-        exits(&puppet, ground.dice.pick(&[0, 1, 7, 0xd, 0x4000_0000]), EXITS)?;
-        for (slot, aim) in batch.iter().enumerate().filter(|(slot, _)| control >> (2 * slot) & 1 != 0) {
+        puppet
+            .debug(7, control)
+            .map_err(|error| format!("DR7 = {control:#x} for {batch:x?}: {error}"))?;
+        exits(
+            &puppet,
+            ground.dice.pick(&[0, 1, 7, 0xd, 0x4000_0000]),
+            EXITS,
+        )?;
+        for (slot, aim) in batch
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| control >> (2 * slot) & 1 != 0)
+        {
             expect(&format!("DR{slot}"), puppet.debug_value(slot)?, *aim)?;
         }
     }
@@ -118,7 +152,11 @@ fn refused(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<(), Wrong> {
         puppet.disarm()?;
     }
     for number in [4, 5] {
-        expect(&format!("whether DR{number} can be written"), puppet.debug(number, 1).is_ok(), false)?;
+        expect(
+            &format!("whether DR{number} can be written"),
+            puppet.debug(number, 1).is_ok(),
+            false,
+        )?;
     }
     Ok(())
 }

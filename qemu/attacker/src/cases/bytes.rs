@@ -9,15 +9,21 @@ use crate::puppet::{CODE, DATA, INT3, Puppet, SIZE, STACK, Stop, Wrong};
 const STEPS: usize = 12;
 /// Bytes that more happens after than after most.
 const LIKELY: [u8; 24] = [
-    0x0f, 0x01, 0x66, 0xf2, 0xf3, 0x48, 0xf0, 0x2e, 0x64, 0x8e, 0x9d, 0xcf, 0xca, 0xff, 0xd9, 0xdf, 0xae, 0xc7, 0x38, 0x3a, 0x80,
-    0xf6, 0x06, 0x00,
+    0x0f, 0x01, 0x66, 0xf2, 0xf3, 0x48, 0xf0, 0x2e, 0x64, 0x8e, 0x9d, 0xcf, 0xca, 0xff, 0xd9, 0xdf,
+    0xae, 0xc7, 0x38, 0x3a, 0x80, 0xf6, 0x06, 0x00,
 ];
 
 pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     let mut puppet = Puppet::new()?;
     for _ in 0..80 {
         let mut code: Vec<u8> = (0..24)
-            .map(|_| if ground.dice.below(2) == 0 { ground.dice.pick(&LIKELY) } else { ground.dice.any() as u8 })
+            .map(|_| {
+                if ground.dice.below(2) == 0 {
+                    ground.dice.pick(&LIKELY)
+                } else {
+                    ground.dice.any() as u8
+                }
+            })
             .collect();
         if depends_on_the_machine(&code) || !ground.far && has_far_call(&code) {
             continue;
@@ -27,7 +33,10 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
         puppet.write(DATA, &[0x5a; 0x400])?;
         puppet.write(STACK + SIZE / 2 - 64, &[0; 128])?;
         let rax = ground.dice.pick(&[0, 1, DATA, u64::MAX, 1 << 63]);
-        puppet.set(user_regs_struct { rax, ..puppet.fresh() })?;
+        puppet.set(user_regs_struct {
+            rax,
+            ..puppet.fresh()
+        })?;
         let mut seen = Vec::new();
         for _ in 0..STEPS {
             let stop = puppet.step()?;
@@ -45,7 +54,9 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
                 break;
             }
         }
-        ground.facts.note(format_args!("{code:02x?}: {}", seen.join(" ")));
+        ground
+            .facts
+            .note(format_args!("{code:02x?}: {}", seen.join(" ")));
     }
     Ok(())
 }
@@ -53,7 +64,9 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 /// Whether there may be an IRET, a far return or a far call in it.
 fn has_far_call(code: &[u8]) -> bool {
     code.iter().any(|byte| matches!(byte, 0xca | 0xcb | 0xcf))
-        || code.windows(2).any(|pair| pair[0] == 0xff && pair[1] >> 3 & 7 == 3)
+        || code
+            .windows(2)
+            .any(|pair| pair[0] == 0xff && pair[1] >> 3 & 7 == 3)
 }
 
 /// Whether what it does may depend on time, chance, or on which features the guest was shown (then Linux has enabled them in CR4 and XCR0).

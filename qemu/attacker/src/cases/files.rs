@@ -11,7 +11,15 @@ use super::{Ground, expect};
 use crate::puppet::{DATA, Puppet, Wrong};
 
 /// Ways to memory, ports and registers.
-const REFUSED: [&str; 7] = ["/dev/mem", "/dev/port", "/dev/kmem", "/proc/kcore", "/dev/cpu/0/msr", "/dev/kmsg", "/dev/ttyS0"];
+const REFUSED: [&str; 7] = [
+    "/dev/mem",
+    "/dev/port",
+    "/dev/kmem",
+    "/proc/kcore",
+    "/dev/cpu/0/msr",
+    "/dev/kmsg",
+    "/dev/ttyS0",
+];
 const READ: [&str; 12] = [
     "/proc/cpuinfo",
     "/proc/interrupts",
@@ -48,7 +56,11 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     }
     let puppet = Puppet::new()?;
     for (number, arguments) in CALLS {
-        expect(&format!("whether system call {number} is refused"), puppet.call(number, arguments)? < 0, true)?;
+        expect(
+            &format!("whether system call {number} is refused"),
+            puppet.call(number, arguments)? < 0,
+            true,
+        )?;
     }
     perf(ground, &puppet)?;
     let mut paths: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
@@ -60,7 +72,11 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     }
     for path in paths {
         let mut bytes = Vec::new();
-        if let Ok(file) = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
+        if let Ok(file) = OpenOptions::new()
+            .read(true)
+            .custom_flags(O_NONBLOCK)
+            .open(path)
+        {
             // Some files refuse to be read.
             let _ = file.take(BYTES).read_to_end(&mut bytes);
         }
@@ -71,7 +87,13 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 /// Breakpoints by way of `perf_event_open`, where Linux allows that at all: any address, any kind; none in the kernel.
 fn perf(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<(), Wrong> {
     for _ in 0..16 {
-        let address: u64 = ground.dice.pick(&[0x40_0000, 0x40_0001, 0x7000_0000, 0x10_0000, 0xffff_ffff_8100_0000]);
+        let address: u64 = ground.dice.pick(&[
+            0x40_0000,
+            0x40_0001,
+            0x7000_0000,
+            0x10_0000,
+            0xffff_ffff_8100_0000,
+        ]);
         let (kind, length) = ground.dice.pick(&[(4_u32, 8_u64), (1, 1), (2, 4), (3, 8)]);
         // type, size; config, .. ; flags; bp_type behind wakeup; bp_addr; bp_len.
         let mut event = [0_u8; 112];
@@ -97,7 +119,9 @@ fn perf(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<(), Wrong> {
 
 /// The files below a directory; links are not followed.
 fn gather(directory: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => gather(&entry.path(), found),

@@ -69,19 +69,44 @@ const ALL: [(&str, &[u8]); 66] = [
     ("lock cpuid", &[0xf0, 0x0f, 0xa2]),
     ("lock nop", &[0xf0, 0x90]),
     ("cmpxchg8b by lock, a register", &[0xf0, 0x0f, 0xc7, 0xc8]),
-    ("14 prefixes", &[0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90]),
-    ("15 prefixes", &[0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90]),
-    ("13 prefixes, cpuid", &[0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x0f, 0xa2]),
+    (
+        "14 prefixes",
+        &[
+            0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+            0x90,
+        ],
+    ),
+    (
+        "15 prefixes",
+        &[
+            0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+            0x66, 0x90,
+        ],
+    ),
+    (
+        "13 prefixes, cpuid",
+        &[
+            0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x2e, 0x66, 0x0f,
+            0xa2,
+        ],
+    ),
     ("vmmcall", &[0x0f, 0x01, 0xd9]),
 ];
 /// What a user gets of SVM is the hypervisor's business, which has EFER.SVME set while a guest runs: how these fault, and whether VMMCALL does, is
 /// not noted.
-const OURS: [&str; 8] = ["vmmcall", "vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga"];
+const OURS: [&str; 8] = [
+    "vmmcall", "vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga",
+];
 
 pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     let puppet = Puppet::new()?;
     for (name, bytes) in ALL {
-        let (value, index) = (ground.dice.wild(), ground.dice.pick(&[0, 0x10, 0x1b, 0x3f8, 0x604, 0xc000_0080]));
+        let (value, index) = (
+            ground.dice.wild(),
+            ground
+                .dice
+                .pick(&[0, 0x10, 0x1b, 0x3f8, 0x604, 0xc000_0080]),
+        );
         let how = execute(&puppet, bytes, value, index)?;
         if !OURS.contains(&name) {
             ground.facts.note(format_args!("{name}: {how}"));
@@ -102,12 +127,20 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 fn execute(puppet: &Puppet, bytes: &[u8], value: u64, index: u64) -> Result<String, Wrong> {
     let code = [bytes, &[INT3]].concat();
     puppet.load(&code)?;
-    puppet.set(user_regs_struct { rax: value, rcx: index, rdx: index, rsi: DATA, rdi: DATA + 0x800, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rax: value,
+        rcx: index,
+        rdx: index,
+        rsi: DATA,
+        rdi: DATA + 0x800,
+        ..puppet.fresh()
+    })?;
     let stop = puppet.run()?;
     match stop {
-        Stop::Signal(signal, code) if is_exception(signal) => {
-            Ok(format!("{signal}/{code} at {:x}", puppet.registers()?.rip.wrapping_sub(CODE)))
-        }
+        Stop::Signal(signal, code) if is_exception(signal) => Ok(format!(
+            "{signal}/{code} at {:x}",
+            puppet.registers()?.rip.wrapping_sub(CODE)
+        )),
         _ => Err(format!("{bytes:x?}: {stop}")),
     }
 }

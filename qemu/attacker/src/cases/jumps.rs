@@ -43,18 +43,31 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     let puppet = Puppet::new()?;
     for _ in 0..60 {
         let ((name, way), place) = (ground.dice.pick(&WAYS), ground.dice.pick(&PLACES));
-        let place = if ground.dice.below(4) == 0 { place ^ ground.dice.wild() } else { place };
+        let place = if ground.dice.below(4) == 0 {
+            place ^ ground.dice.wild()
+        } else {
+            place
+        };
         // What the child has itself would go on.
-        if (CODE..CODE + 0x5000_0000).contains(&place) || (0x5000_0000_0000..0x7fff_ffff_0000).contains(&place) {
+        if (CODE..CODE + 0x5000_0000).contains(&place)
+            || (0x5000_0000_0000..0x7fff_ffff_0000).contains(&place)
+        {
             continue;
         }
         let how = go(&puppet, way, place, 0)?;
-        ground.facts.note(format_args!("{name} with {place:#x}: {how}"));
+        ground
+            .facts
+            .note(format_args!("{name} with {place:#x}: {how}"));
     }
     for _ in 0..12 {
-        let (entry, argument) = (ground.dice.pick(&VSYSCALLS), ground.dice.pick(&[0, DATA, 1, 1 << 63]));
+        let (entry, argument) = (
+            ground.dice.pick(&VSYSCALLS),
+            ground.dice.pick(&[0, DATA, 1, 1 << 63]),
+        );
         let how = go(&puppet, &[0xff, 0xd0], VSYSCALL + entry, argument)?;
-        ground.facts.note(format_args!("vsyscall {entry:#x} with {argument:#x}: {how}"));
+        ground.facts.note(format_args!(
+            "vsyscall {entry:#x} with {argument:#x}: {how}"
+        ));
     }
     for _ in 0..if ground.far { 40 } else { 0 } {
         let how = frame(ground, &puppet)?;
@@ -65,7 +78,12 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 
 fn go(puppet: &Puppet, way: &[u8], place: u64, argument: u64) -> Result<String, Wrong> {
     puppet.load(&[way, &[INT3]].concat())?;
-    puppet.set(user_regs_struct { rax: place, rdi: argument, rsi: 0, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rax: place,
+        rdi: argument,
+        rsi: 0,
+        ..puppet.fresh()
+    })?;
     told(puppet, puppet.run()?)
 }
 
@@ -73,7 +91,10 @@ fn told(puppet: &Puppet, stop: Stop) -> Result<String, Wrong> {
     match stop {
         Stop::Signal(signal, code) if is_exception(signal) => {
             let registers = puppet.registers()?;
-            Ok(format!("{signal}/{code} at {:x}, cs {:x}", registers.rip, registers.cs))
+            Ok(format!(
+                "{signal}/{code} at {:x}, cs {:x}",
+                registers.rip, registers.cs
+            ))
         }
         _ => Err(format!("{stop}")),
     }
@@ -81,9 +102,30 @@ fn told(puppet: &Puppet, stop: Stop) -> Result<String, Wrong> {
 
 /// IRET and far returns with odd frames.
 fn frame(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<String, Wrong> {
-    let selectors = [0x33, 0x2b, 0x23, 0x10, 0x18, 0x13, 0, 3, 0x43, 7, 0xffff, 0x3b];
-    let places = [CODE + 0x40, CODE + 0x40, 0, 1 << 47, 1 << 63, 0x40_0000, 0xffff_ffff_8100_0000];
-    let flags = [0x202, 0x302, 0x4202, 0x4_0202, 0x3202, 0x1_0202, 0x2_0202, 0x20_0202, 0, u64::MAX];
+    let selectors = [
+        0x33, 0x2b, 0x23, 0x10, 0x18, 0x13, 0, 3, 0x43, 7, 0xffff, 0x3b,
+    ];
+    let places = [
+        CODE + 0x40,
+        CODE + 0x40,
+        0,
+        1 << 47,
+        1 << 63,
+        0x40_0000,
+        0xffff_ffff_8100_0000,
+    ];
+    let flags = [
+        0x202,
+        0x302,
+        0x4202,
+        0x4_0202,
+        0x3202,
+        0x1_0202,
+        0x2_0202,
+        0x20_0202,
+        0,
+        u64::MAX,
+    ];
     let words = [
         ground.dice.pick(&places),
         ground.dice.pick(&selectors),
@@ -91,9 +133,25 @@ fn frame(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<String, Wrong> {
         ground.dice.pick(&[TOP, TOP, TOP + 1, 0, 1 << 63]),
         ground.dice.pick(&selectors),
     ];
-    let way: &[u8] = ground.dice.pick(&[&[0x48, 0xcf][..], &[0x48, 0xcb], &[0xcf], &[0x66, 0xcf], &[0xcb], &[0x48, 0xca, 8, 0]]);
-    puppet.write(TOP, &words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>())?;
+    let way: &[u8] = ground.dice.pick(&[
+        &[0x48, 0xcf][..],
+        &[0x48, 0xcb],
+        &[0xcf],
+        &[0x66, 0xcf],
+        &[0xcb],
+        &[0x48, 0xca, 8, 0],
+    ]);
+    puppet.write(
+        TOP,
+        &words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<_>>(),
+    )?;
     puppet.write(CODE + 0x40, &[0x90, INT3])?;
     puppet.load(&[way, &[INT3]].concat())?;
-    Ok(format!("{way:x?} with {words:x?}: {}", told(puppet, puppet.run()?)?))
+    Ok(format!(
+        "{way:x?} with {words:x?}: {}",
+        told(puppet, puppet.run()?)?
+    ))
 }

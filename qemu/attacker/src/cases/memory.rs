@@ -40,7 +40,11 @@ fn pages(ground: &mut Ground<'_>) -> Result<(), Wrong> {
         match ground.dice.below(8) {
             0 | 1 => {
                 // Private, anonymous, there.
-                expect("mmap", puppet.call(MMAP, [at, length, 3, 0x32, u64::MAX, 0])?, at as i64)?;
+                expect(
+                    "mmap",
+                    puppet.call(MMAP, [at, length, 3, 0x32, u64::MAX, 0])?,
+                    at as i64,
+                )?;
                 known.extend(range.map(|page| (page, (0, true))));
             }
             2 => {
@@ -49,11 +53,21 @@ fn pages(ground: &mut Ground<'_>) -> Result<(), Wrong> {
             }
             3 if range.clone().all(|page| known.contains_key(&page)) => {
                 let writable = ground.dice.below(2);
-                expect("mprotect", puppet.call(MPROTECT, [at, length, 1 | writable << 1, 0, 0, 0])?, 0)?;
-                known.range_mut(range).for_each(|(_, page)| page.1 = writable == 1);
+                expect(
+                    "mprotect",
+                    puppet.call(MPROTECT, [at, length, 1 | writable << 1, 0, 0, 0])?,
+                    0,
+                )?;
+                known
+                    .range_mut(range)
+                    .for_each(|(_, page)| page.1 = writable == 1);
             }
             4 if range.clone().all(|page| known.contains_key(&page)) => {
-                expect("madvise", puppet.call(MADVISE, [at, length, 4, 0, 0, 0])?, 0)?;
+                expect(
+                    "madvise",
+                    puppet.call(MADVISE, [at, length, 4, 0, 0, 0])?,
+                    0,
+                )?;
                 known.range_mut(range).for_each(|(_, page)| page.0 = 0);
             }
             _ => touch(ground, &puppet, &mut known, first)?,
@@ -66,11 +80,20 @@ fn pages(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 }
 
 /// Reads a page's first word, then writes another: as what is known of it allows.
-fn touch(ground: &mut Ground<'_>, puppet: &Puppet, known: &mut BTreeMap<u64, Page>, page: u64) -> Result<(), Wrong> {
+fn touch(
+    ground: &mut Ground<'_>,
+    puppet: &Puppet,
+    known: &mut BTreeMap<u64, Page>,
+    page: u64,
+) -> Result<(), Wrong> {
     let value = ground.dice.any();
     // mov rax, [rdi]; mov [rdi], rcx; int3
     puppet.load(&[0x48, 0x8b, 0x07, 0x48, 0x89, 0x0f, INT3])?;
-    puppet.set(user_regs_struct { rdi: PLACE + page * PAGE, rcx: value, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rdi: PLACE + page * PAGE,
+        rcx: value,
+        ..puppet.fresh()
+    })?;
     let stop = puppet.run()?;
     let registers = puppet.registers()?;
     let (signal, at) = match known.get_mut(&page) {
@@ -80,11 +103,22 @@ fn touch(ground: &mut Ground<'_>, puppet: &Puppet, known: &mut BTreeMap<u64, Pag
             if *writable {
                 *word = value;
             }
-            if *writable { (Signal::SIGTRAP, CODE + 7) } else { (Signal::SIGSEGV, CODE + 3) }
+            if *writable {
+                (Signal::SIGTRAP, CODE + 7)
+            } else {
+                (Signal::SIGSEGV, CODE + 3)
+            }
         }
     };
     let is = matches!(stop, Stop::Signal(other, _) if other == signal) && registers.rip == at;
-    if is { Ok(()) } else { Err(format!("page {page}: {stop} at {:#x}, not {signal} at {at:#x}", registers.rip)) }
+    if is {
+        Ok(())
+    } else {
+        Err(format!(
+            "page {page}: {stop} at {:#x}, not {signal} at {at:#x}",
+            registers.rip
+        ))
+    }
 }
 
 /// Blocks of its own, of which some are given back before others.
@@ -94,11 +128,19 @@ fn blocks(ground: &mut Ground<'_>) -> Result<(), Wrong> {
         if blocks.len() > 2 {
             let place = ground.dice.below(blocks.len() as u64) as usize;
             let (seed, block) = blocks.swap_remove(place);
-            let whole = (seed..).zip(&block).all(|(number, word)| number.wrapping_mul(31) == *word);
+            let whole = (seed..)
+                .zip(&block)
+                .all(|(number, word)| number.wrapping_mul(31) == *word);
             expect("whether a block is as it was", whole, true)?;
         }
         let (seed, length) = (ground.dice.any() >> 8, ground.dice.below(BLOCK / 8));
-        blocks.push((seed, (seed..).take(length as usize).map(|number| number.wrapping_mul(31)).collect()));
+        blocks.push((
+            seed,
+            (seed..)
+                .take(length as usize)
+                .map(|number| number.wrapping_mul(31))
+                .collect(),
+        ));
     }
     Ok(())
 }

@@ -16,15 +16,23 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     let mut children: Vec<(i32, Child)> = Vec::new();
     for _ in 0..PROCESSES {
         let status = ground.dice.below(100) as i32;
-        let child = Command::new("/proc/self/exe").args([ENDS, &status.to_string()]).stdin(Stdio::null()).spawn();
-        children.push((status, child.map_err(|error| format!("a process: {error}"))?));
+        let child = Command::new("/proc/self/exe")
+            .args([ENDS, &status.to_string()])
+            .stdin(Stdio::null())
+            .spawn();
+        children.push((
+            status,
+            child.map_err(|error| format!("a process: {error}"))?,
+        ));
     }
     for (status, mut child) in children {
         let ended = child.wait().map_err(|error| format!("waiting: {error}"))?;
         expect("a status", ended.code(), Some(status))?;
     }
     let seed = ground.dice.any();
-    let threads: Vec<_> = (0..THREADS).map(|number| thread::spawn(move || work(seed ^ number))).collect();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|number| thread::spawn(move || work(seed ^ number)))
+        .collect();
     for (number, thread) in (0..).zip(threads) {
         let sum = thread.join().map_err(|_| "a thread panicked".to_owned())?;
         expect("a thread's sum", sum, work(seed ^ number))?;
@@ -32,7 +40,11 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     // Children that are stopped, all at once.
     let puppets: Result<Vec<Puppet>, Wrong> = (0..PROCESSES).map(|_| Puppet::new()).collect();
     for puppet in puppets?.iter().rev() {
-        expect("a system call", puppet.call(39, [0; 6])?, i64::from(puppet.pid().as_raw()))?;
+        expect(
+            "a system call",
+            puppet.call(39, [0; 6])?,
+            i64::from(puppet.pid().as_raw()),
+        )?;
     }
     Ok(())
 }

@@ -55,9 +55,18 @@ fn handling() -> Result<Puppet, Wrong> {
     handler.push(0xc3);
     puppet.write(HANDLER, &handler)?;
     puppet.write(RESTORER, &[0xb8, 15, 0, 0, 0, 0x0f, 0x05])?;
-    puppet.write(DATA, &[HANDLER, ACTION, RESTORER, 0].map(u64::to_le_bytes).concat())?;
+    puppet.write(
+        DATA,
+        &[HANDLER, ACTION, RESTORER, 0]
+            .map(u64::to_le_bytes)
+            .concat(),
+    )?;
     for signal in HANDLED {
-        expect("sigaction", puppet.call(SIGACTION, [signal as u64, DATA, 0, 8, 0, 0])?, 0)?;
+        expect(
+            "sigaction",
+            puppet.call(SIGACTION, [signal as u64, DATA, 0, 8, 0, 0])?,
+            0,
+        )?;
     }
     puppet.write(COUNT, &[0; 8])?;
     Ok(puppet)
@@ -65,7 +74,10 @@ fn handling() -> Result<Puppet, Wrong> {
 
 fn count(puppet: &Puppet) -> Result<u64, Wrong> {
     let bytes = puppet.read(COUNT, 8)?;
-    Ok(bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+    Ok(bytes
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte)))
 }
 
 /// Fills the FPU, waits for the signals, and writes out what is in the FPU then.
@@ -104,9 +116,22 @@ fn sse(opcode: u8, register: u8) -> Vec<u8> {
 }
 
 /// A system call that must succeed, while signals come: they are not delivered.
-fn quiet(puppet: &Puppet, number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> Result<(), Wrong> {
+fn quiet(
+    puppet: &Puppet,
+    number: u64,
+    [rdi, rsi, rdx, r10, r8, r9]: [u64; 6],
+) -> Result<(), Wrong> {
     puppet.load(&[0x0f, 0x05, INT3])?;
-    puppet.set(user_regs_struct { rax: number, rdi, rsi, rdx, r10, r8, r9, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rax: number,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..puppet.fresh()
+    })?;
     puppet.run_to(CODE + 3)?;
     expect(&format!("system call {number}"), puppet.registers()?.rax, 0)
 }
@@ -125,28 +150,58 @@ fn timers(ground: &mut Ground<'_>) -> Result<(), Wrong> {
         let id = u64::from(puppet.read(DATA + 0x40, 1)?[0]);
         quiet(&puppet, TIMER_SETTIME, [id, 0, DATA, 0, 0, 0])?;
     }
-    let numbers: Vec<u8> = (0..32).flat_map(|_| ground.dice.any().to_le_bytes()).collect();
+    let numbers: Vec<u8> = (0..32)
+        .flat_map(|_| ground.dice.any().to_le_bytes())
+        .collect();
     // Doubles that the x87 gives back as they were: none of them a NaN or a denormal.
-    let doubles: Vec<u8> = (0..6).flat_map(|_| (ground.dice.any() >> 12 | 0x3ff0_0000_0000_0000).to_le_bytes()).collect();
+    let doubles: Vec<u8> = (0..6)
+        .flat_map(|_| (ground.dice.any() >> 12 | 0x3ff0_0000_0000_0000).to_le_bytes())
+        .collect();
     puppet.write(NUMBERS, &numbers)?;
     puppet.write(NUMBERS + 0x400, &doubles)?;
     puppet.write(COUNT, &[0; 8])?;
     let code = watcher();
     puppet.load(&code)?;
     let (from, to) = (NUMBERS + 0x400, RESULTS + 0x400);
-    puppet.set(user_regs_struct { rsi: NUMBERS, rdi: RESULTS, rdx: from, r8: to, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rsi: NUMBERS,
+        rdi: RESULTS,
+        rdx: from,
+        r8: to,
+        ..puppet.fresh()
+    })?;
     let mut pending = None;
     for _ in 0..PATIENCE * u64::from(SIGNALS) {
         match puppet.deliver(pending)? {
-            Stop::Signal(Signal::SIGTRAP, _) if puppet.registers()?.rip == CODE + code.len() as u64 => {
-                expect("XMM registers behind the storm", puppet.read(RESULTS, 256)?, numbers)?;
-                return expect("x87 registers behind the storm", puppet.read(to, 48)?, doubles);
+            Stop::Signal(Signal::SIGTRAP, _)
+                if puppet.registers()?.rip == CODE + code.len() as u64 =>
+            {
+                expect(
+                    "XMM registers behind the storm",
+                    puppet.read(RESULTS, 256)?,
+                    numbers,
+                )?;
+                return expect(
+                    "x87 registers behind the storm",
+                    puppet.read(to, 48)?,
+                    doubles,
+                );
             }
-            Stop::Signal(signal @ (Signal::SIGALRM | Signal::SIGVTALRM | Signal::SIGPROF), _) => pending = Some(signal),
-            stop => return Err(format!("in a storm of timers: {stop} at {:#x}", puppet.registers()?.rip)),
+            Stop::Signal(signal @ (Signal::SIGALRM | Signal::SIGVTALRM | Signal::SIGPROF), _) => {
+                pending = Some(signal)
+            }
+            stop => {
+                return Err(format!(
+                    "in a storm of timers: {stop} at {:#x}",
+                    puppet.registers()?.rip
+                ));
+            }
         }
     }
-    Err(format!("{} signals have reached the handler, of {SIGNALS} and more", count(&puppet)?))
+    Err(format!(
+        "{} signals have reached the handler, of {SIGNALS} and more",
+        count(&puppet)?
+    ))
 }
 
 /// Exceptions whose handlers return to them: as many as were delivered.
@@ -165,21 +220,41 @@ fn exceptions(ground: &mut Ground<'_>) -> Result<(), Wrong> {
     let puppet = handling()?;
     for _ in 0..10 {
         let (code, rax) = ground.dice.pick(&all);
-        let eflags = if code[0] == 0x0f && code[1] == 0xa2 { FLAGS | 0x100 } else { FLAGS };
+        let eflags = if code[0] == 0x0f && code[1] == 0xa2 {
+            FLAGS | 0x100
+        } else {
+            FLAGS
+        };
         puppet.load(code)?;
-        puppet.set(user_regs_struct { rax, eflags, ..puppet.fresh() })?;
+        puppet.set(user_regs_struct {
+            rax,
+            eflags,
+            ..puppet.fresh()
+        })?;
         puppet.write(COUNT, &[0; 8])?;
         let times = 1 + ground.dice.below(40);
         let mut pending = None;
         for _ in 0..=times {
             match puppet.deliver(pending)? {
                 Stop::Signal(signal, _) if HANDLED.contains(&signal) => pending = Some(signal),
-                stop => return Err(format!("{code:x?}: {stop} at {:#x}", puppet.registers()?.rip)),
+                stop => {
+                    return Err(format!(
+                        "{code:x?}: {stop} at {:#x}",
+                        puppet.registers()?.rip
+                    ));
+                }
             }
         }
-        expect(&format!("handlers of {code:x?} that ran"), count(&puppet)?, times)?;
+        expect(
+            &format!("handlers of {code:x?} that ran"),
+            count(&puppet)?,
+            times,
+        )?;
         let registers = puppet.registers()?;
-        ground.facts.note(format_args!("{code:x?} {times} times: {:?} at {:x}", pending, registers.rip));
+        ground.facts.note(format_args!(
+            "{code:x?} {times} times: {:?} at {:x}",
+            pending, registers.rip
+        ));
     }
     Ok(())
 }

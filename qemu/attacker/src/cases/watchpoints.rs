@@ -31,7 +31,11 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Result<(), Wrong> {
 }
 
 /// Arms up to four data breakpoints at addresses that `place` draws.
-fn arm(ground: &mut Ground<'_>, puppet: &Puppet, place: impl Fn(&mut Ground<'_>) -> u64) -> Result<(), Wrong> {
+fn arm(
+    ground: &mut Ground<'_>,
+    puppet: &Puppet,
+    place: impl Fn(&mut Ground<'_>) -> u64,
+) -> Result<(), Wrong> {
     puppet.disarm()?;
     let mut control = 0;
     for slot in 0..1 + ground.dice.below(4) as usize {
@@ -42,12 +46,18 @@ fn arm(ground: &mut Ground<'_>, puppet: &Puppet, place: impl Fn(&mut Ground<'_>)
             control |= 1 << (2 * slot) | (kind | length << 2) << (16 + 4 * slot);
         }
     }
-    puppet.debug(7, control).map_err(|error| format!("DR7 = {control:#x}: {error}"))
+    puppet
+        .debug(7, control)
+        .map_err(|error| format!("DR7 = {control:#x}: {error}"))
 }
 
 /// From a watched page to one that has to be made first.
 fn moved(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<(), Wrong> {
-    expect("madvise", puppet.call(MADVISE, [FRESH, SIZE, GIVE_BACK, 0, 0, 0])?, 0)?;
+    expect(
+        "madvise",
+        puppet.call(MADVISE, [FRESH, SIZE, GIVE_BACK, 0, 0, 0])?,
+        0,
+    )?;
     let (code, rcx, length) = ground.dice.pick(&MOVES);
     // Over the end of a page, more often than not.
     let source = DATA + 0x1000 - ground.dice.below(64);
@@ -60,7 +70,12 @@ fn moved(ground: &mut Ground<'_>, puppet: &Puppet) -> Result<(), Wrong> {
     })?;
     let all = [code, &[INT3]].concat();
     puppet.load(&all)?;
-    puppet.set(user_regs_struct { rcx, rsi: source, rdi: target, ..puppet.fresh() })?;
+    puppet.set(user_regs_struct {
+        rcx,
+        rsi: source,
+        rdi: target,
+        ..puppet.fresh()
+    })?;
     puppet.run_to(CODE + all.len() as u64)?;
     expect("what was moved", puppet.read(target, length)?, content)
 }

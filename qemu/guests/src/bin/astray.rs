@@ -43,7 +43,11 @@ fn main() {
         3 => stack(NOTHING + 0x800),
         4 => task_state(LOCAL),
         5 => task_state(NOTHING),
-        6 => drop(Run::new(code!("mov rsp, rdi", "push rax", "call rdi")).with(RDI, LOCAL + 0x800).go()),
+        6 => drop(
+            Run::new(code!("mov rsp, rdi", "push rax", "call rdi"))
+                .with(RDI, LOCAL + 0x800)
+                .go(),
+        ),
         7 => drop(Run::new(Code(LOCAL)).go()),
         8 => drop(Run::new(Code(NOTHING)).go()),
         9 => interrupts(LOCAL),
@@ -68,7 +72,9 @@ fn debug_exceptions() {
     traps::on_stack(DEBUG, top);
     let _ = Register::Dr0.set(top - 8);
     let _ = Register::Dr7.set(0x400 | 1 | 0xb_0000);
-    let _ = Run::new(code!("mov [rdi], eax", "nop")).with(RDI, top - 8).go();
+    let _ = Run::new(code!("mov [rdi], eax", "nop"))
+        .with(RDI, top - 8)
+        .go();
 }
 
 /// An interrupt's stack is there.
@@ -82,11 +88,23 @@ fn stack(top: u64) {
 fn task_state(base: u64) {
     let table = TABLE.get().cast::<u64>();
     let low = 0x67 | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
-    for (index, entry) in [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, low, base >> 32].into_iter().enumerate() {
+    for (index, entry) in [
+        0,
+        0x00af_9b00_0000_ffff,
+        0x00cf_9300_0000_ffff,
+        low,
+        base >> 32,
+    ]
+    .into_iter()
+    .enumerate()
+    {
         // SAFETY: the table is that long.
         unsafe { table.wrapping_add(index).write_volatile(entry) };
     }
-    let pointer = Pointer { limit: 39, base: table.addr() as u64 };
+    let pointer = Pointer {
+        limit: 39,
+        base: table.addr() as u64,
+    };
     // SAFETY: the segments are those of before, but for the task state, which is where this guest loses itself.
     unsafe { asm!("lgdt [{}]", "ltr {:x}", in(reg) &raw const pointer, in(reg) 0x18_u64) };
     traps::on(0x55, traps::counted);
@@ -95,13 +113,19 @@ fn task_state(base: u64) {
 }
 
 fn interrupts(table: u64) {
-    let pointer = Pointer { limit: (size_of::<Gates>() - 1) as u16, base: table };
+    let pointer = Pointer {
+        limit: (size_of::<Gates>() - 1) as u16,
+        base: table,
+    };
     // SAFETY: this is where this guest loses itself.
     unsafe { asm!("lidt [{}]", "int3", in(reg) &raw const pointer) };
 }
 
 fn segments(table: u64) {
-    let pointer = Pointer { limit: 0xfff, base: table };
+    let pointer = Pointer {
+        limit: 0xfff,
+        base: table,
+    };
     // SAFETY: as above.
     unsafe { asm!("lgdt [{}]", "mov ds, {:x}", in(reg) &raw const pointer, in(reg) 0x10_u64) };
 }

@@ -38,7 +38,12 @@ struct Seen {
     resumes: bool,
 }
 
-static SEEN: Alone<Seen> = Alone::new(Seen { count: 0, rip: 0, status: 0, resumes: false });
+static SEEN: Alone<Seen> = Alone::new(Seen {
+    count: 0,
+    rip: 0,
+    status: 0,
+    resumes: false,
+});
 /// In a page of its own: QEMU looks at every access to a page with a data breakpoint.
 static CELL: Alone<Page> = Alone::new(Page::ZERO);
 
@@ -58,16 +63,33 @@ fn handler(frame: &mut Frame) {
     unsafe { core::arch::asm!("mov {}, dr6", out(reg) status) };
     // SAFETY: as below.
     let count = unsafe { SEEN.get().read_volatile() }.count + 1;
-    let seen = Seen { count, rip: frame.rip, status, resumes: frame.rflags & RF != 0 };
+    let seen = Seen {
+        count,
+        rip: frame.rip,
+        status,
+        resumes: frame.rflags & RF != 0,
+    };
     // SAFETY: handlers do not interrupt each other here.
     unsafe { SEEN.get().write_volatile(seen) };
     frame.rflags |= RF;
 }
 
 /// Runs `code` with the breakpoints; how often #DB came, where, and DR6.
-fn broken(code: Code, addresses: [u64; 4], control: u64, prepare: impl FnOnce(Run) -> Run) -> (Stop, Seen) {
+fn broken(
+    code: Code,
+    addresses: [u64; 4],
+    control: u64,
+    prepare: impl FnOnce(Run) -> Run,
+) -> (Stop, Seen) {
     // SAFETY: no handler runs.
-    unsafe { SEEN.get().write_volatile(Seen { count: 0, rip: code.0, status: 0, resumes: false }) };
+    unsafe {
+        SEEN.get().write_volatile(Seen {
+            count: 0,
+            rip: code.0,
+            status: 0,
+            resumes: false,
+        })
+    };
     traps::on(DEBUG, handler);
     arm(addresses, control);
     let stop = prepare(Run::new(code)).go();
@@ -94,44 +116,107 @@ fn registers() {
     equal("DR6 after reset", Register::Dr6.get(), NOTHING);
     equal("DR7 after reset", Register::Dr7.get(), OFF);
     for register in Register::ADDRESSES {
-        for value in [0, 1, 0x1234_5678, 0xffff_ffff_8010_0000, 0x7fff_ffff_ffff, u64::MAX, 1 << 63] {
+        for value in [
+            0,
+            1,
+            0x1234_5678,
+            0xffff_ffff_8010_0000,
+            0x7fff_ffff_ffff,
+            u64::MAX,
+            1 << 63,
+        ] {
             let written = register.set(value);
-            equal(format_args!("{register:?} keeps what is written"), (written, register.get()), (DONE, value));
+            equal(
+                format_args!("{register:?} keeps what is written"),
+                (written, register.get()),
+                (DONE, value),
+            );
         }
         let _ = register.set(0);
     }
-    for (value, want) in [(0, NOTHING), (0xf, NOTHING | 0xf), (0xe00f, NOTHING | 0xe00f)] {
+    for (value, want) in [
+        (0, NOTHING),
+        (0xf, NOTHING | 0xf),
+        (0xe00f, NOTHING | 0xe00f),
+    ] {
         let written = Register::Dr6.set(value);
-        equal(format_args!("DR6 written with {value:x}"), (written, Register::Dr6.get()), (DONE, want));
+        equal(
+            format_args!("DR6 written with {value:x}"),
+            (written, Register::Dr6.get()),
+            (DONE, want),
+        );
     }
     let written = Register::Dr6.set(0xffff_ffff);
-    left("DR6's bit 12 reads as 0", "bit 12 is kept", (written, Register::Dr6.get() & 1 << 12), (DONE, 0));
-    for (value, want) in [(0, OFF), (0x700, 0x700), (0xffff_0300, 0xffff_0700), (0xf00, OFF | 0x300)] {
+    left(
+        "DR6's bit 12 reads as 0",
+        "bit 12 is kept",
+        (written, Register::Dr6.get() & 1 << 12),
+        (DONE, 0),
+    );
+    for (value, want) in [
+        (0, OFF),
+        (0x700, 0x700),
+        (0xffff_0300, 0xffff_0700),
+        (0xf00, OFF | 0x300),
+    ] {
         let written = Register::Dr7.set(value);
         equal(format_args!("DR7 written with {value:x}"), written, DONE);
         let got = Register::Dr7.get();
         if value & 0x800 == 0 {
             equal(format_args!("DR7 read behind {value:x}"), got, want);
         } else {
-            deviation(format_args!("DR7 read behind {value:x}"), "bit 11 is kept", got, want);
+            deviation(
+                format_args!("DR7 read behind {value:x}"),
+                "bit 11 is kept",
+                got,
+                want,
+            );
         }
         let _ = Register::Dr7.set(OFF);
     }
-    for (register, value) in [(Register::Dr6, 1 << 32), (Register::Dr7, 1 << 32 | OFF), (Register::Dr7, 1 << 63)] {
-        equal(format_args!("{register:?} written with {value:x}"), register.set(value), PROTECTION);
+    for (register, value) in [
+        (Register::Dr6, 1 << 32),
+        (Register::Dr7, 1 << 32 | OFF),
+        (Register::Dr7, 1 << 63),
+    ] {
+        equal(
+            format_args!("{register:?} written with {value:x}"),
+            register.set(value),
+            PROTECTION,
+        );
     }
     let _ = Register::Dr6.set(NOTHING);
     let _ = Register::Dr7.set(OFF);
     let cr4 = Register::Cr4.get();
     let _ = Register::Dr6.set(NOTHING | 2);
-    equal("DR4 is DR6 without CR4.DE", Register::Dr4.get(), NOTHING | 2);
+    equal(
+        "DR4 is DR6 without CR4.DE",
+        Register::Dr4.get(),
+        NOTHING | 2,
+    );
     equal("DR5 is DR7 without CR4.DE", Register::Dr5.get(), OFF);
-    equal("DR4 written without CR4.DE", (Register::Dr4.set(NOTHING | 4), Register::Dr6.get()), (DONE, NOTHING | 4));
-    equal("DR5 written without CR4.DE", (Register::Dr5.set(OFF | 0x100), Register::Dr7.get()), (DONE, OFF | 0x100));
+    equal(
+        "DR4 written without CR4.DE",
+        (Register::Dr4.set(NOTHING | 4), Register::Dr6.get()),
+        (DONE, NOTHING | 4),
+    );
+    equal(
+        "DR5 written without CR4.DE",
+        (Register::Dr5.set(OFF | 0x100), Register::Dr7.get()),
+        (DONE, OFF | 0x100),
+    );
     let _ = Register::Cr4.set(cr4 | 1 << 3);
     for register in [Register::Dr4, Register::Dr5] {
-        equal(format_args!("{register:?} read with CR4.DE"), Run::new(register.loads()).go().fault(), UNDEFINED);
-        equal(format_args!("{register:?} written with CR4.DE"), register.set(0), UNDEFINED);
+        equal(
+            format_args!("{register:?} read with CR4.DE"),
+            Run::new(register.loads()).go().fault(),
+            UNDEFINED,
+        );
+        equal(
+            format_args!("{register:?} written with CR4.DE"),
+            register.set(0),
+            UNDEFINED,
+        );
     }
     let _ = Register::Cr4.set(cr4);
     let _ = Register::Dr6.set(NOTHING);
@@ -151,46 +236,108 @@ fn instructions() {
             (Stop::at(5), 1, 2, NOTHING | 1 << number),
         );
         let (stop, seen) = broken(sled, addresses, OFF | bit << 1, |run| run);
-        equal(format_args!("DR{number} by the global enable"), (stop.place(), seen.count, seen.rip), (Stop::at(5), 1, 2));
+        equal(
+            format_args!("DR{number} by the global enable"),
+            (stop.place(), seen.count, seen.rip),
+            (Stop::at(5), 1, 2),
+        );
         let (stop, seen) = broken(sled, addresses, OFF, |run| run);
-        equal(format_args!("DR{number} not enabled"), (stop.place(), seen.count), (Stop::at(5), 0));
+        equal(
+            format_args!("DR{number} not enabled"),
+            (stop.place(), seen.count),
+            (Stop::at(5), 0),
+        );
     }
-    let (stop, seen) = broken(sled, [sled.0, sled.0 + 1, sled.0 + 2, sled.0 + 3], OFF | ALL, |run| run);
+    let (stop, seen) = broken(
+        sled,
+        [sled.0, sled.0 + 1, sled.0 + 2, sled.0 + 3],
+        OFF | ALL,
+        |run| run,
+    );
     // Whether the bits of those before stay set is the CPU's.
-    equal("all four", (stop.place(), seen.count, seen.rip, seen.status & 8), (Stop::at(5), 4, 3, 8));
+    equal(
+        "all four",
+        (stop.place(), seen.count, seen.rip, seen.status & 8),
+        (Stop::at(5), 4, 3, 8),
+    );
     let (stop, seen) = broken(sled, [sled.0 + 1; 4], OFF | ALL, |run| run);
-    equal("all four at one place", (stop.place(), seen.count, seen.rip, seen.status & 0xf), (Stop::at(5), 1, 1, 0xf));
+    equal(
+        "all four at one place",
+        (stop.place(), seen.count, seen.rip, seen.status & 0xf),
+        (Stop::at(5), 1, 1, 0xf),
+    );
     let (stop, seen) = broken(sled, [sled.0 + 2, 0, 0, 0], OFF | 1, |run| run.flags(RF));
-    equal("RF is spent by the first instruction", (stop.place(), seen.count, seen.rip), (Stop::at(5), 1, 2));
+    equal(
+        "RF is spent by the first instruction",
+        (stop.place(), seen.count, seen.rip),
+        (Stop::at(5), 1, 2),
+    );
     let (stop, seen) = broken(sled, [sled.0, 0, 0, 0], OFF | 1, |run| run.flags(RF));
-    equal("RF passes the breakpoint by", (stop.place(), seen.count), (Stop::at(5), 0));
+    equal(
+        "RF passes the breakpoint by",
+        (stop.place(), seen.count),
+        (Stop::at(5), 0),
+    );
     let (_, seen) = broken(sled, [sled.0 + 2, 0, 0, 0], OFF | 1, |run| run);
-    left("RF in the frame of an instruction breakpoint", "RF is not set", seen.resumes, true);
+    left(
+        "RF in the frame of an instruction breakpoint",
+        "RF is not set",
+        seen.resumes,
+        true,
+    );
 
     // Where the instruction exits, the breakpoint comes first, and once.
     let (stop, seen) = broken(code!("nop", "cpuid", "nop"), [0; 4], OFF, |run| run);
-    equal("cpuid without", (stop.place(), seen.count), (Stop::at(4), 0));
+    equal(
+        "cpuid without",
+        (stop.place(), seen.count),
+        (Stop::at(4), 0),
+    );
     for (name, code, length) in [
         ("cpuid", code!("nop", "cpuid", "nop"), 4),
         ("rdmsr", code!("nop", "rdmsr", "nop"), 4),
         ("in", code!("nop", "in al, dx", "nop"), 3),
         ("out", code!("nop", "out dx, al", "nop"), 3),
-        ("a load from a device", code!("nop", "mov eax, [rdi]", "nop"), 4),
-        ("a change of a device", code!("nop", "add [rdi], ebx", "nop"), 4),
+        (
+            "a load from a device",
+            code!("nop", "mov eax, [rdi]", "nop"),
+            4,
+        ),
+        (
+            "a change of a device",
+            code!("nop", "add [rdi], ebx", "nop"),
+            4,
+        ),
         ("mov cr8", code!("nop", "mov cr8, rbx", "nop"), 6),
         ("mov cr4", code!("nop", "mov cr4, r9", "nop"), 6),
         ("mov from dr7", code!("nop", "mov rax, dr7", "nop"), 5),
     ] {
         let cr4 = Register::Cr4.get();
-        let prepare = |run: Run| run.with(RCX, 0xc000_0080).with(RDX, 0x3ff).with(RDI, ICR_HIGH).with(RBX, 0).with(R9, cr4);
+        let prepare = |run: Run| {
+            run.with(RCX, 0xc000_0080)
+                .with(RDX, 0x3ff)
+                .with(RDI, ICR_HIGH)
+                .with(RBX, 0)
+                .with(R9, cr4)
+        };
         let (stop, seen) = broken(code, [code.0 + 1, 0, 0, 0], OFF | 1, prepare);
-        equal(format_args!("{name}: before it"), (stop.place(), seen.count, seen.rip), (Stop::at(length), 1, 1));
+        equal(
+            format_args!("{name}: before it"),
+            (stop.place(), seen.count, seen.rip),
+            (Stop::at(length), 1, 1),
+        );
         let (stop, seen) = broken(code, [code.0 + length - 1, 0, 0, 0], OFF | 1, prepare);
-        equal(format_args!("{name}: behind it"), (stop.place(), seen.count, seen.rip), (Stop::at(length), 1, length - 1));
+        equal(
+            format_args!("{name}: behind it"),
+            (stop.place(), seen.count, seen.rip),
+            (Stop::at(length), 1, length - 1),
+        );
     }
     // A fault of the instruction itself comes behind its breakpoint, and is not preceded by it again.
     let unknown = code!("nop", "rdmsr", "nop");
-    let (stop, seen) = broken(unknown, [unknown.0 + 1, 0, 0, 0], OFF | 1, |run| run.with(RCX, 0x1234));
+    let (stop, seen) = broken(unknown, [unknown.0 + 1, 0, 0, 0], OFF | 1, |run| {
+        run.with(RCX, 0x1234)
+    });
     deviation(
         "an instruction breakpoint on an rdmsr that is refused",
         "unknown registers read as 0",
@@ -210,7 +357,9 @@ fn data() {
         ("a load", read, cell, ACCESSES, 1),
         ("a store beside it", store, cell + 8, ACCESSES, 0),
     ] {
-        let (stop, seen) = broken(code, [cell, 0, 0, 0], OFF | 1 | control & 0xf_0000, |run| run.with(RDI, at).with(RAX, 7));
+        let (stop, seen) = broken(code, [cell, 0, 0, 0], OFF | 1 | control & 0xf_0000, |run| {
+            run.with(RDI, at).with(RAX, 7)
+        });
         let got = (stop.place(), seen.count, seen.rip, seen.status & 1);
         left(
             name,
@@ -227,8 +376,15 @@ fn conditions() {
     section("debug conditions");
     let code = code!("nop", ".byte 0xf1", "nop");
     let (stop, seen) = broken(code, [0; 4], OFF, |run| run);
-    left("ICEBP is #DB behind it", "it is undefined", (stop.place(), seen.count, seen.rip), (Stop::at(3), 1, 2));
-    let (stop, seen) = broken(code!("mov rax, dr0", "nop"), [0; 4], OFF | 1 << 13, |run| run);
+    left(
+        "ICEBP is #DB behind it",
+        "it is undefined",
+        (stop.place(), seen.count, seen.rip),
+        (Stop::at(3), 1, 2),
+    );
+    let (stop, seen) = broken(code!("mov rax, dr0", "nop"), [0; 4], OFF | 1 << 13, |run| {
+        run
+    });
     deviation(
         "DR7.GD: any access to a debug register is #DB before it, with DR6.BD",
         "GD is ignored",
@@ -249,15 +405,36 @@ fn sweeps() {
     sweep("the kernel's instructions", first, last, stride, 0);
     sweep("the servers' entries", 0x40_0000, 0x40_0010, 1, 0);
     sweep("the servers' instructions", 0x40_0000, 0x41_0000, stride, 0);
-    sweep("the kernel's image, as data", first, first + 0x20_0000, (stride * 64) & !7, ACCESSES);
-    sweep("the messages, as data", 0x7000_0000, 0x7000_2000, 64, ACCESSES);
-    sweep("the host's local APIC, as data", 0xffff_8000_fee0_0000, 0xffff_8000_fee0_0400, 16, ACCESSES);
+    sweep(
+        "the kernel's image, as data",
+        first,
+        first + 0x20_0000,
+        (stride * 64) & !7,
+        ACCESSES,
+    );
+    sweep(
+        "the messages, as data",
+        0x7000_0000,
+        0x7000_2000,
+        64,
+        ACCESSES,
+    );
+    sweep(
+        "the host's local APIC, as data",
+        0xffff_8000_fee0_0000,
+        0xffff_8000_fee0_0400,
+        16,
+        ACCESSES,
+    );
 }
 
 fn sweep(name: &str, from: u64, to: u64, stride: u64, kind: u64) {
     let mut at = from;
     while at < to {
-        arm([at, at + stride, at + 2 * stride, at + 3 * stride], OFF | ALL | kind);
+        arm(
+            [at, at + stride, at + 2 * stride, at + 3 * stride],
+            OFF | ALL | kind,
+        );
         let _ = __cpuid(0);
         let _ = apic::inb(0x3ff);
         let _ = load(ICR_HIGH);

@@ -86,7 +86,11 @@ fn fresh_stacks() {
             (stop.vector, traps::count(), traps::taken(0)),
             (3, 1, (vector, code.0)),
         );
-        equal(format_args!("interrupt {vector:x} leaves the stack pointer"), stop.general[RSP], stack);
+        equal(
+            format_args!("interrupt {vector:x} leaves the stack pointer"),
+            stop.general[RSP],
+            stack,
+        );
         equal(
             format_args!("interrupt {vector:x} has ended"),
             (apic::in_service(vector), apic::requested(vector)),
@@ -96,34 +100,79 @@ fn fresh_stacks() {
     traps::on(2, traps::counted);
     traps::clear();
     let code = code!("mov [rdi], eax", "nop");
-    let stop = Run::new(code).with(RSP, fresh.stack()).with(RDI, ICR).with(RAX, NMI.into()).go();
-    equal("an NMI comes once", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (2, code.0 + 2)));
+    let stop = Run::new(code)
+        .with(RSP, fresh.stack())
+        .with(RDI, ICR)
+        .with(RAX, NMI.into())
+        .go();
+    equal(
+        "an NMI comes once",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (2, code.0 + 2)),
+    );
     traps::forget(2);
 
     // Exceptions on the run's stack: the vector, the code, its length, the error code and where it is said to come from.
     for (name, vector, code, length, error, at) in [
         ("int3", 3, code!(".byte 0xcc", "nop", "ud2"), 0, 0, 1),
         ("int n", 0x55, code!("int 0x55", "nop", "ud2"), 0, 0, 2),
-        ("int n of 3", 3, code!(".byte 0xcd, 3", "nop", "ud2"), 0, 0, 2),
+        (
+            "int n of 3",
+            3,
+            code!(".byte 0xcd, 3", "nop", "ud2"),
+            0,
+            0,
+            2,
+        ),
         ("#DE", 0, code!("xor eax, eax", "div eax", "ud2"), 2, 0, 2),
         ("#GP", 13, code!("mov ds, edi", "nop", "ud2"), 2, 0x7ff8, 0),
-        ("#PF of a load", 14, code!("mov eax, [rsi]", "nop", "ud2"), 2, 0, 0),
-        ("#PF of a store", 14, code!("mov [rsi], eax", "nop", "ud2"), 2, 2, 0),
+        (
+            "#PF of a load",
+            14,
+            code!("mov eax, [rsi]", "nop", "ud2"),
+            2,
+            0,
+            0,
+        ),
+        (
+            "#PF of a store",
+            14,
+            code!("mov [rsi], eax", "nop", "ud2"),
+            2,
+            2,
+            0,
+        ),
     ] {
         traps::on(vector, skip);
         traps::clear();
-        let run = Run::new(code).with(RSP, fresh.stack()).with(RDX, length).with(RDI, 0x7ff8).with(6, paging::at(300));
+        let run = Run::new(code)
+            .with(RSP, fresh.stack())
+            .with(RDX, length)
+            .with(RDI, 0x7ff8)
+            .with(6, paging::at(300));
         paging::unmap(300);
         let stop = run.go();
-        equal(format_args!("{name} comes once"), (stop.vector, traps::count(), traps::taken(0).0), (6, 1, vector));
-        equal(format_args!("{name} has its error code and place"), seen(code), (error, at));
+        equal(
+            format_args!("{name} comes once"),
+            (stop.vector, traps::count(), traps::taken(0).0),
+            (6, 1, vector),
+        );
+        equal(
+            format_args!("{name} has its error code and place"),
+            seen(code),
+            (error, at),
+        );
         traps::forget(vector);
     }
     traps::on(6, skip);
     traps::clear();
     let code = code!("nop", "ud2", "nop");
     let stop = Run::new(code).with(RSP, fresh.stack()).with(RDX, 2).go();
-    equal("#UD comes once", (stop.vector, traps::count(), seen(code)), (3, 1, (0, 1)));
+    equal(
+        "#UD comes once",
+        (stop.vector, traps::count(), seen(code)),
+        (3, 1, (0, 1)),
+    );
     traps::forget(6);
 }
 
@@ -143,13 +192,25 @@ fn missing_stacks() {
     traps::clear();
     let code = code!("nop", "int 0x55", "nop");
     let stop = Run::new(code).with(RSP, stack).go();
-    equal("int n", (fault(&stop), traps::count()), ((PAGE_FAULT, 2, push, 1), 0));
+    equal(
+        "int n",
+        (fault(&stop), traps::count()),
+        ((PAGE_FAULT, 2, push, 1), 0),
+    );
     apic::raise(LOW);
     let code = code!("nop", "nop");
     let stop = Run::new(code).with(RSP, stack).flags(IF).go();
-    equal("an interrupt", (fault(&stop), traps::count()), ((PAGE_FAULT, 2, push, 0), 0));
+    equal(
+        "an interrupt",
+        (fault(&stop), traps::count()),
+        ((PAGE_FAULT, 2, push, 0), 0),
+    );
     // It was acknowledged, and its handler did not run.
-    equal("is in service", (apic::in_service(LOW), apic::requested(LOW)), (true, false));
+    equal(
+        "is in service",
+        (apic::in_service(LOW), apic::requested(LOW)),
+        (true, false),
+    );
     apic::end();
     traps::on(6, skip);
     let stop = Run::new(code!("ud2")).with(RSP, stack).go();
@@ -157,11 +218,20 @@ fn missing_stacks() {
     traps::forget(6);
     // A stack pointer that is no address.
     let stop = Run::new(code!("int 0x55")).with(RSP, 1 << 60).go();
-    left("int n with a stack pointer that is no address", "it is #GP", (stop.vector, stop.error, stop.offset), (12, 0, 0));
+    left(
+        "int n with a stack pointer that is no address",
+        "it is #GP",
+        (stop.vector, stop.error, stop.offset),
+        (12, 0, 0),
+    );
     paging::map(1, PAGES.get().addr() as u64 + PAGE, PRESENT);
     let code = code!("mov rax, cr0", "bts eax, 16", "mov cr0, rax", "int 0x55");
     let stop = Run::new(code).with(RSP, stack).go();
-    equal("a stack that is read-only", (fault(&stop), load64(push)), ((PAGE_FAULT, 3, push, 10), 0));
+    equal(
+        "a stack that is read-only",
+        (fault(&stop), load64(push)),
+        ((PAGE_FAULT, 3, push, 10), 0),
+    );
     let _ = Run::new(code!("mov rax, cr0", "btr eax, 16", "mov cr0, rax")).go();
     traps::forget(0x55);
 }
@@ -177,27 +247,47 @@ fn missing_gates() {
     traps::clear();
     let code = code!("nop", "int 0x91", "nop");
     let stop = Run::new(code).go();
-    equal("with all gates there", (stop.vector, traps::count()), (3, 1));
+    equal(
+        "with all gates there",
+        (stop.vector, traps::count()),
+        (3, 1),
+    );
     apic::end();
     paging::unmap(1);
     traps::clear();
     let gate = table + u64::from(HIGH) * 16;
     let found = |stop: &Stop| (stop.vector, stop.error, stop.cr2 & !0xf, stop.offset);
     let stop = Run::new(code).go();
-    equal("int n", (found(&stop), traps::count()), ((PAGE_FAULT, 0, gate, 1), 0));
+    equal(
+        "int n",
+        (found(&stop), traps::count()),
+        ((PAGE_FAULT, 0, gate, 1), 0),
+    );
     apic::raise(HIGH);
     let code = code!("nop", "nop");
     let stop = Run::new(code).flags(IF).go();
-    equal("an interrupt", (found(&stop), traps::count()), ((PAGE_FAULT, 0, gate, 0), 0));
+    equal(
+        "an interrupt",
+        (found(&stop), traps::count()),
+        ((PAGE_FAULT, 0, gate, 0), 0),
+    );
     apic::end();
     apic::raise(LOW);
     let stop = Run::new(code).flags(IF).go();
-    equal("one whose gate is there", (stop.vector, traps::count()), (3, 1));
+    equal(
+        "one whose gate is there",
+        (stop.vector, traps::count()),
+        (3, 1),
+    );
     paging::map(1, frames + PAGE, PRESENT | WRITABLE);
     traps::clear();
     apic::raise(HIGH);
     let stop = Run::new(code).flags(IF).go();
-    equal("when the page is there again", (stop.vector, traps::count()), (3, 1));
+    equal(
+        "when the page is there again",
+        (stop.vector, traps::count()),
+        (3, 1),
+    );
     traps::load_own();
 }
 
@@ -208,13 +298,31 @@ fn absent_gates() {
     traps::set_present(HIGH, false);
     traps::clear();
     let stop = Run::new(code).go();
-    equal("int n", (stop.vector, stop.offset, traps::count()), (NOT_PRESENT, 1, 0));
-    left("error code of an absent gate, by int n", TIMES_16, stop.error, 0x91 << 3 | 2);
+    equal(
+        "int n",
+        (stop.vector, stop.offset, traps::count()),
+        (NOT_PRESENT, 1, 0),
+    );
+    left(
+        "error code of an absent gate, by int n",
+        TIMES_16,
+        stop.error,
+        0x91 << 3 | 2,
+    );
     apic::raise(HIGH);
     let code = code!("nop", "nop");
     let stop = Run::new(code).flags(IF).go();
-    equal("an interrupt", (stop.vector, stop.offset, traps::count()), (NOT_PRESENT, 0, 0));
-    left("error code of an absent gate, by an interrupt", TIMES_16, stop.error, 0x91 << 3 | 3);
+    equal(
+        "an interrupt",
+        (stop.vector, stop.offset, traps::count()),
+        (NOT_PRESENT, 0, 0),
+    );
+    left(
+        "error code of an absent gate, by an interrupt",
+        TIMES_16,
+        stop.error,
+        0x91 << 3 | 3,
+    );
     apic::end();
     traps::set_present(HIGH, true);
     let stop = Run::new(code!("int 0x91")).go();
@@ -226,8 +334,17 @@ fn absent_gates() {
     traps::clear();
     let code = code!("nop", "int 0x56", "nop");
     let stop = Run::new(code).with(RSP, 240 << 20).with(RDX, 2).go();
-    equal("#NP on a stack not backed yet comes once", (stop.vector, traps::count(), seen(code).1), (3, 1, 1));
-    left("error code of an absent gate, on a stack not backed yet", TIMES_16, seen(code).0, 0x56 << 3 | 2);
+    equal(
+        "#NP on a stack not backed yet comes once",
+        (stop.vector, traps::count(), seen(code).1),
+        (3, 1, 1),
+    );
+    left(
+        "error code of an absent gate, on a stack not backed yet",
+        TIMES_16,
+        seen(code).0,
+        0x56 << 3 | 2,
+    );
     traps::set_present(0x56, true);
     traps::forget(NOT_PRESENT);
 }
@@ -248,14 +365,25 @@ fn double_faults() {
     traps::set_present(PROTECTION, true);
     traps::set_present(6, false);
     let stop = Run::new(code!("nop", "ud2")).go();
-    equal("#NP in the delivery of #UD is just that", (stop.vector, stop.offset), (NOT_PRESENT, 1));
+    equal(
+        "#NP in the delivery of #UD is just that",
+        (stop.vector, stop.offset),
+        (NOT_PRESENT, 1),
+    );
     traps::set_present(6, true);
     // #PF with its frame on a stack that is not there.
     paging::unmap(1);
     traps::on(PAGE_FAULT, traps::counted);
     traps::clear();
-    let stop = Run::new(load).with(RDI, paging::at(300)).with(RSP, paging::at(1) + 0x100).go();
-    equal("#PF in the delivery of #PF", (at(&stop), traps::count()), ((DOUBLE, 0, 1), 0));
+    let stop = Run::new(load)
+        .with(RDI, paging::at(300))
+        .with(RSP, paging::at(1) + 0x100)
+        .go();
+    equal(
+        "#PF in the delivery of #PF",
+        (at(&stop), traps::count()),
+        ((DOUBLE, 0, 1), 0),
+    );
     traps::forget(PAGE_FAULT);
     let stop = Run::new(load).with(RDI, paging::at(300)).go();
     equal("afterwards all is as before", at(&stop), (PAGE_FAULT, 0, 1));

@@ -18,7 +18,8 @@ const LINE_13: u8 = 0x2d;
 /// #MF.
 const FLOATING_POINT: u8 = 16;
 /// Divides by zero with that exception unmasked, and waits for it.
-const ABORTS: &str = "an x87 exception with NE clear takes a lock that QEMU does not hold, and aborts it";
+const ABORTS: &str =
+    "an x87 exception with NE clear takes a lock that QEMU does not hold, and aborts it";
 
 fn main() {
     apic::start();
@@ -33,15 +34,34 @@ fn main() {
 }
 
 fn divides() -> Code {
-    code!("fninit", "push 0", "fldcw [rsp]", "pop rax", "fld1", "fldz", "fdivp", "fwait", "fnstsw ax", "nop")
+    code!(
+        "fninit",
+        "push 0",
+        "fldcw [rsp]",
+        "pop rax",
+        "fld1",
+        "fldz",
+        "fdivp",
+        "fwait",
+        "fnstsw ax",
+        "nop"
+    )
 }
 
 fn native() {
     section("ne set");
     let stop = Run::new(divides()).go();
-    equal("#MF at the next waiting instruction", (stop.vector, stop.offset), (FLOATING_POINT, 14));
+    equal(
+        "#MF at the next waiting instruction",
+        (stop.vector, stop.offset),
+        (FLOATING_POINT, 14),
+    );
     let stop = Run::new(code!("fnstsw ax", "fnclex")).go();
-    equal("the status says zero divide", (stop.vector, stop.general[RAX] & 0x84), (3, 0x84));
+    equal(
+        "the status says zero divide",
+        (stop.vector, stop.general[RAX] & 0x84),
+        (3, 0x84),
+    );
     let stop = Run::new(code!("fninit", "fld1", "fldz", "fdivp", "fwait")).go();
     equal("a masked one does nothing", stop.vector, 3);
 }
@@ -56,7 +76,14 @@ fn control() {
     equal("clear by SMSW", smsw.general[RAX] & NE, 0);
     let store = Run::new(code!("push 0", "smsw [rsp]", "pop rax")).go();
     equal("clear by SMSW to memory", store.general[RAX] & NE, 0);
-    let clts = Run::new(code!("mov rax, cr0", "or eax, 8", "mov cr0, rax", "clts", "mov rax, cr0")).go();
+    let clts = Run::new(code!(
+        "mov rax, cr0",
+        "or eax, 8",
+        "mov cr0, rax",
+        "clts",
+        "mov rax, cr0"
+    ))
+    .go();
     equal("clear behind CLTS", clts.general[RAX] & (NE | 8), 0);
     let lmsw = Run::new(code!("smsw eax", "or eax, 0x22", "lmsw ax", "mov rax, cr0")).go();
     equal("LMSW does not reach it", lmsw.general[RAX] & (NE | 2), 2);

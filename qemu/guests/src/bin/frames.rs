@@ -30,8 +30,17 @@ fn raised(code: Code, prepare: impl FnOnce(Run) -> Run) -> (u8, bool) {
 fn resume() {
     section("resume flag");
     let unset = "RF is not set";
-    for (name, code, vector) in [("vmrun", code!("vmrun rax"), 6), ("skinit", code!("skinit eax"), 6), ("rsm", code!("rsm"), 6)] {
-        deviation(format_args!("RF in the frame of #UD by {name}"), unset, raised(code, |run| run), (vector, true));
+    for (name, code, vector) in [
+        ("vmrun", code!("vmrun rax"), 6),
+        ("skinit", code!("skinit eax"), 6),
+        ("rsm", code!("rsm"), 6),
+    ] {
+        deviation(
+            format_args!("RF in the frame of #UD by {name}"),
+            unset,
+            raised(code, |run| run),
+            (vector, true),
+        );
     }
     deviation(
         "RF in the frame of #GP by rdmsr",
@@ -73,9 +82,21 @@ fn resume() {
             (vector, true),
         );
     }
-    equal("none behind int3", raised(code!("nop"), |run| run), (3, false));
-    equal("none behind int n", raised(code!("int 0x55"), |run| run), (0x55, false));
-    equal("none behind an exit", raised(code!("cpuid"), |run| run), (3, false));
+    equal(
+        "none behind int3",
+        raised(code!("nop"), |run| run),
+        (3, false),
+    );
+    equal(
+        "none behind int n",
+        raised(code!("int 0x55"), |run| run),
+        (0x55, false),
+    );
+    equal(
+        "none behind an exit",
+        raised(code!("cpuid"), |run| run),
+        (3, false),
+    );
 }
 
 /// The segment's base does not count in 64-bit mode (APM vol. 2 §4.8).
@@ -84,12 +105,27 @@ fn based() {
     let run = |code: Code| Run::new(code).segment(BASED_CODE);
     equal("nop", run(code!("nop")).go().place(), Stop::at(1));
     let stop = run(code!("cpuid")).go();
-    equal("cpuid", (stop.place(), stop.general[RBX]), (Stop::at(2), 0x6874_7541));
+    equal(
+        "cpuid",
+        (stop.place(), stop.general[RBX]),
+        (Stop::at(2), 0x6874_7541),
+    );
     let stop = run(code!(".byte 0x66", "cpuid")).go();
-    equal("cpuid with a prefix", (stop.place(), stop.general[RBX]), (Stop::at(3), 0x6874_7541));
+    equal(
+        "cpuid with a prefix",
+        (stop.place(), stop.general[RBX]),
+        (Stop::at(3), 0x6874_7541),
+    );
     let stop = run(code!("rdmsr")).with(RCX, 0xc000_0080).go();
-    equal("rdmsr", (stop.place(), stop.general[RAX]), (Stop::at(2), 0x500));
-    let stop = run(code!("wrmsr")).with(RCX, 0xc000_0080).with(RAX, 0x500).go();
+    equal(
+        "rdmsr",
+        (stop.place(), stop.general[RAX]),
+        (Stop::at(2), 0x500),
+    );
+    let stop = run(code!("wrmsr"))
+        .with(RCX, 0xc000_0080)
+        .with(RAX, 0x500)
+        .go();
     equal("wrmsr", stop.place(), Stop::at(2));
     apic::out(0x3ff, 0x6b);
     let stop = run(code!("in al, dx")).with(RDX, 0x3ff).go();
@@ -99,23 +135,52 @@ fn based() {
         ICR_HIGH
     });
     let stop = stop.go();
-    equal("device memory", (stop.place(), stop.general[RAX], stop.general[RBX]), (Stop::at(6), 0x1234, 0x2468));
-    let stop = run(code!("mov rax, cr4", "mov cr4, rax", "wbinvd", "mov rax, cr0", "mov cr0, rax")).go();
+    equal(
+        "device memory",
+        (stop.place(), stop.general[RAX], stop.general[RBX]),
+        (Stop::at(6), 0x1234, 0x2468),
+    );
+    let stop = run(code!(
+        "mov rax, cr4",
+        "mov cr4, rax",
+        "wbinvd",
+        "mov rax, cr0",
+        "mov cr0, rax"
+    ))
+    .go();
     equal("control registers and caches", stop.place(), Stop::at(14));
-    let stop = run(code!("mov cr8, rax", "mov rbx, cr8", "mov cr8, rcx")).with(RAX, 5).go();
+    let stop = run(code!("mov cr8, rax", "mov rbx, cr8", "mov cr8, rcx"))
+        .with(RAX, 5)
+        .go();
     equal("cr8", (stop.vector, stop.general[RBX]), (3, 5));
-    own("vmmcall", || run(code!("vmmcall")).with(RAX, 0xdead).go().general[RAX], (-1000_i64) as u64);
+    own(
+        "vmmcall",
+        || run(code!("vmmcall")).with(RAX, 0xdead).go().general[RAX],
+        (-1000_i64) as u64,
+    );
     traps::on(VECTOR, |_| apic::end());
     traps::clear();
     apic::raise(VECTOR);
     let halt = code!("sti", "hlt", "cli");
     let stop = run(halt).go();
-    equal("hlt", (stop.place(), traps::count(), traps::taken(0)), (Stop::at(3), 1, (VECTOR, halt.0 + 2)));
+    equal(
+        "hlt",
+        (stop.place(), traps::count(), traps::taken(0)),
+        (Stop::at(3), 1, (VECTOR, halt.0 + 2)),
+    );
     traps::clear();
     apic::raise(VECTOR);
     let window = code!("sti", "cpuid", "nop", "cli");
     let stop = run(window).go();
-    equal("a window", (stop.place(), traps::count(), traps::taken(0)), (Stop::at(5), 1, (VECTOR, window.0 + 3)));
+    equal(
+        "a window",
+        (stop.place(), traps::count(), traps::taken(0)),
+        (Stop::at(5), 1, (VECTOR, window.0 + 3)),
+    );
     let stop = run(code!("vmrun rax")).go();
-    equal("vmrun is undefined", (stop.fault(), stop.offset), ((6, 0), 0));
+    equal(
+        "vmrun is undefined",
+        (stop.fault(), stop.offset),
+        ((6, 0), 0),
+    );
 }

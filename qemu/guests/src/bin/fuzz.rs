@@ -94,15 +94,44 @@ fn step_of(sequence: &Sequence, sane: &State) -> (Stop, State) {
 }
 
 fn fold_stop(stop: &Stop, digest: u64) -> u64 {
-    let Stop { vector, error, offset, general, rflags, cr2, .. } = *stop;
-    general.into_iter().chain([u64::from(vector), error, offset, state::flags(rflags), cr2]).fold(digest, fold)
+    let Stop {
+        vector,
+        error,
+        offset,
+        general,
+        rflags,
+        cr2,
+        ..
+    } = *stop;
+    general
+        .into_iter()
+        .chain([u64::from(vector), error, offset, state::flags(rflags), cr2])
+        .fold(digest, fold)
 }
 
 /// Before it runs: it may not come back.
-fn announce(step: u64, Sequence { kind, code, length, flags, .. }: &Sequence) {
+fn announce(
+    step: u64,
+    Sequence {
+        kind,
+        code,
+        length,
+        flags,
+        ..
+    }: &Sequence,
+) {
     // SAFETY: the code is there, and does not change now.
-    let bytes = unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance::<u8>(code.0 as usize), *length) };
-    println!("own ok step {step} {kind:?} flags {flags:x} at {:x}: {}", code.0, Bytes(bytes));
+    let bytes = unsafe {
+        core::slice::from_raw_parts(
+            core::ptr::with_exposed_provenance::<u8>(code.0 as usize),
+            *length,
+        )
+    };
+    println!(
+        "own ok step {step} {kind:?} flags {flags:x} at {:x}: {}",
+        code.0,
+        Bytes(bytes)
+    );
 }
 
 /// Bytes, as a disassembler takes them.
@@ -110,12 +139,24 @@ struct Bytes<'b>(&'b [u8]);
 
 impl core::fmt::Display for Bytes<'_> {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
 fn show(stop: &Stop, found: &State, digest: u64) {
-    let Stop { vector, error, offset, general, rflags, cr2, .. } = stop;
-    println!("own ok   {vector:x} {error:x} at {offset:x} flags {rflags:x} cr2 {cr2:x} {general:x?}");
+    let Stop {
+        vector,
+        error,
+        offset,
+        general,
+        rflags,
+        cr2,
+        ..
+    } = stop;
+    println!(
+        "own ok   {vector:x} {error:x} at {offset:x} flags {rflags:x} cr2 {cr2:x} {general:x?}"
+    );
     println!("own ok   {found:x?} {digest:x}");
 }

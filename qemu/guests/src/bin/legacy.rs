@@ -27,15 +27,33 @@ fn main() {
 fn both(paging: Paging) {
     for distance in [0, ALIAS] {
         let (found, leaf) = run(paging, distance);
-        let Found { vendor, prefixed, efer, port, loaded, added, edi, bytes, .. } = found;
+        let Found {
+            vendor,
+            prefixed,
+            efer,
+            port,
+            loaded,
+            added,
+            edi,
+            bytes,
+            ..
+        } = found;
         equal("it ran there", found.distance, distance);
         shown("vendor", vendor);
         equal("prefixed cpuid", prefixed, vendor[0]);
         equal("long mode", efer & LONG, 0);
         equal("in", port, 0x5c);
-        equal("a store, and a load through the window", loaded, 0x1122_3344);
+        equal(
+            "a store, and a load through the window",
+            loaded,
+            0x1122_3344,
+        );
         equal("an addition through the window", added, 0x1122_3345);
-        equal("rep insb", (edi, bytes & 0xff_ffff), (0x5000_1003, 0x5c_5c5c));
+        equal(
+            "rep insb",
+            (edi, bytes & 0xff_ffff),
+            (0x5000_1003, 0x5c_5c5c),
+        );
         equal("its page is accessed and dirty", leaf & 0xfff, USED);
     }
 }

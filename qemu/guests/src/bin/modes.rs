@@ -27,19 +27,46 @@ struct Toggle {
 }
 
 const fn cr0(name: &'static str, bits: u32) -> Toggle {
-    Toggle { name, toggles: Toggles { efer: 0, cr4: 0, cr0: bits }, only: |_| true }
+    Toggle {
+        name,
+        toggles: Toggles {
+            efer: 0,
+            cr4: 0,
+            cr0: bits,
+        },
+        only: |_| true,
+    }
 }
 
 const fn cr4(name: &'static str, bit: u32) -> Toggle {
-    Toggle { name, toggles: Toggles { efer: 0, cr4: 1 << bit, cr0: 0 }, only: |_| true }
+    Toggle {
+        name,
+        toggles: Toggles {
+            efer: 0,
+            cr4: 1 << bit,
+            cr0: 0,
+        },
+        only: |_| true,
+    }
 }
 
 const fn efer(name: &'static str, bit: u32) -> Toggle {
-    Toggle { name, toggles: Toggles { efer: 1 << bit, cr4: 0, cr0: 0 }, only: |_| true }
+    Toggle {
+        name,
+        toggles: Toggles {
+            efer: 1 << bit,
+            cr4: 0,
+            cr0: 0,
+        },
+        only: |_| true,
+    }
 }
 
 const fn unpaged(toggle: Toggle) -> Toggle {
-    Toggle { only: |mode| !mode.is_paged(), ..toggle }
+    Toggle {
+        only: |mode| !mode.is_paged(),
+        ..toggle
+    }
 }
 
 /// What is free.
@@ -76,7 +103,10 @@ fn main() {
     let only = parameters::number("mode", u64::MAX);
     let detail = parameters::number("detail", 0) != 0;
     let mut walk = Walk::new();
-    for mode in Mode::ALL.into_iter().filter(|mode| only == u64::MAX || only == *mode as u64) {
+    for mode in Mode::ALL
+        .into_iter()
+        .filter(|mode| only == u64::MAX || only == *mode as u64)
+    {
         section_of(mode);
         alone(&mut walk, mode, detail);
         ways(&mut walk, mode);
@@ -108,7 +138,11 @@ fn digest(results: &[Result; RESULTS], digest: u64) -> u64 {
         .enumerate()
         .filter(|(index, _)| *index != HYPERCALL)
         .flat_map(|(_, result)| result)
-        .fold(digest, |digest, value| (digest ^ u64::from(*value)).wrapping_mul(0x100_0000_01b3).rotate_left(17))
+        .fold(digest, |digest, value| {
+            (digest ^ u64::from(*value))
+                .wrapping_mul(0x100_0000_01b3)
+                .rotate_left(17)
+        })
 }
 
 const START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -119,7 +153,11 @@ fn vectors(results: &[Result; RESULTS]) -> [u32; 3] {
 }
 
 fn show(name: &str, results: &[Result; RESULTS]) {
-    for (index, [vector, value]) in results.iter().enumerate().filter(|(index, _)| *index != HYPERCALL) {
+    for (index, [vector, value]) in results
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != HYPERCALL)
+    {
         println!("value {name} {index} = {vector:x} {value:x}");
     }
 }
@@ -127,10 +165,18 @@ fn show(name: &str, results: &[Result; RESULTS]) {
 fn alone(walk: &mut Walk, mode: Mode, detail: bool) {
     let results = walk.visit(mode, Way::LmeFirst, Toggles::default());
     show("as it is", &results);
-    own("VMMCALL is answered", || results[HYPERCALL], [NONE, (-1000_i32) as u32]);
+    own(
+        "VMMCALL is answered",
+        || results[HYPERCALL],
+        [NONE, (-1000_i32) as u32],
+    );
     for toggle in FREE.iter().filter(|toggle| (toggle.only)(mode)) {
         let results = walk.visit(mode, Way::LmeFirst, toggle.toggles);
-        equal(format_args!("{} is toggled", toggle.name), vectors(&results), [NONE; 3]);
+        equal(
+            format_args!("{} is toggled", toggle.name),
+            vectors(&results),
+            [NONE; 3],
+        );
         println!("value {} = {:x}", toggle.name, digest(&results, START));
         if detail {
             show(toggle.name, &results);
@@ -156,27 +202,76 @@ fn ways(walk: &mut Walk, mode: Mode) {
 /// What the manual refuses in the mode.
 fn refused(walk: &mut Walk, mode: Mode) {
     let mut refuse = |name: &str, why: &str, way: Way, toggles: Toggles| {
-        let want = [toggles.efer, toggles.cr4, toggles.cr0].map(|bits| if bits == 0 { NONE } else { PROTECTION });
+        let want = [toggles.efer, toggles.cr4, toggles.cr0]
+            .map(|bits| if bits == 0 { NONE } else { PROTECTION });
         unasked(name, why, || vectors(&walk.visit(mode, way, toggles)), want);
     };
     let none = Toggles::default();
     let astray = "the guest goes astray";
-    refuse("NW set without CD", "it is kept", Way::LmeFirst, Toggles { cr0: NW, ..none });
-    refuse("EFER.SVME set", "QEMU offers it", Way::LmeFirst, Toggles { efer: SVME, ..none });
-    refuse("CR4's bit 15 set", "QEMU makes a #VMEXIT of nobody's of it", Way::LmeFirst, Toggles { cr4: 1 << 15, ..none });
+    refuse(
+        "NW set without CD",
+        "it is kept",
+        Way::LmeFirst,
+        Toggles { cr0: NW, ..none },
+    );
+    refuse(
+        "EFER.SVME set",
+        "QEMU offers it",
+        Way::LmeFirst,
+        Toggles { efer: SVME, ..none },
+    );
+    refuse(
+        "CR4's bit 15 set",
+        "QEMU makes a #VMEXIT of nobody's of it",
+        Way::LmeFirst,
+        Toggles {
+            cr4: 1 << 15,
+            ..none
+        },
+    );
     if mode.is_paged() {
-        refuse("PE cleared while paging", astray, Way::LmeFirst, Toggles { cr0: PE, ..none });
-        refuse("LME changed while paging", "it is changed", Way::LmeFirst, Toggles { efer: LME, ..none });
+        refuse(
+            "PE cleared while paging",
+            astray,
+            Way::LmeFirst,
+            Toggles { cr0: PE, ..none },
+        );
+        refuse(
+            "LME changed while paging",
+            "it is changed",
+            Way::LmeFirst,
+            Toggles { efer: LME, ..none },
+        );
     }
     if mode.is_long() {
-        refuse("PAE cleared in long mode", astray, Way::LmeFirst, Toggles { cr4: PAE, ..none });
+        refuse(
+            "PAE cleared in long mode",
+            astray,
+            Way::LmeFirst,
+            Toggles { cr4: PAE, ..none },
+        );
     }
     match mode {
-        Mode::Real => refuse("PG set without PE", astray, Way::LmeFirst, Toggles { cr0: PG, ..none }),
+        Mode::Real => refuse(
+            "PG set without PE",
+            astray,
+            Way::LmeFirst,
+            Toggles { cr0: PG, ..none },
+        ),
         Mode::Flat16 | Mode::Flat32 => {
-            refuse("PG set with LME but without PAE", astray, Way::KeepLme, Toggles { cr0: PG, ..none });
+            refuse(
+                "PG set with LME but without PAE",
+                astray,
+                Way::KeepLme,
+                Toggles { cr0: PG, ..none },
+            );
         }
-        Mode::Long => refuse("PG cleared in 64-bit mode", astray, Way::LmeFirst, Toggles { cr0: PG, ..none }),
+        Mode::Long => refuse(
+            "PG cleared in 64-bit mode",
+            astray,
+            Way::LmeFirst,
+            Toggles { cr0: PG, ..none },
+        ),
         _ => {}
     }
 }
@@ -191,7 +286,11 @@ fn pairs(walk: &mut Walk, mode: Mode, detail: bool) {
             if one.cr0 & other.cr0 != 0 {
                 continue;
             }
-            let toggles = Toggles { efer: one.efer | other.efer, cr4: one.cr4 | other.cr4, cr0: one.cr0 | other.cr0 };
+            let toggles = Toggles {
+                efer: one.efer | other.efer,
+                cr4: one.cr4 | other.cr4,
+                cr0: one.cr0 | other.cr0,
+            };
             let results = walk.visit(mode, Way::LmeFirst, toggles);
             let found = digest(&results, START);
             all = digest(&results, all);

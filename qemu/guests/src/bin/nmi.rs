@@ -91,16 +91,29 @@ fn delivery() {
     }
     let code = code!("sti", "mov [rdi], eax", "nop", "cli");
     let stop = run(code);
-    equal("raised in the shadow of sti", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (2, code.0 + 3)));
+    equal(
+        "raised in the shadow of sti",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (2, code.0 + 3)),
+    );
     let code = code!("mov [rdi], eax", "mov [rdi], eax", "nop");
     let stop = run(code);
     equal(
         "two in a row",
-        (stop.vector, traps::count(), traps::taken(0), traps::taken(1)),
+        (
+            stop.vector,
+            traps::count(),
+            traps::taken(0),
+            traps::taken(1),
+        ),
         (3, 2, (2, code.0 + 2), (2, code.0 + 4)),
     );
     let stop = run(code!("mov rbx, rax", "mov [rdi], eax", "cpuid", "nop"));
-    equal("before an instruction that exits", (stop.vector, traps::count(), stop.general[RBX] != NMI.into()), (3, 1, true));
+    equal(
+        "before an instruction that exits",
+        (stop.vector, traps::count(), stop.general[RBX] != NMI.into()),
+        (3, 1, true),
+    );
 }
 
 fn blocking() {
@@ -108,11 +121,27 @@ fn blocking() {
     traps::on(NMI_VECTOR, raise_two);
     let code = code!("mov [rdi], eax", "nop", "nop");
     let stop = run(code);
-    equal("one is latched, the other lost", (stop.vector, traps::count()), (3, 2));
-    equal("the second does not come inside the first", DEEPEST.load(Ordering::Relaxed), 1);
-    equal("both come at the same place", (traps::taken(0), traps::taken(1)), ((2, code.0 + 2), (2, code.0 + 2)));
+    equal(
+        "one is latched, the other lost",
+        (stop.vector, traps::count()),
+        (3, 2),
+    );
+    equal(
+        "the second does not come inside the first",
+        DEEPEST.load(Ordering::Relaxed),
+        1,
+    );
+    equal(
+        "both come at the same place",
+        (traps::taken(0), traps::taken(1)),
+        ((2, code.0 + 2), (2, code.0 + 2)),
+    );
     let stop = run(code);
-    equal("the next time again", (stop.vector, traps::count(), DEEPEST.load(Ordering::Relaxed)), (3, 2, 1));
+    equal(
+        "the next time again",
+        (stop.vector, traps::count(), DEEPEST.load(Ordering::Relaxed)),
+        (3, 2, 1),
+    );
     traps::on(NMI_VECTOR, quiet);
     let stop = run(code);
     equal("none is left", (stop.vector, traps::count()), (3, 1));
@@ -125,15 +154,32 @@ fn with_interrupts() {
     apic::raise(VECTOR);
     let code = code!("sti", "mov [rdi], eax", "nop", "cli");
     let stop = run(code);
-    equal("both pending: the nmi first", (stop.vector, order()), (3, (2, NMI_VECTOR, VECTOR)));
-    equal("both at the same place", (traps::taken(0).1, traps::taken(1).1), (code.0 + 3, code.0 + 3));
+    equal(
+        "both pending: the nmi first",
+        (stop.vector, order()),
+        (3, (2, NMI_VECTOR, VECTOR)),
+    );
+    equal(
+        "both at the same place",
+        (traps::taken(0).1, traps::taken(1).1),
+        (code.0 + 3, code.0 + 3),
+    );
     traps::on(NMI_VECTOR, raise_both);
     let code = code!("sti", "nop", "mov [rdi], eax", "nop", "cli");
     let stop = run(code);
-    equal("nmi, latched nmi, interrupt", (stop.vector, traps::count(), traps::taken(2).0), (3, 3, VECTOR));
+    equal(
+        "nmi, latched nmi, interrupt",
+        (stop.vector, traps::count(), traps::taken(2).0),
+        (3, 3, VECTOR),
+    );
     equal(
         "one after the other",
-        (DEEPEST.load(Ordering::Relaxed), traps::taken(0).1, traps::taken(1).1, traps::taken(2).1),
+        (
+            DEEPEST.load(Ordering::Relaxed),
+            traps::taken(0).1,
+            traps::taken(1).1,
+            traps::taken(2).1,
+        ),
         (1, code.0 + 4, code.0 + 4, code.0 + 4),
     );
     traps::on(NMI_VECTOR, quiet);
@@ -143,7 +189,12 @@ fn with_interrupts() {
     let stop = run_with(Run::new(code).flags(IF));
     equal(
         "an interrupt raised in the handler waits for its iret",
-        (stop.vector, order(), DEEPEST.load(Ordering::Relaxed), traps::taken(1).1),
+        (
+            stop.vector,
+            order(),
+            DEEPEST.load(Ordering::Relaxed),
+            traps::taken(1).1,
+        ),
         (3, (2, NMI_VECTOR, VECTOR), 1, code.0 + 2),
     );
     traps::on(NMI_VECTOR, quiet);
@@ -165,10 +216,18 @@ fn hlt() {
     };
     let code = code!("hlt", "nop");
     let stop = wait(code);
-    equal("it ends hlt with IF clear", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (2, code.0 + 1)));
+    equal(
+        "it ends hlt with IF clear",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (2, code.0 + 1)),
+    );
     let code = code!("sti", "hlt", "cli");
     let stop = wait(code);
-    equal("and with IF set", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (2, code.0 + 2)));
+    equal(
+        "and with IF set",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (2, code.0 + 2)),
+    );
     store(WINDOW, MASKED);
     equal("the pin is masked", load(WINDOW), MASKED);
 }
@@ -188,10 +247,22 @@ fn faults_inside() {
     });
     let code = code!("mov [rdi], eax", "nop", "ud2");
     let stop = run(code);
-    equal("the iret of an exception unblocks", (stop.vector, traps::count(), DEEPEST.load(Ordering::Relaxed)), (6, 3, 2));
-    equal("in order", (traps::taken(0).0, traps::taken(1).0, traps::taken(2).0), (2, 3, 2));
+    equal(
+        "the iret of an exception unblocks",
+        (stop.vector, traps::count(), DEEPEST.load(Ordering::Relaxed)),
+        (6, 3, 2),
+    );
+    equal(
+        "in order",
+        (traps::taken(0).0, traps::taken(1).0, traps::taken(2).0),
+        (2, 3, 2),
+    );
     traps::forget(3);
     traps::on(NMI_VECTOR, quiet);
     let stop = run(code!("mov [rdi], eax", "nop"));
-    equal("afterwards all is as before", (stop.vector, traps::count()), (3, 1));
+    equal(
+        "afterwards all is as before",
+        (stop.vector, traps::count()),
+        (3, 1),
+    );
 }

@@ -28,8 +28,16 @@ const PREFIXES: [(&str, &[u8]); 13] = [
     ("gs", &[0x65]),
     ("66 f3", &[0x66, 0xf3]),
     ("f3 rex.w", &[0xf3, 0x48]),
-    ("66 67 2e 36 3e 26 64 65 rex", &[0x66, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x40]),
-    ("eleven and rex", &[0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x66, 0x48]),
+    (
+        "66 67 2e 36 3e 26 64 65 rex",
+        &[0x66, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x40],
+    ),
+    (
+        "eleven and rex",
+        &[
+            0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x66, 0x48,
+        ],
+    ),
 ];
 
 static PAGES: Alone<[Page; 4]> = Alone::new([Page::ZERO; 4]);
@@ -52,13 +60,21 @@ const SUBJECTS: [Subject; 4] = [
     Subject {
         name: "rdmsr",
         opcode: &[0x0f, 0x32],
-        run: |run| run.with(RAX, u64::MAX).with(RDX, u64::MAX).with(RCX, 0xc000_0080),
+        run: |run| {
+            run.with(RAX, u64::MAX)
+                .with(RDX, u64::MAX)
+                .with(RCX, 0xc000_0080)
+        },
         done: |stop| stop.general[RAX] == 0x500 && stop.general[RDX] == 0,
     },
     Subject {
         name: "wrmsr",
         opcode: &[0x0f, 0x30],
-        run: |run| run.with(RAX, 0x0007_0406).with(RDX, 0x0007_0406).with(RCX, 0x277),
+        run: |run| {
+            run.with(RAX, 0x0007_0406)
+                .with(RDX, 0x0007_0406)
+                .with(RCX, 0x277)
+        },
         done: |stop| stop.general[RAX] == 0x0007_0406 && stop.general[RCX] == 0x277,
     },
     Subject {
@@ -93,7 +109,11 @@ fn main() {
 fn pages(both: bool) {
     let frames = PAGES.get().addr() as u64;
     paging::map(0, frames + 2 * PAGE, PRESENT | WRITABLE);
-    if both { paging::map(1, frames, PRESENT | WRITABLE) } else { paging::unmap(1) }
+    if both {
+        paging::map(1, frames, PRESENT | WRITABLE)
+    } else {
+        paging::unmap(1)
+    }
 }
 
 /// Puts the subject with its prefixes at `at` and runs it. HLT is preceded by STI, so that it ends.
@@ -121,7 +141,11 @@ fn within_a_page(subject: &Subject) {
     for (name, prefixes) in PREFIXES {
         let length = (prefixes.len() + subject.opcode.len()) as u64;
         let stop = run(subject, prefixes, paging::at(0) + 0x100, &[INT3]);
-        equal(format_args!("{} with {name}", subject.name), (stop.place(), (subject.done)(&stop)), (Stop::at(length), true));
+        equal(
+            format_args!("{} with {name}", subject.name),
+            (stop.place(), (subject.done)(&stop)),
+            (Stop::at(length), true),
+        );
     }
 }
 
@@ -151,7 +175,10 @@ fn across_pages(subject: &Subject) {
             }
             let stop = run(subject, prefixes, paging::at(1) - first, &[INT3]);
             equal(
-                format_args!("{} with {name}, {first} bytes in the first page", subject.name),
+                format_args!(
+                    "{} with {name}, {first} bytes in the first page",
+                    subject.name
+                ),
                 (stop.place(), (subject.done)(&stop)),
                 (Stop::at(length), true),
             );
@@ -177,7 +204,11 @@ fn rewritten(subject: &Subject) {
     paging::map(0, PAGES.get().addr() as u64 + 3 * PAGE, PRESENT | WRITABLE);
     let stop = run(subject, &[0x2e, 0x66], paging::at(0) + 0x200, &[INT3]);
     let length = 2 + subject.opcode.len() as u64;
-    equal(format_args!("{} in another frame", subject.name), (stop.place(), (subject.done)(&stop)), (Stop::at(length), true));
+    equal(
+        format_args!("{} in another frame", subject.name),
+        (stop.place(), (subject.done)(&stop)),
+        (Stop::at(length), true),
+    );
 }
 
 fn vmmcall() {
@@ -189,9 +220,18 @@ fn vmmcall() {
         done: |stop| stop.general[RAX] == (-1000_i64) as u64,
     };
     pages(true);
-    for (name, prefixes) in [("no prefix", &[][..]), ("rex.w", &[0x48]), ("cs", &[0x2e]), ("67", &[0x67])] {
+    for (name, prefixes) in [
+        ("no prefix", &[][..]),
+        ("rex.w", &[0x48]),
+        ("cs", &[0x2e]),
+        ("67", &[0x67]),
+    ] {
         let length = (prefixes.len() + 3) as u64;
         let run = || run(&subject, prefixes, paging::at(0) + 0x300, &[INT3]);
-        own(format_args!("vmmcall with {name}"), || (run().place(), (subject.done)(&run())), (Stop::at(length), true));
+        own(
+            format_args!("vmmcall with {name}"),
+            || (run().place(), (subject.done)(&run())),
+            (Stop::at(length), true),
+        );
     }
 }

@@ -25,10 +25,23 @@ fn main() {
     // SAFETY: no page uses the attributes that change.
     unsafe { attributes.write(before.rotate_left(32)) };
     // Channel 2 of the interval timer, which interrupts nobody: what happens later does not depend on how long a misdeed takes.
-    for (port, value) in [(0x43, 0xb6), (0x42, 0xff), (0x42, 0xff), (0x21, 0xff), (0xa1, 0xff), (0x70, 0x0f), (0x3ff, 0x5a)] {
+    for (port, value) in [
+        (0x43, 0xb6),
+        (0x42, 0xff),
+        (0x42, 0xff),
+        (0x21, 0xff),
+        (0xa1, 0xff),
+        (0x70, 0x0f),
+        (0x3ff, 0x5a),
+    ] {
         write(port, value);
     }
-    println!("before: scratch {:#x}, mask {:#x}, status {:#x}", read(0x3ff), read(0x21), read(0x71));
+    println!(
+        "before: scratch {:#x}, mask {:#x}, status {:#x}",
+        read(0x3ff),
+        read(0x21),
+        read(0x71)
+    );
     for value in 1..=8 {
         write(COUNT, value);
     }
@@ -38,7 +51,11 @@ fn main() {
 }
 
 fn leaves() -> u32 {
-    (0..8).map(|leaf| __cpuid_count(leaf, 0)).fold(0, |sum, found| sum.rotate_left(5) ^ found.eax ^ found.ebx ^ found.ecx)
+    (0..8)
+        .map(|leaf| __cpuid_count(leaf, 0))
+        .fold(0, |sum, found| {
+            sum.rotate_left(5) ^ found.eax ^ found.ebx ^ found.ecx
+        })
 }
 
 fn write(port: u16, value: u8) {

@@ -53,7 +53,10 @@ fn main() {
             println!("tick {number}: {:?} have come, not {asked:?}", ticks());
         }
         if apic::inb(LINE_STATUS) & 1 != 0 {
-            println!("{:?} is enough after {number} ticks", apic::inb(DATA) as char);
+            println!(
+                "{:?} is enough after {number} ticks",
+                apic::inb(DATA) as char
+            );
             return;
         }
     }
@@ -65,7 +68,10 @@ fn tick(source: usize) {
 }
 
 fn ticks() -> [u64; 2] {
-    [TICKS[0].load(Ordering::Relaxed), TICKS[1].load(Ordering::Relaxed)]
+    [
+        TICKS[0].load(Ordering::Relaxed),
+        TICKS[1].load(Ordering::Relaxed),
+    ]
 }
 
 /// Asks a timer for one tick, after 20 to 520 microseconds.

@@ -11,7 +11,10 @@ atoll_guests::guest!(main);
 
 fn main() {
     println!("before the fault");
-    let nothing = DescriptorTablePointer { limit: 0, base: VirtAddr::new(0) };
+    let nothing = DescriptorTablePointer {
+        limit: 0,
+        base: VirtAddr::new(0),
+    };
     // SAFETY: that no exception can be delivered is what this guest is for.
     unsafe { lidt(&nothing) };
     x86_64::instructions::interrupts::int3();

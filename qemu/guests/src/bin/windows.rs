@@ -54,7 +54,15 @@ fn drain() {
 
 /// The interrupt comes once, `at` that offset.
 fn once(name: &str, code: Code, stop: &Stop, at: u64) {
-    equal(name, (stop.vector, traps::count(), traps::taken(0).1.wrapping_sub(code.0)), (3, 1, at));
+    equal(
+        name,
+        (
+            stop.vector,
+            traps::count(),
+            traps::taken(0).1.wrapping_sub(code.0),
+        ),
+        (3, 1, at),
+    );
 }
 
 fn sti() {
@@ -63,9 +71,17 @@ fn sti() {
     once("sti; nop; cli: before cli", code, &pending(code), 2);
     let code = code!("sti", "cli", "nop");
     let stop = pending(code);
-    equal("sti; cli: not at all", (stop.vector, traps::count(), apic::requested(VECTOR)), (3, 0, true));
+    equal(
+        "sti; cli: not at all",
+        (stop.vector, traps::count(), apic::requested(VECTOR)),
+        (3, 0, true),
+    );
     drain();
-    equal("but later", (traps::count(), apic::requested(VECTOR)), (1, false));
+    equal(
+        "but later",
+        (traps::count(), apic::requested(VECTOR)),
+        (1, false),
+    );
     let code = code!("sti", "nop", "nop", "nop", "cli");
     once("sti; nop; nop: behind the first", code, &pending(code), 2);
     let code = code!("sti", "sti", "nop", "cli");
@@ -75,7 +91,11 @@ fn sti() {
     once("with IF set before: at once", code, &stop, 0);
     let code = code!("cli", "nop", "nop");
     let stop = pending(code);
-    equal("with IF clear: never", (stop.vector, traps::count()), (3, 0));
+    equal(
+        "with IF clear: never",
+        (stop.vector, traps::count()),
+        (3, 0),
+    );
     drain();
 }
 
@@ -83,7 +103,12 @@ fn without_shadow() {
     section("no shadow");
     // RBX: flags with IF.
     let code = code!("push rbx", "popfq", "nop", "nop", "cli");
-    once("popf: behind it", code, &pending_run(Run::new(code).with(RBX, IF | 2)), 2);
+    once(
+        "popf: behind it",
+        code,
+        &pending_run(Run::new(code).with(RBX, IF | 2)),
+        2,
+    );
     let code = code!(
         "mov rax, rsp",
         "push 0x10",
@@ -97,10 +122,17 @@ fn without_shadow() {
         "cli"
     );
     let stop = pending_run(Run::new(code).with(RBX, IF | 2));
-    equal("iret: at its target", (stop.vector, traps::count(), traps::taken(0).1), (3, 1, stop.general[RCX]));
+    equal(
+        "iret: at its target",
+        (stop.vector, traps::count(), traps::taken(0).1),
+        (3, 1, stop.general[RCX]),
+    );
     let code = code!("sti", "nop", "mov [rdi], eax", "sti", "nop", "cli");
     traps::clear();
-    let stop = Run::new(code).with(RDI, ICR).with(RAX, u64::from(TO_SELF) | u64::from(VECTOR)).go();
+    let stop = Run::new(code)
+        .with(RDI, ICR)
+        .with(RAX, u64::from(TO_SELF) | u64::from(VECTOR))
+        .go();
     once("sti with IF set already casts none", code, &stop, 4);
 }
 
@@ -108,11 +140,32 @@ fn stack_segment() {
     section("mov ss");
     let run = |code: Code| {
         traps::clear();
-        Run::new(code).with(RDI, ICR).with(RAX, u64::from(TO_SELF) | u64::from(VECTOR)).with(RDX, 0x10).with(RBX, IF | 2).go()
+        Run::new(code)
+            .with(RDI, ICR)
+            .with(RAX, u64::from(TO_SELF) | u64::from(VECTOR))
+            .with(RDX, 0x10)
+            .with(RBX, IF | 2)
+            .go()
     };
     let code = code!("sti", "nop", "mov ss, edx", "mov [rdi], eax", "nop", "cli");
-    once("mov ss; a store that raises: behind it", code, &run(code), 6);
-    let code = code!("push rdx", "sti", "nop", ".byte 0x36", "mov ss, [rsp]", "nop", "mov [rdi], eax", "nop", "pop rdx", "cli");
+    once(
+        "mov ss; a store that raises: behind it",
+        code,
+        &run(code),
+        6,
+    );
+    let code = code!(
+        "push rdx",
+        "sti",
+        "nop",
+        ".byte 0x36",
+        "mov ss, [rsp]",
+        "nop",
+        "mov [rdi], eax",
+        "nop",
+        "pop rdx",
+        "cli"
+    );
     let stop = run(code);
     equal("mov ss from memory", (stop.vector, traps::count()), (3, 1));
     apic::raise(VECTOR);
@@ -120,14 +173,23 @@ fn stack_segment() {
     let stop = pending_run(Run::new(code).with(RDX, 0x10));
     // The second shadow may extend the first by one (APM vol. 2 §15.21.5).
     let at = traps::taken(0).1.wrapping_sub(code.0);
-    equal("sti; mov ss: behind it or one later", (stop.vector, traps::count(), at == 3 || at == 4), (3, 1, true));
+    equal(
+        "sti; mov ss: behind it or one later",
+        (stop.vector, traps::count(), at == 3 || at == 4),
+        (3, 1, true),
+    );
     shown("sti; mov ss", at);
 }
 
 fn hlt() {
     section("hlt");
     let code = code!("sti", "hlt", "cli");
-    once("a pending interrupt ends it at once", code, &pending(code), 2);
+    once(
+        "a pending interrupt ends it at once",
+        code,
+        &pending(code),
+        2,
+    );
     traps::clear();
     apic::one_shot(VECTOR, 50_000);
     let stop = Run::new(code).go();
@@ -145,24 +207,69 @@ fn exits_in_the_shadow() {
     let code = code!("sti", "cpuid", "nop", "cli");
     once("cpuid", code, &pending(code), 3);
     let code = code!("sti", "rdmsr", "nop", "cli");
-    once("rdmsr", code, &pending_run(Run::new(code).with(RCX, 0xc000_0080)), 3);
+    once(
+        "rdmsr",
+        code,
+        &pending_run(Run::new(code).with(RCX, 0xc000_0080)),
+        3,
+    );
     let code = code!("sti", "wrmsr", "nop", "cli");
-    once("wrmsr", code, &pending_run(Run::new(code).with(RCX, 0x277).with(RAX, 0x0007_0406).with(RDX, 0x0007_0406)), 3);
+    once(
+        "wrmsr",
+        code,
+        &pending_run(
+            Run::new(code)
+                .with(RCX, 0x277)
+                .with(RAX, 0x0007_0406)
+                .with(RDX, 0x0007_0406),
+        ),
+        3,
+    );
     let code = code!("sti", "in al, dx", "nop", "cli");
     once("in", code, &pending_run(Run::new(code).with(RDX, 0x3ff)), 2);
     let code = code!("sti", "in al, dx", "nop", "cli");
-    once("in from nobody's port", code, &pending_run(Run::new(code).with(RDX, 0x5100)), 2);
+    once(
+        "in from nobody's port",
+        code,
+        &pending_run(Run::new(code).with(RDX, 0x5100)),
+        2,
+    );
     let code = code!("sti", "out dx, al", "nop", "cli");
-    once("out", code, &pending_run(Run::new(code).with(RDX, 0x3ff)), 2);
+    once(
+        "out",
+        code,
+        &pending_run(Run::new(code).with(RDX, 0x3ff)),
+        2,
+    );
     let code = code!("sti", "outsb", "nop", "cli");
-    once("outsb", code, &pending_run(Run::new(code).with(RDX, 0x3ff).with(RSI, code.0)), 2);
+    once(
+        "outsb",
+        code,
+        &pending_run(Run::new(code).with(RDX, 0x3ff).with(RSI, code.0)),
+        2,
+    );
     let code = code!("sti", "mov cr4, rax", "nop", "cli");
     let cr4 = Run::new(code!("mov rax, cr4")).go().general[RAX];
-    once("mov cr4", code, &pending_run(Run::new(code).with(RAX, cr4)), 4);
+    once(
+        "mov cr4",
+        code,
+        &pending_run(Run::new(code).with(RAX, cr4)),
+        4,
+    );
     let code = code!("sti", "invd", "nop", "cli");
     once("invd", code, &pending(code), 3);
     let code = code!("sti", "vmmcall", "nop", "cli");
-    own("vmmcall", || (pending(code).vector, traps::count(), traps::taken(0).1.wrapping_sub(code.0)), (3, 1, 4));
+    own(
+        "vmmcall",
+        || {
+            (
+                pending(code).vector,
+                traps::count(),
+                traps::taken(0).1.wrapping_sub(code.0),
+            )
+        },
+        (3, 1, 4),
+    );
 }
 
 /// Accesses of which only the hypervisor knows that they exit.
@@ -175,13 +282,28 @@ fn hidden_exits_in_the_shadow() {
     };
     let code = code!("sti", "mov [rdi], eax", "nop", "cli");
     let at = place();
-    once("a store to RAM not touched before", code, &pending_run(Run::new(code).with(RDI, at).with(RAX, 0x77)), 3);
+    once(
+        "a store to RAM not touched before",
+        code,
+        &pending_run(Run::new(code).with(RDI, at).with(RAX, 0x77)),
+        3,
+    );
     equal("which happened", load64(at), 0x77);
     let code = code!("sti", "mov eax, [rdi]", "nop", "cli");
-    once("a load from RAM not touched before", code, &pending_run(Run::new(code).with(RDI, place())), 3);
+    once(
+        "a load from RAM not touched before",
+        code,
+        &pending_run(Run::new(code).with(RDI, place())),
+        3,
+    );
     let code = code!("sti", "inc dword ptr [rdi]", "nop", "cli");
     let at = place();
-    once("a change of RAM not touched before", code, &pending_run(Run::new(code).with(RDI, at)), 3);
+    once(
+        "a change of RAM not touched before",
+        code,
+        &pending_run(Run::new(code).with(RDI, at)),
+        3,
+    );
     equal("which happened once", load64(at), 1);
     let code = code!("sti", "call rdi", "nop", "cli");
     let at = place();
@@ -195,18 +317,33 @@ fn hidden_exits_in_the_shadow() {
         (3, 1, target),
     );
     let code = code!("sti", "push rax", "pop rax", "nop", "cli");
-    once("a push to a stack not touched before", code, &pending_run(Run::new(code).with(4, place() + 0x1000)), 2);
+    once(
+        "a push to a stack not touched before",
+        code,
+        &pending_run(Run::new(code).with(4, place() + 0x1000)),
+        2,
+    );
     store(SELECT, 0x31);
     let code = code!("sti", "mov eax, [rdi]", "nop", "cli");
     let stop = pending_run(Run::new(code).with(RDI, SELECT));
     once("a load from a device", code, &stop, 3);
     equal("which happened too", stop.general[RAX], 0x31);
     let code = code!("sti", "mov [rdi], eax", "nop", "cli");
-    once("a store to a device", code, &pending_run(Run::new(code).with(RDI, ICR_HIGH).with(RAX, 0x1234)), 3);
+    once(
+        "a store to a device",
+        code,
+        &pending_run(Run::new(code).with(RDI, ICR_HIGH).with(RAX, 0x1234)),
+        3,
+    );
     equal("which happened as well", load(ICR_HIGH), 0x1234);
     store(ICR_HIGH, 0);
     let code = code!("sti", "add [rdi], eax", "nop", "cli");
-    once("a change of a device's register", code, &pending_run(Run::new(code).with(RDI, ICR_HIGH).with(RAX, 0)), 3);
+    once(
+        "a change of a device's register",
+        code,
+        &pending_run(Run::new(code).with(RDI, ICR_HIGH).with(RAX, 0)),
+        3,
+    );
 }
 
 /// The timer fires at every phase between CLI and HLT: no interrupt is lost and none comes twice.
@@ -244,9 +381,21 @@ fn long_handlers() {
     for delay in [10_000, 20_000, 40_000] {
         traps::clear();
         apic::one_shot(HIGHER, delay);
-        let stop = Run::new(code).with(RDI, ICR).with(RAX, u64::from(TO_SELF) | u64::from(VECTOR)).go();
-        let came = (stop.vector, traps::count(), traps::taken(0).0, traps::taken(1).0);
-        equal("each interrupt comes once, and the timer's behind the handler", came, (3, 2, VECTOR, HIGHER));
+        let stop = Run::new(code)
+            .with(RDI, ICR)
+            .with(RAX, u64::from(TO_SELF) | u64::from(VECTOR))
+            .go();
+        let came = (
+            stop.vector,
+            traps::count(),
+            traps::taken(0).0,
+            traps::taken(1).0,
+        );
+        equal(
+            "each interrupt comes once, and the timer's behind the handler",
+            came,
+            (3, 2, VECTOR, HIGHER),
+        );
     }
     traps::on(VECTOR, |_| apic::end());
 }
@@ -265,7 +414,11 @@ fn priorities() {
     raise();
     store(TPR, 0x80);
     drain();
-    equal("a task priority holds the lower one", (traps::count(), traps::taken(0).0), (1, HIGHER));
+    equal(
+        "a task priority holds the lower one",
+        (traps::count(), traps::taken(0).0),
+        (1, HIGHER),
+    );
     store(TPR, 0x60);
     drain();
     equal("until it is lowered", two(), (2, HIGHER, VECTOR));
@@ -276,20 +429,33 @@ fn priorities() {
     equal("the same class is held", traps::count(), 0);
     let code = code!("sti", "nop", "mov dword ptr [rdi], 0", "nop", "cli");
     let stop = Run::new(code).with(RDI, TPR).go();
-    once("it comes behind the store that lowers the priority", code, &stop, 8);
+    once(
+        "it comes behind the store that lowers the priority",
+        code,
+        &stop,
+        8,
+    );
     // Without an end of interrupt, the lower one waits.
     traps::on(HIGHER, traps::counted);
     raise();
     drain();
     equal(
         "the lower one waits for the end of the higher",
-        (traps::count(), apic::in_service(HIGHER), apic::requested(VECTOR)),
+        (
+            traps::count(),
+            apic::in_service(HIGHER),
+            apic::requested(VECTOR),
+        ),
         (1, true, true),
     );
     let code = code!("sti", "nop", "mov dword ptr [rdi], 0", "nop", "cli");
     let stop = Run::new(code).with(RDI, apic::EOI).go();
     let at = traps::taken(1).1.wrapping_sub(code.0);
-    equal("and comes behind it", (stop.vector, two(), at), (3, (2, HIGHER, VECTOR), 8));
+    equal(
+        "and comes behind it",
+        (stop.vector, two(), at),
+        (3, (2, HIGHER, VECTOR), 8),
+    );
     traps::on(HIGHER, |_| apic::end());
     // A higher one interrupts the handler of a lower one that turns interrupts on.
     traps::on(VECTOR, |_| {
@@ -300,9 +466,21 @@ fn priorities() {
     traps::clear();
     apic::raise(VECTOR);
     drain();
-    equal("a higher one interrupts a lower one's handler", two(), (2, VECTOR, HIGHER));
+    equal(
+        "a higher one interrupts a lower one's handler",
+        two(),
+        (2, VECTOR, HIGHER),
+    );
     traps::on(VECTOR, |_| apic::end());
-    equal("all have ended", (apic::in_service(VECTOR), apic::in_service(HIGHER), load(TPR)), (false, false, 0));
+    equal(
+        "all have ended",
+        (
+            apic::in_service(VECTOR),
+            apic::in_service(HIGHER),
+            load(TPR),
+        ),
+        (false, false, 0),
+    );
 }
 
 fn drain_inside() {
@@ -333,14 +511,22 @@ fn legacy() {
     apic::out(0x40, 0x03);
     let code = code!("sti", "hlt", "cli");
     let stop = Run::new(code).go();
-    equal("the timer's interrupt ends hlt", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (TIMER, code.0 + 2)));
+    equal(
+        "the timer's interrupt ends hlt",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (TIMER, code.0 + 2)),
+    );
     apic::out(0x21, !(1 << 4));
     traps::clear();
     apic::out(0x3fc, 0x0b);
     apic::out(0x3f9, 2);
     let code = code!("sti", "nop", "nop", "cli");
     let stop = Run::new(code).go();
-    equal("the serial port's comes where it can", (stop.vector, traps::count(), traps::taken(0)), (3, 1, (SERIAL, code.0 + 2)));
+    equal(
+        "the serial port's comes where it can",
+        (stop.vector, traps::count(), traps::taken(0)),
+        (3, 1, (SERIAL, code.0 + 2)),
+    );
     apic::out(0x3f9, 0);
     apic::out(0x21, 0xff);
     // A request that is masked again before the window opens.
@@ -358,7 +544,11 @@ fn legacy() {
     apic::out(0x3f9, 2);
     drain();
     store(TPR, 0);
-    equal("the task priority does not hold it", (traps::count(), traps::taken(0).0), (1, SERIAL));
+    equal(
+        "the task priority does not hold it",
+        (traps::count(), traps::taken(0).0),
+        (1, SERIAL),
+    );
     apic::out(0x3f9, 0);
     apic::out(0x21, 0xff);
 }

@@ -71,6 +71,10 @@ impl Random {
     /// One of the bits.
     pub fn bit(&mut self, bits: u64) -> u64 {
         let index = self.below(u64::from(bits.count_ones()));
-        (0..64).map(|bit| 1 << bit).filter(|bit| bits & bit != 0).nth(index as usize).unwrap_or(0)
+        (0..64)
+            .map(|bit| 1 << bit)
+            .filter(|bit| bits & bit != 0)
+            .nth(index as usize)
+            .unwrap_or(0)
     }
 }

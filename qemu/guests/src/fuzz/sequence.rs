@@ -76,7 +76,12 @@ impl Writer<'_> {
         for byte in bytes {
             if self.length < SPACE {
                 // SAFETY: it lies within the page, and no code runs there now.
-                unsafe { CODE.get().cast::<u8>().wrapping_add(self.length).write_volatile(*byte) };
+                unsafe {
+                    CODE.get()
+                        .cast::<u8>()
+                        .wrapping_add(self.length)
+                        .write_volatile(*byte)
+                };
                 self.length += 1;
             }
         }
@@ -116,7 +121,11 @@ impl Writer<'_> {
     /// 32 bits, as in compatibility mode, it is the former: what is executed elsewhere would be anything.
     pub(crate) fn target(&mut self) -> u64 {
         let near = code() + 512 + self.random.below(64);
-        if self.random.once_in(3) { near | 1 << 40 | self.random.value() << 41 } else { near }
+        if self.random.once_in(3) {
+            near | 1 << 40 | self.random.value() << 41
+        } else {
+            near
+        }
     }
 }
 
@@ -139,15 +148,32 @@ impl Sequence {
     pub fn next(random: &mut Random) -> Self {
         for offset in 0..SPACE + 16 {
             // SAFETY: no code runs there now.
-            unsafe { CODE.get().cast::<u8>().wrapping_add(offset).write_volatile(0xcc) };
+            unsafe {
+                CODE.get()
+                    .cast::<u8>()
+                    .wrapping_add(offset)
+                    .write_volatile(0xcc)
+            };
         }
         // All of it: what a sequence for Atoll alone has left there would show.
         let pattern = random.any();
         for word in 0..2 * 512 {
             // SAFETY: it lies within the pages, and nobody holds a reference.
-            unsafe { SCRATCH.get().cast::<u64>().wrapping_add(word).write_volatile(pattern.rotate_left(word as u32)) };
+            unsafe {
+                SCRATCH
+                    .get()
+                    .cast::<u64>()
+                    .wrapping_add(word)
+                    .write_volatile(pattern.rotate_left(word as u32))
+            };
         }
-        let kind = random.of(&[Kind::Interrupted, Kind::Interrupted, Kind::Quiet, Kind::Quiet, Kind::Alone]);
+        let kind = random.of(&[
+            Kind::Interrupted,
+            Kind::Interrupted,
+            Kind::Quiet,
+            Kind::Quiet,
+            Kind::Alone,
+        ]);
         let mut general = [0; 16];
         for register in &mut general {
             *register = random.value();
@@ -158,13 +184,22 @@ impl Sequence {
             general[register] = random.of(&[scratch() + 256, scratch() + 4090, nowhere]);
         }
         let nowhere = nowhere(random);
-        general[4] = if kind != Kind::Interrupted && random.once_in(8) { nowhere } else { 0 };
+        general[4] = if kind != Kind::Interrupted && random.once_in(8) {
+            nowhere
+        } else {
+            0
+        };
         let mut flags = random.some(0x8d5 | 1 << 10);
         if kind == Kind::Interrupted {
             flags |= IF;
         }
         let count = 1 + random.below(LONGEST);
-        let mut writer = Writer { random, length: 0, devices: Devices::None, tables: false };
+        let mut writer = Writer {
+            random,
+            length: 0,
+            devices: Devices::None,
+            tables: false,
+        };
         for _ in 0..count {
             match kind {
                 Kind::Interrupted => common::instruction(&mut writer, true),
@@ -173,7 +208,20 @@ impl Sequence {
                 Kind::Alone => alone::instruction(&mut writer),
             }
         }
-        let Writer { length, devices, tables, .. } = writer;
-        Self { kind, code: Code(code()), length, general, flags, devices, tables }
+        let Writer {
+            length,
+            devices,
+            tables,
+            ..
+        } = writer;
+        Self {
+            kind,
+            code: Code(code()),
+            length,
+            general,
+            flags,
+            devices,
+            tables,
+        }
     }
 }

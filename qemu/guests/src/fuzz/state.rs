@@ -54,7 +54,14 @@ impl State {
     pub fn now() -> Self {
         Self {
             control: [from!("cr0"), from!("cr3"), from!("cr4"), from!("cr8")],
-            debug: [from!("dr0"), from!("dr1"), from!("dr2"), from!("dr3"), from!("dr6"), from!("dr7")],
+            debug: [
+                from!("dr0"),
+                from!("dr1"),
+                from!("dr2"),
+                from!("dr3"),
+                from!("dr6"),
+                from!("dr7"),
+            ],
             efer: read_msr(EFER),
         }
     }
@@ -65,7 +72,11 @@ impl State {
         // Which breakpoints that are not enabled DR6 shows beside a single step is the CPU's.
         let mut debug = self.debug;
         debug[4] &= if debug[4] & STEP == 0 { 0x600f } else { 0x6000 };
-        self.control.into_iter().chain(debug).chain([self.efer]).fold(digest, fold)
+        self.control
+            .into_iter()
+            .chain(debug)
+            .chain([self.efer])
+            .fold(digest, fold)
     }
 
     /// Writes what is not as it was.
@@ -115,7 +126,9 @@ pub fn begin(value: u64) {
 /// One step of a digest.
 #[must_use]
 pub fn fold(digest: u64, value: u64) -> u64 {
-    (digest ^ value).wrapping_mul(0x100_0000_01b3).rotate_left(17)
+    (digest ^ value)
+        .wrapping_mul(0x100_0000_01b3)
+        .rotate_left(17)
 }
 
 /// The flags that count.

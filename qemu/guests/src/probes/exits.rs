@@ -14,41 +14,55 @@ const UNKNOWN_CALL: u64 = 0x7fff;
 /// CPUID, leaf 0.
 pub fn cpuid() -> Figure {
     // SAFETY: it changes registers only.
-    figure("cpuid", nothing(), |_| unsafe { ticks_of!("cpuid", 0, 0, 0, 0) })
+    figure("cpuid", nothing(), |_| unsafe {
+        ticks_of!("cpuid", 0, 0, 0, 0)
+    })
 }
 
 /// RDMSR of HWCR.
 pub fn rdmsr() -> Figure {
     // SAFETY: reading it has no effect.
-    figure("rdmsr", nothing(), |_| unsafe { ticks_of!("rdmsr", 0, HWCR, 0, 0) })
+    figure("rdmsr", nothing(), |_| unsafe {
+        ticks_of!("rdmsr", 0, HWCR, 0, 0)
+    })
 }
 
 /// WRMSR of zero to HWCR.
 pub fn wrmsr() -> Figure {
     // SAFETY: zero is its value after a reset.
-    figure("wrmsr", nothing(), |_| unsafe { ticks_of!("wrmsr", 0, HWCR, 0, 0) })
+    figure("wrmsr", nothing(), |_| unsafe {
+        ticks_of!("wrmsr", 0, HWCR, 0, 0)
+    })
 }
 
 /// OUT to the serial port's scratch register.
 pub fn out() -> Figure {
     // SAFETY: the register is for this.
-    figure("out", nothing(), |_| unsafe { ticks_of!("out dx, al", 0x5a, 0, SCRATCH, 0) })
+    figure("out", nothing(), |_| unsafe {
+        ticks_of!("out dx, al", 0x5a, 0, SCRATCH, 0)
+    })
 }
 
 /// IN from the serial port's scratch register.
 pub fn inp() -> Figure {
     // SAFETY: reading it has no effect.
-    figure("in", nothing(), |_| unsafe { ticks_of!("in al, dx", 0, 0, SCRATCH, 0) })
+    figure("in", nothing(), |_| unsafe {
+        ticks_of!("in al, dx", 0, 0, SCRATCH, 0)
+    })
 }
 
 /// IN from the 8259's mask.
 pub fn pic_in() -> Figure {
     // SAFETY: reading it has no effect.
-    figure("pic_in", nothing(), |_| unsafe { ticks_of!("in al, dx", 0, 0, PIC_MASK, 0) })
+    figure("pic_in", nothing(), |_| unsafe {
+        ticks_of!("in al, dx", 0, 0, PIC_MASK, 0)
+    })
 }
 
 /// VMMCALL with a number that nobody knows.
 pub fn vmmcall() -> Figure {
     // SAFETY: an unknown call changes EAX only.
-    figure("vmmcall", nothing(), |_| unsafe { ticks_of!("vmmcall", UNKNOWN_CALL, 0, 0, 0) })
+    figure("vmmcall", nothing(), |_| unsafe {
+        ticks_of!("vmmcall", UNKNOWN_CALL, 0, 0, 0)
+    })
 }

@@ -56,13 +56,17 @@ pub fn enable() {
 /// A load, warm.
 pub fn load() -> Figure {
     // SAFETY: the address is the APIC's; reading the priority has no effect.
-    figure("mmio_load", nothing(), |_| unsafe { ticks_of!("mov eax, [rdi]", 0, 0, 0, TASK_PRIORITY) })
+    figure("mmio_load", nothing(), |_| unsafe {
+        ticks_of!("mov eax, [rdi]", 0, 0, 0, TASK_PRIORITY)
+    })
 }
 
 /// A store, warm.
 pub fn store() -> Figure {
     // SAFETY: the address is the APIC's; a priority of zero is what it has.
-    figure("mmio_store", nothing(), |_| unsafe { ticks_of!("mov [rdi], eax", 0, 0, 0, TASK_PRIORITY) })
+    figure("mmio_store", nothing(), |_| unsafe {
+        ticks_of!("mov [rdi], eax", 0, 0, 0, TASK_PRIORITY)
+    })
 }
 
 /// A load, cold.

@@ -22,7 +22,11 @@ pub struct Figure {
 
 impl core::fmt::Display for Figure {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "probe {} {} {} {}", self.name, self.min, self.median, self.max)
+        write!(
+            formatter,
+            "probe {} {} {} {}",
+            self.name, self.min, self.median, self.max
+        )
     }
 }
 
@@ -32,7 +36,10 @@ pub fn figure(name: &'static str, empty: u64, mut round: impl FnMut(usize) -> u6
     // One loop for all: what a hypervisor keeps of an instruction goes by its address.
     for number in 0..ALL {
         let taken = round(number).saturating_sub(empty);
-        if let Some(place) = number.checked_sub(WARM_UP).and_then(|counted| ticks.get_mut(counted)) {
+        if let Some(place) = number
+            .checked_sub(WARM_UP)
+            .and_then(|counted| ticks.get_mut(counted))
+        {
             *place = taken;
         }
     }
@@ -44,7 +51,12 @@ impl Figure {
     pub fn of(name: &'static str, ticks: &mut [u64]) -> Self {
         ticks.sort_unstable();
         let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
-        Self { name, min: at(0), median: at(ticks.len() / 2), max: at(ticks.len().saturating_sub(1)) }
+        Self {
+            name,
+            min: at(0),
+            median: at(ticks.len() / 2),
+            max: at(ticks.len().saturating_sub(1)),
+        }
     }
 }
 

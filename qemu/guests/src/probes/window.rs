@@ -74,7 +74,11 @@ fn set_up_controller() {
 
 /// The serial port's transmitter is empty: with its interrupt enabled, and OUT2, it holds the line.
 fn hold_line(held: bool) {
-    let writes = if held { [(0x3fc, 0x08_u8), (0x3f9, 0x02)] } else { [(0x3f9, 0x00), (0x3fc, 0x00)] };
+    let writes = if held {
+        [(0x3fc, 0x08_u8), (0x3f9, 0x02)]
+    } else {
+        [(0x3f9, 0x00), (0x3fc, 0x00)]
+    };
     for (port, value) in writes {
         // SAFETY: nobody else uses the serial port now.
         unsafe { Port::<u8>::new(port).write(value) };

@@ -20,15 +20,26 @@ impl Names {
     #[must_use]
     pub fn of(machine: &Machine) -> Self {
         let first = ("supervisor".to_owned(), "supervisor");
-        let others = machine.servers.iter().map(|server| (server.name.clone(), server.role.name()));
-        let images = machine.servers.iter().map(|server| &server.image).chain(machine.spares.iter().map(|(spare, _)| spare));
-        Self { servers: std::iter::once(first).chain(others).collect(), images: images.cloned().collect() }
+        let others = machine
+            .servers
+            .iter()
+            .map(|server| (server.name.clone(), server.role.name()));
+        let images = machine
+            .servers
+            .iter()
+            .map(|server| &server.image)
+            .chain(machine.spares.iter().map(|(spare, _)| spare));
+        Self {
+            servers: std::iter::once(first).chain(others).collect(),
+            images: images.cloned().collect(),
+        }
     }
 
     /// The number of the server with this name, or else of the first with this role.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u8> {
-        let place = |wanted: &dyn Fn(&(String, &'static str)) -> bool| self.servers.iter().position(wanted);
+        let place =
+            |wanted: &dyn Fn(&(String, &'static str)) -> bool| self.servers.iter().position(wanted);
         let found = place(&|server| server.0 == name).or_else(|| place(&|server| server.1 == name));
         found.and_then(|place| place.try_into().ok())
     }
@@ -36,7 +47,9 @@ impl Names {
     /// A server's name.
     #[must_use]
     pub fn name(&self, number: u8) -> &str {
-        self.servers.get(usize::from(number)).map_or("?", |server| &server.0)
+        self.servers
+            .get(usize::from(number))
+            .map_or("?", |server| &server.0)
     }
 
     /// All names, in the order of their numbers.
@@ -47,14 +60,22 @@ impl Names {
     /// Writes an image's name into a plan's text, whose names end at `end`, unless it is there; where it is.
     fn write(&self, image: &str, text: &mut [u8; TEXT], end: &mut usize) -> Result<usize, String> {
         if !self.images.iter().any(|known| known == image) {
-            return Err(format!("the machine has no image '{image}' (it has: {})", self.images.join(", ")));
+            return Err(format!(
+                "the machine has no image '{image}' (it has: {})",
+                self.images.join(", ")
+            ));
         }
         let wanted = [image.as_bytes(), &[0]].concat();
-        if let Some(at) = text[IMAGES_AT..*end].windows(wanted.len()).position(|known| *known == *wanted) {
+        if let Some(at) = text[IMAGES_AT..*end]
+            .windows(wanted.len())
+            .position(|known| *known == *wanted)
+        {
             return Ok(IMAGES_AT + at);
         }
         let at = *end;
-        let place = text.get_mut(at..at + wanted.len()).ok_or("the images' names are too long for one run")?;
+        let place = text
+            .get_mut(at..at + wanted.len())
+            .ok_or("the images' names are too long for one run")?;
         place.copy_from_slice(&wanted);
         *end += wanted.len();
         Ok(at)
@@ -63,7 +84,10 @@ impl Names {
     fn resolve(&self, name: &str) -> Result<u8, String> {
         self.number(name).ok_or_else(|| {
             let known: Vec<&str> = self.all().collect();
-            format!("the machine has no server '{name}' (it has: {})", known.join(", "))
+            format!(
+                "the machine has no server '{name}' (it has: {})",
+                known.join(", ")
+            )
         })
     }
 }
@@ -73,7 +97,10 @@ impl Fault {
     pub fn injection(&self, names: &Names) -> Result<Injection, String> {
         let mut injection = Injection {
             model: self.model.number(),
-            server: self.server.as_deref().map_or(Ok(Injection::ANY), |name| names.resolve(name))?,
+            server: self
+                .server
+                .as_deref()
+                .map_or(Ok(Injection::ANY), |name| names.resolve(name))?,
             kind: self.kind.unwrap_or(Injection::ANY),
             limit: self.limit,
             seed: self.seed,
@@ -114,9 +141,16 @@ impl Fault {
 
     /// A plan of several faults.
     pub fn plan(faults: &[Fault], names: &Names) -> Result<Plan, String> {
-        let mut plan = Plan { count: faults.len() as u32, ..Plan::NONE };
+        let mut plan = Plan {
+            count: faults.len() as u32,
+            ..Plan::NONE
+        };
         if faults.len() > plan.injections.len() {
-            return Err(format!("{} faults in one run: at most {} fit", faults.len(), plan.injections.len()));
+            return Err(format!(
+                "{} faults in one run: at most {} fit",
+                faults.len(),
+                plan.injections.len()
+            ));
         }
         let mut end = IMAGES_AT;
         for (place, fault) in plan.injections.iter_mut().zip(faults) {
@@ -136,22 +170,43 @@ mod tests {
     #[test]
     fn a_server_is_found_by_its_name_and_by_its_role() {
         let names = Names::of(&Machine::linux().unwrap());
-        let number = |text: &str| text.parse::<Fault>().unwrap().injection(&names).map(|injection| injection.server);
+        let number = |text: &str| {
+            text.parse::<Fault>()
+                .unwrap()
+                .injection(&names)
+                .map(|injection| injection.server)
+        };
         assert_eq!(number("crash serial"), number("crash uart"));
         assert_eq!(number("crash supervisor"), Ok(0));
         assert_eq!(number("crash"), Ok(Injection::ANY));
-        assert!(number("crash nobody").unwrap_err().contains("no server 'nobody' (it has: supervisor, "));
+        assert!(
+            number("crash nobody")
+                .unwrap_err()
+                .contains("no server 'nobody' (it has: supervisor, ")
+        );
     }
 
     #[test]
     fn an_image_is_named_in_the_plans_text() {
         let names = Names::of(&Machine::linux().unwrap());
-        let faults = ["swap:uart uart", "swap:mmu-npt mmu", "swap:uart serial nth=2"].map(|text| text.parse().unwrap());
+        let faults = [
+            "swap:uart uart",
+            "swap:mmu-npt mmu",
+            "swap:uart serial nth=2",
+        ]
+        .map(|text| text.parse().unwrap());
         let plan = Fault::plan(&faults, &names).unwrap();
-        let images: Vec<_> = plan.injections().iter().map(|injection| plan.string(injection.argument as usize)).collect();
+        let images: Vec<_> = plan
+            .injections()
+            .iter()
+            .map(|injection| plan.string(injection.argument as usize))
+            .collect();
         assert_eq!(images, [&b"uart"[..], b"mmu-npt", b"uart"]);
         let unknown = Fault::plan(&["swap:nothing uart".parse().unwrap()], &names).unwrap_err();
-        assert!(unknown.contains("no image 'nothing' (it has: cpuid, "), "{unknown}");
+        assert!(
+            unknown.contains("no image 'nothing' (it has: cpuid, "),
+            "{unknown}"
+        );
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub struct Debugger {
 impl Debugger {
     /// Connects to the stub that listens on `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut debugger = Self { stream: connect(path)? };
+        let mut debugger = Self {
+            stream: connect(path)?,
+        };
         debugger.expect("Qqemu.PhyMemMode:1", "OK")?;
         Ok(debugger)
     }
@@ -92,7 +94,10 @@ fn broken(error: std::io::Error) -> Error {
 }
 
 fn wrong(answer: &str) -> Error {
-    Error::program("QEMU's debugger stub", format_args!("it answered '{answer}'"))
+    Error::program(
+        "QEMU's debugger stub",
+        format_args!("it answered '{answer}'"),
+    )
 }
 
 #[cfg(test)]

@@ -36,17 +36,35 @@ impl Entry {
         arguments: &mut Arguments,
         permission: Permission,
     ) -> Result<Self> {
-        let plan = Fault::plan(faults, &Names::of(machine)).map_err(|what| Error::Usage { what: format!("--inject: {what}") })?;
+        let plan = Fault::plan(faults, &Names::of(machine)).map_err(|what| Error::Usage {
+            what: format!("--inject: {what}"),
+        })?;
         let built = build::injecting_kernel(&place::workspace()?, &Toolchain::find(permission)?)?;
         let symbols = Symbols::of(&built.kernel())?;
         if let Boot::Atoll { kernel, .. } = &mut arguments.boot {
             *kernel = built.kernel();
         }
-        let (monitor, debugger) = (instance.dir().join("monitor.sock"), instance.dir().join("debugger.sock"));
+        let (monitor, debugger) = (
+            instance.dir().join("monitor.sock"),
+            instance.dir().join("debugger.sock"),
+        );
         let memory = instance.dir().join("memory");
-        arguments.lab =
-            Some(Extras { memory, shared: true, monitor: monitor.clone(), debugger: debugger.clone(), incoming: false });
-        Ok(Self { plan: Plan { sequence: 1, ..plan }, symbols, monitor, debugger })
+        arguments.lab = Some(Extras {
+            memory,
+            shared: true,
+            monitor: monitor.clone(),
+            debugger: debugger.clone(),
+            incoming: false,
+        });
+        Ok(Self {
+            plan: Plan {
+                sequence: 1,
+                ..plan
+            },
+            symbols,
+            monitor,
+            debugger,
+        })
     }
 
     /// Leaves the plan in the machine, which waits for it, and lets the machine go.

@@ -45,8 +45,18 @@ pub struct Collected {
 
 impl<'l> Running<'l> {
     /// Starts QEMU in a directory of its own; `memory` is the machine's memory.
-    pub fn start(lab: &'l Lab, dir: &Path, memory: &Path, shared: bool, incoming: bool) -> Result<Self> {
-        let (monitor, debugger, log) = (dir.join("monitor.sock"), dir.join("debugger.sock"), dir.join("kernel.log"));
+    pub fn start(
+        lab: &'l Lab,
+        dir: &Path,
+        memory: &Path,
+        shared: bool,
+        incoming: bool,
+    ) -> Result<Self> {
+        let (monitor, debugger, log) = (
+            dir.join("monitor.sock"),
+            dir.join("debugger.sock"),
+            dir.join("kernel.log"),
+        );
         let arguments = lab.experiment(dir, memory, shared, incoming);
         let (mut process, _keys, mut output) = Process::start(&lab.emulator, &arguments, dir)?;
         let (sender, console) = channel();
@@ -58,13 +68,26 @@ impl<'l> Running<'l> {
                 }
             }
         });
-        let connected = Monitor::open(&monitor).and_then(|monitor| Ok((monitor, Debugger::open(&debugger)?)));
+        let connected =
+            Monitor::open(&monitor).and_then(|monitor| Ok((monitor, Debugger::open(&debugger)?)));
         match connected {
-            Ok((monitor, debugger)) => Ok(Self { lab, process, monitor, debugger, _keys, console, log }),
+            Ok((monitor, debugger)) => Ok(Self {
+                lab,
+                process,
+                monitor,
+                debugger,
+                _keys,
+                console,
+                log,
+            }),
             Err(error) => {
                 process.kill();
                 let complaints = process.complaints();
-                Err(if complaints.is_empty() { error } else { Error::program("QEMU", complaints) })
+                Err(if complaints.is_empty() {
+                    error
+                } else {
+                    Error::program("QEMU", complaints)
+                })
             }
         }
     }
@@ -85,12 +108,18 @@ impl<'l> Running<'l> {
         let deadline = Instant::now() + wall;
         let mut seen = Vec::new();
         while !shown.is_match(&seen) {
-            match self.console.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .console
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => seen.extend(bytes),
                 Err(_) => {
                     let text = String::from_utf8_lossy(&seen);
                     let tail: Vec<&str> = text.lines().rev().take(5).collect();
-                    return Err(Error::program("the guest", format_args!("it never showed '{shown}', but: {tail:?}")));
+                    return Err(Error::program(
+                        "the guest",
+                        format_args!("it never showed '{shown}', but: {tail:?}"),
+                    ));
                 }
             }
         }
@@ -111,17 +140,30 @@ impl<'l> Running<'l> {
         let start = Instant::now();
         let mut console = Vec::new();
         let ended = loop {
-            match self.console.recv_timeout((start + wall).saturating_duration_since(Instant::now())) {
+            match self
+                .console
+                .recv_timeout((start + wall).saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => console.extend(bytes),
                 Err(RecvTimeoutError::Disconnected) => break true,
                 Err(RecvTimeoutError::Timeout) => break false,
             }
         };
-        let exit = if ended { Some(self.process.wait()?) } else { None };
+        let exit = if ended {
+            Some(self.process.wait()?)
+        } else {
+            None
+        };
         let wall = start.elapsed();
         self.process.kill();
         let log = std::fs::read(&self.log).map_err(Error::file(&self.log))?;
         let log = String::from_utf8_lossy(&log).into_owned();
-        Ok(Collected { console, log, exit, complaints: self.process.complaints(), wall })
+        Ok(Collected {
+            console,
+            log,
+            exit,
+            complaints: self.process.complaints(),
+            wall,
+        })
     }
 }

@@ -26,7 +26,9 @@ pub(super) fn connect(path: &Path) -> Result<UnixStream> {
     loop {
         match UnixStream::connect(path) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE)).map_err(Error::file(path))?;
+                stream
+                    .set_read_timeout(Some(PATIENCE))
+                    .map_err(Error::file(path))?;
                 return Ok(stream);
             }
             Err(error) if start.elapsed() > PATIENCE => return Err(Error::file(path)(error)),
@@ -38,7 +40,9 @@ pub(super) fn connect(path: &Path) -> Result<UnixStream> {
 impl Monitor {
     /// Connects to the monitor that listens on `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut monitor = Self { lines: BufReader::new(connect(path)?) };
+        let mut monitor = Self {
+            lines: BufReader::new(connect(path)?),
+        };
         monitor.read()?;
         monitor.ask("qmp_capabilities", json!({}))?;
         Ok(monitor)
@@ -46,7 +50,10 @@ impl Monitor {
 
     fn read(&mut self) -> Result<Value> {
         let mut line = String::new();
-        let read = self.lines.read_line(&mut line).map_err(|error| Error::program("QEMU's monitor", error))?;
+        let read = self
+            .lines
+            .read_line(&mut line)
+            .map_err(|error| Error::program("QEMU's monitor", error))?;
         if read == 0 {
             return Err(Error::program("QEMU's monitor", "QEMU has ended"));
         }
@@ -55,12 +62,21 @@ impl Monitor {
 
     /// Asks, and waits for the answer; events are passed over.
     pub fn ask(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
-        self.lines.get_mut().write_all(line.as_bytes()).map_err(|error| Error::program("QEMU's monitor", error))?;
+        let line = format!(
+            "{}\n",
+            json!({ "execute": command, "arguments": arguments })
+        );
+        self.lines
+            .get_mut()
+            .write_all(line.as_bytes())
+            .map_err(|error| Error::program("QEMU's monitor", error))?;
         loop {
             let mut answer = self.read()?;
             if let Some(error) = answer.get("error") {
-                return Err(Error::program("QEMU's monitor", format_args!("{command}: {error}")));
+                return Err(Error::program(
+                    "QEMU's monitor",
+                    format_args!("{command}: {error}"),
+                ));
             }
             if let Some(found) = answer.get_mut("return") {
                 return Ok(found.take());
@@ -70,22 +86,33 @@ impl Monitor {
 
     /// Lets memory that lies in a file stay there when the machine's state is moved.
     fn leave_memory_in_its_file(&mut self) -> Result<()> {
-        let capability = json!({ "capabilities": [{ "capability": "x-ignore-shared", "state": true }] });
+        let capability =
+            json!({ "capabilities": [{ "capability": "x-ignore-shared", "state": true }] });
         self.ask("migrate-set-capabilities", capability).map(drop)
     }
 
     /// Writes the devices' state to a file. The machine is stopped.
     pub fn save(&mut self, state: &Path) -> Result<()> {
         self.leave_memory_in_its_file()?;
-        self.ask("migrate", json!({ "uri": format!("exec:cat > {}", quoted(state)) }))?;
+        self.ask(
+            "migrate",
+            json!({ "uri": format!("exec:cat > {}", quoted(state)) }),
+        )?;
         self.wait("query-migrate", &["completed"], &["failed", "cancelled"])
     }
 
     /// Reads it.
     pub fn load(&mut self, state: &Path) -> Result<()> {
         self.leave_memory_in_its_file()?;
-        self.ask("migrate-incoming", json!({ "uri": format!("exec:cat {}", quoted(state)) }))?;
-        self.wait("query-status", &["paused", "guest-panicked"], &["internal-error", "io-error"])
+        self.ask(
+            "migrate-incoming",
+            json!({ "uri": format!("exec:cat {}", quoted(state)) }),
+        )?;
+        self.wait(
+            "query-status",
+            &["paused", "guest-panicked"],
+            &["internal-error", "io-error"],
+        )
     }
 
     /// Waits until the kernel has passed its pause: the device that it writes to stops the machine as if its guest had crashed.
@@ -93,7 +120,11 @@ impl Monitor {
         // Not by asking again and again: what wakes QEMU between the instruction and the stop lets it take the machine for idle, and
         // virtual time leap to the next timer.
         while self.read()?.get("event").and_then(Value::as_str) != Some("STOP") {}
-        self.wait("query-status", &["guest-panicked"], &["shutdown", "internal-error", "io-error"])
+        self.wait(
+            "query-status",
+            &["guest-panicked"],
+            &["shutdown", "internal-error", "io-error"],
+        )
     }
 
     fn wait(&mut self, command: &str, done: &[&str], failed: &[&str]) -> Result<()> {
@@ -107,7 +138,10 @@ impl Monitor {
             if failed.contains(&status) || start.elapsed() > PATIENCE {
                 return Err(Error::program(
                     "QEMU",
-                    format_args!("after '{command}' it is not {}, but {answer}", done.join(" or ")),
+                    format_args!(
+                        "after '{command}' it is not {}, but {answer}",
+                        done.join(" or ")
+                    ),
                 ));
             }
             std::thread::sleep(PERIOD);

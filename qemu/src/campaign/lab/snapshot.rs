@@ -69,18 +69,33 @@ impl Snapshot {
         let at = match begin {
             Begin::Start => 1,
             Begin::Time(at) => *at,
-            Begin::Milestone(shown) => Step::of("Looking for the milestone", |_| scout(lab, shown, &memory))?,
+            Begin::Milestone(shown) => {
+                Step::of("Looking for the milestone", |_| scout(lab, shown, &memory))?
+            }
         };
         let _step = Step::begin("Taking a snapshot");
-        let run = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(dir))?;
+        let run = tempfile::Builder::new()
+            .prefix("atoll-")
+            .tempdir()
+            .map_err(Error::file(dir))?;
         remove(&memory)?;
         let mut machine = Running::start(lab, run.path(), &memory, true, false)?;
-        machine.leave(&Plan { sequence: 1, pause: at, ..Plan::NONE })?;
+        machine.leave(&Plan {
+            sequence: 1,
+            pause: at,
+            ..Plan::NONE
+        })?;
         machine.run_to_pause()?;
         machine.monitor().save(&state)?;
         drop(machine);
         let hash = hash_of(&memory)?;
-        let mut snapshot = Self { memory, state, at, reached: 0, hash };
+        let mut snapshot = Self {
+            memory,
+            state,
+            at,
+            reached: 0,
+            hash,
+        };
         snapshot.reached = snapshot.goes_on_at(lab)?;
         Ok(snapshot)
     }
@@ -88,9 +103,16 @@ impl Snapshot {
     /// What time it is for whoever goes on from here, at the second activation. That is not for the stopped machine to say: after the
     /// instruction that stops it, QEMU may still let virtual time leap to the next timer.
     fn goes_on_at(&self, lab: &Lab) -> Result<u64> {
-        let run = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(&self.state))?;
+        let run = tempfile::Builder::new()
+            .prefix("atoll-")
+            .tempdir()
+            .map_err(Error::file(&self.state))?;
         let mut machine = self.restore(lab, run.path())?;
-        machine.leave(&Plan { sequence: 2, pause: 1, ..Plan::NONE })?;
+        machine.leave(&Plan {
+            sequence: 2,
+            pause: 1,
+            ..Plan::NONE
+        })?;
         machine.run_to_pause()
     }
 
@@ -104,10 +126,16 @@ impl Snapshot {
 
 /// The time at which the console has shown something.
 fn scout(lab: &Lab, shown: &regex::bytes::Regex, memory: &Path) -> Result<u64> {
-    let run = tempfile::Builder::new().prefix("atoll-").tempdir().map_err(Error::file(memory))?;
+    let run = tempfile::Builder::new()
+        .prefix("atoll-")
+        .tempdir()
+        .map_err(Error::file(memory))?;
     remove(memory)?;
     let mut machine = Running::start(lab, run.path(), memory, true, false)?;
-    machine.leave(&Plan { sequence: 1, ..Plan::NONE })?;
+    machine.leave(&Plan {
+        sequence: 1,
+        ..Plan::NONE
+    })?;
     machine.run_until(shown, WALL)
 }
 
@@ -129,5 +157,9 @@ pub fn hash_of(path: &Path) -> Result<String> {
             read => hash.update(&chunk[..read]),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -26,9 +26,14 @@ impl Symbols {
         let file = object::File::parse(&*bytes).map_err(|error| Error::guest(kernel, error))?;
         let address = |name: &str| {
             let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
-            symbol.map(|symbol| symbol.address()).ok_or_else(|| Error::guest(kernel, format_args!("it has no symbol '{name}'")))
+            symbol
+                .map(|symbol| symbol.address())
+                .ok_or_else(|| Error::guest(kernel, format_args!("it has no symbol '{name}'")))
         };
         let physical = |name: &str| address(name).map(|address| address.wrapping_sub(KERNEL_BASE));
-        Ok(Self { plan: physical("ATOLL_PLAN")?, clock: physical("ATOLL_CLOCK")? })
+        Ok(Self {
+            plan: physical("ATOLL_PLAN")?,
+            clock: physical("ATOLL_CLOCK")?,
+        })
     }
 }

@@ -12,12 +12,20 @@ pub(super) fn page(records: &[Record]) -> String {
         let first = record.faults.first();
         let all: Vec<String> = record.faults.iter().map(ToString::to_string).collect();
         let number = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
-        let list = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+        let list = |values: &[u64]| {
+            values
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let fields = [
             record.id.clone(),
             record.phase.clone(),
             first.map_or_else(String::new, Fault::what),
-            first.and_then(|fault| fault.server.clone()).unwrap_or_default(),
+            first
+                .and_then(|fault| fault.server.clone())
+                .unwrap_or_default(),
             all.join("; "),
             record.outcome.name().to_owned(),
             record.end.clone(),
@@ -40,7 +48,11 @@ pub(super) fn page(records: &[Record]) -> String {
 
 /// A field as RFC 4180 wants it.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -15,27 +15,57 @@ pre{background:#f4f4f4;padding:.6em;overflow:auto;font-size:12px}.zero{color:#bb
 
 /// The page.
 pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
-    let mut body = format!("<h1>{}</h1>\n<pre>{}</pre>\n", escaped(&tables.campaign), escaped(&super::markdown::summary(tables)));
+    let mut body = format!(
+        "<h1>{}</h1>\n<pre>{}</pre>\n",
+        escaped(&tables.campaign),
+        escaped(&super::markdown::summary(tables))
+    );
     if !tables.cells.is_empty() {
         body += "<h2>Outcomes</h2>\n";
         body += &plots::outcomes(tables)?;
     }
     body += "\n<h2>Faults, servers, outcomes</h2>\n<p>Unnoticed: masked or recovered, of the runs with a fault, with Wilson's interval of 95 %; likewise of the faults, each of which counts for itself.</p>\n<table><tr>";
-    let heads = ["phase", "fault", "server", "runs", "injected", "detected", "recovered"];
-    for head in heads.into_iter().chain(Outcome::ALL.map(Outcome::name)).chain(["unnoticed", "95 %", "faults", "95 %"]) {
+    let heads = [
+        "phase",
+        "fault",
+        "server",
+        "runs",
+        "injected",
+        "detected",
+        "recovered",
+    ];
+    for head in heads
+        .into_iter()
+        .chain(Outcome::ALL.map(Outcome::name))
+        .chain(["unnoticed", "95 %", "faults", "95 %"])
+    {
         let _ = write!(body, "<th>{head}</th>");
     }
     body += "</tr>\n";
     for ((phase, fault, server), cell) in &tables.cells {
-        let _ = write!(body, "<tr><td>{}</td><td>{}</td><td>{}</td>", escaped(phase), escaped(fault), escaped(server));
-        let counts =
-            [cell.runs, cell.injected, cell.detected, cell.recovered].into_iter().chain(Outcome::ALL.map(|o| cell.of(o)));
+        let _ = write!(
+            body,
+            "<tr><td>{}</td><td>{}</td><td>{}</td>",
+            escaped(phase),
+            escaped(fault),
+            escaped(server)
+        );
+        let counts = [cell.runs, cell.injected, cell.detected, cell.recovered]
+            .into_iter()
+            .chain(Outcome::ALL.map(|o| cell.of(o)));
         for count in counts {
             let class = if count == 0 { " class=zero" } else { "" };
             let _ = write!(body, "<td{class}>{count}</td>");
         }
-        for (hits, all) in [(cell.unnoticed(), cell.activated), (cell.injected_unnoticed, cell.injected)] {
-            let _ = write!(body, "<td>{hits}/{all}</td><td>{}</td>", percent(wilson(hits, all)));
+        for (hits, all) in [
+            (cell.unnoticed(), cell.activated),
+            (cell.injected_unnoticed, cell.injected),
+        ] {
+            let _ = write!(
+                body,
+                "<td>{hits}/{all}</td><td>{}</td>",
+                percent(wilson(hits, all))
+            );
         }
         body += "</tr>\n";
     }
@@ -47,13 +77,21 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
         for latency in &tables.latencies {
             let _ = write!(body, "<tr><td>{}</td>", escaped(&latency.name));
             for figure in latency.figures() {
-                let _ = write!(body, "<td>{}</td>", figure.map_or_else(String::new, |figure| figure.to_string()));
+                let _ = write!(
+                    body,
+                    "<td>{}</td>",
+                    figure.map_or_else(String::new, |figure| figure.to_string())
+                );
             }
             body += "</tr>\n";
         }
         body += "</table>\n";
     }
-    let _ = writeln!(body, "<h2>Cases that are neither masked nor recovered: {}</h2>", tables.cases.len());
+    let _ = writeln!(
+        body,
+        "<h2>Cases that are neither masked nor recovered: {}</h2>",
+        tables.cases.len()
+    );
     for case in &tables.cases {
         let faults: Vec<String> = case.faults.iter().map(ToString::to_string).collect();
         let _ = writeln!(
@@ -75,9 +113,19 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
         );
     }
     body += "<h2>What the runs depend on</h2>\n<pre>";
-    let _ = writeln!(body, "plan: {}\nsource: {}", tables.plan, escaped(&tables.sources()));
+    let _ = writeln!(
+        body,
+        "plan: {}\nsource: {}",
+        tables.plan,
+        escaped(&tables.sources())
+    );
     for (phase, depends) in &tables.depends {
-        let _ = writeln!(body, "{}: {}", escaped(phase), escaped(&serde_json::to_string_pretty(depends).unwrap_or_default()));
+        let _ = writeln!(
+            body,
+            "{}: {}",
+            escaped(phase),
+            escaped(&serde_json::to_string_pretty(depends).unwrap_or_default())
+        );
     }
     body += "</pre>\n";
     Ok(format!(
@@ -87,7 +135,9 @@ pub(super) fn page(tables: &Tables<'_>) -> Result<String> {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

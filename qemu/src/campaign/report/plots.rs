@@ -42,7 +42,9 @@ pub(super) fn outcomes(tables: &Tables<'_>) -> Result<String> {
             .map_err(failed)?;
         let label = |place: &f64| {
             let bar = bars.get(place.floor() as usize);
-            bar.map_or_else(String::new, |((phase, fault, server), _)| format!("{phase} {server} {fault}"))
+            bar.map_or_else(String::new, |((phase, fault, server), _)| {
+                format!("{phase} {server} {fault}")
+            })
         };
         chart
             .configure_mesh()
@@ -55,20 +57,30 @@ pub(super) fn outcomes(tables: &Tables<'_>) -> Result<String> {
         for outcome in Outcome::ALL {
             let rectangles = bars.iter().enumerate().filter_map(|(place, (_, cell))| {
                 let all = cell.runs.max(1) as f64;
-                let before: usize = Outcome::ALL.iter().take_while(|other| **other != outcome).map(|other| cell.of(*other)).sum();
+                let before: usize = Outcome::ALL
+                    .iter()
+                    .take_while(|other| **other != outcome)
+                    .map(|other| cell.of(*other))
+                    .sum();
                 let count = cell.of(outcome);
                 let (from, to) = (before as f64 / all, (before + count) as f64 / all);
                 let (bottom, top) = (place as f64 + 0.1, place as f64 + 0.9);
-                (count > 0).then(|| Rectangle::new([(from, bottom), (to, top)], colour(outcome).filled()))
+                (count > 0)
+                    .then(|| Rectangle::new([(from, bottom), (to, top)], colour(outcome).filled()))
             });
             let drawn = chart.draw_series(rectangles).map_err(failed)?;
             if tables.all.of(outcome) > 0 {
-                drawn
-                    .label(outcome.name())
-                    .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour(outcome).filled()));
+                drawn.label(outcome.name()).legend(move |(x, y)| {
+                    Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour(outcome).filled())
+                });
             }
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw().map_err(failed)?;
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .draw()
+            .map_err(failed)?;
         root.present().map_err(failed)?;
     }
     Ok(svg)
@@ -76,8 +88,17 @@ pub(super) fn outcomes(tables: &Tables<'_>) -> Result<String> {
 
 /// Latencies as cumulative shares, on a logarithmic axis.
 pub(super) fn latencies(latencies: &[Latency]) -> Result<String> {
-    let shown: Vec<&Latency> = latencies.iter().filter(|latency| !latency.name.contains(':')).collect();
-    let most = shown.iter().filter_map(|latency| latency.values.last()).max().copied().unwrap_or(1).max(10) as f64;
+    let shown: Vec<&Latency> = latencies
+        .iter()
+        .filter(|latency| !latency.name.contains(':'))
+        .collect();
+    let most = shown
+        .iter()
+        .filter_map(|latency| latency.values.last())
+        .max()
+        .copied()
+        .unwrap_or(1)
+        .max(10) as f64;
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (960, 400)).into_drawing_area();
@@ -88,19 +109,32 @@ pub(super) fn latencies(latencies: &[Latency]) -> Result<String> {
             .y_label_area_size(60)
             .build_cartesian_2d((1.0..most * 1.1).log_scale(), 0.0..1.0)
             .map_err(failed)?;
-        chart.configure_mesh().x_desc("ticks (instructions)").y_desc("share").draw().map_err(failed)?;
+        chart
+            .configure_mesh()
+            .x_desc("ticks (instructions)")
+            .y_desc("share")
+            .draw()
+            .map_err(failed)?;
         for (number, latency) in shown.into_iter().enumerate() {
             let style = Palette99::pick(number).stroke_width(2);
             let all = latency.values.len() as f64;
-            let points =
-                latency.values.iter().enumerate().map(|(place, ticks)| ((*ticks).max(1) as f64, (place + 1) as f64 / all));
+            let points = latency
+                .values
+                .iter()
+                .enumerate()
+                .map(|(place, ticks)| ((*ticks).max(1) as f64, (place + 1) as f64 / all));
             chart
                 .draw_series(LineSeries::new(points, style))
                 .map_err(failed)?
                 .label(latency.name.clone())
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 15, y)], style));
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw().map_err(failed)?;
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .draw()
+            .map_err(failed)?;
         root.present().map_err(failed)?;
     }
     Ok(svg)

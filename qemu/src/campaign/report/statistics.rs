@@ -13,7 +13,10 @@ pub fn wilson(hits: usize, all: usize) -> (f64, f64) {
     let centre = p + Z * Z / (2.0 * n);
     let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    (((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0))
+    (
+        ((centre - spread) / scale).max(0.0),
+        ((centre + spread) / scale).min(1.0),
+    )
 }
 
 /// The smallest value that `share` of the values do not exceed; `sorted` is in order.
@@ -30,7 +33,10 @@ mod tests {
     #[test]
     fn the_interval_is_the_one_in_the_books() {
         let close = |(low, high): (f64, f64), (wanted_low, wanted_high): (f64, f64)| {
-            assert!((low - wanted_low).abs() < 5e-5 && (high - wanted_high).abs() < 5e-5, "{low} {high}");
+            assert!(
+                (low - wanted_low).abs() < 5e-5 && (high - wanted_high).abs() < 5e-5,
+                "{low} {high}"
+            );
         };
         close(wilson(0, 10), (0.0, 0.27753));
         close(wilson(10, 10), (0.72247, 1.0));

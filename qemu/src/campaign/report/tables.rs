@@ -34,9 +34,16 @@ impl Cell {
     fn add(&mut self, record: &Record) {
         self.runs += 1;
         self.injected += record.injected;
-        self.injected_unnoticed += if record.outcome.is_unnoticed() { record.injected } else { 0 };
+        self.injected_unnoticed += if record.outcome.is_unnoticed() {
+            record.injected
+        } else {
+            0
+        };
         self.activated += usize::from(record.injected > 0);
-        self.manifested += usize::from(!matches!(record.outcome, Outcome::NotActivated | Outcome::Masked));
+        self.manifested += usize::from(!matches!(
+            record.outcome,
+            Outcome::NotActivated | Outcome::Masked
+        ));
         self.detected += record.detected;
         self.recovered += record.recovered;
         *self.outcomes.entry(record.outcome).or_default() += 1;
@@ -76,7 +83,13 @@ impl Latency {
     /// Count, median, 90th, 99th percentile, maximum.
     pub(super) fn figures(&self) -> [Option<u64>; 5] {
         let at = |share| percentile(&self.values, share);
-        [Some(self.values.len() as u64), at(0.5), at(0.9), at(0.99), at(1.0)]
+        [
+            Some(self.values.len() as u64),
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(1.0),
+        ]
     }
 }
 
@@ -106,25 +119,46 @@ pub(super) struct Tables<'r> {
 impl<'r> Tables<'r> {
     pub(super) fn of(records: &'r [Record]) -> Self {
         let mut tables = Self {
-            campaign: records.first().map_or_else(String::new, |record| record.campaign.clone()),
+            campaign: records
+                .first()
+                .map_or_else(String::new, |record| record.campaign.clone()),
             all: Cell::default(),
             cells: BTreeMap::new(),
             faults: BTreeMap::new(),
             latencies: latencies(records),
             floor: floor(records),
-            revisions: records.iter().map(|record| record.revision.clone()).collect(),
-            cases: records.iter().filter(|record| !record.outcome.is_unnoticed()).collect(),
+            revisions: records
+                .iter()
+                .map(|record| record.revision.clone())
+                .collect(),
+            cases: records
+                .iter()
+                .filter(|record| !record.outcome.is_unnoticed())
+                .collect(),
             depends: BTreeMap::new(),
-            plan: records.first().map_or_else(String::new, |record| record.plan.clone()),
+            plan: records
+                .first()
+                .map_or_else(String::new, |record| record.plan.clone()),
         };
         for record in records {
-            tables.depends.entry(record.phase.clone()).or_insert_with(|| record.depends.clone());
+            tables
+                .depends
+                .entry(record.phase.clone())
+                .or_insert_with(|| record.depends.clone());
         }
         for record in records.iter().filter(|record| !record.is_control()) {
             tables.all.add(record);
             let (phase, fault, server) = key(record);
-            tables.faults.entry((phase.clone(), fault.clone())).or_default().add(record);
-            tables.cells.entry((phase, fault, server)).or_default().add(record);
+            tables
+                .faults
+                .entry((phase.clone(), fault.clone()))
+                .or_default()
+                .add(record);
+            tables
+                .cells
+                .entry((phase, fault, server))
+                .or_default()
+                .add(record);
         }
         tables
     }
@@ -133,7 +167,11 @@ impl<'r> Tables<'r> {
 impl Tables<'_> {
     /// Atoll's sources.
     pub(super) fn sources(&self) -> String {
-        self.revisions.iter().cloned().collect::<Vec<_>>().join(", ")
+        self.revisions
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -141,7 +179,11 @@ impl Tables<'_> {
 fn key(record: &Record) -> Key {
     let fault = record.faults.first();
     let server = fault.and_then(|fault| fault.server.clone());
-    (record.phase.clone(), fault.map_or_else(|| "none".into(), Fault::what), server.unwrap_or_else(|| "any".into()))
+    (
+        record.phase.clone(),
+        fault.map_or_else(|| "none".into(), Fault::what),
+        server.unwrap_or_else(|| "any".into()),
+    )
 }
 
 fn floor(records: &[Record]) -> Floor {
@@ -150,7 +192,9 @@ fn floor(records: &[Record]) -> Floor {
     for record in records.iter().filter(|record| record.is_control()) {
         floor.runs += 1;
         floor.differing += usize::from(!record.outcome.is_unnoticed());
-        ends.entry(&record.phase).or_default().insert((record.exits, record.ticks));
+        ends.entry(&record.phase)
+            .or_default()
+            .insert((record.exits, record.ticks));
     }
     floor.unequal = ends.values().map(|ends| ends.len() - 1).sum();
     floor
@@ -158,7 +202,11 @@ fn floor(records: &[Record]) -> Floor {
 
 /// Spans between two kinds of events: of all servers, then server by server.
 fn latencies(records: &[Record]) -> Vec<Latency> {
-    type Marks = (&'static str, fn(&Event) -> Option<(u8, u64)>, fn(&Event) -> Option<(u8, u64)>);
+    type Marks = (
+        &'static str,
+        fn(&Event) -> Option<(u8, u64)>,
+        fn(&Event) -> Option<(u8, u64)>,
+    );
     let kinds: [Marks; 4] = [
         ("detect", Event::injection, Event::detection),
         ("restart", Event::detection, Event::restart),
@@ -170,7 +218,11 @@ fn latencies(records: &[Record]) -> Vec<Latency> {
         let mut by_server: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for record in records {
             for (server, ticks) in spans(&record.events, begins, ends) {
-                let server = record.depends.servers.get(usize::from(server)).map_or("?", String::as_str);
+                let server = record
+                    .depends
+                    .servers
+                    .get(usize::from(server))
+                    .map_or("?", String::as_str);
                 by_server.entry(server).or_default().push(ticks);
             }
         }
@@ -181,7 +233,9 @@ fn latencies(records: &[Record]) -> Vec<Latency> {
         if !by_server.is_empty() {
             add(name.into(), by_server.values().flatten().copied().collect());
         }
-        by_server.into_iter().for_each(|(server, values)| add(format!("{name}: {server}"), values));
+        by_server
+            .into_iter()
+            .for_each(|(server, values)| add(format!("{name}: {server}"), values));
     }
     latencies
 }

@@ -26,7 +26,11 @@ pub(crate) fn is_register(base: u64, gpa: u64) -> bool {
 impl Lapic {
     /// WRMSR of APIC_BASE; `None` is a #GP.
     pub fn set_base(&mut self, value: u64, physical_bits: u32) -> Option<()> {
-        let address = 1_u64.checked_shl(physical_bits).unwrap_or(0).wrapping_sub(1) & !0xfff;
+        let address = 1_u64
+            .checked_shl(physical_bits)
+            .unwrap_or(0)
+            .wrapping_sub(1)
+            & !0xfff;
         if value & !(address | BOOTSTRAP | EXTENDED) != 0 {
             return None;
         }
@@ -49,8 +53,19 @@ impl Lapic {
     /// The register file and what is pending as after reset. What the kernel was told stays told.
     fn reset(&mut self) {
         self.registers = Registers::new(self.registers.id);
-        let Live { offered, wired, nmi, .. } = self.live;
-        self.live = Live { offered, wired, nmi, lvt_timer: MASKED, ..Live::default() };
+        let Live {
+            offered,
+            wired,
+            nmi,
+            ..
+        } = self.live;
+        self.live = Live {
+            offered,
+            wired,
+            nmi,
+            lvt_timer: MASKED,
+            ..Live::default()
+        };
     }
 }
 
@@ -62,8 +77,15 @@ mod tests {
     fn only_the_legal_mode_changes_are_taken() {
         let base = |mode: u64| DEFAULT | mode;
         let modes = [OFF, XAPIC, EXTENDED, X2APIC];
-        let legal =
-            [(OFF, OFF), (OFF, XAPIC), (XAPIC, OFF), (XAPIC, XAPIC), (XAPIC, EXTENDED), (EXTENDED, EXTENDED), (EXTENDED, OFF)];
+        let legal = [
+            (OFF, OFF),
+            (OFF, XAPIC),
+            (XAPIC, OFF),
+            (XAPIC, XAPIC),
+            (XAPIC, EXTENDED),
+            (EXTENDED, EXTENDED),
+            (EXTENDED, OFF),
+        ];
         for from in [OFF, XAPIC, EXTENDED] {
             for to in modes {
                 let mut lapic = Lapic::new(0);
@@ -74,7 +96,11 @@ mod tests {
                 }
                 let before = lapic;
                 let done = lapic.set_base(base(to), 40);
-                assert_eq!(done.is_some(), legal.contains(&(from, to)), "{from:#x} to {to:#x}");
+                assert_eq!(
+                    done.is_some(),
+                    legal.contains(&(from, to)),
+                    "{from:#x} to {to:#x}"
+                );
                 if done.is_none() {
                     assert_eq!(lapic, before);
                 } else {
@@ -87,7 +113,11 @@ mod tests {
     #[test]
     fn reserved_bits_of_the_base_are_refused() {
         for bit in [0, 1, 7, 9, 40, 63] {
-            assert_eq!(Lapic::new(0).set_base(DEFAULT | ENABLE | 1 << bit, 40), None, "bit {bit}");
+            assert_eq!(
+                Lapic::new(0).set_base(DEFAULT | ENABLE | 1 << bit, 40),
+                None,
+                "bit {bit}"
+            );
         }
     }
 
@@ -99,7 +129,10 @@ mod tests {
         lapic.rewire();
         assert_eq!(lapic.live.wired, 0);
         assert_eq!(lapic.set_base(DEFAULT, 40), Some(()));
-        assert_eq!((lapic.live.irr.highest(), lapic.live.wired), (0, super::super::BY_LINT0));
+        assert_eq!(
+            (lapic.live.irr.highest(), lapic.live.wired),
+            (0, super::super::BY_LINT0)
+        );
         assert_eq!(lapic.set_base(DEFAULT | ENABLE, 40), Some(()));
         assert_eq!(lapic.live.wired, 0, "after reset LINT0 is masked");
     }

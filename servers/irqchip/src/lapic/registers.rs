@@ -53,7 +53,9 @@ const PENDING: u32 = 1 << 12;
 
 /// The register file. One vault line.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Registers {
     /// MSR APIC_BASE.
     pub base: u64,
@@ -248,7 +250,9 @@ impl Lapic {
                 file.icr = file.icr & !0xffff_ffff | u64::from(value & !PENDING);
                 return Some(Written::Send);
             }
-            n::ICR_HIGH if !file.extended() => file.icr = file.icr & 0xffff_ffff | u64::from(value) << 32,
+            n::ICR_HIGH if !file.extended() => {
+                file.icr = file.icr & 0xffff_ffff | u64::from(value) << 32
+            }
             n::LVT_TIMER..=n::LVT_ERROR => self.set_lvt(register, value),
             n::INITIAL_COUNT => self.set_initial_count(value, now, tsc_khz),
             n::DIVIDE => self.set_divide(value as u8, now, tsc_khz),
@@ -265,8 +269,13 @@ impl Lapic {
         if value & SOFTWARE_ENABLE == 0 {
             self.live.lvt_timer |= MASKED;
             let file = &mut self.registers;
-            for entry in [&mut file.lvt_thermal, &mut file.lvt_performance, &mut file.lint0, &mut file.lint1, &mut file.lvt_error]
-            {
+            for entry in [
+                &mut file.lvt_thermal,
+                &mut file.lvt_performance,
+                &mut file.lint0,
+                &mut file.lint1,
+                &mut file.lvt_error,
+            ] {
                 *entry |= MASKED;
             }
             self.rewire();
@@ -274,7 +283,11 @@ impl Lapic {
     }
 
     fn set_lvt(&mut self, register: u8, value: u32) {
-        let masked = if self.registers.svr & SOFTWARE_ENABLE == 0 { MASKED } else { 0 };
+        let masked = if self.registers.svr & SOFTWARE_ENABLE == 0 {
+            MASKED
+        } else {
+            0
+        };
         let value = |writable: u32| value & writable | masked;
         let file = &mut self.registers;
         match register {

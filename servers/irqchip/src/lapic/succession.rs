@@ -11,7 +11,10 @@ use crate::vectors::Vectors;
 impl Lapic {
     /// What another must know of it to go on.
     pub(crate) fn export(&self) -> LapicState {
-        let Lapic { live, registers: file } = self;
+        let Lapic {
+            live,
+            registers: file,
+        } = self;
         LapicState {
             base: file.base,
             task_priority: live.tpr,
@@ -21,7 +24,14 @@ impl Lapic {
             error_status: file.esr,
             errors: file.errors,
             interrupt_command: file.icr,
-            local_vectors: [live.lvt_timer, file.lvt_thermal, file.lvt_performance, file.lint0, file.lint1, file.lvt_error],
+            local_vectors: [
+                live.lvt_timer,
+                file.lvt_thermal,
+                file.lvt_performance,
+                file.lint0,
+                file.lint1,
+                file.lvt_error,
+            ],
             timer: ApicTimerState {
                 initial_count: file.initial_count,
                 divide: file.divide,
@@ -43,7 +53,14 @@ impl Lapic {
 
     /// The local APIC number `id` that goes on from there; how the 8259s reach its CPU is to be worked out when the I/O APIC is known, too.
     pub(crate) fn import(id: u8, before: &LapicState) -> Lapic {
-        let [lvt_timer, lvt_thermal, lvt_performance, lint0, lint1, lvt_error] = before.local_vectors;
+        let [
+            lvt_timer,
+            lvt_thermal,
+            lvt_performance,
+            lint0,
+            lint1,
+            lvt_error,
+        ] = before.local_vectors;
         let live = Live {
             irr: Vectors::of_words(before.requests),
             isr: Vectors::of_words(before.services),

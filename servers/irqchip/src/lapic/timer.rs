@@ -47,7 +47,11 @@ impl Lapic {
         let length = self.count_length(tsc_khz);
         self.live.period = u64::from(self.registers.initial_count) * length;
         let left = u64::from(count) * length;
-        self.live.deadline = if left == 0 { 0 } else { now.saturating_add(left.div_ceil(MILLIONTHS)) };
+        self.live.deadline = if left == 0 {
+            0
+        } else {
+            now.saturating_add(left.div_ceil(MILLIONTHS))
+        };
         self.registers.early = rounded_up(left);
     }
 
@@ -81,7 +85,9 @@ impl Lapic {
             Some(left) if left != 0 => left.saturating_mul(MILLIONTHS).saturating_sub(early),
             // It has expired and the message is on its way.
             _ if self.live.lvt_timer & MODE == PERIODIC && self.live.period != 0 => {
-                let behind = (now - self.live.deadline).saturating_mul(MILLIONTHS).saturating_add(early);
+                let behind = (now - self.live.deadline)
+                    .saturating_mul(MILLIONTHS)
+                    .saturating_add(early);
                 self.live.period - behind % self.live.period
             }
             _ => return 0,
@@ -109,7 +115,11 @@ impl Lapic {
             self.live.deadline = 0;
             return;
         }
-        let horizon = if period < SHORTEST * MILLIONTHS { now.saturating_add(SHORTEST) } else { now };
+        let horizon = if period < SHORTEST * MILLIONTHS {
+            now.saturating_add(SHORTEST)
+        } else {
+            now
+        };
         let behind = horizon.saturating_sub(self.live.deadline);
         if behind > FAR_BEHIND {
             self.live.deadline = now.saturating_add(period.div_ceil(MILLIONTHS));
@@ -119,7 +129,10 @@ impl Lapic {
         let early = u64::from(self.registers.early);
         let expiries = (behind * MILLIONTHS + early) / period + 1;
         let ahead = expiries * period - early;
-        self.live.deadline = self.live.deadline.saturating_add(ahead.div_ceil(MILLIONTHS));
+        self.live.deadline = self
+            .live
+            .deadline
+            .saturating_add(ahead.div_ceil(MILLIONTHS));
         self.registers.early = rounded_up(ahead);
     }
 }
@@ -147,7 +160,16 @@ mod tests {
 
     #[test]
     fn the_divide_register_selects_1_to_128() {
-        let codes = [(0b0000, 2), (0b0001, 4), (0b0010, 8), (0b0011, 16), (0b1000, 32), (0b1001, 64), (0b1010, 128), (0b1011, 1)];
+        let codes = [
+            (0b0000, 2),
+            (0b0001, 4),
+            (0b0010, 8),
+            (0b0011, 16),
+            (0b1000, 32),
+            (0b1001, 64),
+            (0b1010, 128),
+            (0b1011, 1),
+        ];
         for (code, by) in codes {
             assert_eq!(divisor(code), by);
         }
@@ -159,7 +181,10 @@ mod tests {
         assert_eq!(lapic.live.deadline, 7000);
         assert_eq!(lapic.current_count(6000, 2_000_000), 500);
         lapic.expire(7000);
-        assert_eq!((lapic.live.deadline, lapic.current_count(7001, 2_000_000)), (0, 0));
+        assert_eq!(
+            (lapic.live.deadline, lapic.current_count(7001, 2_000_000)),
+            (0, 0)
+        );
         assert!(lapic.live.irr.contains(0xec));
     }
 

@@ -6,7 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One 8259A. Flags are 0 or 1.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub(crate) struct Chip {
     /// Levels of the inputs.
     lines: u8,
@@ -45,7 +47,12 @@ pub(crate) struct Chip {
 impl Chip {
     /// As a PC's firmware leaves it: vectors set, everything masked.
     pub(super) fn new(base: u8, cascade: u8) -> Chip {
-        Chip { base, cascade, mask: 0xff, ..Chip::default() }
+        Chip {
+            base,
+            cascade,
+            mask: 0xff,
+            ..Chip::default()
+        }
     }
 
     /// IRR as the guest sees it.
@@ -88,7 +95,11 @@ impl Chip {
     /// An input changes.
     pub(super) fn line(&mut self, input: u8, level: bool, rose: bool) {
         let bit = 1 << (input & 7);
-        self.lines = if level { self.lines | bit } else { self.lines & !bit };
+        self.lines = if level {
+            self.lines | bit
+        } else {
+            self.lines & !bit
+        };
         if rose && self.level & bit == 0 {
             self.latch |= bit;
         }
@@ -144,7 +155,11 @@ impl Chip {
 
     #[inline(always)]
     fn shown(&self) -> u8 {
-        if self.show_service != 0 { self.service } else { self.requests() }
+        if self.show_service != 0 {
+            self.service
+        } else {
+            self.requests()
+        }
     }
 
     /// A read of the odd port.
@@ -184,7 +199,11 @@ impl Chip {
             0 | 4 => self.auto_rotate = operation >> 2,
             1 | 5 => {
                 // In special mask mode a non-specific end does not see services that are masked.
-                let visible = if self.special_mask != 0 { self.service & !self.mask } else { self.service };
+                let visible = if self.special_mask != 0 {
+                    self.service & !self.mask
+                } else {
+                    self.service
+                };
                 if visible != 0 {
                     let rank = visible.rotate_right(u32::from(self.first)).trailing_zeros() as u8;
                     self.end(rank.wrapping_add(self.first) & 7, operation == 5);

@@ -143,10 +143,16 @@ fn logical_and_physical_destinations_are_matched() {
     assert!(sent(&mut board, logical | 0x03 << 56));
     assert!(!sent(&mut board, logical | 0x01 << 56));
     assert!(sent(&mut board, logical | 0xff << 56));
-    assert!(sent(&mut board, logical | 1 << 8 | 0x02 << 56), "lowest priority");
+    assert!(
+        sent(&mut board, logical | 1 << 8 | 0x02 << 56),
+        "lowest priority"
+    );
     board.store(LAPIC + 0xe0, 0x0fff_ffff);
     board.store(LAPIC + 0xd0, 0x1200_0000);
-    assert!(sent(&mut board, logical | 0x12 << 56), "cluster 1, member 2");
+    assert!(
+        sent(&mut board, logical | 0x12 << 56),
+        "cluster 1, member 2"
+    );
     assert!(!sent(&mut board, logical | 0x22 << 56));
 }
 
@@ -164,7 +170,12 @@ fn an_nmi_from_a_pin_is_told_beside_what_is_on_offer() {
 
 #[test]
 fn a_self_ipi_comes_by_every_way() {
-    for icr in [0x0004_0000_u64, 0x0008_0000, 0x0000_0000, 0xff00_0000_0000_0000] {
+    for icr in [
+        0x0004_0000_u64,
+        0x0008_0000,
+        0x0000_0000,
+        0xff00_0000_0000_0000,
+    ] {
         let mut board = Board::with_apic();
         board.store(LAPIC + 0x310, (icr >> 32) as u32);
         board.store(LAPIC + 0x300, icr as u32 | 0xf6);
@@ -220,7 +231,11 @@ fn the_memory_is_nobodys_in_x2apic_mode_and_the_msrs_outside_it() {
     let mut board = Board::with_x2apic();
     assert_eq!(board.load(LAPIC + 0x30), 0xffff_ffff);
     assert_eq!(board.rdmsr(0x803), Some(0x0005_0014));
-    assert_eq!(board.rdmsr(0x80d), Some(1), "the logical identification follows from the number");
+    assert_eq!(
+        board.rdmsr(0x80d),
+        Some(1),
+        "the logical identification follows from the number"
+    );
 }
 
 #[test]
@@ -248,7 +263,9 @@ fn x2apic_refuses_what_is_reserved() {
     ] {
         assert!(!board.wrmsr(msr, value), "{msr:#x} = {value:#x}");
     }
-    for msr in [0x800, 0x809, 0x80b, 0x80c, 0x80e, 0x82f, 0x831, 0x83f, 0x840, 0x8ff] {
+    for msr in [
+        0x800, 0x809, 0x80b, 0x80c, 0x80e, 0x82f, 0x831, 0x83f, 0x840, 0x8ff,
+    ] {
         assert_eq!(board.rdmsr(msr), None, "{msr:#x}");
     }
 }

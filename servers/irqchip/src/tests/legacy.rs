@@ -87,8 +87,21 @@ fn with_automatic_end_a_high_level_triggered_line_is_offered_again_with_its_acce
 fn a_slave_that_shares_the_masters_vectors_still_wants_its_own_end() {
     let mut board = Board::new();
     // Both at 0x30; only the master ends by itself. Input 4 of either is sensed by level, and only the slave's is high.
-    let words = [(0x20, 0x11), (0x21, 0x30), (0x21, 0x04), (0x21, 0x03), (0xa0, 0x11), (0xa1, 0x30), (0xa1, 0x02), (0xa1, 0x01)];
-    for (port, value) in words.into_iter().chain([(0x21, 0), (0xa1, 0), (0x4d0, 0x10), (0x4d1, 0x10)]) {
+    let words = [
+        (0x20, 0x11),
+        (0x21, 0x30),
+        (0x21, 0x04),
+        (0x21, 0x03),
+        (0xa0, 0x11),
+        (0xa1, 0x30),
+        (0xa1, 0x02),
+        (0xa1, 0x01),
+    ];
+    for (port, value) in
+        words
+            .into_iter()
+            .chain([(0x21, 0), (0xa1, 0), (0x4d0, 0x10), (0x4d1, 0x10)])
+    {
         board.outb(port, value);
     }
     board.line(12, true, true);
@@ -185,7 +198,10 @@ fn lint0_as_nmi_is_told_once() {
     let mut board = legacy(0xfffe);
     board.store(LAPIC + 0x350, 0x400);
     board.pulse(0);
-    assert_eq!((board.nmis, board.external(), board.fixed()), (1, None, None));
+    assert_eq!(
+        (board.nmis, board.external(), board.fixed()),
+        (1, None, None)
+    );
     board.pulse(0);
     assert_eq!(board.nmis, 1, "the output is still high");
 }
@@ -206,8 +222,19 @@ fn a_sixteen_bit_access_is_two() {
     use atoll_protocol::fixed::Fixed;
     use atoll_protocol::message::{Body, PortExit};
     let mut board = Board::new();
-    board.deliver(Body::PortWrite(Fixed(PortExit { port: 0x4d0, size: 2, value: 0x0c20, count: 1, ..PortExit::default() })));
+    board.deliver(Body::PortWrite(Fixed(PortExit {
+        port: 0x4d0,
+        size: 2,
+        value: 0x0c20,
+        count: 1,
+        ..PortExit::default()
+    })));
     assert_eq!((board.inb(0x4d0), board.inb(0x4d1)), (0x20, 0x0c));
-    let read = board.deliver(Body::PortRead(Fixed(PortExit { port: 0x4d0, size: 2, count: 1, ..PortExit::default() })));
+    let read = board.deliver(Body::PortRead(Fixed(PortExit {
+        port: 0x4d0,
+        size: 2,
+        count: 1,
+        ..PortExit::default()
+    })));
     assert_eq!(read.value(), 0x0c20);
 }

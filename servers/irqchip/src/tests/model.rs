@@ -63,7 +63,10 @@ impl Model {
 
     fn offer(&self) -> Option<u8> {
         let held = self.service.last().map_or(0, |vector| vector >> 4);
-        self.pending.last().copied().filter(|vector| vector >> 4 > held)
+        self.pending
+            .last()
+            .copied()
+            .filter(|vector| vector >> 4 > held)
     }
 }
 

@@ -62,10 +62,16 @@ fn an_end_without_service_is_nothing() {
 fn the_priority_register_sets_the_kernels_task_priority() {
     let mut board = Board::with_apic();
     board.store(LAPIC + 0x80, 0x57);
-    assert_eq!(board.server.header.tpr, 5, "the kernel, which blocks by it, is told its class");
+    assert_eq!(
+        board.server.header.tpr, 5,
+        "the kernel, which blocks by it, is told its class"
+    );
     request(&mut board, 0x5f);
     assert_eq!(board.fixed(), Some(0x5f), "on offer");
-    assert_eq!((board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)), (0x57, 0x57));
+    assert_eq!(
+        (board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)),
+        (0x57, 0x57)
+    );
     board.store(LAPIC + 0x80, 0x4f);
     assert_eq!(board.server.header.tpr, 4);
 }
@@ -75,8 +81,15 @@ fn the_kernels_task_priority_does_not_hold_an_offer_back_but_is_shown() {
     let mut board = Board::with_apic();
     board.server.header.tpr = 7;
     request(&mut board, 0x41);
-    assert_eq!(board.fixed(), Some(0x41), "the kernel blocks it, and knows when no longer");
-    assert_eq!((board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)), (0x70, 0x70));
+    assert_eq!(
+        board.fixed(),
+        Some(0x41),
+        "the kernel blocks it, and knows when no longer"
+    );
+    assert_eq!(
+        (board.load(LAPIC + 0x80), board.load(LAPIC + 0xa0)),
+        (0x70, 0x70)
+    );
 }
 
 #[test]

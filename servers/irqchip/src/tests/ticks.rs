@@ -13,7 +13,10 @@ fn a_deadline_fires_once_and_reads_as_zero_after() {
     let mut board = Board::with_x2apic();
     assert!(board.wrmsr(0x832, 0x4_00ec));
     assert!(board.wrmsr(0x6e0, 5_000));
-    assert_eq!((board.armed, board.rdmsr(0x6e0)), (Some(5_000), Some(5_000)));
+    assert_eq!(
+        (board.armed, board.rdmsr(0x6e0)),
+        (Some(5_000), Some(5_000))
+    );
     assert_eq!(board.run_until(10_000), [5_000]);
     assert_eq!((board.fixed(), board.rdmsr(0x6e0)), (Some(0xec), Some(0)));
     board.accept();
@@ -53,7 +56,10 @@ fn an_expiry_of_a_deadline_that_has_been_replaced_is_not_taken_for_the_new_one()
     board.run_until(4_000);
     assert!(board.wrmsr(0x6e0, 9_000));
     let answer = board.deliver(Body::Timer(TimerId(0)));
-    assert_eq!(answer.effects(), [Effect::Arm(TimerId(0), Fixed(Ticks(9_000)))]);
+    assert_eq!(
+        answer.effects(),
+        [Effect::Arm(TimerId(0), Fixed(Ticks(9_000)))]
+    );
     assert_eq!(board.fixed(), None);
     assert_eq!(board.run_until(9_000), [9_000]);
     assert_eq!(board.fixed(), Some(0xec));
@@ -68,7 +74,10 @@ fn a_periodic_timer_is_armed_from_its_last_deadline() {
     board.store(LAPIC + 0x380, 62_500);
     let expected: Vec<u64> = (1..=10).map(|n| 100 + n * 1_000_000).collect();
     assert_eq!(board.run_until(10_500_000), expected);
-    assert_eq!(board.load(LAPIC + 0x390), (11_000_100 - 10_500_000_u32).div_ceil(16));
+    assert_eq!(
+        board.load(LAPIC + 0x390),
+        (11_000_100 - 10_500_000_u32).div_ceil(16)
+    );
     board.store(LAPIC + 0x380, 0);
     assert_eq!(board.armed, None);
 }
@@ -97,5 +106,8 @@ fn an_end_with_nothing_pending_changes_only_what_is_in_service() {
     let after = board.server.state();
     assert_eq!(before.lapics[0].live.tmr, after.lapics[0].live.tmr);
     assert_eq!(before.lapics[0].live.offered, after.lapics[0].live.offered);
-    assert_eq!(board.offers, 0, "nothing else pends, so that nothing is told");
+    assert_eq!(
+        board.offers, 0,
+        "nothing else pends, so that nothing is told"
+    );
 }

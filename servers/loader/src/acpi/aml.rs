@@ -23,7 +23,13 @@ const ROOT: u8 = b'\\';
 const DEVICE_SIZE: usize = 45;
 
 /// A device on ISA with ports and an interrupt. Its package length counts all but the two bytes of the operator.
-const fn isa_device(name: [u8; 4], hid: [u8; 4], port: u16, ports: u8, irq: u8) -> [u8; DEVICE_SIZE] {
+const fn isa_device(
+    name: [u8; 4],
+    hid: [u8; 4],
+    port: u16,
+    ports: u8,
+    irq: u8,
+) -> [u8; DEVICE_SIZE] {
     let port = port.to_le_bytes();
     let mask = (1_u16 << irq).to_le_bytes();
     [
@@ -81,11 +87,22 @@ const fn isa_device(name: [u8; 4], hid: [u8; 4], port: u16, ports: u8, irq: u8) 
 const COM1: [u8; DEVICE_SIZE] = isa_device(*b"COM1", [0x41, 0xd0, 0x05, 0x01], 0x3f8, 8, 4);
 const RTC: [u8; DEVICE_SIZE] = isa_device(*b"RTC_", [0x41, 0xd0, 0x0b, 0x00], 0x70, 2, 8);
 
-const SOFT_OFF: [u8; 13] = [NAME, ROOT, b'_', b'S', b'5', b'_', PACKAGE, 6, 4, ZERO, ZERO, ZERO, ZERO];
+const SOFT_OFF: [u8; 13] = [
+    NAME, ROOT, b'_', b'S', b'5', b'_', PACKAGE, 6, 4, ZERO, ZERO, ZERO, ZERO,
+];
 
 /// The scope's package length: two bytes of its own, its name, the devices; four bits in the first byte, the rest in the second.
 const SCOPE_SIZE: usize = 2 + 5 + 2 * DEVICE_SIZE;
-const SCOPE_HEADER: [u8; 8] = [SCOPE, 0x40 | (SCOPE_SIZE & 0xf) as u8, (SCOPE_SIZE >> 4) as u8, ROOT, b'_', b'S', b'B', b'_'];
+const SCOPE_HEADER: [u8; 8] = [
+    SCOPE,
+    0x40 | (SCOPE_SIZE & 0xf) as u8,
+    (SCOPE_SIZE >> 4) as u8,
+    ROOT,
+    b'_',
+    b'S',
+    b'B',
+    b'_',
+];
 
 const SIZE: usize = SOFT_OFF.len() + SCOPE_HEADER.len() + 2 * DEVICE_SIZE;
 

@@ -27,7 +27,12 @@ const FLAGS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 10;
 
 /// A generic address: a port of `bits`, read and written in units of `access` (1 a byte, 2 a word, 3 a double word).
 fn port(table: &mut Table, address: u64, bits: u64, access: u64) {
-    table.field::<1>(1).field::<1>(bits).field::<1>(0).field::<1>(access).field::<8>(address);
+    table
+        .field::<1>(1)
+        .field::<1>(bits)
+        .field::<1>(0)
+        .field::<1>(access)
+        .field::<8>(address);
 }
 
 /// A generic address that is not there.
@@ -41,18 +46,37 @@ pub(super) fn table() -> Table {
     let fadt = &mut table;
     fadt.field::<4>(FACS).field::<4>(DSDT);
     // Reserved, no preferred profile, SCI; no SMI command port and no values for it.
-    fadt.field::<1>(0).field::<1>(0).field::<2>(SCI).field::<4>(0).put(&[0; 4]);
+    fadt.field::<1>(0)
+        .field::<1>(0)
+        .field::<2>(SCI)
+        .field::<4>(0)
+        .put(&[0; 4]);
     // PM1a and PM1b events, PM1a and PM1b control, PM2 control, timer, GPE0, GPE1.
-    fadt.field::<4>(PM1_EVENT).field::<4>(0).field::<4>(PM1_CONTROL).field::<4>(0).field::<4>(0).field::<4>(PM_TIMER);
+    fadt.field::<4>(PM1_EVENT)
+        .field::<4>(0)
+        .field::<4>(PM1_CONTROL)
+        .field::<4>(0)
+        .field::<4>(0)
+        .field::<4>(PM_TIMER);
     fadt.field::<4>(0).field::<4>(0);
     // Their lengths: PM1 event, PM1 control, PM2, timer, GPE0, GPE1; GPE1's base; _CST control.
     fadt.put(&[4, 2, 0, 4, 0, 0, 0, 0]);
     // Latencies; flush size and stride, duty cycle; alarm's day and month.
-    fadt.field::<2>(NO_C2).field::<2>(NO_C3).put(&[0; 6]).put(&[0; 2]);
-    fadt.field::<1>(CENTURY).field::<2>(BOOT_ARCH).field::<1>(0).field::<4>(FLAGS);
+    fadt.field::<2>(NO_C2)
+        .field::<2>(NO_C3)
+        .put(&[0; 6])
+        .put(&[0; 2]);
+    fadt.field::<1>(CENTURY)
+        .field::<2>(BOOT_ARCH)
+        .field::<1>(0)
+        .field::<4>(FLAGS);
     port(fadt, RESET, 8, 1);
     // ARM's boot flags, minor version; the 64-bit FACS address stays 0 beside the 32-bit one.
-    fadt.field::<1>(RESET_VALUE).field::<2>(0).field::<1>(0).field::<8>(0).field::<8>(DSDT);
+    fadt.field::<1>(RESET_VALUE)
+        .field::<2>(0)
+        .field::<1>(0)
+        .field::<8>(0)
+        .field::<8>(DSDT);
     port(fadt, PM1_EVENT, 32, 2);
     absent(fadt);
     port(fadt, PM1_CONTROL, 16, 2);

@@ -16,7 +16,11 @@ const LEVEL_HIGH: u64 = 0b1101;
 
 /// An ISA interrupt on another pin, or of another kind.
 fn source_override(table: &mut Table, source: u64, pin: u64, flags: u64) {
-    table.put(&[2, 10, 0]).field::<1>(source).field::<4>(pin).field::<2>(flags);
+    table
+        .put(&[2, 10, 0])
+        .field::<1>(source)
+        .field::<4>(pin)
+        .field::<2>(flags);
 }
 
 /// The table.
@@ -27,10 +31,15 @@ pub(super) fn table(vcpus: u16) -> Table {
     for cpu in 0..vcpus.min(MOST) {
         let number = u64::from(cpu);
         // Type, length, processor's number, APIC id, enabled.
-        madt.put(&[0, 8]).field::<1>(number).field::<1>(number).field::<4>(1);
+        madt.put(&[0, 8])
+            .field::<1>(number)
+            .field::<1>(number)
+            .field::<4>(1);
     }
     // Type, length, id, reserved, address, first interrupt.
-    madt.put(&[1, 12, 0, 0]).field::<4>(IOAPIC_ADDRESS).field::<4>(0);
+    madt.put(&[1, 12, 0, 0])
+        .field::<4>(IOAPIC_ADDRESS)
+        .field::<4>(0);
     // The timer's interrupt is on pin 2, where the 8259s' own would be.
     source_override(madt, 0, 2, AS_THE_BUS);
     source_override(madt, SCI, SCI, LEVEL_HIGH);

@@ -15,8 +15,16 @@ pub(super) struct Table {
 impl Table {
     /// An empty table.
     pub(super) fn new(signature: &[u8; 4], revision: u8) -> Table {
-        let mut table = Table { bytes: heapless::Vec::new() };
-        table.put(signature).put(&[0; 4]).put(&[revision, 0]).put(OEM).put(b"ATOLLVM ").put(&1_u32.to_le_bytes());
+        let mut table = Table {
+            bytes: heapless::Vec::new(),
+        };
+        table
+            .put(signature)
+            .put(&[0; 4])
+            .put(&[revision, 0])
+            .put(OEM)
+            .put(b"ATOLLVM ")
+            .put(&1_u32.to_le_bytes());
         table.put(b"ATOL").put(&1_u32.to_le_bytes());
         table
     }

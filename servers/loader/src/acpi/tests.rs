@@ -10,7 +10,9 @@ use super::*;
 /// Guest memory from the root pointer on.
 fn tables(vcpus: u16) -> Vec<u8> {
     let mut memory = vec![0; 0x2000];
-    all(vcpus, &mut |at: u64, bytes: &[u8]| memory[(at - ACPI) as usize..][..bytes.len()].copy_from_slice(bytes));
+    all(vcpus, &mut |at: u64, bytes: &[u8]| {
+        memory[(at - ACPI) as usize..][..bytes.len()].copy_from_slice(bytes)
+    });
     memory
 }
 
@@ -44,13 +46,19 @@ fn every_table_is_reached_from_the_root_and_sums_to_zero() {
     let xsdt = table(&memory, double(&memory, 24), b"XSDT");
     assert_eq!((rsdt.len(), xsdt.len()), (36 + 2 * 4, 36 + 2 * 8));
     for index in 0..2 {
-        assert_eq!(u64::from(word(rsdt, 36 + 4 * index)), double(xsdt, 36 + 8 * index));
+        assert_eq!(
+            u64::from(word(rsdt, 36 + 4 * index)),
+            double(xsdt, 36 + 8 * index)
+        );
     }
     let fadt = table(&memory, double(xsdt, 36), b"FACP");
     table(&memory, double(xsdt, 44), b"APIC");
     table(&memory, double(fadt, 140), b"DSDT");
     let facs = word(fadt, 36) as usize;
-    assert_eq!((facs % 64, &memory[facs - ACPI as usize..][..8]), (0, &b"FACS\x40\0\0\0"[..]));
+    assert_eq!(
+        (facs % 64, &memory[facs - ACPI as usize..][..8]),
+        (0, &b"FACS\x40\0\0\0"[..])
+    );
 }
 
 #[test]
@@ -70,13 +78,27 @@ fn the_fadt_has_the_layout_of_its_revision() {
     let fadt = table(&memory, FADT, b"FACP");
     assert_eq!((fadt.len(), fadt[8]), (276, 6));
     assert_eq!(fadt[46], 9);
-    assert_eq!((word(fadt, 48), word(fadt, 56), word(fadt, 64), word(fadt, 76)), (0, 0x600, 0x604, 0x608));
+    assert_eq!(
+        (
+            word(fadt, 48),
+            word(fadt, 56),
+            word(fadt, 64),
+            word(fadt, 76)
+        ),
+        (0, 0x600, 0x604, 0x608)
+    );
     assert_eq!(fadt[88..93], [4, 2, 0, 4, 0]);
     assert_eq!((fadt[108], fadt[109], word(fadt, 112)), (0x32, 5, 0x475));
-    assert_eq!((&fadt[116..120], double(fadt, 120), fadt[128]), (&[1, 8, 0, 1][..], 0xcf9, 6));
+    assert_eq!(
+        (&fadt[116..120], double(fadt, 120), fadt[128]),
+        (&[1, 8, 0, 1][..], 0xcf9, 6)
+    );
     assert_eq!((double(fadt, 132), double(fadt, 140)), (0, DSDT));
     for (at, port, bits) in [(148, 0x600, 32), (172, 0x604, 16), (208, 0x608, 32)] {
-        assert_eq!((fadt[at], fadt[at + 1], double(fadt, at + 4)), (1, bits, port));
+        assert_eq!(
+            (fadt[at], fadt[at + 1], double(fadt, at + 4)),
+            (1, bits, port)
+        );
     }
 }
 

@@ -36,18 +36,36 @@ fn put(page: &mut [u8; SIZE], at: usize, bytes: &[u8]) {
 }
 
 /// The page for a kernel at `load`; the initrd lies below 4 GiB.
-pub(crate) fn page(header: &Header, kernel: &Entry<'_>, load: u64, ramdisk: Initrd, ram: Ram) -> [u8; SIZE] {
+pub(crate) fn page(
+    header: &Header,
+    kernel: &Entry<'_>,
+    load: u64,
+    ramdisk: Initrd,
+    ram: Ram,
+) -> [u8; SIZE] {
     let mut page = [0; SIZE];
-    put(&mut page, START, kernel.bytes.get(START..header.end).unwrap_or(&[]));
+    put(
+        &mut page,
+        START,
+        kernel.bytes.get(START..header.end).unwrap_or(&[]),
+    );
     put(&mut page, VID_MODE, &NORMAL_MODE.to_le_bytes());
     put(&mut page, TYPE_OF_LOADER, &[UNDEFINED_LOADER]);
     put(&mut page, CODE32_START, &(load as u32).to_le_bytes());
     put(&mut page, RAMDISK_IMAGE, &(ramdisk.at as u32).to_le_bytes());
-    put(&mut page, RAMDISK_SIZE, &(ramdisk.size as u32).to_le_bytes());
+    put(
+        &mut page,
+        RAMDISK_SIZE,
+        &(ramdisk.size as u32).to_le_bytes(),
+    );
     put(&mut page, CMD_LINE_PTR, &(CMDLINE as u32).to_le_bytes());
     put(&mut page, ACPI_RSDP, &ACPI.to_le_bytes());
     let (_, above) = ram.kib();
-    put(&mut page, EXT_MEM_K, &u16::try_from(above).unwrap_or(u16::MAX).to_le_bytes());
+    put(
+        &mut page,
+        EXT_MEM_K,
+        &u16::try_from(above).unwrap_or(u16::MAX).to_le_bytes(),
+    );
     put(&mut page, ALT_MEM_K, &above.to_le_bytes());
     let mut entries = 0;
     for region in ram.map() {

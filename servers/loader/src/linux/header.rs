@@ -45,15 +45,21 @@ fn byte(file: &[u8], at: usize) -> Option<u8> {
 }
 
 fn half(file: &[u8], at: usize) -> Option<u16> {
-    file.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+    file.get(at..)?
+        .first_chunk()
+        .map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 fn word(file: &[u8], at: usize) -> Option<u32> {
-    file.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    file.get(at..)?
+        .first_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 fn double(file: &[u8], at: usize) -> Option<u64> {
-    file.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    file.get(at..)?
+        .first_chunk()
+        .map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 impl Header {
@@ -63,7 +69,10 @@ impl Header {
         if half(bytes, 0x1fe) != Some(BOOT_FLAG) || bytes.get(0x202..0x206) != Some(b"HdrS") {
             return Ok(None);
         }
-        Self::fields(bytes).ok_or(Refusal::Damaged("setup header")).and_then(|found| found).map(Some)
+        Self::fields(bytes)
+            .ok_or(Refusal::Damaged("setup header"))
+            .and_then(|found| found)
+            .map(Some)
     }
 
     /// The fields that the header's version has; `None` if the file ends before them.
@@ -76,7 +85,13 @@ impl Header {
             0 => 4,
             sectors => u64::from(sectors),
         };
-        let since = |first, value: Option<u64>, before| if version >= first { value } else { Some(before) };
+        let since = |first, value: Option<u64>, before| {
+            if version >= first {
+                value
+            } else {
+                Some(before)
+            }
+        };
         let end = (0x202 + usize::from(byte(bytes, 0x201)?)).min(END);
         let alignment = since(0x205, word(bytes, 0x230).map(u64::from), HIGH)?;
         let header = Header {
@@ -88,9 +103,14 @@ impl Header {
             init_size: since(0x20a, word(bytes, 0x260).map(u64::from), 0)?,
             initrd_max: since(0x203, word(bytes, 0x22c).map(u64::from), 0x37ff_ffff)?,
             cmdline_size: since(0x206, word(bytes, 0x238).map(u64::from), 255)?,
-            has_long_entry: since(0x20c, half(bytes, 0x236).map(u64::from), 0)? as u16 & LONG_ENTRY != 0,
+            has_long_entry: since(0x20c, half(bytes, 0x236).map(u64::from), 0)? as u16 & LONG_ENTRY
+                != 0,
         };
         let sound = alignment.is_power_of_two() && bytes.len() >= end;
-        Some(if sound { Ok(header) } else { Err(Refusal::Damaged("setup header")) })
+        Some(if sound {
+            Ok(header)
+        } else {
+            Err(Refusal::Damaged("setup header"))
+        })
     }
 }

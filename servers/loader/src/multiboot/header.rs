@@ -45,9 +45,14 @@ impl Header {
         let words = |offset: usize, index: usize| word(searched, offset + 4 * index);
         let is_header = |offset: &usize| {
             let sum = |flags: u32, check: u32| MAGIC.wrapping_add(flags).wrapping_add(check);
-            words(*offset, 0) == Some(MAGIC) && words(*offset, 1).zip(words(*offset, 2)).is_some_and(|(f, c)| sum(f, c) == 0)
+            words(*offset, 0) == Some(MAGIC)
+                && words(*offset, 1)
+                    .zip(words(*offset, 2))
+                    .is_some_and(|(f, c)| sum(f, c) == 0)
         };
-        let Some(offset) = (0..searched.len()).step_by(4).find(is_header) else { return Ok(None) };
+        let Some(offset) = (0..searched.len()).step_by(4).find(is_header) else {
+            return Ok(None);
+        };
         let flags = words(offset, 1).unwrap_or(0);
         if flags & DEMANDS & !UNDERSTOOD != 0 {
             return Err(Refusal::Demands(flags & DEMANDS & !UNDERSTOOD));
@@ -55,7 +60,10 @@ impl Header {
         let damaged = Refusal::Damaged("multiboot header");
         let addresses = match flags & HAS_ADDRESSES {
             0 => None,
-            _ => Some(Self::addresses(offset, |index| words(offset, index).map(u64::from)).ok_or(damaged)?),
+            _ => Some(
+                Self::addresses(offset, |index| words(offset, index).map(u64::from))
+                    .ok_or(damaged)?,
+            ),
         };
         Ok(Some(Header { addresses }))
     }
@@ -65,10 +73,19 @@ impl Header {
         let (header, load) = (word(3)?, word(4)?);
         let before = header.checked_sub(load)?;
         let file_offset = (offset as u64).checked_sub(before)?;
-        Some(Addresses { file_offset, load, load_end: word(5)?, bss_end: word(6)?, entry: word(7)? })
+        Some(Addresses {
+            file_offset,
+            load,
+            load_end: word(5)?,
+            bss_end: word(6)?,
+            entry: word(7)?,
+        })
     }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes))
 }

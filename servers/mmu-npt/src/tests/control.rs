@@ -30,7 +30,15 @@ fn a_good_cr4_is_set_and_the_guest_goes_on_behind_the_instruction() {
 #[test]
 fn a_cr4_that_the_cpu_would_refuse_is_a_protection_fault() {
     // No PAE in long mode, VMXE, LA57, PCIDE, UMIP, a reserved bit, an upper bit.
-    for value in [0, 1 << 13 | 0x20, 1 << 12 | 0x20, 1 << 17 | 0x20, 1 << 11 | 0x20, 1 << 15 | 0x20, 1 << 63 | 0x20] {
+    for value in [
+        0,
+        1 << 13 | 0x20,
+        1 << 12 | 0x20,
+        1 << 17 | 0x20,
+        1 << 11 | 0x20,
+        1 << 15 | 0x20,
+        1 << 63 | 0x20,
+    ] {
         let (guest, said) = write(&[0x0f, 0x22, 0xe0], CR4, value);
         assert_eq!(said.exception, Some(Exception::PROTECTION), "{value:#x}");
         assert_eq!(guest.context.rip, CODE);
@@ -51,8 +59,17 @@ fn cr0_follows_the_manuals_rules() {
     let mov = &[0x0f, 0x22, 0xc0];
     let (_, said) = write(mov, CR0, 0x8005_0033);
     assert_eq!(said.system(SystemRegister::Cr0), Some(0x8005_0033));
-    for value in [0x8000_0000, 0x2000_0001 | 0x8000_0000, 1 << 32 | 0x8000_0011, 0x11] {
-        assert_eq!(write(mov, CR0, value).1.exception, Some(Exception::PROTECTION), "{value:#x}");
+    for value in [
+        0x8000_0000,
+        0x2000_0001 | 0x8000_0000,
+        1 << 32 | 0x8000_0011,
+        0x11,
+    ] {
+        assert_eq!(
+            write(mov, CR0, value).1.exception,
+            Some(Exception::PROTECTION),
+            "{value:#x}"
+        );
     }
 }
 
@@ -64,10 +81,18 @@ fn paging_with_lme_wants_pae() {
     guest.registers.general[0] = 0x8000_0011;
     let said = guest.instruction(CR0);
     assert_eq!(said.system(SystemRegister::Cr0), Some(0x8000_0011));
-    assert_eq!(said.system(SystemRegister::Efer), None, "LMA is the kernel's to derive");
+    assert_eq!(
+        said.system(SystemRegister::Efer),
+        None,
+        "LMA is the kernel's to derive"
+    );
     guest.context.rip = CODE;
     guest.context.cr4 = 0;
-    assert_eq!(guest.instruction(CR0).exception, Some(Exception::PROTECTION), "no PAE");
+    assert_eq!(
+        guest.instruction(CR0).exception,
+        Some(Exception::PROTECTION),
+        "no PAE"
+    );
 }
 
 #[test]
@@ -77,7 +102,11 @@ fn clts_and_lmsw_change_the_low_bits() {
     let said = guest.instruction(CR0);
     assert_eq!(said.system(SystemRegister::Cr0), Some(0x8001_0033));
     let (guest, said) = write(&[0x0f, 0x01, 0xf0], CR0, 0xfff8);
-    assert_eq!(said.system(SystemRegister::Cr0), Some(0x8001_0039), "PE stays");
+    assert_eq!(
+        said.system(SystemRegister::Cr0),
+        Some(0x8001_0039),
+        "PE stays"
+    );
     assert_eq!(guest.context.rip, CODE + 3);
 }
 
@@ -86,18 +115,37 @@ fn reads_give_the_register_that_the_instruction_names_whatever_the_exit_says() {
     let mut guest = Guest::new(&[0x0f, 0x20, 0xd3]);
     guest.registers.cr2 = 0x1234_5678_9abc;
     guest.context.tpr = 7;
-    assert_eq!(guest.instruction(CR0_READ).registers, [(3, 0x1234_5678_9abc)], "MOV RBX, CR2");
-    for (code, value) in [(&[0x0f, 0x20, 0xc3][..], 0x8001_0033), (&[0x0f, 0x20, 0xe3], 0x20), (&[0x44, 0x0f, 0x20, 0xc3], 7)] {
-        let mut guest = Guest { context: guest.context, registers: guest.registers, ..Guest::new(code) };
+    assert_eq!(
+        guest.instruction(CR0_READ).registers,
+        [(3, 0x1234_5678_9abc)],
+        "MOV RBX, CR2"
+    );
+    for (code, value) in [
+        (&[0x0f, 0x20, 0xc3][..], 0x8001_0033),
+        (&[0x0f, 0x20, 0xe3], 0x20),
+        (&[0x44, 0x0f, 0x20, 0xc3], 7),
+    ] {
+        let mut guest = Guest {
+            context: guest.context,
+            registers: guest.registers,
+            ..Guest::new(code)
+        };
         guest.context.rip = CODE;
-        assert_eq!(guest.instruction(CR0_READ).registers, [(3, value)], "{code:x?}");
+        assert_eq!(
+            guest.instruction(CR0_READ).registers,
+            [(3, value)],
+            "{code:x?}"
+        );
         assert_eq!(guest.context.rip, CODE + code.len() as u64);
     }
 }
 
 #[test]
 fn smsw_shows_the_guests_cr0_at_any_privilege() {
-    for (code, value) in [(&[0x66, 0x0f, 0x01, 0xe3][..], 0xaaaa_0033), (&[0x0f, 0x01, 0xe3], 0x8001_0033)] {
+    for (code, value) in [
+        (&[0x66, 0x0f, 0x01, 0xe3][..], 0xaaaa_0033),
+        (&[0x0f, 0x01, 0xe3], 0x8001_0033),
+    ] {
         let mut guest = Guest::new(code);
         guest.registers.general[3] = 0xaaaa_bbbb;
         guest.context.cpl = 3;
@@ -115,7 +163,11 @@ fn debug_registers_are_read_and_written() {
         assert_eq!(said.system(register(number)), Some(0x40_1000), "{number}");
         let mut guest = Guest::new(&[0x0f, 0x21, 0xc0 | number << 3]);
         guest.registers.debug = [10, 11, 12, 13, 16, 17];
-        assert_eq!(guest.instruction(DR_READ).registers, [(0, 10 + u64::from(number))], "{number}");
+        assert_eq!(
+            guest.instruction(DR_READ).registers,
+            [(0, 10 + u64::from(number))],
+            "{number}"
+        );
         assert_eq!(guest.context.rip, CODE + 3);
     }
 }
@@ -138,12 +190,19 @@ fn dr4_and_dr5_are_dr6_and_dr7_unless_cr4_forbids_it() {
     assert_eq!(guest.instruction(DR_READ).registers, [(0, 17)]);
     guest.context.rip = CODE;
     guest.context.cr4 |= 1 << 3;
-    assert_eq!(guest.instruction(DR_READ).exception, Some(Exception::UNDEFINED));
+    assert_eq!(
+        guest.instruction(DR_READ).exception,
+        Some(Exception::UNDEFINED)
+    );
 }
 
 #[test]
 fn the_upper_half_of_dr6_and_dr7_is_reserved() {
-    for (number, refused) in [(3, None), (6, Some(Exception::PROTECTION)), (7, Some(Exception::PROTECTION))] {
+    for (number, refused) in [
+        (3, None),
+        (6, Some(Exception::PROTECTION)),
+        (7, Some(Exception::PROTECTION)),
+    ] {
         let mut guest = Guest::new(&[0x0f, 0x23, 0xc0 | number << 3]);
         guest.registers.general[0] = 1 << 32;
         assert_eq!(guest.instruction(DR_WRITE).exception, refused, "{number}");
@@ -174,10 +233,28 @@ fn xsetbv_takes_only_sensible_combinations() {
     };
     assert_eq!(set(0, 7, 0), (Some(7), None));
     assert_eq!(set(0, 3, 0), (Some(3), None));
-    for (index, value, cpl) in [(0, 6, 0), (0, 5, 0), (1, 7, 0), (0, 7, 3), (0, 0xe7, 0), (0, 0x203, 0), (0, 0, 0)] {
-        assert_eq!(set(index, value, cpl), (None, Some(Exception::PROTECTION)), "{value:#x}");
+    for (index, value, cpl) in [
+        (0, 6, 0),
+        (0, 5, 0),
+        (1, 7, 0),
+        (0, 7, 3),
+        (0, 0xe7, 0),
+        (0, 0x203, 0),
+        (0, 0, 0),
+    ] {
+        assert_eq!(
+            set(index, value, cpl),
+            (None, Some(Exception::PROTECTION)),
+            "{value:#x}"
+        );
     }
-    assert_eq!(Guest::new(&[0x0f, 0x01, 0xd1]).instruction(XSETBV).exception, Some(Exception::UNDEFINED), "no OSXSAVE");
+    assert_eq!(
+        Guest::new(&[0x0f, 0x01, 0xd1])
+            .instruction(XSETBV)
+            .exception,
+        Some(Exception::UNDEFINED),
+        "no OSXSAVE"
+    );
 }
 
 #[test]
@@ -193,8 +270,18 @@ fn wbinvd_with_a_prefix_is_skipped_whole() {
 #[test]
 fn what_the_guest_does_not_have_is_undefined() {
     // VMRUN, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, INVLPGA, RSM, MONITOR, MWAIT, and a code that nobody knows.
-    for code in [0x80, 0x82, 0x83, 0x84, 0x85, 0x86, 0x7a, 0x73, 0x8a, 0x8b, 0x3ff] {
-        assert_eq!(Guest::new(&[0x90]).instruction(code).exception, Some(Exception::UNDEFINED), "{code:#x}");
+    for code in [
+        0x80, 0x82, 0x83, 0x84, 0x85, 0x86, 0x7a, 0x73, 0x8a, 0x8b, 0x3ff,
+    ] {
+        assert_eq!(
+            Guest::new(&[0x90]).instruction(code).exception,
+            Some(Exception::UNDEFINED),
+            "{code:#x}"
+        );
     }
-    assert_eq!(Guest::new(&[0x0f, 0x33]).instruction(0x6f).exception, Some(Exception::PROTECTION), "RDPMC");
+    assert_eq!(
+        Guest::new(&[0x0f, 0x33]).instruction(0x6f).exception,
+        Some(Exception::PROTECTION),
+        "RDPMC"
+    );
 }

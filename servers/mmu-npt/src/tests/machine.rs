@@ -71,7 +71,11 @@ impl Said {
 
     /// The last value of a system register.
     pub(super) fn system(&self, register: SystemRegister) -> Option<u64> {
-        self.system.iter().rev().find(|(which, _)| *which == register).map(|(_, value)| *value)
+        self.system
+            .iter()
+            .rev()
+            .find(|(which, _)| *which == register)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -80,7 +84,12 @@ impl Guest {
     pub(super) fn new(code: &[u8]) -> Guest {
         let (mut server, _) = Harness::<MmuNpt>::start(&MACHINE, &Setup::default());
         server.guest = vec![0; MACHINE.memory as usize];
-        let segment = |attributes| Segment { selector: 0x10, attributes, limit: 0xffff_ffff, base: 0 };
+        let segment = |attributes| Segment {
+            selector: 0x10,
+            attributes,
+            limit: 0xffff_ffff,
+            base: 0,
+        };
         let mut guest = Guest {
             server,
             context: Context {
@@ -93,18 +102,30 @@ impl Guest {
                 cs_attributes: 0x29b,
                 ..Context::default()
             },
-            registers: Registers { segments: [segment(0xc93); 6], ..Registers::default() },
+            registers: Registers {
+                segments: [segment(0xc93); 6],
+                ..Registers::default()
+            },
         };
         guest.put(ROOT, &((ROOT + 0x1000) | 0x27).to_le_bytes());
         guest.put(ROOT + 0x1000, &((ROOT + 0x2000) | 0x27).to_le_bytes());
         for index in 0..8 {
-            guest.put(ROOT + 0x2000 + index * 8, &(index << 21 | LEAF | 0x80).to_le_bytes());
+            guest.put(
+                ROOT + 0x2000 + index * 8,
+                &(index << 21 | LEAF | 0x80).to_le_bytes(),
+            );
         }
         guest.put(ROOT + 0x2008, &(DATA_TABLE | 0x27).to_le_bytes());
         for index in 0..512 {
-            guest.put(DATA_TABLE + index * 8, &((DATA + index * 0x1000) | LEAF).to_le_bytes());
+            guest.put(
+                DATA_TABLE + index * 8,
+                &((DATA + index * 0x1000) | LEAF).to_le_bytes(),
+            );
         }
-        guest.put(DATA_TABLE + 511 * 8, &(DEVICE & !0xfff | LEAF).to_le_bytes());
+        guest.put(
+            DATA_TABLE + 511 * 8,
+            &(DEVICE & !0xfff | LEAF).to_le_bytes(),
+        );
         guest.put(CODE, code);
         guest
     }
@@ -112,7 +133,13 @@ impl Guest {
     /// The same guest in a flat 32-bit segment without paging.
     pub(super) fn flat32(code: &[u8]) -> Guest {
         let mut guest = Guest::new(code);
-        guest.context = Context { cr0: 0x33, cr4: 0, efer: 0, cs_attributes: 0xc9b, ..guest.context };
+        guest.context = Context {
+            cr0: 0x33,
+            cr4: 0,
+            efer: 0,
+            cs_attributes: 0xc9b,
+            ..guest.context
+        };
         guest
     }
 
@@ -120,8 +147,18 @@ impl Guest {
     pub(super) fn real(code: &[u8]) -> Guest {
         let mut guest = Guest::flat32(&[]);
         guest.put(0x1_4000, code);
-        guest.context = Context { cr0: 0x10, cs_base: 0x1_0000, rip: 0x4000, cs_attributes: 0x9b, ..guest.context };
-        guest.registers.segments = [Segment { limit: 0xffff, attributes: 0x93, ..Segment::default() }; 6];
+        guest.context = Context {
+            cr0: 0x10,
+            cs_base: 0x1_0000,
+            rip: 0x4000,
+            cs_attributes: 0x9b,
+            ..guest.context
+        };
+        guest.registers.segments = [Segment {
+            limit: 0xffff,
+            attributes: 0x93,
+            ..Segment::default()
+        }; 6];
         guest
     }
 
@@ -137,7 +174,12 @@ impl Guest {
     fn deliver(&mut self, body: impl Fn(Option<Fixed<Registers>>) -> Body<'static>) -> Said {
         let mut said = Said::of(&self.server.deliver(body(None)).effects());
         if said.needs {
-            said = Said::of(&self.server.deliver(body(Some(Fixed(self.registers)))).effects());
+            said = Said::of(
+                &self
+                    .server
+                    .deliver(body(Some(Fixed(self.registers))))
+                    .effects(),
+            );
         }
         self.carry_out(&said);
         said
@@ -155,7 +197,11 @@ impl Guest {
             }
         }
         for (gpa, old, new) in &said.swaps {
-            assert_eq!(self.get(*gpa, 8), old.to_le_bytes(), "a compare-and-swap that fails would be delivered for ever");
+            assert_eq!(
+                self.get(*gpa, 8),
+                old.to_le_bytes(),
+                "a compare-and-swap that fails would be delivered for ever"
+            );
             self.put(*gpa, &new.to_le_bytes());
         }
         for (gpa, bytes) in &said.writes {
@@ -172,26 +218,52 @@ impl Guest {
     /// A nested fault: error 4 is a read, 6 a write.
     pub(super) fn fault(&mut self, gpa: u64, error: u64) -> Said {
         let context = Fixed(self.context);
-        let fault = Fixed(NestedFault { gpa: Gpa(gpa), error: error | 1 << 32 });
+        let fault = Fixed(NestedFault {
+            gpa: Gpa(gpa),
+            error: error | 1 << 32,
+        });
         self.deliver(|registers| Body::NestedFault(fault, context, registers))
     }
 
     pub(super) fn instruction(&mut self, code: u64) -> Said {
         let context = Fixed(self.context);
         let registers = Fixed(self.registers);
-        self.deliver(|_| Body::Instruction(Fixed(InstructionExit { code, ..InstructionExit::default() }), context, registers))
+        self.deliver(|_| {
+            Body::Instruction(
+                Fixed(InstructionExit {
+                    code,
+                    ..InstructionExit::default()
+                }),
+                context,
+                registers,
+            )
+        })
     }
 
     pub(super) fn string_io(&mut self, info: u64) -> Said {
         let context = Fixed(self.context);
-        self.deliver(|registers| Body::StringIo(Fixed(StringIoExit { info, next_rip: 0 }), context, registers))
+        self.deliver(|registers| {
+            Body::StringIo(
+                Fixed(StringIoExit { info, next_rip: 0 }),
+                context,
+                registers,
+            )
+        })
     }
 
     /// The forwarded access is done.
     pub(super) fn done(&mut self, forward: &Forward, value: u64, bytes: &[u8]) -> Said {
         assert_eq!(forward.finish, Forward::RETURN);
-        let done = AccessDone { token: forward.rip_or_token, value };
-        let body = Body::AccessDone(Fixed(done), Fixed(self.context), Fixed(self.registers), bytes);
+        let done = AccessDone {
+            token: forward.rip_or_token,
+            value,
+        };
+        let body = Body::AccessDone(
+            Fixed(done),
+            Fixed(self.context),
+            Fixed(self.registers),
+            bytes,
+        );
         let said = Said::of(&self.server.deliver(body).effects());
         self.carry_out(&said);
         said
@@ -204,7 +276,10 @@ impl Guest {
         assert_eq!((forward.address, forward.write), (DEVICE, 0));
         let said = self.done(&forward, old, &[]);
         let written = said.forward.as_ref().map(|(forward, _)| {
-            assert_eq!((forward.address, forward.write, forward.source), (DEVICE, 1, Forward::IMMEDIATE));
+            assert_eq!(
+                (forward.address, forward.write, forward.source),
+                (DEVICE, 1, Forward::IMMEDIATE)
+            );
             forward.value
         });
         (written, said)
@@ -214,18 +289,31 @@ impl Guest {
 /// What the kernel checks of a forward: an answer that breaks this would be a fault of the server.
 fn sensible(forward: &Forward, bytes: usize) {
     let mmio = forward.space == Forward::MMIO;
-    assert!(matches!(forward.size, 1 | 2 | 4) || forward.size == 8 && mmio, "{forward:?}");
+    assert!(
+        matches!(forward.size, 1 | 2 | 4) || forward.size == 8 && mmio,
+        "{forward:?}"
+    );
     if mmio {
         assert!(forward.count == 1 && bytes == 0, "{forward:?}");
-        let source = forward.write == 0 || forward.source == Forward::IMMEDIATE || forward.source < 20;
+        let source =
+            forward.write == 0 || forward.source == Forward::IMMEDIATE || forward.source < 20;
         let load = forward.finish != Forward::LOAD
-            || forward.write == 0 && forward.register < 20 && matches!(forward.width, 1 | 2 | 4 | 8) && forward.sign <= 1;
+            || forward.write == 0
+                && forward.register < 20
+                && matches!(forward.width, 1 | 2 | 4 | 8)
+                && forward.sign <= 1;
         let store = forward.finish != Forward::STORE || forward.write == 1;
         assert!(source && load && store, "{forward:?}");
     } else {
         let length = forward.count as usize * usize::from(forward.size);
         let expected = if forward.write == 1 { length } else { 0 };
-        assert!(forward.finish == Forward::RETURN && forward.address <= 0xffff && length <= 2048 && length > 0, "{forward:?}");
+        assert!(
+            forward.finish == Forward::RETURN
+                && forward.address <= 0xffff
+                && length <= 2048
+                && length > 0,
+            "{forward:?}"
+        );
         assert_eq!(bytes, expected);
     }
 }

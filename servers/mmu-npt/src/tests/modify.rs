@@ -36,22 +36,38 @@ fn and_xor_add_and_sub_to_memory_write_the_result() {
     let (written, guest) = run(&[0x31, 0x0b], 0x1234, 0x1234);
     assert_eq!((written, status(&guest)), (Some(0), ZF | PF));
     let (written, guest) = run(&[0x01, 0x0b], 1, 0x7fff_ffff);
-    assert_eq!((written, status(&guest)), (Some(0x8000_0000), SF | PF | OF | crate::alu::AF));
+    assert_eq!(
+        (written, status(&guest)),
+        (Some(0x8000_0000), SF | PF | OF | crate::alu::AF)
+    );
     let (written, guest) = run(&[0x29, 0x0b], 1, 0);
-    assert_eq!((written, status(&guest)), (Some(0xffff_ffff), SF | PF | CF | crate::alu::AF));
+    assert_eq!(
+        (written, status(&guest)),
+        (Some(0xffff_ffff), SF | PF | CF | crate::alu::AF)
+    );
 }
 
 #[test]
 fn an_immediate_byte_is_sign_extended_to_the_operand() {
     assert_eq!(run(&[0x83, 0x0b, 0xf0], 0, 1).0, Some(0xffff_fff1));
-    assert_eq!(run(&[0x48, 0x83, 0x23, 0xfe], 0, u64::MAX).0, Some(u64::MAX - 1));
+    assert_eq!(
+        run(&[0x48, 0x83, 0x23, 0xfe], 0, u64::MAX).0,
+        Some(u64::MAX - 1)
+    );
     assert_eq!(run(&[0x80, 0x0b, 0x80], 0, 1).0, Some(0x81));
 }
 
 #[test]
 fn arithmetic_from_memory_writes_only_the_register() {
     let (written, guest) = run(&[0x03, 0x0b], 0xffff_ffff_0000_0001, 0xffff_ffff);
-    assert_eq!((written, guest.registers.general[1], status(&guest) & (CF | ZF)), (None, 0, CF | ZF));
+    assert_eq!(
+        (
+            written,
+            guest.registers.general[1],
+            status(&guest) & (CF | ZF)
+        ),
+        (None, 0, CF | ZF)
+    );
     let (written, guest) = run(&[0x32, 0x2b], 0x55aa, 0x0f);
     assert_eq!((written, guest.registers.general[1]), (None, 0x5aaa), "CH");
 }
@@ -95,7 +111,10 @@ fn inc_and_dec_keep_the_carry_and_not_keeps_all_flags() {
 #[test]
 fn xchg_writes_the_old_register_and_loads_the_old_memory() {
     let (written, guest) = run(&[0x87, 0x0b], 0x1111, 0x2222);
-    assert_eq!((written, guest.registers.general[1]), (Some(0x1111), 0x2222));
+    assert_eq!(
+        (written, guest.registers.general[1]),
+        (Some(0x1111), 0x2222)
+    );
     assert_eq!(status(&guest), 0);
 }
 
@@ -122,7 +141,11 @@ fn cmpxchg_writes_either_way() {
 #[test]
 fn bit_tests_set_the_carry_and_change_one_bit() {
     let (written, guest) = run(&[0x0f, 0xa3, 0x0b], 33, 2);
-    assert_eq!((written, status(&guest)), (None, CF), "the index is taken modulo the operand's bits");
+    assert_eq!(
+        (written, status(&guest)),
+        (None, CF),
+        "the index is taken modulo the operand's bits"
+    );
     let (written, guest) = run(&[0x0f, 0xba, 0x2b, 4], 0, 1);
     assert_eq!((written, status(&guest)), (Some(0x11), 0));
     assert_eq!(run(&[0x0f, 0xba, 0x33, 4], 0, 0x11).0, Some(1));
@@ -131,8 +154,14 @@ fn bit_tests_set_the_carry_and_change_one_bit() {
 
 #[test]
 fn an_instruction_that_never_writes_does_not_emulate_a_write_fault() {
-    assert_eq!(Guest::new(&[0x8b, 0x03]).fault(DEVICE, WRITE).exception, Some(Exception::UNDEFINED));
-    assert_eq!(Guest::new(&[0x39, 0x0b]).fault(DEVICE, WRITE).exception, Some(Exception::UNDEFINED));
+    assert_eq!(
+        Guest::new(&[0x8b, 0x03]).fault(DEVICE, WRITE).exception,
+        Some(Exception::UNDEFINED)
+    );
+    assert_eq!(
+        Guest::new(&[0x39, 0x0b]).fault(DEVICE, WRITE).exception,
+        Some(Exception::UNDEFINED)
+    );
 }
 
 #[test]
@@ -141,7 +170,9 @@ fn an_instruction_that_was_patched_between_its_two_accesses_just_runs_again() {
     let (forward, _) = guest.fault(DEVICE, READ).forward.unwrap();
     guest.put(CODE, &[0x89, 0x0b]);
     let said = guest.done(&forward, 1, &[]);
-    assert!(said.resumed && said.system(SystemRegister::Rip).is_none() && said.registers.is_empty());
+    assert!(
+        said.resumed && said.system(SystemRegister::Rip).is_none() && said.registers.is_empty()
+    );
 }
 
 /// Adds bit by bit: value, carries into each bit position, as a reference that shares nothing with the server's arithmetic.
@@ -184,12 +215,20 @@ fn reference(operation: u8, a: u64, b: u64, carry: bool, bits: u32) -> (u64, u64
     set(carries[top] != carries[top - 1], OF);
     set(value == 0, ZF);
     set(value >> (bits - 1) & 1 == 1, SF);
-    set((0..8).filter(|bit| value >> bit & 1 == 1).count() % 2 == 0, PF);
+    set(
+        (0..8).filter(|bit| value >> bit & 1 == 1).count() % 2 == 0,
+        PF,
+    );
     (value, flags)
 }
 
 fn interesting() -> impl Strategy<Value = u64> {
-    prop_oneof![any::<u64>(), (0_u32..64).prop_map(|bit| 1 << bit), (0_u32..64).prop_map(|bit| (1 << bit) - 1), Just(u64::MAX)]
+    prop_oneof![
+        any::<u64>(),
+        (0_u32..64).prop_map(|bit| 1 << bit),
+        (0_u32..64).prop_map(|bit| (1 << bit) - 1),
+        Just(u64::MAX)
+    ]
 }
 
 proptest! {

@@ -22,17 +22,35 @@ fn memory(words: &[(u64, u64)]) -> Vec<u8> {
 }
 
 fn context(cr4: u64, efer: u64, cpl: u8) -> Context {
-    Context { cr0: 0x8001_0001, cr3: ROOT, cr4, efer, cpl, ..Context::default() }
+    Context {
+        cr0: 0x8001_0001,
+        cr3: ROOT,
+        cr4,
+        efer,
+        cpl,
+        ..Context::default()
+    }
 }
 
-fn translate(bytes: &[u8], context: &Context, linear: u64, access: Access) -> Result<u64, WalkError> {
+fn translate(
+    bytes: &[u8],
+    context: &Context,
+    linear: u64,
+    access: Access,
+) -> Result<u64, WalkError> {
     walk(context, &GuestMemory::slice(bytes), BITS, linear, access).map(|walk| walk.gpa)
 }
 
 #[test]
 fn without_paging_an_address_is_itself() {
-    let context = Context { cr0: 1, ..Context::default() };
-    assert_eq!(translate(&[], &context, 0x1234_5678, Access::Write), Ok(0x1234_5678));
+    let context = Context {
+        cr0: 1,
+        ..Context::default()
+    };
+    assert_eq!(
+        translate(&[], &context, 0x1234_5678, Access::Write),
+        Ok(0x1234_5678)
+    );
 }
 
 #[test]
@@ -46,73 +64,188 @@ fn four_levels_with_small_large_and_huge_pages() {
         (0x4008, 0x9007),
     ]);
     let context = context(0x20, 0xd00, 0);
-    assert_eq!(translate(&bytes, &context, 0x1abc, Access::Read), Ok(0x9abc));
-    assert_eq!(translate(&bytes, &context, 0x21_2345, Access::Read), Ok(0x61_2345));
-    assert_eq!(translate(&bytes, &context, 0x4123_4567, Access::Read), Ok(0x4123_4567));
-    assert_eq!(translate(&bytes, &context, 0x2abc, Access::Read), Err(WalkError::PageFault(0)));
-    assert_eq!(translate(&bytes, &context, 1 << 39, Access::Write), Err(WalkError::PageFault(2)));
+    assert_eq!(
+        translate(&bytes, &context, 0x1abc, Access::Read),
+        Ok(0x9abc)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x21_2345, Access::Read),
+        Ok(0x61_2345)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x4123_4567, Access::Read),
+        Ok(0x4123_4567)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x2abc, Access::Read),
+        Err(WalkError::PageFault(0))
+    );
+    assert_eq!(
+        translate(&bytes, &context, 1 << 39, Access::Write),
+        Err(WalkError::PageFault(2))
+    );
 }
 
 #[test]
 fn pae_has_four_pointers_without_rights() {
-    let bytes = memory(&[(0x1018, 0x3001), (0x3000, 0x4007), (0x4000, 0x9007 | NX), (0x3008, 0x20_0087)]);
+    let bytes = memory(&[
+        (0x1018, 0x3001),
+        (0x3000, 0x4007),
+        (0x4000, 0x9007 | NX),
+        (0x3008, 0x20_0087),
+    ]);
     let context = context(0x20, 0x800, 3);
-    assert_eq!(translate(&bytes, &context, 0xc000_0123, Access::Write), Ok(0x9123));
-    assert_eq!(translate(&bytes, &context, 0xc020_0123, Access::Write), Ok(0x20_0123));
-    assert_eq!(translate(&bytes, &context, 0x123, Access::Read), Err(WalkError::PageFault(4)));
-    assert_eq!(translate(&bytes, &context, 0x1_c000_0123, Access::Write), Ok(0x9123), "32 bits of address");
+    assert_eq!(
+        translate(&bytes, &context, 0xc000_0123, Access::Write),
+        Ok(0x9123)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0xc020_0123, Access::Write),
+        Ok(0x20_0123)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x123, Access::Read),
+        Err(WalkError::PageFault(4))
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x1_c000_0123, Access::Write),
+        Ok(0x9123),
+        "32 bits of address"
+    );
 }
 
 #[test]
 fn thirty_two_bit_tables_have_four_byte_entries_and_four_mebibyte_pages() {
-    let bytes = memory(&[(0x1000, 0x0080_0087_0000_2007), (0x2000, 0x0000_9007_0000_8007)]);
+    let bytes = memory(&[
+        (0x1000, 0x0080_0087_0000_2007),
+        (0x2000, 0x0000_9007_0000_8007),
+    ]);
     let context = context(0x10, 0, 3);
-    assert_eq!(translate(&bytes, &context, 0x0abc, Access::Write), Ok(0x8abc));
-    assert_eq!(translate(&bytes, &context, 0x1abc, Access::Write), Ok(0x9abc));
-    assert_eq!(translate(&bytes, &context, 0x41_2345, Access::Write), Ok(0x81_2345));
+    assert_eq!(
+        translate(&bytes, &context, 0x0abc, Access::Write),
+        Ok(0x8abc)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x1abc, Access::Write),
+        Ok(0x9abc)
+    );
+    assert_eq!(
+        translate(&bytes, &context, 0x41_2345, Access::Write),
+        Ok(0x81_2345)
+    );
     let without_pse = Context { cr4: 0, ..context };
-    assert_eq!(translate(&bytes, &without_pse, 0x40_1234, Access::Read), Err(WalkError::TableNotRam));
+    assert_eq!(
+        translate(&bytes, &without_pse, 0x40_1234, Access::Read),
+        Err(WalkError::TableNotRam)
+    );
 }
 
 #[test]
 fn rights_are_those_of_the_whole_path() {
     let tables = |middle: u64, leaf: u64| {
-        memory(&[(0x1000, 0x2007), (0x2000, 0x3007), (0x3000, 0x4000 | middle), (0x4000, 0x9000 | leaf)])
+        memory(&[
+            (0x1000, 0x2007),
+            (0x2000, 0x3007),
+            (0x3000, 0x4000 | middle),
+            (0x4000, 0x9000 | leaf),
+        ])
     };
     let long = |cpl| context(0x20, 0xd00, cpl);
     let read_only = tables(5, 7);
-    assert_eq!(translate(&read_only, &long(0), 0, Access::Write), Err(WalkError::PageFault(3)));
-    assert_eq!(translate(&read_only, &long(3), 0, Access::Write), Err(WalkError::PageFault(7)));
+    assert_eq!(
+        translate(&read_only, &long(0), 0, Access::Write),
+        Err(WalkError::PageFault(3))
+    );
+    assert_eq!(
+        translate(&read_only, &long(3), 0, Access::Write),
+        Err(WalkError::PageFault(7))
+    );
     assert_eq!(translate(&read_only, &long(3), 0, Access::Read), Ok(0x9000));
-    let without_wp = Context { cr0: 0x8000_0001, ..long(0) };
-    assert_eq!(translate(&read_only, &without_wp, 0, Access::Write), Ok(0x9000));
+    let without_wp = Context {
+        cr0: 0x8000_0001,
+        ..long(0)
+    };
+    assert_eq!(
+        translate(&read_only, &without_wp, 0, Access::Write),
+        Ok(0x9000)
+    );
     let kernel_only = tables(3, 7);
-    assert_eq!(translate(&kernel_only, &long(3), 0, Access::Read), Err(WalkError::PageFault(5)));
-    assert_eq!(translate(&kernel_only, &long(0), 0, Access::Write), Ok(0x9000));
+    assert_eq!(
+        translate(&kernel_only, &long(3), 0, Access::Read),
+        Err(WalkError::PageFault(5))
+    );
+    assert_eq!(
+        translate(&kernel_only, &long(0), 0, Access::Write),
+        Ok(0x9000)
+    );
     let user = tables(7, 7);
-    let smap = Context { cr4: 0x20_0020, ..long(0) };
-    assert_eq!(translate(&user, &smap, 0, Access::Read), Err(WalkError::PageFault(1)));
-    assert_eq!(translate(&user, &Context { rflags: 1 << 18, ..smap }, 0, Access::Read), Ok(0x9000));
+    let smap = Context {
+        cr4: 0x20_0020,
+        ..long(0)
+    };
+    assert_eq!(
+        translate(&user, &smap, 0, Access::Read),
+        Err(WalkError::PageFault(1))
+    );
+    assert_eq!(
+        translate(
+            &user,
+            &Context {
+                rflags: 1 << 18,
+                ..smap
+            },
+            0,
+            Access::Read
+        ),
+        Ok(0x9000)
+    );
 }
 
 #[test]
 fn reserved_bits_are_a_fault_of_their_own() {
-    let tables = |leaf: u64| memory(&[(0x1000, 0x2007), (0x2000, 0x3007), (0x3000, 0x4007), (0x4000, leaf)]);
+    let tables = |leaf: u64| {
+        memory(&[
+            (0x1000, 0x2007),
+            (0x2000, 0x3007),
+            (0x3000, 0x4007),
+            (0x4000, leaf),
+        ])
+    };
     let context = context(0x20, 0x500, 0);
-    assert_eq!(translate(&tables(0x9007 | NX), &context, 0, Access::Read), Err(WalkError::PageFault(9)), "NX without NXE");
-    assert_eq!(translate(&tables(0x9007 | 1 << 45), &context, 0, Access::Read), Err(WalkError::PageFault(9)));
+    assert_eq!(
+        translate(&tables(0x9007 | NX), &context, 0, Access::Read),
+        Err(WalkError::PageFault(9)),
+        "NX without NXE"
+    );
+    assert_eq!(
+        translate(&tables(0x9007 | 1 << 45), &context, 0, Access::Read),
+        Err(WalkError::PageFault(9))
+    );
     let large_root = memory(&[(0x1000, 0x2087)]);
-    assert_eq!(translate(&large_root, &context, 0, Access::Read), Err(WalkError::PageFault(9)));
+    assert_eq!(
+        translate(&large_root, &context, 0, Access::Read),
+        Err(WalkError::PageFault(9))
+    );
 }
 
 #[test]
 fn a_stack_segment_that_expands_down_has_its_limit_below() {
     let mut guest = super::machine::Guest::flat32(&[0x36, 0x6e]);
-    guest.registers.segments[2] = Segment { limit: 0xfff, attributes: 0xc97, ..Segment::default() };
+    guest.registers.segments[2] = Segment {
+        limit: 0xfff,
+        attributes: 0xc97,
+        ..Segment::default()
+    };
     guest.registers.general[6] = 0x1000;
     assert!(guest.string_io(4).forward.is_some());
     guest.registers.general[6] = 0xfff;
-    assert_eq!(guest.string_io(4).exception, Some(Exception { vector: 12, ..Exception::PROTECTION }));
+    assert_eq!(
+        guest.string_io(4).exception,
+        Some(Exception {
+            vector: 12,
+            ..Exception::PROTECTION
+        })
+    );
 }
 
 #[test]
@@ -130,14 +263,22 @@ fn a_page_directory_that_is_its_own_leaf_is_swapped_once() {
 
 /// Bytes that often are an instruction with prefixes that has an emulation.
 fn code() -> impl Strategy<Value = Vec<u8>> {
-    let prefix = prop::sample::select(vec![0xf3_u8, 0xf2, 0xf0, 0x66, 0x67, 0x48, 0x4c, 0x65, 0x36, 0x2e]);
+    let prefix = prop::sample::select(vec![
+        0xf3_u8, 0xf2, 0xf0, 0x66, 0x67, 0x48, 0x4c, 0x65, 0x36, 0x2e,
+    ]);
     let opcode = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),
         any::<u8>().prop_map(|byte| vec![0x0f, byte]),
-        prop::sample::select(vec![0x6c_u8, 0x6d, 0x6e, 0x6f, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf])
-            .prop_map(|byte| vec![byte]),
+        prop::sample::select(vec![
+            0x6c_u8, 0x6d, 0x6e, 0x6f, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf
+        ])
+        .prop_map(|byte| vec![byte]),
     ];
-    (prop::collection::vec(prefix, 0..4), opcode, prop::collection::vec(any::<u8>(), 12))
+    (
+        prop::collection::vec(prefix, 0..4),
+        opcode,
+        prop::collection::vec(any::<u8>(), 12),
+    )
         .prop_map(|(prefixes, opcode, rest)| [prefixes, opcode, rest].concat())
 }
 

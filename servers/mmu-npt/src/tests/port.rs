@@ -32,10 +32,26 @@ fn outs_without_rep_writes_one_element() {
     let mut guest = guest(&[0x6f], 7, DATA);
     guest.put(DATA, &[1, 2, 3, 4]);
     let (forward, bytes) = guest.string_io(OUT).forward.unwrap();
-    assert_eq!((forward.space, forward.address, forward.write, forward.count, forward.size), (Forward::PORT, PORT, 1, 1, 4));
+    assert_eq!(
+        (
+            forward.space,
+            forward.address,
+            forward.write,
+            forward.count,
+            forward.size
+        ),
+        (Forward::PORT, PORT, 1, 1, 4)
+    );
     assert_eq!(bytes, [1, 2, 3, 4]);
     guest.done(&forward, 0, &[]);
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.registers.general[6]), (CODE + 1, 7, DATA + 4));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.registers.general[6]
+        ),
+        (CODE + 1, 7, DATA + 4)
+    );
 }
 
 #[test]
@@ -53,7 +69,10 @@ fn rep_outs_goes_page_by_page_and_every_byte_is_written_once() {
     }
     assert_eq!(chunks, [0x100, 2048, 2048, 5000 - 0x100 - 4096]);
     assert!(written == data);
-    assert_eq!((guest.registers.general[1], guest.registers.general[6]), (0, DATA + 0xf00 + 5000));
+    assert_eq!(
+        (guest.registers.general[1], guest.registers.general[6]),
+        (0, DATA + 0xf00 + 5000)
+    );
 }
 
 #[test]
@@ -74,17 +93,32 @@ fn rep_ins_writes_memory_and_sets_the_dirty_bit() {
     let mut guest = guest(&[0xf3, 0x66, 0x6d], 256, DATA + 0x2000);
     guest.put(DATA_TABLE + 16, &((DATA + 0x2000) | 7).to_le_bytes());
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
-    assert_eq!((forward.write, forward.count, forward.size, forward.address), (0, 256, 2, PORT));
+    assert_eq!(
+        (forward.write, forward.count, forward.size, forward.address),
+        (0, 256, 2, PORT)
+    );
     let data = pattern(512);
     guest.done(&forward, 0, &data.clone());
     assert!(guest.get(DATA + 0x2000, 512) == data);
     assert_eq!(guest.get(DATA_TABLE + 16, 1), [0x67]);
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.registers.general[7]), (CODE + 3, 0, DATA + 0x2200));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.registers.general[7]
+        ),
+        (CODE + 3, 0, DATA + 0x2200)
+    );
 }
 
 #[test]
 fn ins_of_one_element_writes_the_value_that_the_port_gave() {
-    for (code, size) in [(&[0x6c][..], 1), (&[0x66, 0x6d], 2), (&[0x6d], 4), (&[0xf3, 0x6c], 1)] {
+    for (code, size) in [
+        (&[0x6c][..], 1),
+        (&[0x66, 0x6d], 2),
+        (&[0x6d], 4),
+        (&[0xf3, 0x6c], 1),
+    ] {
         let mut guest = guest(code, 1, DATA);
         guest.put(DATA, &[0xee; 8]);
         let (forward, _) = guest.string_io(IN).forward.unwrap();
@@ -103,7 +137,10 @@ fn an_element_across_two_pages_is_moved_whole() {
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
     assert_eq!(forward.count, 1);
     guest.done(&forward, 0, &[1, 2, 3, 4]);
-    assert_eq!((guest.get(DATA + 0xffe, 2), guest.get(DATA + 0x9000, 2)), (&[1, 2][..], &[3, 4][..]));
+    assert_eq!(
+        (guest.get(DATA + 0xffe, 2), guest.get(DATA + 0x9000, 2)),
+        (&[1, 2][..], &[3, 4][..])
+    );
     assert_eq!((guest.context.rip, guest.registers.general[1]), (CODE, 1));
 }
 
@@ -114,12 +151,26 @@ fn a_fault_in_the_middle_leaves_the_registers_of_what_was_done() {
     let (forward, _) = guest.string_io(IN | 8).forward.unwrap();
     assert_eq!(forward.count, 0x10);
     guest.done(&forward, 0, &pattern(0x10));
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.registers.general[7]), (CODE, 0x20, DATA + 0x1000));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.registers.general[7]
+        ),
+        (CODE, 0x20, DATA + 0x1000)
+    );
     let said = guest.string_io(IN | 8);
-    assert_eq!(said.exception, Some(Exception::page_fault(3, DATA + 0x1000)), "present, a write");
+    assert_eq!(
+        said.exception,
+        Some(Exception::page_fault(3, DATA + 0x1000)),
+        "present, a write"
+    );
     assert!(said.registers.is_empty() && said.system.is_empty());
     guest.context.cpl = 3;
-    assert_eq!(guest.string_io(IN | 8).exception, Some(Exception::page_fault(7, DATA + 0x1000)));
+    assert_eq!(
+        guest.string_io(IN | 8).exception,
+        Some(Exception::page_fault(7, DATA + 0x1000))
+    );
 }
 
 #[test]
@@ -130,11 +181,17 @@ fn downwards_one_element_at_a_time() {
     let (forward, bytes) = guest.string_io(OUT | 8).forward.unwrap();
     assert_eq!((forward.count, &bytes[..]), (1, &[9][..]));
     guest.done(&forward, 0, &[]);
-    assert_eq!((guest.context.rip, guest.registers.general[6]), (CODE, DATA));
+    assert_eq!(
+        (guest.context.rip, guest.registers.general[6]),
+        (CODE, DATA)
+    );
     let (forward, bytes) = guest.string_io(OUT | 8).forward.unwrap();
     assert_eq!(bytes, [8]);
     guest.done(&forward, 0, &[]);
-    assert_eq!((guest.context.rip, guest.registers.general[1]), (CODE + 2, 0));
+    assert_eq!(
+        (guest.context.rip, guest.registers.general[1]),
+        (CODE + 2, 0)
+    );
 }
 
 #[test]
@@ -156,16 +213,35 @@ fn the_segment_of_outs_comes_from_its_prefix() {
 
 #[test]
 fn non_canonical_addresses_and_limits_are_protection_faults() {
-    assert_eq!(guest(&[0x6e], 1, 1 << 47).string_io(OUT).exception, Some(Exception::PROTECTION));
-    assert_eq!(guest(&[0x6f], 1, (1 << 47) - 2).string_io(OUT).exception, Some(Exception::PROTECTION));
+    assert_eq!(
+        guest(&[0x6e], 1, 1 << 47).string_io(OUT).exception,
+        Some(Exception::PROTECTION)
+    );
+    assert_eq!(
+        guest(&[0x6f], 1, (1 << 47) - 2).string_io(OUT).exception,
+        Some(Exception::PROTECTION)
+    );
     let mut stack = guest(&[0x36, 0x6e], 1, 0x1_0000);
     stack.context = Guest::flat32(&[]).context;
-    stack.registers.segments[2] = Segment { limit: 0xffff, attributes: 0xc93, ..Segment::default() };
-    assert_eq!(stack.string_io(OUT).exception, Some(Exception { vector: 12, ..Exception::PROTECTION }));
+    stack.registers.segments[2] = Segment {
+        limit: 0xffff,
+        attributes: 0xc93,
+        ..Segment::default()
+    };
+    assert_eq!(
+        stack.string_io(OUT).exception,
+        Some(Exception {
+            vector: 12,
+            ..Exception::PROTECTION
+        })
+    );
     let mut read_only = guest(&[0x6c], 1, DATA);
     read_only.context = Guest::flat32(&[]).context;
     read_only.registers.segments[0].attributes = 0xc91;
-    assert_eq!(read_only.string_io(IN).exception, Some(Exception::PROTECTION));
+    assert_eq!(
+        read_only.string_io(IN).exception,
+        Some(Exception::PROTECTION)
+    );
 }
 
 #[test]
@@ -178,11 +254,17 @@ fn a_limit_in_the_middle_ends_the_chunk_and_then_faults() {
         assert_eq!(forward.count, 1);
         guest.done(&forward, 0, &[]);
     }
-    assert_eq!(guest.string_io(OUT | 8).exception, Some(Exception::PROTECTION));
+    assert_eq!(
+        guest.string_io(OUT | 8).exception,
+        Some(Exception::PROTECTION)
+    );
     assert_eq!(guest.registers.general[1], 2);
 }
 
 #[test]
 fn string_io_on_a_devices_memory_is_refused() {
-    assert_eq!(guest(&[0x6e], 1, DEVICE_LINEAR).string_io(OUT).exception, Some(Exception::UNDEFINED));
+    assert_eq!(
+        guest(&[0x6e], 1, DEVICE_LINEAR).string_io(OUT).exception,
+        Some(Exception::UNDEFINED)
+    );
 }

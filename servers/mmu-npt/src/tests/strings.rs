@@ -22,10 +22,27 @@ fn guest(code: &[u8], count: u64, source: u64, destination: u64) -> Guest {
 fn stos_with_rep_writes_one_element_and_stays_until_the_count_is_used_up() {
     let mut guest = guest(&[0xf3, 0xab], 2, 0, DEVICE_LINEAR);
     let (forward, _) = guest.fault(DEVICE, WRITE).forward.unwrap();
-    assert_eq!((forward.value, forward.size, forward.finish), (0x5566_7788, 4, Forward::STORE));
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.registers.general[7]), (CODE, 1, DEVICE_LINEAR + 4));
+    assert_eq!(
+        (forward.value, forward.size, forward.finish),
+        (0x5566_7788, 4, Forward::STORE)
+    );
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.registers.general[7]
+        ),
+        (CODE, 1, DEVICE_LINEAR + 4)
+    );
     guest.fault(DEVICE + 4, WRITE);
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.registers.general[7]), (CODE + 2, 0, DEVICE_LINEAR + 8));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.registers.general[7]
+        ),
+        (CODE + 2, 0, DEVICE_LINEAR + 8)
+    );
 }
 
 #[test]
@@ -34,7 +51,10 @@ fn stos_without_rep_ignores_the_count_and_runs_downwards_with_df() {
     guest.context.rflags |= DF;
     let (forward, _) = guest.fault(DEVICE + 8, WRITE).forward.unwrap();
     assert_eq!((forward.value, forward.size), (0x88, 1));
-    assert_eq!((guest.context.rip, guest.registers.general[7]), (CODE + 1, DEVICE_LINEAR + 7));
+    assert_eq!(
+        (guest.context.rip, guest.registers.general[7]),
+        (CODE + 1, DEVICE_LINEAR + 7)
+    );
 }
 
 #[test]
@@ -57,9 +77,18 @@ fn movs_to_ram_writes_what_the_device_said_and_marks_the_page_dirty() {
     assert_eq!((forward.size, forward.finish), (8, Forward::RETURN));
     let said = guest.done(&forward, 0x0102_0304_0506_0708, &[]);
     assert_eq!(said.swaps, [(DATA_TABLE, DATA | 7, DATA | 0x67)]);
-    assert_eq!(guest.get(DATA + 0x10, 8), 0x0102_0304_0506_0708_u64.to_le_bytes());
-    assert_eq!((guest.registers.general[6], guest.registers.general[7]), (DEVICE_LINEAR + 8, DATA + 0x18));
-    assert_eq!((guest.context.rip, guest.registers.general[1]), (CODE + 2, 9));
+    assert_eq!(
+        guest.get(DATA + 0x10, 8),
+        0x0102_0304_0506_0708_u64.to_le_bytes()
+    );
+    assert_eq!(
+        (guest.registers.general[6], guest.registers.general[7]),
+        (DEVICE_LINEAR + 8, DATA + 0x18)
+    );
+    assert_eq!(
+        (guest.context.rip, guest.registers.general[1]),
+        (CODE + 2, 9)
+    );
 }
 
 #[test]
@@ -68,7 +97,10 @@ fn movs_to_a_page_that_is_not_there_faults_before_the_device_is_read() {
     guest.put(DATA_TABLE + 4 * 8, &[0; 8]);
     let said = guest.fault(DEVICE, READ);
     let exception = said.exception.unwrap();
-    assert_eq!((exception.vector, exception.error, exception.address), (14, 2, DATA + 0x4000));
+    assert_eq!(
+        (exception.vector, exception.error, exception.address),
+        (14, 2, DATA + 0x4000)
+    );
     assert_eq!(guest.registers.general[1], 2);
 }
 
@@ -77,15 +109,29 @@ fn movs_from_device_to_device_reads_one_and_writes_the_other() {
     let mut guest = guest(&[0xf3, 0xa5], 1, DEVICE_LINEAR, DEVICE_LINEAR + 0x10);
     let (read, _) = guest.fault(DEVICE & !0xfff, READ).forward.unwrap();
     let (write, _) = guest.done(&read, 77, &[]).forward.unwrap();
-    assert_eq!((write.address, write.value, write.write, write.finish), ((DEVICE & !0xfff) + 0x10, 77, 1, Forward::STORE));
-    assert_eq!((guest.context.rip, guest.registers.general[1]), (CODE + 2, 0));
+    assert_eq!(
+        (write.address, write.value, write.write, write.finish),
+        ((DEVICE & !0xfff) + 0x10, 77, 1, Forward::STORE)
+    );
+    assert_eq!(
+        (guest.context.rip, guest.registers.general[1]),
+        (CODE + 2, 0)
+    );
 }
 
 #[test]
 fn lods_loads_the_accumulator() {
     let mut guest = guest(&[0xad], 0, DEVICE_LINEAR, 0);
     let (forward, _) = guest.fault(DEVICE, READ).forward.unwrap();
-    assert_eq!((forward.finish, forward.register, forward.width, forward.rip_or_token), (Forward::LOAD, 0, 4, CODE + 1));
+    assert_eq!(
+        (
+            forward.finish,
+            forward.register,
+            forward.width,
+            forward.rip_or_token
+        ),
+        (Forward::LOAD, 0, 4, CODE + 1)
+    );
     assert_eq!(guest.registers.general[6], DEVICE_LINEAR + 4);
 }
 
@@ -94,10 +140,24 @@ fn scas_with_repne_stops_at_the_first_match() {
     let mut guest = guest(&[0xf2, 0xae], 5, 0, DEVICE_LINEAR);
     let (forward, _) = guest.fault(DEVICE, READ).forward.unwrap();
     guest.done(&forward, 0x77, &[]);
-    assert_eq!((guest.context.rip, guest.context.rflags & ZF, guest.registers.general[1]), (CODE, 0, 4));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.context.rflags & ZF,
+            guest.registers.general[1]
+        ),
+        (CODE, 0, 4)
+    );
     let (forward, _) = guest.fault(DEVICE + 1, READ).forward.unwrap();
     guest.done(&forward, 0x88, &[]);
-    assert_eq!((guest.context.rip, guest.context.rflags & ZF, guest.registers.general[1]), (CODE + 2, ZF, 3));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.context.rflags & ZF,
+            guest.registers.general[1]
+        ),
+        (CODE + 2, ZF, 3)
+    );
     assert_eq!(guest.registers.general[7], DEVICE_LINEAR + 2);
 }
 
@@ -107,12 +167,27 @@ fn cmps_compares_the_source_with_the_destination() {
     guest.put(DATA, &[9]);
     let (forward, _) = guest.fault(DEVICE & !0xfff, READ).forward.unwrap();
     guest.done(&forward, 9, &[]);
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.context.rflags & ZF), (CODE, 4, ZF));
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.context.rflags & ZF
+        ),
+        (CODE, 4, ZF)
+    );
     guest.registers.general[6] = DEVICE_LINEAR;
     guest.registers.general[7] = DATA;
     let (forward, _) = guest.fault(DEVICE & !0xfff, READ).forward.unwrap();
     guest.done(&forward, 10, &[]);
-    assert_eq!((guest.context.rip, guest.registers.general[1], guest.context.rflags & (ZF | 1)), (CODE + 2, 3, 0), "10 - 9");
+    assert_eq!(
+        (
+            guest.context.rip,
+            guest.registers.general[1],
+            guest.context.rflags & (ZF | 1)
+        ),
+        (CODE + 2, 3, 0),
+        "10 - 9"
+    );
 }
 
 #[test]
@@ -124,7 +199,10 @@ fn a_sixteen_bit_index_keeps_the_upper_half_of_its_register() {
     guest.registers.segments[0].base = 0xb_8000;
     let said = guest.fault(0xb_fffe, WRITE);
     assert_eq!(said.forward.unwrap().0.value, 0x720);
-    assert_eq!((guest.registers.general[1], guest.registers.general[7]), (0xabcd_0001, 0xabcd_0000));
+    assert_eq!(
+        (guest.registers.general[1], guest.registers.general[7]),
+        (0xabcd_0001, 0xabcd_0000)
+    );
     assert_eq!(guest.context.rip, 0x4000);
 }
 

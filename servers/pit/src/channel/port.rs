@@ -11,7 +11,12 @@ impl Channel {
             return;
         }
         self.access = access;
-        (self.half_written, self.half_read, self.latched, self.status_latched) = (0, 0, 0, 0);
+        (
+            self.half_written,
+            self.half_read,
+            self.latched,
+            self.status_latched,
+        ) = (0, 0, 0, 0);
         self.program(word >> 1 & 7, word & 1 != 0);
     }
 
@@ -82,13 +87,23 @@ impl Channel {
                 u16::from_le_bytes([self.low, value])
             }
         };
-        self.load(if self.bcd != 0 { binary(count) } else { u32::from(count) }, now);
+        self.load(
+            if self.bcd != 0 {
+                binary(count)
+            } else {
+                u32::from(count)
+            },
+            now,
+        );
     }
 }
 
 /// Four decimal digits of a number.
 fn decimal(value: u32) -> u32 {
-    (value % 10) | ((value / 10 % 10) << 4) | ((value / 100 % 10) << 8) | ((value / 1000 % 10) << 12)
+    (value % 10)
+        | ((value / 10 % 10) << 4)
+        | ((value / 100 % 10) << 8)
+        | ((value / 1000 % 10) << 12)
 }
 
 /// The number of four decimal digits; digits above nine count what they are worth.

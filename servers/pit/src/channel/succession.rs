@@ -40,7 +40,10 @@ impl Channel {
             CounterPhase::Held(after) => (PAUSED, 0, after),
         };
         let switch_at = before.replaced.unwrap_or(0);
-        let times = start < LATEST && paused < LATEST && switch_at < LATEST && (switch_at == 0 || start <= switch_at);
+        let times = start < LATEST
+            && paused < LATEST
+            && switch_at < LATEST
+            && (switch_at == 0 || start <= switch_at);
         let access = (1..=3).contains(&before.access) && before.mode <= 5 && before.latched.1 <= 2;
         if !(counts.contains(&before.count) && counts.contains(&before.next) && times && access) {
             return None;

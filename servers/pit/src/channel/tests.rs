@@ -21,13 +21,27 @@ fn at(channel: &Channel, now: u64) -> (u32, bool) {
 }
 
 fn wave(channel: &Channel, cycles: core::ops::Range<u64>) -> Vec<(u32, u8)> {
-    cycles.map(|now| at(channel, now)).map(|(value, output)| (value, output.into())).collect()
+    cycles
+        .map(|now| at(channel, now))
+        .map(|(value, output)| (value, output.into()))
+        .collect()
 }
 
 #[test]
 fn mode_0_rises_one_cycle_after_its_count_has_passed_and_counts_on() {
     let channel = programmed(0, 4, true, 100);
-    assert_eq!(wave(&channel, 101..108), [(4, 0), (3, 0), (2, 0), (1, 0), (0, 1), (0xffff, 1), (0xfffe, 1)]);
+    assert_eq!(
+        wave(&channel, 101..108),
+        [
+            (4, 0),
+            (3, 0),
+            (2, 0),
+            (1, 0),
+            (0, 1),
+            (0xffff, 1),
+            (0xfffe, 1)
+        ]
+    );
     assert_eq!(channel.next_rise(100), Some(105));
     assert_eq!(channel.next_rise(105), None);
 }
@@ -49,33 +63,76 @@ fn mode_1_is_triggered_and_triggered_again_by_its_gate() {
     let mut channel = programmed(1, 3, false, 100);
     assert!(at(&channel, 150).1);
     channel.set_gate(true, 150);
-    assert_eq!(wave(&channel, 150..155).iter().map(|(_, output)| *output).collect::<Vec<_>>(), [1, 0, 0, 0, 1]);
+    assert_eq!(
+        wave(&channel, 150..155)
+            .iter()
+            .map(|(_, output)| *output)
+            .collect::<Vec<_>>(),
+        [1, 0, 0, 0, 1]
+    );
     channel.set_gate(false, 152);
     channel.set_gate(true, 152);
-    assert_eq!(wave(&channel, 153..157).iter().map(|(_, output)| *output).collect::<Vec<_>>(), [0, 0, 0, 1]);
+    assert_eq!(
+        wave(&channel, 153..157)
+            .iter()
+            .map(|(_, output)| *output)
+            .collect::<Vec<_>>(),
+        [0, 0, 0, 1]
+    );
 }
 
 #[test]
 fn mode_2_is_low_for_one_cycle_in_each_period() {
     let channel = programmed(2, 3, true, 100);
-    assert_eq!(wave(&channel, 101..108), [(3, 1), (2, 1), (1, 0), (3, 1), (2, 1), (1, 0), (3, 1)]);
-    assert_eq!((channel.next_rise(100), channel.next_rise(104), channel.next_rise(106)), (Some(104), Some(107), Some(107)));
+    assert_eq!(
+        wave(&channel, 101..108),
+        [(3, 1), (2, 1), (1, 0), (3, 1), (2, 1), (1, 0), (3, 1)]
+    );
+    assert_eq!(
+        (
+            channel.next_rise(100),
+            channel.next_rise(104),
+            channel.next_rise(106)
+        ),
+        (Some(104), Some(107), Some(107))
+    );
 }
 
 #[test]
 fn mode_3_halves_even_counts_and_gives_odd_ones_a_longer_first_half() {
     let even = programmed(3, 4, true, 100);
-    assert_eq!(wave(&even, 101..109), [(4, 1), (2, 1), (4, 0), (2, 0), (4, 1), (2, 1), (4, 0), (2, 0)]);
+    assert_eq!(
+        wave(&even, 101..109),
+        [
+            (4, 1),
+            (2, 1),
+            (4, 0),
+            (2, 0),
+            (4, 1),
+            (2, 1),
+            (4, 0),
+            (2, 0)
+        ]
+    );
     let odd = programmed(3, 5, true, 100);
-    assert_eq!(wave(&odd, 101..107), [(4, 1), (2, 1), (0, 1), (4, 0), (2, 0), (4, 1)]);
+    assert_eq!(
+        wave(&odd, 101..107),
+        [(4, 1), (2, 1), (0, 1), (4, 0), (2, 0), (4, 1)]
+    );
 }
 
 #[test]
 fn mode_4_strobes_once() {
     let channel = programmed(4, 3, true, 100);
-    let outputs: Vec<u8> = wave(&channel, 100..108).iter().map(|(_, output)| *output).collect();
+    let outputs: Vec<u8> = wave(&channel, 100..108)
+        .iter()
+        .map(|(_, output)| *output)
+        .collect();
     assert_eq!(outputs, [1, 1, 1, 1, 0, 1, 1, 1]);
-    assert_eq!((channel.next_rise(100), channel.next_rise(105)), (Some(105), None));
+    assert_eq!(
+        (channel.next_rise(100), channel.next_rise(105)),
+        (Some(105), None)
+    );
 }
 
 #[test]
@@ -83,7 +140,10 @@ fn mode_5_strobes_after_its_trigger() {
     let mut channel = programmed(5, 3, false, 100);
     assert!(at(&channel, 130).1);
     channel.set_gate(true, 130);
-    let outputs: Vec<u8> = wave(&channel, 130..137).iter().map(|(_, output)| *output).collect();
+    let outputs: Vec<u8> = wave(&channel, 130..137)
+        .iter()
+        .map(|(_, output)| *output)
+        .collect();
     assert_eq!(outputs, [1, 1, 1, 1, 0, 1, 1]);
 }
 
@@ -106,7 +166,13 @@ fn a_new_square_wave_waits_for_the_end_of_the_half() {
     channel.write(4, 102);
     channel.write(0, 102);
     // High from 101 to 105, then the low half of the new wave.
-    assert_eq!(wave(&channel, 104..111).iter().map(|(_, output)| *output).collect::<Vec<_>>(), [1, 1, 0, 0, 1, 1, 0]);
+    assert_eq!(
+        wave(&channel, 104..111)
+            .iter()
+            .map(|(_, output)| *output)
+            .collect::<Vec<_>>(),
+        [1, 1, 0, 0, 1, 1, 0]
+    );
     assert_eq!(channel.next_rise(102), Some(108));
 }
 
@@ -148,7 +214,10 @@ fn a_latch_holds_until_it_is_read_and_a_second_one_is_ignored() {
     channel.control(0x00, 0x100);
     assert_eq!((channel.read(0x200), channel.read(0x300)), (0x00, 0x12));
     let live = at(&channel, 0x400).0;
-    assert_eq!((channel.read(0x400), channel.read(0x400)), (live as u8, (live >> 8) as u8));
+    assert_eq!(
+        (channel.read(0x400), channel.read(0x400)),
+        (live as u8, (live >> 8) as u8)
+    );
 }
 
 #[test]
@@ -163,7 +232,11 @@ fn the_status_shows_output_null_count_access_mode_and_base() {
     assert_eq!(channel.read(10), 0x80 | 0x40 | 0x34);
     channel.latch_status(13);
     channel.latch_count(13);
-    assert_eq!([channel.read(20), channel.read(20), channel.read(20)], [0x34, 1, 0], "status first");
+    assert_eq!(
+        [channel.read(20), channel.read(20), channel.read(20)],
+        [0x34, 1, 0],
+        "status first"
+    );
 }
 
 /// What the data sheet describes, stepped one cycle at a time.
@@ -180,13 +253,24 @@ struct Stepped {
 impl Stepped {
     fn new(mode: u8, count: u16) -> Stepped {
         let initial = if count == 0 { 0x1_0000 } else { count.into() };
-        Stepped { mode, initial, element: 0, output: mode != 0, load: true, done: false }
+        Stepped {
+            mode,
+            initial,
+            element: 0,
+            output: mode != 0,
+            load: true,
+            done: false,
+        }
     }
 
     fn step(&mut self) {
         if self.load {
             self.load = false;
-            self.element = if self.mode == 3 { self.initial & !1 } else { self.initial };
+            self.element = if self.mode == 3 {
+                self.initial & !1
+            } else {
+                self.initial
+            };
             return;
         }
         match self.mode {
@@ -195,12 +279,20 @@ impl Stepped {
                 self.output |= self.element == 0;
             }
             2 => {
-                self.element = if self.element == 1 { self.initial } else { self.element - 1 };
+                self.element = if self.element == 1 {
+                    self.initial
+                } else {
+                    self.element - 1
+                };
                 self.output = self.element != 1;
             }
             3 => {
                 // An odd count's high half ends one cycle after the count has expired, the other halves with it.
-                let last = if self.output && self.initial & 1 != 0 { 0 } else { 2 };
+                let last = if self.output && self.initial & 1 != 0 {
+                    0
+                } else {
+                    2
+                };
                 if self.element == last {
                     self.output = !self.output;
                     self.element = self.initial & !1;

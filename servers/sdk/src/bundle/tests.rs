@@ -9,7 +9,11 @@ use super::*;
 
 #[test]
 fn every_file_is_found_with_its_offset() {
-    let bytes = archive(&[("manifest", b"abc"), ("image/uart", &[7; 600]), ("./guest/kernel", b"")]);
+    let bytes = archive(&[
+        ("manifest", b"abc"),
+        ("image/uart", &[7; 600]),
+        ("./guest/kernel", b""),
+    ]);
     let bundle = Bundle::new(&bytes);
     let names: Vec<_> = bundle.entries().map(|entry| entry.unwrap().name).collect();
     assert_eq!(names, ["manifest", "image/uart", "guest/kernel"]);
@@ -21,7 +25,13 @@ fn every_file_is_found_with_its_offset() {
 #[test]
 fn an_archive_without_its_end_marks_and_padding_is_whole() {
     let bytes = archive(&[("keep", b"abc")]);
-    assert_eq!(Bundle::new(&bytes[..BLOCK + 3]).entries().map(Result::unwrap).count(), 1);
+    assert_eq!(
+        Bundle::new(&bytes[..BLOCK + 3])
+            .entries()
+            .map(Result::unwrap)
+            .count(),
+        1
+    );
     assert_eq!(Bundle::new(&[]).entries().count(), 0);
 }
 
@@ -33,9 +43,18 @@ fn each_kind_of_damage_is_named() {
     assert_eq!(Bundle::new(&damaged).find("two"), Err(Broken::Header(1024)));
     let mut damaged = whole.clone();
     damaged[1024] = b'x';
-    assert_eq!(Bundle::new(&damaged).find("two"), Err(Broken::Checksum(1024)));
-    assert_eq!(Bundle::new(&whole[..1024 + BLOCK + 1]).find("two"), Err(Broken::Truncated(1024)));
-    assert_eq!(Bundle::new(&whole[..1024 + 9]).find("two"), Err(Broken::Header(1024)));
+    assert_eq!(
+        Bundle::new(&damaged).find("two"),
+        Err(Broken::Checksum(1024))
+    );
+    assert_eq!(
+        Bundle::new(&whole[..1024 + BLOCK + 1]).find("two"),
+        Err(Broken::Truncated(1024))
+    );
+    assert_eq!(
+        Bundle::new(&whole[..1024 + 9]).find("two"),
+        Err(Broken::Header(1024))
+    );
 }
 
 #[test]

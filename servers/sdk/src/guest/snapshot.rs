@@ -19,7 +19,10 @@ pub struct Snapshot<const N: usize> {
 
 impl<const N: usize> Snapshot<N> {
     /// What no guest memory is.
-    pub const NEVER: Self = Snapshot { end: u64::MAX, words: [(0, 0); N] };
+    pub const NEVER: Self = Snapshot {
+        end: u64::MAX,
+        words: [(0, 0); N],
+    };
 
     /// Of these words, at most `N` of them and at least one: address and value.
     ///
@@ -29,15 +32,32 @@ impl<const N: usize> Snapshot<N> {
     /// # Panics
     /// There are none, or too many.
     pub fn new(guest: &GuestMemory<'_>, words: &[(Gpa, u64)]) -> Result<Self, NotRam> {
-        assert!((1..=N).contains(&words.len()), "a snapshot of {} words in {N} places", words.len());
-        let mut snapshot = Snapshot { end: 0, words: [(0, 0); N] };
+        assert!(
+            (1..=N).contains(&words.len()),
+            "a snapshot of {} words in {N} places",
+            words.len()
+        );
+        let mut snapshot = Snapshot {
+            end: 0,
+            words: [(0, 0); N],
+        };
         // Places that are not used repeat the first word: looking at a few too many is cheaper than to count.
-        for (place, (gpa, value)) in snapshot.words.iter_mut().zip(words.iter().chain(words.iter().cycle())) {
-            let offset = ram_offset(guest.size, gpa.0).filter(|offset| offset.is_multiple_of(WORD)).ok_or(NotRam)?;
+        for (place, (gpa, value)) in snapshot
+            .words
+            .iter_mut()
+            .zip(words.iter().chain(words.iter().cycle()))
+        {
+            let offset = ram_offset(guest.size, gpa.0)
+                .filter(|offset| offset.is_multiple_of(WORD))
+                .ok_or(NotRam)?;
             *place = (offset / WORD, *value);
             snapshot.end = snapshot.end.max(offset + WORD);
         }
-        if snapshot.end > guest.size { Err(NotRam) } else { Ok(snapshot) }
+        if snapshot.end > guest.size {
+            Err(NotRam)
+        } else {
+            Ok(snapshot)
+        }
     }
 }
 
@@ -72,7 +92,10 @@ mod tests {
         for place in [8, 15, 56, 63] {
             let mut changed = bytes;
             changed[place] ^= 0x40;
-            assert!(!GuestMemory::slice(&changed).is_still(&snapshot), "byte {place}");
+            assert!(
+                !GuestMemory::slice(&changed).is_still(&snapshot),
+                "byte {place}"
+            );
         }
     }
 
@@ -90,7 +113,11 @@ mod tests {
         let bytes = [0_u8; 60];
         let guest = GuestMemory::slice(&bytes);
         for gpa in [4, 56, 64, 0xc000_0000, u64::MAX - 7] {
-            assert_eq!(Snapshot::<1>::new(&guest, &[(Gpa(gpa), 0)]).map(|_| ()), Err(NotRam), "{gpa:#x}");
+            assert_eq!(
+                Snapshot::<1>::new(&guest, &[(Gpa(gpa), 0)]).map(|_| ()),
+                Err(NotRam),
+                "{gpa:#x}"
+            );
         }
     }
 }

@@ -40,20 +40,35 @@ impl<S: Server> World<S> {
         if S::Role::KIND == RoleKind::Mmu {
             server.guest = vec![0; GUEST];
         }
-        let mut world = World { server, timers: BTreeMap::new(), accepted: Header::NOT_ACCEPTED, offer: None };
+        let mut world = World {
+            server,
+            timers: BTreeMap::new(),
+            accepted: Header::NOT_ACCEPTED,
+            offer: None,
+        };
         let _ = world.look(&first);
         world
     }
 
     /// The same world with another server in the place of this one; `None` if this one does not say how things stand.
     #[must_use]
-    pub fn hand_over<T: Server>(&mut self, machine: &Machine, setup: &Setup<'_>, force: bool) -> Option<World<T>> {
+    pub fn hand_over<T: Server>(
+        &mut self,
+        machine: &Machine,
+        setup: &Setup<'_>,
+        force: bool,
+    ) -> Option<World<T>> {
         self.server.header.accepted = core::mem::replace(&mut self.accepted, Header::NOT_ACCEPTED);
         let state = self.server.export()?;
         let mut server = Harness::<T>::import(machine, setup, &state, force);
         server.header = self.server.header;
         server.guest = self.server.guest.clone();
-        Some(World { server, timers: self.timers.clone(), accepted: Header::NOT_ACCEPTED, offer: self.offer })
+        Some(World {
+            server,
+            timers: self.timers.clone(),
+            accepted: Header::NOT_ACCEPTED,
+            offer: self.offer,
+        })
     }
 
     /// Tells the server that it goes on; what others see of that.
@@ -66,14 +81,27 @@ impl<S: Server> World<S> {
         let mut seen = Vec::new();
         let until = self.server.header.now.after(span);
         // A server that arms a timer for the past is served once for it at each moment.
-        while let Some((timer, at)) = self.timers.iter().map(|(timer, at)| (*timer, *at)).min_by_key(|(_, at)| *at)
+        while let Some((timer, at)) = self
+            .timers
+            .iter()
+            .map(|(timer, at)| (*timer, *at))
+            .min_by_key(|(_, at)| *at)
             && at <= until
         {
             self.timers.remove(&timer);
             self.server.header.now = self.server.header.now.max(at);
-            seen.extend(self.say(Body::Timer(timer)).into_iter().map(|effect| format!("at {}: {effect}", at.0)));
-            if self.timers.get(&timer).is_some_and(|again| *again <= self.server.header.now) {
-                self.timers.insert(timer, self.server.header.now.after(Ticks(1)));
+            seen.extend(
+                self.say(Body::Timer(timer))
+                    .into_iter()
+                    .map(|effect| format!("at {}: {effect}", at.0)),
+            );
+            if self
+                .timers
+                .get(&timer)
+                .is_some_and(|again| *again <= self.server.header.now)
+            {
+                self.timers
+                    .insert(timer, self.server.header.now.after(Ticks(1)));
             }
         }
         self.server.header.now = until;
@@ -122,7 +150,9 @@ impl<S: Server> World<S> {
             Event::Accept => self.accept(),
             _ => {}
         }
-        let Some(body) = event.body() else { return Vec::new() };
+        let Some(body) = event.body() else {
+            return Vec::new();
+        };
         // No two activations begin at the same time.
         let mut seen = self.pass(Ticks(1));
         seen.extend(self.say(body));
@@ -136,14 +166,24 @@ impl<S: Server> World<S> {
 /// It is not; the message tells the event.
 pub fn goes_unnoticed<S: Server, T: Server>(setup: &Setup<'_>, before: &[Event], after: &[Event]) {
     // A counter's frequency that divides nothing, so that every moment that is rounded is.
-    let machine = &Machine { tsc_khz: 2_894_571, ..super::MACHINE };
+    let machine = &Machine {
+        tsc_khz: 2_894_571,
+        ..super::MACHINE
+    };
     let mut one = World::<S>::start(machine, setup);
     for event in before {
         let _ = one.happen(event);
     }
-    let Some(mut other) = one.hand_over::<T>(machine, setup, false) else { panic!("nothing was exported") };
+    let Some(mut other) = one.hand_over::<T>(machine, setup, false) else {
+        panic!("nothing was exported")
+    };
     assert_eq!(one.go_on(), other.go_on(), "on being told that it goes on");
     for (place, event) in after.iter().enumerate() {
-        assert_eq!(one.happen(event), other.happen(event), "at event {place} of {}, {event:?}", after.len());
+        assert_eq!(
+            one.happen(event),
+            other.happen(event),
+            "at event {place} of {}, {event:?}",
+            after.len()
+        );
     }
 }

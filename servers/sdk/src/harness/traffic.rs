@@ -4,7 +4,8 @@ use std::vec::Vec;
 
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{
-    Body, CpuidExit, HypercallExit, InstructionExit, Leaf, LineChange, MmioExit, MsrExit, NestedFault, PortExit,
+    Body, CpuidExit, HypercallExit, InstructionExit, Leaf, LineChange, MmioExit, MsrExit,
+    NestedFault, PortExit,
 };
 use atoll_protocol::units::{Gpa, HostIrq, LineId, ServerId, Ticks};
 use atoll_protocol::vcpu::{Context, Registers};
@@ -80,27 +81,69 @@ impl Event {
 
     /// The message that tells, if one does.
     pub(super) fn body(&self) -> Option<Body<'_>> {
-        let port = |port, size, value| Fixed(PortExit { port, size, value, count: 1, ..PortExit::default() });
-        let memory = |gpa, value| Fixed(MmioExit { gpa: Gpa(gpa), value, size: 4, ..MmioExit::default() });
-        let msr = |index, value| Fixed(MsrExit { index, value, ..MsrExit::default() });
+        let port = |port, size, value| {
+            Fixed(PortExit {
+                port,
+                size,
+                value,
+                count: 1,
+                ..PortExit::default()
+            })
+        };
+        let memory = |gpa, value| {
+            Fixed(MmioExit {
+                gpa: Gpa(gpa),
+                value,
+                size: 4,
+                ..MmioExit::default()
+            })
+        };
+        let msr = |index, value| {
+            Fixed(MsrExit {
+                index,
+                value,
+                ..MsrExit::default()
+            })
+        };
         Some(match self {
             Event::Pass(_) | Event::Accept => return None,
             Event::In(number, size) => Body::PortRead(port(*number, *size, 0)),
             Event::Out(number, size, value) => Body::PortWrite(port(*number, *size, *value)),
             Event::Load(gpa) => Body::MmioRead(memory(*gpa, 0)),
             Event::Store(gpa, value) => Body::MmioWrite(memory(*gpa, u64::from(*value))),
-            Event::Cpuid(leaf, subleaf) => Body::Cpuid(Fixed(CpuidExit { leaf: *leaf, subleaf: *subleaf, host: HOST, cr4: 0 })),
-            Event::Hypercall(number, cpl) => {
-                Body::Hypercall(Fixed(HypercallExit { number: *number, cpl: *cpl, ..HypercallExit::default() }))
-            }
-            Event::MemoryFault(gpa) => Body::MemoryFault(Fixed(NestedFault { gpa: Gpa(*gpa), error: 0 })),
+            Event::Cpuid(leaf, subleaf) => Body::Cpuid(Fixed(CpuidExit {
+                leaf: *leaf,
+                subleaf: *subleaf,
+                host: HOST,
+                cr4: 0,
+            })),
+            Event::Hypercall(number, cpl) => Body::Hypercall(Fixed(HypercallExit {
+                number: *number,
+                cpl: *cpl,
+                ..HypercallExit::default()
+            })),
+            Event::MemoryFault(gpa) => Body::MemoryFault(Fixed(NestedFault {
+                gpa: Gpa(*gpa),
+                error: 0,
+            })),
             Event::Instruction(code) => {
-                let exit = InstructionExit { code: *code, ..InstructionExit::default() };
-                Body::Instruction(Fixed(exit), Fixed(Context::default()), Fixed(Registers::default()))
+                let exit = InstructionExit {
+                    code: *code,
+                    ..InstructionExit::default()
+                };
+                Body::Instruction(
+                    Fixed(exit),
+                    Fixed(Context::default()),
+                    Fixed(Registers::default()),
+                )
             }
             Event::ReadMsr(index) => Body::MsrRead(msr(*index, 0)),
             Event::WriteMsr(index, value) => Body::MsrWrite(msr(*index, *value)),
-            Event::Line(line, level, rose) => Body::Line(LineChange { line: LineId(*line), level: *level, rose: *rose }),
+            Event::Line(line, level, rose) => Body::Line(LineChange {
+                line: LineId(*line),
+                level: *level,
+                rose: *rose,
+            }),
             Event::Header => Body::Accepted,
             Event::Mail(from, bytes) => Body::Mail(*from, bytes),
             Event::Request(from, bytes) => Body::Request(*from, bytes),
@@ -114,7 +157,12 @@ impl Event {
 }
 
 /// A host's CPU that has everything.
-const HOST: Leaf = Leaf { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX };
+const HOST: Leaf = Leaf {
+    eax: u32::MAX,
+    ebx: u32::MAX,
+    ecx: u32::MAX,
+    edx: u32::MAX,
+};
 
 /// Time, up to `longest` ticks of a 1 GHz counter, short spans more often than long ones.
 fn pass(longest: u64) -> impl Strategy<Value = Event> {

@@ -3,6 +3,7 @@
 use atoll_protocol::frames;
 use atoll_protocol::order::{Checksum, PIECE_BYTES, checksum};
 
+use super::orders::*;
 use super::*;
 
 /// Bytes of memory of the large image.
@@ -22,7 +23,13 @@ fn with_bss(memory: u64) -> Vec<u8> {
     }
     let third = entry + 56;
     file[third + 4..third + 8].copy_from_slice(&6_u32.to_le_bytes());
-    let words = [u64::from_le_bytes(file[entry + 8..entry + 16].try_into().unwrap()), IMAGE + 0x10_0000, 0, 0, memory];
+    let words = [
+        u64::from_le_bytes(file[entry + 8..entry + 16].try_into().unwrap()),
+        IMAGE + 0x10_0000,
+        0,
+        0,
+        memory,
+    ];
     for (index, word) in words.into_iter().enumerate() {
         file[third + 8 + index * 8..third + 16 + index * 8].copy_from_slice(&word.to_le_bytes());
     }
@@ -31,24 +38,61 @@ fn with_bss(memory: u64) -> Vec<u8> {
 
 /// What it costs in the place of the cpuid server.
 fn cost(image: &[u8]) -> u64 {
-    let read = crate::image::Image::read(&atoll_sdk::bundle::Entry { name: "", offset: 0, bytes: image }).expect("an image");
+    let read = crate::image::Image::read(&atoll_sdk::bundle::Entry {
+        name: "",
+        offset: 0,
+        bytes: image,
+    })
+    .expect("an image");
     frames::of_server(&LIMITS) + frames::of_image(&read.segments)
 }
 
 /// A machine with so many frames, whose cpuid server may fall back to `spare`, and which has room for uploads.
 fn machine(free: u64, spare: &[u8]) -> Result<Harness<SupervisorServer>, String> {
-    let restart = Restart { attempts: 0, per_minute: 30, then: Then::Quarantine };
-    let cpuid = ServerSpec { restart, alternative: Some("spare"), ..spec("cpuid", RoleKind::Cpuid) };
-    let manifest = manifest(&[spec("console", RoleKind::Console), cpuid, spec("loader", RoleKind::Loader)]);
+    let restart = Restart {
+        attempts: 0,
+        per_minute: 30,
+        then: Then::Quarantine,
+    };
+    let cpuid = ServerSpec {
+        restart,
+        alternative: Some("spare"),
+        ..spec("cpuid", RoleKind::Cpuid)
+    };
+    let manifest = manifest(&[
+        spec("console", RoleKind::Console),
+        cpuid,
+        spec("loader", RoleKind::Loader),
+    ]);
     let (plain, own) = (image(), noted(RoleKind::Cpuid, 1, 1));
-    let files = [("supervisor", &b"flat"[..]), ("manifest", &manifest), ("image/console", &plain), ("image/cpuid", &own)];
-    let more = [("image/loader", &plain[..]), ("image/spare", spare), (upload::RESERVE, &[0; 8192])];
-    let facts = Machine { frames: free, ..MACHINE };
-    let (mut supervisor, answer) =
-        Harness::<SupervisorServer>::start_with(&facts, &Setup::default(), archive(&[&files[..], &more[..]].concat()));
+    let files = [
+        ("supervisor", &b"flat"[..]),
+        ("manifest", &manifest),
+        ("image/console", &plain),
+        ("image/cpuid", &own),
+    ];
+    let more = [
+        ("image/loader", &plain[..]),
+        ("image/spare", spare),
+        (upload::RESERVE, &[0; 8192]),
+    ];
+    let facts = Machine {
+        frames: free,
+        ..MACHINE
+    };
+    let (mut supervisor, answer) = Harness::<SupervisorServer>::start_with(
+        &facts,
+        &Setup::default(),
+        archive(&[&files[..], &more[..]].concat()),
+    );
     let mut said = logged(&answer.effects()).0;
     for id in 1..=3 {
-        said += &logged(&supervisor.deliver(Body::ServerStarted(ServerId(id), 1)).effects()).0;
+        said += &logged(
+            &supervisor
+                .deliver(Body::ServerStarted(ServerId(id), 1))
+                .effects(),
+        )
+        .0;
     }
     if !said.is_empty() {
         return Err(said);
@@ -92,7 +136,11 @@ fn least(spare: &[u8]) -> u64 {
     let mut high = 1 << 20;
     while low + 1 < high {
         let middle = (low + high) / 2;
-        if machine(middle, spare).is_ok() { high = middle } else { low = middle }
+        if machine(middle, spare).is_ok() {
+            high = middle
+        } else {
+            low = middle
+        }
     }
     high
 }
@@ -102,10 +150,16 @@ fn an_image_with_a_large_bss_is_refused_with_what_it_takes_and_what_is_free() {
     let big = with_bss(LARGE);
     let mut supervisor = machine(40_000, &noted(RoleKind::Cpuid, 1, 1)).expect("a machine");
     upload(&mut supervisor, &big);
-    let Some(Outcome::NoMemory(needed, free)) = swaps(&mut supervisor, None) else { panic!("it was not refused") };
+    let Some(Outcome::NoMemory(needed, free)) = swaps(&mut supervisor, None) else {
+        panic!("it was not refused")
+    };
     assert_eq!(needed, cost(&big) * 4);
     assert!(free < needed && free > needed / 2, "{free} of {needed}");
-    assert_eq!(swaps(&mut supervisor, Some("spare")), None, "others have room");
+    assert_eq!(
+        swaps(&mut supervisor, Some("spare")),
+        None,
+        "others have room"
+    );
 }
 
 #[test]
@@ -123,7 +177,10 @@ fn whatever_is_uploaded_there_is_room_for_what_is_in_the_bundle() {
             assert_eq!(swaps(&mut supervisor, Some("cpuid")), None, "{more} more");
             assert_eq!(swaps(&mut supervisor, Some("spare")), None, "{more} more");
             let fallback = does(&mut supervisor, fault_at(5, Reason::Hang));
-            assert!(fallback.iter().any(|effect| effect.contains("Succeed")), "{more} more: {fallback:?}");
+            assert!(
+                fallback.iter().any(|effect| effect.contains("Succeed")),
+                "{more} more: {fallback:?}"
+            );
         }
     }
     assert!(taken > 20, "nothing was tested: {taken}");
@@ -138,13 +195,20 @@ fn what_is_swapped_a_thousand_times_costs_nothing_more() {
         assert_eq!(swaps(&mut supervisor, Some("cpuid")), None);
         // One that fails gives back what it took.
         begun_for(&mut supervisor, "spare");
-        assert_eq!(outcome(&mut supervisor, Body::Released(ServerId(2))).0, Some(Outcome::RolledBack));
+        assert_eq!(
+            outcome(&mut supervisor, Body::Released(ServerId(2))).0,
+            Some(Outcome::RolledBack)
+        );
     }
 }
 
 fn begun_for(supervisor: &mut Harness<SupervisorServer>, image: &str) {
-    let order = postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap();
-    assert_eq!(outcome(supervisor, Body::Request(ServerId(1), &order)).0, None);
+    let order =
+        postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap();
+    assert_eq!(
+        outcome(supervisor, Body::Request(ServerId(1), &order)).0,
+        None
+    );
 }
 
 #[test]
@@ -153,12 +217,18 @@ fn a_machine_that_is_too_small_is_one_clear_line() {
     let least = least(&spare);
     for free in [0, 1000, least - 1] {
         let said = machine(free, &spare).err().expect("it is too small");
-        assert!(said.contains("cannot build the machine: `") && said.contains(" KiB are left"), "{said}");
+        assert!(
+            said.contains("cannot build the machine: `") && said.contains(" KiB are left"),
+            "{said}"
+        );
     }
     // Without room for a successor it runs nevertheless, and refuses what it has no memory for.
     let mut supervisor = machine(least, &spare).expect("a machine");
     upload(&mut supervisor, &with_bss(4 << 20));
-    assert!(matches!(swaps(&mut supervisor, None), Some(Outcome::NoMemory(..))));
+    assert!(matches!(
+        swaps(&mut supervisor, None),
+        Some(Outcome::NoMemory(..))
+    ));
 }
 
 #[test]
@@ -185,7 +255,11 @@ fn whatever_an_image_says_of_itself_it_is_an_answer() {
     let mut supervisor = machine(40_000, &noted(RoleKind::Cpuid, 1, 1)).expect("a machine");
     for (at, value) in nonsense {
         upload(&mut supervisor, &word(at, value));
-        assert_eq!(swaps(&mut supervisor, None), Some(Outcome::BadImage), "{value:#x} at {at}");
+        assert_eq!(
+            swaps(&mut supervisor, None),
+            Some(Outcome::BadImage),
+            "{value:#x} at {at}"
+        );
     }
     upload(&mut supervisor, &good);
     assert_eq!(swaps(&mut supervisor, None), None);

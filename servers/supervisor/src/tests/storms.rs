@@ -30,7 +30,11 @@ fn storm(supervisor: &mut Harness<SupervisorServer>, handled: &mut u64) -> Storm
             }
             pauses.push(supervisor.header.now.since(began).0 / MACHINE.tsc_khz);
         } else {
-            return Storm { at_once, pauses, end: done };
+            return Storm {
+                at_once,
+                pauses,
+                end: done,
+            };
         }
     }
 }
@@ -40,7 +44,10 @@ fn a_server_that_crashes_at_every_second_message_is_slowed_down_and_then_quarant
     let mut supervisor = restarting(3, Then::Quarantine);
     let storm = storm(&mut supervisor, &mut 0);
     assert_eq!(storm.at_once, 15);
-    assert_eq!(storm.pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64]);
+    assert_eq!(
+        storm.pauses,
+        [1, 2, 4, 8, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64]
+    );
     assert_eq!(storm.end, quarantined());
 }
 
@@ -50,8 +57,18 @@ fn it_falls_back_as_far_as_it_can_and_no_step_of_that_is_taken_twice() {
     let mut handled = 0;
     for terms in ["Force", "Reset"] {
         let storm = storm(&mut supervisor, &mut handled);
-        assert!(storm.end.iter().any(|effect| effect.contains("Succeed") && effect.contains(terms)), "{:?}", storm.end);
-        assert_eq!(does(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)), exchanged());
+        assert!(
+            storm
+                .end
+                .iter()
+                .any(|effect| effect.contains("Succeed") && effect.contains(terms)),
+            "{:?}",
+            storm.end
+        );
+        assert_eq!(
+            does(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)),
+            exchanged()
+        );
     }
     assert_eq!(storm(&mut supervisor, &mut handled).end, quarantined());
 }
@@ -60,9 +77,13 @@ fn it_falls_back_as_far_as_it_can_and_no_step_of_that_is_taken_twice() {
 fn a_server_that_is_swapped_by_order_begins_with_none() {
     let mut supervisor = falling(1);
     for handled in (10..34).step_by(2) {
-        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Panicked)), restart_of(2));
+        assert_eq!(
+            does(&mut supervisor, fault_at(handled, Reason::Panicked)),
+            restart_of(2)
+        );
     }
-    let order = postcard::to_extend(&Order::Swap(ServerId(2), true, Some("next")), Vec::new()).unwrap();
+    let order =
+        postcard::to_extend(&Order::Swap(ServerId(2), true, Some("next")), Vec::new()).unwrap();
     supervisor.deliver(Body::Request(ServerId(1), &order));
     supervisor.deliver(Body::ServerStarted(swap::SCRATCH, 1));
     let storm = storm(&mut supervisor, &mut 100);
@@ -74,6 +95,9 @@ fn faults_now_and_then_never_come_to_an_end() {
     let mut supervisor = restarting(3, Then::Quarantine);
     for handled in (0..10_000).step_by(2) {
         supervisor.advance(Ticks(MACHINE.tsc_khz * 2_000));
-        assert_eq!(does(&mut supervisor, fault_at(handled, Reason::Panicked)), restart_of(2));
+        assert_eq!(
+            does(&mut supervisor, fault_at(handled, Reason::Panicked)),
+            restart_of(2)
+        );
     }
 }

@@ -9,16 +9,33 @@ use atoll_protocol::units::Ticks;
 
 use super::dice::Dice;
 use super::effects::{KINDS, Scene, effect, tag};
-use crate::cast::{CLOCK, CONSOLE, CONTROL, IRQCHIP, LOADER, MMU, MSR, POWER, SERIAL, SUPERVISOR, TIMER};
+use crate::cast::{
+    CLOCK, CONSOLE, CONTROL, IRQCHIP, LOADER, MMU, MSR, POWER, SERIAL, SUPERVISOR, TIMER,
+};
 use crate::script::{encode, polite, push};
 
 /// What a server of the cast may do beside completing its ticket.
 fn trade(scene: &Scene<'_>) -> &'static [&'static str] {
     match scene.me {
-        SUPERVISOR => &["Request", "Mail", "Supervise", "Supervise", "Supervise", "Log", "Stop"],
+        SUPERVISOR => &[
+            "Request",
+            "Mail",
+            "Supervise",
+            "Supervise",
+            "Supervise",
+            "Log",
+            "Stop",
+        ],
         LOADER => &["GuestWrite", "GuestCas", "GuestCopy", "Save"],
         MSR => &["System", "GuestWrite", "GuestCas", "Save"],
-        MMU => &["Register", "System", "Map", "Unmap", "GuestWrite", "GuestCas"],
+        MMU => &[
+            "Register",
+            "System",
+            "Map",
+            "Unmap",
+            "GuestWrite",
+            "GuestCas",
+        ],
         IRQCHIP => &["Offer", "Arm", "Disarm"],
         TIMER | CLOCK => &["Line", "Arm", "Disarm", "Log"],
         POWER => &["Line", "Stop", "Save"],
@@ -32,21 +49,29 @@ fn trade(scene: &Scene<'_>) -> &'static [&'static str] {
 /// Completes the message's ticket in one of the ways that its operation allows.
 fn complete(answer: &mut Vec<u8>, message: &Message<'_>, scene: &Scene<'_>, dice: &mut Dice) {
     let other = match message.body {
-        Body::MemoryFault(..) | Body::NestedFault(_, _, None) | Body::StringIo(_, _, None) | Body::Instruction(..)
+        Body::MemoryFault(..)
+        | Body::NestedFault(_, _, None)
+        | Body::StringIo(_, _, None)
+        | Body::Instruction(..)
             if dice.one_in(4) =>
         {
             *answer = encode(&[Effect::NeedRegisters]);
             return;
         }
-        Body::MemoryFault(..) | Body::NestedFault(..) | Body::StringIo(..) | Body::Instruction(..) | Body::AccessDone(..) => {
-            Some("Forward")
-        }
+        Body::MemoryFault(..)
+        | Body::NestedFault(..)
+        | Body::StringIo(..)
+        | Body::Instruction(..)
+        | Body::AccessDone(..) => Some("Forward"),
         Body::MsrRead(_) | Body::MsrWrite(_) => Some("Exception"),
         _ => None,
     };
     match (other, message.body) {
         (Some(kind), _) if dice.one_in(2) => effect(answer, tag(kind), true, scene, dice),
-        (_, Body::Request(..)) if dice.one_in(2) => push(answer, &Effect::Defer(Fixed(Ticks(scene.now + dice.below(5000))))),
+        (_, Body::Request(..)) if dice.one_in(2) => push(
+            answer,
+            &Effect::Defer(Fixed(Ticks(scene.now + dice.below(5000)))),
+        ),
         (_, Body::Load) if dice.one_in(4) => push(answer, &Effect::Stop(Stop::Refused)),
         _ => polite(message, &mut |effect| push(answer, effect)),
     }
@@ -62,7 +87,11 @@ fn proper(message: &Message<'_>, scene: &Scene<'_>, dice: &mut Dice) -> Vec<u8> 
     let mut end = Vec::new();
     complete(&mut end, message, scene, dice);
     let asks = end == encode(&[Effect::NeedRegisters]);
-    if asks || dice.one_in(2) { [end, if asks { Vec::new() } else { answer }].concat() } else { [answer, end].concat() }
+    if asks || dice.one_in(2) {
+        [end, if asks { Vec::new() } else { answer }].concat()
+    } else {
+        [answer, end].concat()
+    }
 }
 
 /// Effects without regard to anything.
@@ -80,7 +109,14 @@ fn slip(message: &Message<'_>, scene: &Scene<'_>, dice: &mut Dice) -> Vec<u8> {
     let proper = proper(message, scene, dice);
     let mut extra = Vec::new();
     let kind = dice.below(KINDS.len() as u64) as usize;
-    let (sound, times) = (dice.one_in(2), if dice.one_in(4) { 1 + dice.below(10) } else { 1 });
+    let (sound, times) = (
+        dice.one_in(2),
+        if dice.one_in(4) {
+            1 + dice.below(10)
+        } else {
+            1
+        },
+    );
     (0..times).for_each(|_| effect(&mut extra, kind, sound, scene, dice));
     match dice.below(8) {
         0 => extra,
@@ -120,12 +156,19 @@ pub(crate) fn answer(message: &Message<'_>, scene: &Scene<'_>, dice: &mut Dice) 
         48..70 => slip(message, scene, dice),
         70..84 => wild(scene, dice),
         84..97 => {
-            let mut answer = if dice.one_in(4) { wild(scene, dice) } else { proper(message, scene, dice) };
+            let mut answer = if dice.one_in(4) {
+                wild(scene, dice)
+            } else {
+                proper(message, scene, dice)
+            };
             mutate(&mut answer, dice);
             answer
         }
         97..99 => (0..dice.below(64)).map(|_| dice.byte()).collect(),
-        _ => encode(&vec![Effect::Save(0, 1); EFFECTS - 1 + dice.below(4) as usize]),
+        _ => encode(&vec![
+            Effect::Save(0, 1);
+            EFFECTS - 1 + dice.below(4) as usize
+        ]),
     };
     answer.truncate(PAGE);
     answer

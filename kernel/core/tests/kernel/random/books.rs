@@ -38,7 +38,10 @@ impl Books {
                 (_, Operation::None) => panic!("a free ticket that is open"),
                 (VCPU, Operation::Load | Operation::Mail) => panic!("an exit that is none"),
                 (VCPU, _) => {
-                    assert!(!is_held || self.abandoned == Some(id), "an exit that waits for a server that has answered");
+                    assert!(
+                        !is_held || self.abandoned == Some(id),
+                        "an exit that waits for a server that has answered"
+                    );
                     exit = Some(id);
                 }
                 (LOAD, operation) => assert_eq!(operation, Operation::Load),
@@ -51,7 +54,10 @@ impl Books {
                 }
             }
         }
-        assert!(exit.is_some() || state.vcpu.stand != Stand::Waiting, "the guest waits for nothing");
+        assert!(
+            exit.is_some() || state.vcpu.stand != Stand::Waiting,
+            "the guest waits for nothing"
+        );
         self.abandoned = exit;
     }
 
@@ -71,15 +77,26 @@ impl Books {
             assert!(letters <= LETTERS, "a mailbox above its capacity");
             for (sender, other) in servers.iter().enumerate() {
                 let outstanding = other.undelivered_to(to);
-                assert_eq!(lying[sender], outstanding, "mail of {sender} to {receiver} that is on the way but nowhere");
+                assert_eq!(
+                    lying[sender], outstanding,
+                    "mail of {sender} to {receiver} that is on the way but nowhere"
+                );
                 let credit = &mut self.credit[sender][receiver];
                 *credit = other.credit_to(to).max(*credit);
-                assert!(outstanding <= *credit, "{sender} has more mail to {receiver} on the way than its credit");
+                assert!(
+                    outstanding <= *credit,
+                    "{sender} has more mail to {receiver} on the way than its credit"
+                );
             }
             let requests = kernel.state.tickets.named().map(|(_, ticket)| ticket);
-            let requests = requests.filter(|ticket| ticket.operation == Operation::Mail && ticket.asker == to).count();
+            let requests = requests
+                .filter(|ticket| ticket.operation == Operation::Mail && ticket.asker == to)
+                .count();
             let awaited = results + requests as u8;
-            assert_eq!(server.results, awaited, "results that {receiver} waits for in vain, or that come unawaited");
+            assert_eq!(
+                server.results, awaited,
+                "results that {receiver} waits for in vain, or that come unawaited"
+            );
             assert!(server.results <= RESULTS, "more results than places");
         }
     }
@@ -91,7 +108,13 @@ fn timers(kernel: &Simulation) {
     for (server, timer, deadline) in state.timers.armed() {
         let owner = &state.servers[usize::from(server.0)];
         assert_ne!(owner.standing, Standing::Empty, "a timer without a server");
-        assert!(timer.0 < owner.limits.timers, "a timer beyond its server's number");
-        assert!(state.machine.armed <= deadline, "a timer that will not fire");
+        assert!(
+            timer.0 < owner.limits.timers,
+            "a timer beyond its server's number"
+        );
+        assert!(
+            state.machine.armed <= deadline,
+            "a timer that will not fire"
+        );
     }
 }

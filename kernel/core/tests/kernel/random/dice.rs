@@ -9,17 +9,25 @@ pub(crate) struct Dice {
 impl Dice {
     /// Dice that fall as the seed says (SplitMix64).
     pub(crate) fn new(seed: u64) -> Dice {
-        Dice { state: seed, bytes: None }
+        Dice {
+            state: seed,
+            bytes: None,
+        }
     }
 
     /// Dice that fall as the bytes say.
     pub(crate) fn loaded(bytes: &[u8]) -> Dice {
-        Dice { state: 0, bytes: Some((bytes.to_vec(), 0)) }
+        Dice {
+            state: 0,
+            bytes: Some((bytes.to_vec(), 0)),
+        }
     }
 
     /// Whether loaded dice have no bytes left.
     pub(crate) fn are_spent(&self) -> bool {
-        self.bytes.as_ref().is_some_and(|(bytes, at)| *at >= bytes.len())
+        self.bytes
+            .as_ref()
+            .is_some_and(|(bytes, at)| *at >= bytes.len())
     }
 
     /// Any number.
@@ -46,7 +54,11 @@ impl Dice {
 
     /// A number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        if self.bytes.is_some() && end <= 256 { u64::from(self.byte()) % end } else { self.any() % end }
+        if self.bytes.is_some() && end <= 256 {
+            u64::from(self.byte()) % end
+        } else {
+            self.any() % end
+        }
     }
 
     /// True in one of so many throws.
@@ -68,6 +80,8 @@ impl Dice {
     /// So many bytes at most.
     pub(crate) fn bytes(&mut self, most: u64) -> Vec<u8> {
         let length = self.below(most + 1);
-        (0..length).map(|index| (index as u8).wrapping_mul(37)).collect()
+        (0..length)
+            .map(|index| (index as u8).wrapping_mul(37))
+            .collect()
     }
 }

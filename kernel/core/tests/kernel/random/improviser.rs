@@ -83,8 +83,12 @@ impl Improviser {
 
     /// The last answer was not rejected.
     pub(crate) fn settle(&mut self) {
-        let Some(pending) = self.pending.take() else { return };
-        let kinds = pending.kinds.expect("what does not decode was taken for an answer");
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let kinds = pending
+            .kinds
+            .expect("what does not decode was taken for an answer");
         if let Some(open) = pending.answers.and_then(|token| self.asked.get_mut(&token)) {
             *open -= 1;
         }
@@ -92,16 +96,24 @@ impl Improviser {
             self.tally.again += 1;
         } else {
             self.tally.committed += 1;
-            kinds.iter().for_each(|kind| self.tally.carried_out[*kind] += 1);
+            kinds
+                .iter()
+                .for_each(|kind| self.tally.carried_out[*kind] += 1);
         }
     }
 
     /// What the processor may say instead of an answer.
     fn accident(&mut self, clock: &mut u64, page: &mut [u8]) -> Option<Outcome> {
         match self.dice.below(1500) {
-            0..4 => Some(Outcome::Fault(Reason::Exception { vector: 14, error: 6, address: self.dice.edge() })),
+            0..4 => Some(Outcome::Fault(Reason::Exception {
+                vector: 14,
+                error: 6,
+                address: self.dice.edge(),
+            })),
             4..8 => Some(Outcome::Fault(Reason::Hang)),
-            8..12 => Some(Outcome::Answer(PAGE as u64 + 1 + (self.dice.any() >> self.dice.below(52)) % PANICKED)),
+            8..12 => Some(Outcome::Answer(
+                PAGE as u64 + 1 + (self.dice.any() >> self.dice.below(52)) % PANICKED,
+            )),
             12..16 => {
                 page[..4].copy_from_slice(&self.dice.any().to_le_bytes()[..4]);
                 Some(Outcome::Answer(PANICKED + self.dice.below(PAGE as u64 + 1)))
@@ -130,7 +142,13 @@ impl Improviser {
 }
 
 impl Servers for Improviser {
-    fn activate(&mut self, to: ServerId, bytes: &[u8], page: &mut [u8], clock: &mut u64) -> Outcome {
+    fn activate(
+        &mut self,
+        to: ServerId,
+        bytes: &[u8],
+        page: &mut [u8],
+        clock: &mut u64,
+    ) -> Outcome {
         self.settle();
         self.activations += 1;
         let message = message(bytes);
@@ -141,10 +159,18 @@ impl Servers for Improviser {
         if let Body::Start(..) | Body::Import(..) = message.body {
             self.silenced &= !(1 << to.0);
         }
-        assert_eq!(self.silenced & 1 << to.0, 0, "a faulted server got a message");
+        assert_eq!(
+            self.silenced & 1 << to.0,
+            0,
+            "a faulted server got a message"
+        );
         let mut answered = Vec::new();
         if !self.playing {
-            let boot = if to == SUPERVISOR { self.boot.pop_front() } else { None };
+            let boot = if to == SUPERVISOR {
+                self.boot.pop_front()
+            } else {
+                None
+            };
             answered = boot.unwrap_or_else(|| {
                 polite(&message, &mut |effect| push(&mut answered, effect));
                 core::mem::take(&mut answered)
@@ -157,17 +183,29 @@ impl Servers for Improviser {
             _ => None,
         };
         if let Some(token) = answers {
-            assert!(self.asked.get(&token).is_some_and(|open| *open > 0), "an answer to what was never asked, or a second one");
+            assert!(
+                self.asked.get(&token).is_some_and(|open| *open > 0),
+                "an answer to what was never asked, or a second one"
+            );
         }
         if message.header.0.ticket.0 & 0xff > 1 {
             self.tickets.insert(0, message.header.0.ticket);
             self.tickets.truncate(3);
         }
         if let Some(outcome) = self.accident(clock, page) {
-            self.pending = Some(Pending { server: to, kinds: None, is_answer: false, answers });
+            self.pending = Some(Pending {
+                server: to,
+                kinds: None,
+                is_answer: false,
+                answers,
+            });
             return outcome;
         }
-        let scene = Scene { me: to, now: *clock, tickets: &self.tickets };
+        let scene = Scene {
+            me: to,
+            now: *clock,
+            tickets: &self.tickets,
+        };
         answered = answer(&message, &scene, &mut self.dice);
         let (kinds, decodes) = kinds(&answered);
         self.tally.answers += 1;
@@ -178,7 +216,12 @@ impl Servers for Improviser {
                 self.note_requests(to, &answered);
             }
         }
-        self.pending = Some(Pending { server: to, kinds: decodes.then_some(kinds), is_answer: true, answers });
+        self.pending = Some(Pending {
+            server: to,
+            kinds: decodes.then_some(kinds),
+            is_answer: true,
+            answers,
+        });
         page[..answered.len()].copy_from_slice(&answered);
         Outcome::Answer(answered.len() as u64)
     }
@@ -187,7 +230,11 @@ impl Servers for Improviser {
         let line = line.to_string();
         if self.playing && line.starts_with("fault: ") && line.contains(" Killed ") {
             // Between two messages: nobody has answered anything.
-            let id = line.split(' ').nth(2).and_then(|id| id.parse().ok()).expect("a fault has its server");
+            let id = line
+                .split(' ')
+                .nth(2)
+                .and_then(|id| id.parse().ok())
+                .expect("a fault has its server");
             self.silenced |= 1_u32.checked_shl(id).expect("a server's number");
             *self.tally.reasons.entry("Killed".to_owned()).or_default() += 1;
             return;
@@ -195,16 +242,34 @@ impl Servers for Improviser {
         if self.pending.is_none() || !self.playing {
             return;
         }
-        let Some(fault) = line.strip_prefix("fault: server ") else { return };
-        let (id, reason) = fault.split_once(" broke a rule: ").expect("a fault has its rule");
-        let id: u8 = id.split(' ').next().and_then(|id| id.parse().ok()).expect("a fault has its server");
+        let Some(fault) = line.strip_prefix("fault: server ") else {
+            return;
+        };
+        let (id, reason) = fault
+            .split_once(" broke a rule: ")
+            .expect("a fault has its rule");
+        let id: u8 = id
+            .split(' ')
+            .next()
+            .and_then(|id| id.parse().ok())
+            .expect("a fault has its server");
         let reason = reason.split([' ', '{']).next().unwrap_or_default();
         let pending = self.pending.take().expect("something was answered");
-        assert_eq!(pending.server, ServerId(id), "another server was faulted than the one that answered");
+        assert_eq!(
+            pending.server,
+            ServerId(id),
+            "another server was faulted than the one that answered"
+        );
         let decodes = pending.is_answer && pending.kinds.is_some();
-        assert!(!decodes || reason != "Malformed", "what decodes was taken for malformed: {line}");
+        assert!(
+            !decodes || reason != "Malformed",
+            "what decodes was taken for malformed: {line}"
+        );
         self.rejected = reason != "Overrun";
-        assert!(untouched || !self.rejected, "a rejected answer has done something: {line}");
+        assert!(
+            untouched || !self.rejected,
+            "a rejected answer has done something: {line}"
+        );
         self.silenced |= 1 << id;
         *self.tally.reasons.entry(reason.to_owned()).or_default() += 1;
     }

@@ -73,20 +73,35 @@ fn a_million_random_answers_break_no_rule_of_the_kernels_own() {
         share(tally.again)
     );
     for (kind, (met, carried_out)) in tally.met.iter().zip(&tally.carried_out).enumerate() {
-        println!("{:>14}: met {met:>7}, carried out {carried_out:>7}", Tally::name(kind));
+        println!(
+            "{:>14}: met {met:>7}, carried out {carried_out:>7}",
+            Tally::name(kind)
+        );
     }
     for (reason, count) in &tally.reasons {
         println!("{reason:>14}: {count:>7}");
     }
     assert!(share(tally.decoded) >= 30 && share(tally.committed) >= 5);
     for (kind, met) in tally.met.iter().enumerate() {
-        assert!(*met >= OFTEN, "{} was met {met} times only", Tally::name(kind));
+        assert!(
+            *met >= OFTEN,
+            "{} was met {met} times only",
+            Tally::name(kind)
+        );
     }
     for reason in REASONS {
         let count = tally.reasons.get(reason).copied().unwrap_or(0);
         // There is not always a succession.
-        let least = if reason == "NotInPlace" { OFTEN / 4 } else { OFTEN };
+        let least = if reason == "NotInPlace" {
+            OFTEN / 4
+        } else {
+            OFTEN
+        };
         assert!(count >= least, "{reason} was met {count} times only");
     }
-    assert_eq!(tally.reasons.len(), REASONS.len(), "a reason that this test does not know");
+    assert_eq!(
+        tally.reasons.len(),
+        REASONS.len(),
+        "a reason that this test does not know"
+    );
 }

@@ -46,7 +46,12 @@ impl Play {
     /// Begins with a first machine.
     pub(crate) fn new(dice: Dice) -> Play {
         let improviser = Rc::new(RefCell::new(Improviser::new(dice)));
-        Play { kernel: machine(&improviser), improviser, books: Books::default(), rounds: 0 }
+        Play {
+            kernel: machine(&improviser),
+            improviser,
+            books: Books::default(),
+            rounds: 0,
+        }
     }
 
     /// The counts so far.
@@ -71,7 +76,11 @@ impl Play {
     pub(crate) fn round(&mut self) {
         self.rounds += 1;
         self.servers().activations = 0;
-        self.kernel.state.servers.iter_mut().for_each(Server::forget_its_lines);
+        self.kernel
+            .state
+            .servers
+            .iter_mut()
+            .for_each(Server::forget_its_lines);
         match self.roll(16) {
             0..10 => self.exit(),
             10..12 => {
@@ -88,7 +97,11 @@ impl Play {
                 self.passes();
             }
             _ => {
-                let server = ServerId(if self.roll(3) == 0 { 0 } else { self.roll(13) as u8 });
+                let server = ServerId(if self.roll(3) == 0 {
+                    0
+                } else {
+                    self.roll(13) as u8
+                });
                 if self.kernel.state.servers[usize::from(server.0)].is_running() {
                     self.kernel.state.start_first(server, IMAGE);
                 }
@@ -116,24 +129,41 @@ impl Play {
         self.kernel.exited();
         let servers = self.improviser.borrow();
         if servers.activations == 1 && servers.silenced != 0 && servers.rejected {
-            assert!(before == self.guest(), "a rejected answer has changed the guest");
+            assert!(
+                before == self.guest(),
+                "a rejected answer has changed the guest"
+            );
         }
     }
 
     fn guest(&self) -> Guest {
         let vcpu = &self.kernel.state.vcpu;
         let vmcb = Block::read_from_bytes(vcpu.vmcb.as_bytes()).expect("it is a page");
-        Guest { vmcb, general: vcpu.general, events: vcpu.events }
+        Guest {
+            vmcb,
+            general: vcpu.general,
+            events: vcpu.events,
+        }
     }
 
     fn any_exit(&mut self) -> Exit {
         let value = self.servers().dice.any();
-        let port = self.servers().dice.pick(&[COM1, COM1 + 5, 0x20, 0x40, 0x70, 0x604, 0x604, 0x1234]);
+        let port =
+            self.servers()
+                .dice
+                .pick(&[COM1, COM1 + 5, 0x20, 0x40, 0x70, 0x604, 0x604, 0x1234]);
         let size = self.servers().dice.pick(&[1, 2, 4]);
         match self.roll(14) {
             0 => Exit::Cpuid(value as u32),
-            1 => Exit::ReadMsr(self.servers().dice.pick(&[0x10, 0x1b, 0x277, 0x80b, 0xc000_0080])),
-            2 => Exit::WriteMsr(self.servers().dice.pick(&[0x10, 0x277, 0x80b, 0xc000_0080]), value),
+            1 => Exit::ReadMsr(
+                self.servers()
+                    .dice
+                    .pick(&[0x10, 0x1b, 0x277, 0x80b, 0xc000_0080]),
+            ),
+            2 => Exit::WriteMsr(
+                self.servers().dice.pick(&[0x10, 0x277, 0x80b, 0xc000_0080]),
+                value,
+            ),
             3 | 4 => Exit::In(port, size),
             5 | 6 => Exit::Out(port, size, value as u32),
             7 => Exit::StringIo(port, value & 1 != 0),
@@ -165,8 +195,18 @@ impl Play {
         self.servers().silenced = 0;
         let lenient = !self.servers().dice.one_in(4);
         let servers = (0..).map(ServerId).zip(&self.kernel.state.servers);
-        let gone = [Standing::Faulted, if lenient { Standing::Quarantined } else { Standing::Faulted }];
-        let faulted: Vec<ServerId> = servers.filter(|(_, server)| gone.contains(&server.standing)).map(|(id, _)| id).collect();
+        let gone = [
+            Standing::Faulted,
+            if lenient {
+                Standing::Quarantined
+            } else {
+                Standing::Faulted
+            },
+        ];
+        let faulted: Vec<ServerId> = servers
+            .filter(|(_, server)| gone.contains(&server.standing))
+            .map(|(id, _)| id)
+            .collect();
         faulted.iter().for_each(|id| self.kernel.state.restart(*id));
         if !faulted.is_empty() {
             self.kernel.state.machine.clock += 101 * TSC_KHZ;
@@ -187,7 +227,10 @@ fn machine(improviser: &Rc<RefCell<Improviser>>) -> Simulation {
     while kernel.pass() == Turn::Again {}
     let machine = &mut kernel.state.machine;
     let mut servers = improviser.borrow_mut();
-    assert!(servers.boot.is_empty(), "the machine was not built to its end");
+    assert!(
+        servers.boot.is_empty(),
+        "the machine was not built to its end"
+    );
     if scarce {
         machine.frames = 40;
     }

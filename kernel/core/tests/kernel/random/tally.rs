@@ -27,12 +27,24 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Nothing counted yet.
-    pub(crate) const NONE: Tally =
-        Tally { answers: 0, decoded: 0, committed: 0, again: 0, met: [0; ALL], carried_out: [0; ALL], reasons: BTreeMap::new() };
+    pub(crate) const NONE: Tally = Tally {
+        answers: 0,
+        decoded: 0,
+        committed: 0,
+        again: 0,
+        met: [0; ALL],
+        carried_out: [0; ALL],
+        reasons: BTreeMap::new(),
+    };
 
     /// The name of a kind.
     pub(crate) fn name(kind: usize) -> &'static str {
-        KINDS.iter().chain(&SUPERVISES).nth(kind).copied().unwrap_or("?")
+        KINDS
+            .iter()
+            .chain(&SUPERVISES)
+            .nth(kind)
+            .copied()
+            .unwrap_or("?")
     }
 }
 
@@ -42,7 +54,9 @@ pub(crate) fn kinds(bytes: &[u8]) -> (Vec<usize>, bool) {
     let mut kinds = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let Ok((_, after)) = postcard::take_from_bytes::<Effect<'_>>(rest) else { return (kinds, false) };
+        let Ok((_, after)) = postcard::take_from_bytes::<Effect<'_>>(rest) else {
+            return (kinds, false);
+        };
         let (tag, inner) = postcard::take_from_bytes::<u32>(rest).unwrap_or((0, rest));
         kinds.push(tag as usize);
         if KINDS.get(tag as usize) == Some(&"Supervise") {

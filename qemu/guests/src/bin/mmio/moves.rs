@@ -31,11 +31,33 @@ pub(crate) fn moves() {
     // The address in the instruction.
     let absolute = |code: Code| Run::new(code).with(RAX, 0x1122_3344_5566_7788).go();
     store(ICR_HIGH, 0xfedc_ba98);
-    equal("movabs eax, [address]", absolute(code!("movabs eax, [0xfee00310]")).general[RAX], 0xfedc_ba98);
-    equal("movabs [address], eax", (absolute(code!("movabs [0xfee00310], eax")).vector, load(ICR_HIGH)), (3, 0x5566_7788));
+    equal(
+        "movabs eax, [address]",
+        absolute(code!("movabs eax, [0xfee00310]")).general[RAX],
+        0xfedc_ba98,
+    );
+    equal(
+        "movabs [address], eax",
+        (
+            absolute(code!("movabs [0xfee00310], eax")).vector,
+            load(ICR_HIGH),
+        ),
+        (3, 0x5566_7788),
+    );
     store(SELECT, 0x3c);
-    equal("movabs al, [address]", absolute(code!("movabs al, [0xfec00000]")).general[RAX], 0x1122_3344_5566_773c);
-    equal("movabs [address], al", (absolute(code!("movabs [0xfec00000], al")).vector, load(SELECT)), (3, 0x88));
+    equal(
+        "movabs al, [address]",
+        absolute(code!("movabs al, [0xfec00000]")).general[RAX],
+        0x1122_3344_5566_773c,
+    );
+    equal(
+        "movabs [address], al",
+        (
+            absolute(code!("movabs [0xfec00000], al")).vector,
+            load(SELECT),
+        ),
+        (3, 0x88),
+    );
 }
 
 pub(crate) fn extensions() {
@@ -47,7 +69,12 @@ pub(crate) fn extensions() {
         "movsxd rax, dword ptr [rdi]", "movsxd r9, dword ptr [rdi]",
     };
     forms::all(&narrow, NARROW, flags::ALL, PLAIN);
-    forms::all(&forms! { "movsxd rax, dword ptr [rdi]" }, WIDE, flags::ALL, PLAIN);
+    forms::all(
+        &forms! { "movsxd rax, dword ptr [rdi]" },
+        WIDE,
+        flags::ALL,
+        PLAIN,
+    );
 }
 
 pub(crate) fn addressing() {
@@ -56,19 +83,58 @@ pub(crate) fn addressing() {
         store(ICR_HIGH, 0x1357_9bdf);
         Run::new(code).with(RBX, base).with(RCX, index).go().general[RAX]
     };
-    equal("[rbx + 0x10]", run(code!("mov eax, [rbx + 0x10]"), ICR_HIGH - 0x10, 0), 0x1357_9bdf);
-    equal("[rbx - 0x1000]", run(code!("mov eax, [rbx - 0x1000]"), ICR_HIGH + 0x1000, 0), 0x1357_9bdf);
-    equal("[rbx + rcx * 8]", run(code!("mov eax, [rbx + rcx * 8]"), ICR_HIGH - 0x80, 0x10), 0x1357_9bdf);
     equal(
-        "[rbx + rcx * 4 + 0x12345678]",
-        run(code!("mov eax, [rbx + rcx * 4 + 0x12345678]"), ICR_HIGH - 0x1234_5678 - 16, 4),
+        "[rbx + 0x10]",
+        run(code!("mov eax, [rbx + 0x10]"), ICR_HIGH - 0x10, 0),
         0x1357_9bdf,
     );
-    equal("[rcx * 2 + 0x310]", run(code!("mov eax, [rcx * 2 + 0x310]"), 0, (ICR_HIGH - 0x310) / 2), 0x1357_9bdf);
-    equal("[ebx]", run(code!("mov eax, [ebx]"), 0xdead_0000_0000_0000 | ICR_HIGH, 0), 0x1357_9bdf);
-    equal("[ebx + ecx], which wraps", run(code!("mov eax, [ebx + ecx]"), 0xffff_ff00, ICR_HIGH + 0x100), 0x1357_9bdf);
+    equal(
+        "[rbx - 0x1000]",
+        run(code!("mov eax, [rbx - 0x1000]"), ICR_HIGH + 0x1000, 0),
+        0x1357_9bdf,
+    );
+    equal(
+        "[rbx + rcx * 8]",
+        run(code!("mov eax, [rbx + rcx * 8]"), ICR_HIGH - 0x80, 0x10),
+        0x1357_9bdf,
+    );
+    equal(
+        "[rbx + rcx * 4 + 0x12345678]",
+        run(
+            code!("mov eax, [rbx + rcx * 4 + 0x12345678]"),
+            ICR_HIGH - 0x1234_5678 - 16,
+            4,
+        ),
+        0x1357_9bdf,
+    );
+    equal(
+        "[rcx * 2 + 0x310]",
+        run(
+            code!("mov eax, [rcx * 2 + 0x310]"),
+            0,
+            (ICR_HIGH - 0x310) / 2,
+        ),
+        0x1357_9bdf,
+    );
+    equal(
+        "[ebx]",
+        run(code!("mov eax, [ebx]"), 0xdead_0000_0000_0000 | ICR_HIGH, 0),
+        0x1357_9bdf,
+    );
+    equal(
+        "[ebx + ecx], which wraps",
+        run(code!("mov eax, [ebx + ecx]"), 0xffff_ff00, ICR_HIGH + 0x100),
+        0x1357_9bdf,
+    );
     let based = run(
-        code!("mov rdx, rbx", "shr rdx, 32", "mov eax, ebx", "mov ecx, 0xc0000101", "wrmsr", "mov eax, gs:[0x10]"),
+        code!(
+            "mov rdx, rbx",
+            "shr rdx, 32",
+            "mov eax, ebx",
+            "mov ecx, 0xc0000101",
+            "wrmsr",
+            "mov eax, gs:[0x10]"
+        ),
         ICR_HIGH - 0x10,
         0,
     );

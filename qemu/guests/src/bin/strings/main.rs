@@ -38,12 +38,21 @@ fn main() {
 
 /// Registers of a string instruction.
 fn string(code: Code, port: u16, at: u64, count: u64, flags: u64) -> Stop {
-    Run::new(code).with(RDX, u64::from(port)).with(RDI, at).with(RSI, at).with(RCX, count).flags(flags).go()
+    Run::new(code)
+        .with(RDX, u64::from(port))
+        .with(RDI, at)
+        .with(RSI, at)
+        .with(RCX, count)
+        .flags(flags)
+        .go()
 }
 
 /// How far an index register has moved, and what is left to do.
 fn moved(stop: &Stop, index: usize, at: u64) -> (i64, u64) {
-    (stop.general[index].wrapping_sub(at) as i64, stop.general[RCX])
+    (
+        stop.general[index].wrapping_sub(at) as i64,
+        stop.general[RCX],
+    )
 }
 
 /// The frame behind the window's page `page`: the reverse of their order.

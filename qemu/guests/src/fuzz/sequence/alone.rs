@@ -5,8 +5,8 @@ use crate::apic::{LOCAL, SELECT};
 
 /// Ports of devices: what is written there must harm nobody. Those that end or reset the machine are not among them, nor the one that prints.
 const PORTS: [u64; 26] = [
-    0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x70, 0x71, 0x80, 0xa0, 0xa1, 0xe4, 0xf0, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,
-    0x3fe, 0x3ff, 0x4d0, 0x4d1, 0x5100, 0xffff,
+    0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x70, 0x71, 0x80, 0xa0, 0xa1, 0xe4, 0xf0,
+    0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff, 0x4d0, 0x4d1, 0x5100, 0xffff,
 ];
 /// Ranges of MSRs: kvmclock's, which write to memory, are not among them.
 const MSRS: [(u64, u64); 7] = [
@@ -32,7 +32,11 @@ pub(super) fn instruction(writer: &mut Writer<'_>) {
         }
         // A bit that is reserved, or that cannot be changed here: PE, PG; PAE.
         1 => refused(writer, 0xc0, 1 | 1 << 29 | 1 << 31 | 0xffff_ffff << 32),
-        2 => refused(writer, 0xe0, 1 << 5 | 1 << 13 | 1 << 15 | 1 << 19 | 0xffff_ffff << 32),
+        2 => refused(
+            writer,
+            0xe0,
+            1 << 5 | 1 << 13 | 1 << 15 | 1 << 19 | 0xffff_ffff << 32,
+        ),
         3 => refused(writer, 0xd8, 0xffff_ff00 << 32),
         4 => {
             let priority = writer.random.value();
@@ -44,7 +48,14 @@ pub(super) fn instruction(writer: &mut Writer<'_>) {
             let (port, value) = (writer.random.of(&PORTS), writer.random.value());
             writer.load32(2, port);
             writer.load32(0, value);
-            writer.one_of(&[&[0xec], &[0xed], &[0x66, 0xed], &[0xee], &[0xef], &[0x66, 0xef]]);
+            writer.one_of(&[
+                &[0xec],
+                &[0xed],
+                &[0x66, 0xed],
+                &[0xee],
+                &[0xef],
+                &[0x66, 0xef],
+            ]);
         }
         6 | 7 => device(writer),
         8 => x87(writer),
@@ -82,11 +93,19 @@ fn refused(writer: &mut Writer<'_>, register: u8, bits: u64) {
 /// Any register of the local APIC or the I/O APIC, in any width; no INIT, SIPI or SMI.
 fn device(writer: &mut Writer<'_>) {
     let offset = writer.random.below(0x400);
-    let at = if writer.random.once_in(4) { SELECT + offset % 0x20 } else { LOCAL + offset };
+    let at = if writer.random.once_in(4) {
+        SELECT + offset % 0x20
+    } else {
+        LOCAL + offset
+    };
     if at & !0xf == LOCAL + 0x300 {
         return;
     }
-    writer.devices = if at < LOCAL { Devices::All } else { Devices::Most.max(writer.devices) };
+    writer.devices = if at < LOCAL {
+        Devices::All
+    } else {
+        Devices::Most.max(writer.devices)
+    };
     let value = writer.random.value();
     writer.load64(7, at);
     writer.load64(0, value);
@@ -110,7 +129,9 @@ fn x87(writer: &mut Writer<'_>) {
     writer.devices = Devices::Most.max(writer.devices);
     writer.bytes(&[0x0f, 0x20, 0xc0, 0x24, 0xd3, 0x0f, 0x22, 0xc0, 0xdb, 0xe3]);
     writer.load32(0, 0x340);
-    writer.bytes(&[0x50, 0xd9, 0x2c, 0x24, 0x58, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9]);
+    writer.bytes(&[
+        0x50, 0xd9, 0x2c, 0x24, 0x58, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9,
+    ]);
     // FNCLEX, FNINIT, FNSTSW: none of them waits, since what a PC does then, with its line masked, is to wait for ever.
     writer.one_of(&[&[0xdb, 0xe2], &[0xdb, 0xe3], &[0xdf, 0xe0]]);
 }
@@ -118,7 +139,13 @@ fn x87(writer: &mut Writer<'_>) {
 /// Breakpoints on data of the hypervisor's, and exits.
 fn data_breakpoints(writer: &mut Writer<'_>) {
     let kernel = 0xffff_ffff_8010_0000 + writer.random.below(0x20_0000);
-    let address = writer.random.of(&[kernel, kernel, 0x7000_0000, 0xffff_8000_fee0_0000, 0x40_0000]);
+    let address = writer.random.of(&[
+        kernel,
+        kernel,
+        0x7000_0000,
+        0xffff_8000_fee0_0000,
+        0x40_0000,
+    ]);
     let register = writer.random.below(4) as u8;
     writer.load64(0, address & !7);
     writer.bytes(&[0x0f, 0x23, 0xc0 | register << 3]);
@@ -131,7 +158,11 @@ fn data_breakpoints(writer: &mut Writer<'_>) {
 /// String I/O on any memory.
 fn strings(writer: &mut Writer<'_>) {
     let (count, at) = (writer.random.below(3000), writer.random.value());
-    let at = if writer.random.once_in(2) { at } else { scratch() };
+    let at = if writer.random.once_in(2) {
+        at
+    } else {
+        scratch()
+    };
     // Nothing is stored but into the scratch memory.
     let stores = writer.random.once_in(2);
     writer.load32(1, count.min(if stores { 4096 } else { count }));

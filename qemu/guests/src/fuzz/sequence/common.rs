@@ -5,8 +5,18 @@ use crate::apic::{ICR_HIGH, SELECT};
 use crate::run::IF;
 
 /// MSRs that keep what is written.
-const KEPT: [u64; 10] =
-    [0x174, 0x175, 0x176, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0100, 0xc000_0101, 0xc000_0102];
+const KEPT: [u64; 10] = [
+    0x174,
+    0x175,
+    0x176,
+    0xc000_0081,
+    0xc000_0082,
+    0xc000_0083,
+    0xc000_0084,
+    0xc000_0100,
+    0xc000_0101,
+    0xc000_0102,
+];
 const STAR: u64 = 0xc000_0081;
 const SFMASK: u64 = 0xc000_0084;
 /// Those of them that SYSCALL and SYSENTER go to.
@@ -38,15 +48,27 @@ pub(super) fn instruction(writer: &mut Writer<'_>, interrupts: bool) {
             writer.bytes(&[0x0f, 0xa2]);
         }
         1 => {
-            let index = if writer.random.once_in(2) { writer.random.of(&KEPT) } else { writer.random.of(&READ) };
+            let index = if writer.random.once_in(2) {
+                writer.random.of(&KEPT)
+            } else {
+                writer.random.of(&READ)
+            };
             writer.load32(1, index);
             writer.bytes(&[0x0f, 0x32]);
         }
         2 | 3 => {
             let index = writer.random.of(&KEPT);
-            let value = if ENTRIES.contains(&index) { writer.target() } else { writer.random.value() };
+            let value = if ENTRIES.contains(&index) {
+                writer.target()
+            } else {
+                writer.random.value()
+            };
             // #GP on a CPU, and QEMU takes it, but not through VMLOAD: see the guest `reserved`.
-            let value = if index == STAR || index == SFMASK { value } else { canonical(value) };
+            let value = if index == STAR || index == SFMASK {
+                value
+            } else {
+                canonical(value)
+            };
             writer.model_specific(index, value);
             writer.bytes(&[0x0f, 0x30]);
         }
@@ -62,7 +84,14 @@ pub(super) fn instruction(writer: &mut Writer<'_>, interrupts: bool) {
             writer.one_of(if port == SCRATCH {
                 &[&[0xec], &[0xee]]
             } else {
-                &[&[0xec], &[0xed], &[0x66, 0xed], &[0xee], &[0xef], &[0x66, 0xef]]
+                &[
+                    &[0xec],
+                    &[0xed],
+                    &[0x66, 0xed],
+                    &[0xee],
+                    &[0xef],
+                    &[0x66, 0xef],
+                ]
             });
         }
         7 | 8 => device(writer),
@@ -111,22 +140,38 @@ pub(super) fn instruction(writer: &mut Writer<'_>, interrupts: bool) {
         22 => {
             // REP INS, OUTS and MOVS, also where nothing is mapped.
             let nowhere = super::nowhere(writer.random);
-            let at = writer.random.of(&[scratch() + 256, scratch() + 4090, nowhere]);
+            let at = writer
+                .random
+                .of(&[scratch() + 256, scratch() + 4090, nowhere]);
             writer.load64(7, at);
             let count = writer.random.below(20);
             writer.load32(1, count);
             writer.load32(2, SCRATCH);
-            writer.one_of(&[&[0xf3, 0x6c], &[0xf3, 0x6e], &[0x6c], &[0x6e], &[0xf3, 0xa4]]);
+            writer.one_of(&[
+                &[0xf3, 0x6c],
+                &[0xf3, 0x6e],
+                &[0x6c],
+                &[0x6e],
+                &[0xf3, 0xa4],
+            ]);
         }
         23 => {
             // VMRUN and what belongs to it, with an address that it would take.
             let page = writer.random.below(1 << 16) << 12;
             writer.load32(0, page);
             writer.bytes(&[0x0f, 0x01]);
-            let which = writer.random.of(&[0xd8, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf]);
+            let which = writer
+                .random
+                .of(&[0xd8, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf]);
             writer.bytes(&[which]);
         }
-        24 => writer.one_of(&[&[0x0f, 0x0b], &[0x0f, 0xaa], &[0xf1], &[0x48, 0xf7, 0xf0], &[0xf0, 0x90]]),
+        24 => writer.one_of(&[
+            &[0x0f, 0x0b],
+            &[0x0f, 0xaa],
+            &[0xf1],
+            &[0x48, 0xf7, 0xf0],
+            &[0xf0, 0x90],
+        ]),
         _ => {
             // RDTSC, and forget it.
             writer.bytes(&[0x0f, 0x31, 0x31, 0xc0, 0x31, 0xd2]);
@@ -141,7 +186,11 @@ fn canonical(value: u64) -> u64 {
 
 /// MOV RAX, CRn; XOR RAX, RBX; MOV CRn, RAX with some of the bits in RBX.
 fn toggle(writer: &mut Writer<'_>, register: u8, bits: u64) {
-    let some = if writer.random.once_in(2) { writer.random.bit(bits) } else { writer.random.some(bits) };
+    let some = if writer.random.once_in(2) {
+        writer.random.bit(bits)
+    } else {
+        writer.random.some(bits)
+    };
     writer.load64(3, some);
     writer.bytes(&[0x0f, 0x20, register, 0x48, 0x31, 0xd8, 0x0f, 0x22, register]);
 }
@@ -181,7 +230,11 @@ fn floating_point(writer: &mut Writer<'_>) {
     writer.bytes(&[0xdb, 0xe3]);
     writer.load32(0, control);
     writer.bytes(&[0x50, 0xd9, 0x2c, 0x24, 0x58]);
-    writer.one_of(&[&[0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9], &[0xd9, 0xee, 0xd9, 0xee, 0xde, 0xf9], &[0xd9, 0xe8]]);
+    writer.one_of(&[
+        &[0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9],
+        &[0xd9, 0xee, 0xd9, 0xee, 0xde, 0xf9],
+        &[0xd9, 0xe8],
+    ]);
     writer.one_of(&[&[0x9b], &[0xdf, 0xe0], &[0xdb, 0xe2, 0x9b], &[]]);
 }
 
@@ -189,7 +242,9 @@ fn floating_point(writer: &mut Writer<'_>) {
 fn debug(writer: &mut Writer<'_>) {
     let here = writer.here() + writer.random.below(64);
     let kernel = 0xffff_ffff_8010_0000 + writer.random.below(0x4_0000);
-    let address = writer.random.of(&[here, kernel, 0x40_0000, scratch(), 0x7000_0000]);
+    let address = writer
+        .random
+        .of(&[here, kernel, 0x40_0000, scratch(), 0x7000_0000]);
     let register = writer.random.below(4) as u8;
     match writer.random.below(4) {
         0 => writer.bytes(&[0x0f, 0x21, 0xc3 | register << 3]),
@@ -200,6 +255,10 @@ fn debug(writer: &mut Writer<'_>) {
             writer.load32(0, control);
             writer.bytes(&[0x0f, 0x23, 0xf8]);
         }
-        _ => writer.one_of(&[&[0x0f, 0x21, 0xf8], &[0x0f, 0x21, 0xe3], &[0x0f, 0x21, 0xeb]]),
+        _ => writer.one_of(&[
+            &[0x0f, 0x21, 0xf8],
+            &[0x0f, 0x21, 0xe3],
+            &[0x0f, 0x21, 0xeb],
+        ]),
     }
 }

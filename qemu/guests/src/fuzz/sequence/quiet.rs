@@ -3,7 +3,9 @@
 use super::{Writer, scratch};
 
 /// Selectors: of everything that is in the GDT, of nothing, and beyond.
-const SELECTORS: [u64; 14] = [0, 3, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1c, 0x2b, 0x33, 0x38, 0x40, 0x7c, 0xfff8];
+const SELECTORS: [u64; 14] = [
+    0, 3, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1c, 0x2b, 0x33, 0x38, 0x40, 0x7c, 0xfff8,
+];
 /// RFLAGS, without IF.
 const FLAGS: u64 = 0x24_7dd5;
 
@@ -50,7 +52,10 @@ pub(super) fn instruction(writer: &mut Writer<'_>) {
 
 /// A selector for DS, ES, FS, GS or SS.
 fn segment(writer: &mut Writer<'_>) {
-    let (selector, register) = (writer.random.of(&SELECTORS), writer.random.of(&[0xd8, 0xc0, 0xe0, 0xe8, 0xd0]));
+    let (selector, register) = (
+        writer.random.of(&SELECTORS),
+        writer.random.of(&[0xd8, 0xc0, 0xe0, 0xe8, 0xd0]),
+    );
     writer.load32(0, selector);
     writer.bytes(&[0x8e, register, 0x90]);
 }
@@ -59,8 +64,16 @@ fn segment(writer: &mut Writer<'_>) {
 fn table(writer: &mut Writer<'_>) {
     let interrupts = writer.random.once_in(2);
     // SGDT or SIDT [at]; MOV WORD [at], limit; LGDT or LIDT [at].
-    let (store, load) = if interrupts { (0x0c, 0x1c) } else { (0x04, 0x14) };
-    let limit = if interrupts { 0x200 + writer.random.below(0xe00) } else { 0x28 + writer.random.below(0x58) } as u16;
+    let (store, load) = if interrupts {
+        (0x0c, 0x1c)
+    } else {
+        (0x04, 0x14)
+    };
+    let limit = if interrupts {
+        0x200 + writer.random.below(0xe00)
+    } else {
+        0x28 + writer.random.below(0x58)
+    } as u16;
     let at = (scratch() as u32 + 128).to_le_bytes();
     writer.bytes(&[0x0f, 0x01, store, 0x25]);
     writer.bytes(&at);
@@ -81,7 +94,13 @@ fn table(writer: &mut Writer<'_>) {
 fn interrupt_return(writer: &mut Writer<'_>) {
     let target = writer.target();
     let random = &mut *writer.random;
-    let frame = [random.of(&SELECTORS), random.value(), 2 | random.some(FLAGS), random.of(&SELECTORS), target];
+    let frame = [
+        random.of(&SELECTORS),
+        random.value(),
+        2 | random.some(FLAGS),
+        random.of(&SELECTORS),
+        target,
+    ];
     for value in frame {
         writer.load64(0, value);
         writer.bytes(&[0x50]);
@@ -105,5 +124,12 @@ fn system_call(writer: &mut Writer<'_>) {
     writer.bytes(&[0x49, 0xbb]);
     writer.bytes(&flags.to_le_bytes());
     writer.load64(1, target);
-    writer.one_of(&[&[0x0f, 0x05], &[0x48, 0x0f, 0x07], &[0x0f, 0x07], &[0x0f, 0x34], &[0x0f, 0x35], &[0x48, 0x0f, 0x35]]);
+    writer.one_of(&[
+        &[0x0f, 0x05],
+        &[0x48, 0x0f, 0x07],
+        &[0x0f, 0x07],
+        &[0x0f, 0x34],
+        &[0x0f, 0x35],
+        &[0x48, 0x0f, 0x35],
+    ]);
 }

@@ -27,11 +27,25 @@ pub fn console(uart: ServerId) -> impl Strategy<Value = Vec<Event>> {
 /// The control line's driver.
 pub fn control() -> impl Strategy<Value = Vec<Event>> {
     let ask = |ask: Ask<'_>| postcard::to_extend(&ask, Vec::new()).unwrap_or_default();
-    let orders = [Order::Kill(ServerId(3)), Order::Swap(ServerId(3), true, Some("uart")), Order::Piece(0, 9, &[7; 60])];
-    let asks = [Ask::Ping(7), Ask::Servers, Ask::Exits, Ask::Machine, Ask::Dump(2)].into_iter().chain(orders.map(Ask::Order));
+    let orders = [
+        Order::Kill(ServerId(3)),
+        Order::Swap(ServerId(3), true, Some("uart")),
+        Order::Piece(0, 9, &[7; 60]),
+    ];
+    let asks = [
+        Ask::Ping(7),
+        Ask::Servers,
+        Ask::Exits,
+        Ask::Machine,
+        Ask::Dump(2),
+    ]
+    .into_iter()
+    .chain(orders.map(Ask::Order));
     // COBS: the number of bytes up to the next zero, those bytes, ..., a zero.
     let frame = move |ask: &[u8]| {
-        let blocks = ask.split(|byte| *byte == 0).flat_map(|block| [&[block.len() as u8 + 1], block].concat());
+        let blocks = ask
+            .split(|byte| *byte == 0)
+            .flat_map(|block| [&[block.len() as u8 + 1], block].concat());
         blocks.chain([0]).collect::<Vec<u8>>()
     };
     let frames: Vec<Vec<u8>> = asks.map(|one| frame(&ask(one))).collect();

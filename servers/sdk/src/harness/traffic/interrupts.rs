@@ -22,11 +22,18 @@ fn register() -> impl Strategy<Value = u64> {
 
 /// A redirection entry's low half: a vector, how it is sent, often not masked.
 fn redirection() -> impl Strategy<Value = u32> {
-    (0x10_u32..0x100, prop_oneof![4 => Just(0_u32), 1 => 0_u32..8], any::<[bool; 3]>()).prop_map(
-        |(vector, mode, [level, logical, masked])| {
-            vector | mode << 8 | u32::from(logical) << 11 | u32::from(level) << 15 | u32::from(masked) << 16
-        },
+    (
+        0x10_u32..0x100,
+        prop_oneof![4 => Just(0_u32), 1 => 0_u32..8],
+        any::<[bool; 3]>(),
     )
+        .prop_map(|(vector, mode, [level, logical, masked])| {
+            vector
+                | mode << 8
+                | u32::from(logical) << 11
+                | u32::from(level) << 15
+                | u32::from(masked) << 16
+        })
 }
 
 /// What a guest does in one go, as drivers do it.
@@ -34,7 +41,13 @@ fn set_up() -> impl Strategy<Value = Vec<Event>> {
     let local = |offset: u64, value: u32| Event::Store(LAPIC + offset, value);
     // ICW1 to ICW4, nothing masked. The fourth says how services end and nest.
     let chip = |even: u16, base: u32, wiring: u32, fourth: u32| {
-        let writes = [(even, 0x11), (even + 1, base), (even + 1, wiring), (even + 1, fourth), (even + 1, 0)];
+        let writes = [
+            (even, 0x11),
+            (even + 1, base),
+            (even + 1, wiring),
+            (even + 1, fourth),
+            (even + 1, 0),
+        ];
         writes.map(|(port, value)| Event::Out(port, 1, value))
     };
     let words = prop_oneof![2 => Just(0x01_u32), 1 => Just(0x11), 1 => Just(0x03)];
