@@ -18,7 +18,7 @@ use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
 
 use crate::delivery::Step;
 use crate::machine::{Machine, Pages};
-use crate::mailbox::{Kind as Letter, Next};
+use crate::mailbox::{Kind as Letter, Mailbox, Next};
 use crate::server::Standing;
 use crate::statistics::Kind;
 use crate::ticket::{Operation, SLOTS, Ticket};
@@ -119,12 +119,16 @@ impl<M: Machine> State<M> {
         server.generation = server.generation.wrapping_add(1);
         server.restarts = server.restarts.saturating_add(1);
         server.period_end = Ticks(0);
-        server.mailbox.restart();
         for segment in server.segments.iter().take(server.segment_count) {
             self.machine.refill_segment(id, segment);
         }
         self.machine.restore_vault(id);
-        self.return_of(id);
+        self.begin_again(id);
+    }
+
+    /// The server is told that it begins anew. The guest waits until it has heard it: what it says to that may be what the guest must not miss.
+    pub(crate) fn begin_again(&mut self, id: ServerId) {
+        self.post(id, Mailbox::restart);
     }
 
     /// The supervisor has no other: it is restarted at once, unless that does not help. A fault on request does not count.

@@ -8,6 +8,7 @@ use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
 use crate::delivery::{Due, Step, encode};
 use crate::machine::Machine;
 use crate::mailbox::{Kind as LetterKind, Next};
+use crate::server::Server;
 use crate::statistics::Kind;
 use crate::ticket::{LOAD, Operation};
 use crate::vcpu::Stand;
@@ -441,6 +442,18 @@ impl<M: Machine> State<M> {
         }
     }
 
+    /// A server has heard that it begins, or begins anew; one that has handed its state over with that is held further.
+    #[cold]
+    fn begun(&mut self, id: ServerId, how: Next) {
+        if self.absent & 1 << id.0 != 0 && self.server(id).is_some_and(Server::is_running) {
+            self.return_of(id);
+        }
+        if id.0 != 0 && !matches!(how, Next::Restarted) {
+            self.imported(id);
+            self.post(ServerId(0), |mailbox| mailbox.server_started(id));
+        }
+    }
+
     /// What was delivered is done with.
     pub(crate) fn take_out(&mut self, to: ServerId, next: Next) {
         let Some(server) = self.servers.get_mut(usize::from(to.0)) else {
@@ -465,10 +478,7 @@ impl<M: Machine> State<M> {
                 }
             }
             (Next::HostIrq(irq), _) => self.machine.unmask(irq),
-            (Next::Start | Next::Import, _) if to.0 != 0 => {
-                self.imported(to);
-                self.post(ServerId(0), |mailbox| mailbox.server_started(to));
-            }
+            (Next::Start | Next::Import | Next::Restarted, _) => self.begun(to, next),
             _ => {}
         }
     }

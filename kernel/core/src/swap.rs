@@ -143,7 +143,6 @@ impl<M: Machine> State<M> {
             role.take_over(successor);
             (role.standing, successor.standing) = (Standing::Running, Standing::Made);
             role.fault = Reason::Exchanged;
-            role.mailbox.restart();
         }
         // Nested tables are the old server's decisions.
         if self
@@ -153,7 +152,7 @@ impl<M: Machine> State<M> {
             let stale = self.machine.unmap_all();
             self.flush(stale);
         }
-        self.return_of(of);
+        self.begin_again(of);
     }
 
     /// Calls a succession off, if there is one and this server has a part in it: the other goes on itself.
@@ -183,8 +182,7 @@ impl<M: Machine> State<M> {
         if matches!(server.standing, Standing::Held | Standing::Running) {
             server.standing = Standing::Running;
             server.fault = Reason::Released;
-            server.mailbox.restart();
-            self.return_of(of);
+            self.begin_again(of);
         }
     }
 

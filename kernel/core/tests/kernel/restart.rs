@@ -42,6 +42,33 @@ fn told(world: &mut World, id: ServerId) -> Vec<String> {
     world.got(id).into_iter().map(name).collect()
 }
 
+#[test]
+fn the_guest_does_not_run_before_a_server_has_heard_that_it_was_restarted() {
+    for others in 0..9 {
+        let mut world = World::booted();
+        world.ends(CPUID, Outcome::Fault(Reason::Hang));
+        world.exit(Exit::Cpuid(0));
+        world.pass();
+        // So many messages are delivered ahead of what the supervisor is to do: the last of a pass may be the order, and nothing else.
+        for server in 3..3 + others {
+            world.kernel.state.start_first(ServerId(server), IMAGE);
+        }
+        let restart = Effect::Supervise(Supervise::Restart(CPUID));
+        world.on(SUPERVISOR, &[restart]);
+        world.kernel.state.start_first(SUPERVISOR, IMAGE);
+        let turn = (0..100)
+            .map(|_| world.kernel.pass())
+            .find(|turn| *turn != Turn::Again);
+        assert_eq!(turn, Some(Turn::Enter));
+        let heard = told(&mut world, CPUID);
+        assert_eq!(
+            heard.last().map(String::as_str),
+            Some("Restarted"),
+            "{others} others"
+        );
+    }
+}
+
 /// A load through the emulator, which the kernel is to finish like this.
 fn load(finish: u8) -> Effect<'static> {
     let forward = Forward {
