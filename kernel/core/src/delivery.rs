@@ -89,8 +89,9 @@ impl<M: Machine> State<M> {
             return;
         };
         record(&mut server.time, span);
-        if span > server.budget.0 {
+        if span > server.long.0 {
             server.forgive(span);
+            self.long = true;
         }
         if server.time.sum > server.run_until {
             self.overrun(to, began, span);

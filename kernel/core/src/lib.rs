@@ -99,6 +99,8 @@ pub struct State<M> {
     pub(crate) turn: u32,
     /// Whether it is the guest's turn, whatever waits in mailboxes.
     pub(crate) due: bool,
+    /// Whether there was an activation of some length.
+    pub(crate) long: bool,
     /// What servers have used of the guest's time.
     pub(crate) share: Share,
     /// When the hardware's timer will fire.
@@ -157,6 +159,7 @@ impl<M: Machine> Kernel<M> {
                 ready: 0,
                 turn: 0,
                 due: false,
+                long: false,
                 share: Share::NONE,
                 armed: Ticks(u64::MAX),
                 running: false,

@@ -244,6 +244,7 @@ impl Mailbox {
     }
 
     /// The next thing to handle, but for timers and interrupts if they are held. It stays here until [`Mailbox::done`].
+    #[inline(always)]
     pub(crate) fn next(&self, held: bool) -> Option<Next> {
         if self.first != 0 {
             return Some(self.first());

@@ -109,35 +109,27 @@ impl<M: Machine> Kernel<M> {
     /// Delivers up to a number of messages, and up to the guest's turn; true if the guest need not be interrupted for what is left.
     #[inline(always)]
     fn deliver_some(&mut self) -> bool {
-        let mut began = self.state.machine.now();
-        let mut used = 0;
+        if self.state.share.left < 0
+            && let Some(all) = self.deliver_in_guests_turn()
+        {
+            return all;
+        }
+        let began = self.state.machine.now();
         let mut all = false;
+        self.state.long = false;
         for _ in 0..PASS {
-            if self.state.share.left < used {
-                self.state.share.left = self.state.share.left.wrapping_sub(used);
-                if let Some(all) = self.deliver_in_guests_turn() {
-                    return all;
-                }
-                (began, used) = (self.state.machine.now(), 0);
-            }
             let Some(server) = self.state.take_turn() else {
                 all = true;
                 break;
             };
             self.deliver_next(server, false);
-            let before = used;
-            used = self
-                .state
-                .machine
-                .now()
-                .0
-                .wrapping_sub(began.0)
-                .cast_signed();
-            self.state
-                .share
-                .charge(server, used.wrapping_sub(before).cast_unsigned());
+            // Whether it is the guest's turn is looked at before anything else may take as long.
+            if self.state.long {
+                break;
+            }
         }
-        self.state.share.left = self.state.share.left.wrapping_sub(used);
+        let used = self.state.machine.now().0.wrapping_sub(began.0);
+        self.state.share.left = self.state.share.left.wrapping_sub(used.cast_signed());
         all
     }
 
@@ -147,16 +139,14 @@ impl<M: Machine> Kernel<M> {
     fn deliver_in_guests_turn(&mut self) -> Option<bool> {
         let began = self.state.machine.now();
         let turn = self.state.turn_of_guest(began)?;
-        let (mut ended, mut left, mut waiting) = (began, PASS, 0_u32);
+        let (mut left, mut waiting) = (PASS, 0_u32);
         for _ in 0..SERVERS {
             let Some(server) = self.state.take_turn() else {
                 break;
             };
             let greedy = self.state.is_greedy(server);
             if self.deliver_next(server, greedy) {
-                let now = self.state.machine.now();
-                self.state.share.charge(server, now.since(ended).0);
-                (ended, left) = (now, left - 1);
+                left -= 1;
             } else {
                 waiting |= 1 << server.0;
             }
@@ -164,6 +154,7 @@ impl<M: Machine> Kernel<M> {
                 break;
             }
         }
+        let ended = self.state.machine.now();
         self.state.share.left = self
             .state
             .share
@@ -174,6 +165,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Delivers the next thing in a server's mailbox, if there is one; for one that is held timers and interrupts are none.
+    #[inline(always)]
     fn deliver_next(&mut self, to: ServerId, held: bool) -> bool {
         let Some(next) = self.state.next_for(to, held) else {
             self.nothing_for(to);
@@ -419,6 +411,7 @@ impl<M: Machine> State<M> {
         Some(ServerId(next as u8))
     }
 
+    #[inline(always)]
     fn next_for(&mut self, to: ServerId, held: bool) -> Option<Next> {
         let server = self
             .servers

@@ -17,6 +17,8 @@ use crate::statistics::NO_MOMENTS;
 use atoll_protocol::cause::{Cause, What};
 
 const PORT_RANGES: usize = 4;
+/// Microseconds after which an activation is a long one: no server of Atoll's takes as many as a rule.
+const LONG_US: u32 = 1_000;
 /// Most segments of an image.
 pub(crate) const SEGMENTS: usize = 8;
 
@@ -121,6 +123,8 @@ pub struct Server {
     pub limits: Limits,
     /// Longest activation.
     pub(crate) budget: Ticks,
+    /// An activation longer than this is a long one.
+    pub(crate) long: Ticks,
     /// Run time per period.
     pub(crate) allowance: Ticks,
     pub(crate) period_end: Ticks,
@@ -171,6 +175,7 @@ impl Server {
             timers: 0,
         },
         budget: Ticks(0),
+        long: Ticks(0),
         allowance: Ticks(0),
         period_end: Ticks(0),
         run_until: 0,
@@ -227,6 +232,7 @@ impl Server {
         self.role = role;
         self.limits = limits;
         self.budget = ticks(limits.budget_us);
+        self.long = ticks(limits.budget_us.min(LONG_US));
         self.allowance = ticks(limits.period_us);
         (self.name, self.image) = (Name::of(name), Name::of(image));
     }
@@ -271,6 +277,7 @@ impl Server {
     pub(crate) fn take_over(&mut self, other: &mut Server) {
         core::mem::swap(&mut self.limits, &mut other.limits);
         core::mem::swap(&mut self.budget, &mut other.budget);
+        core::mem::swap(&mut self.long, &mut other.long);
         core::mem::swap(&mut self.allowance, &mut other.allowance);
         core::mem::swap(&mut self.segments, &mut other.segments);
         core::mem::swap(&mut self.segment_count, &mut other.segment_count);
@@ -293,7 +300,7 @@ impl Server {
         self.name = Name::NONE;
     }
 
-    /// An activation took longer than its budget, and was no hang: the host did not run us. That is not the server's time.
+    /// A long activation. What it took longer than its budget, and was no hang, the host did not run us: that is not the server's time.
     #[cold]
     #[inline(never)]
     pub(crate) fn forgive(&mut self, span: u64) {

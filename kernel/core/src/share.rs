@@ -2,7 +2,7 @@
 //!
 //! Either activates a server for as long as its budget, and a server can see to it that there is always a next one. So what is used for
 //! messages that the guest has not asked for is held against the rest of the time, which is the guest's: it runs, or waits for the answer to
-//! an exit. They may be ahead of it by [`AHEAD_MS`] and one activation; then it is the guest's turn until it has its share, one part in
+//! an exit. They may be ahead of it by [`AHEAD_MS`] and one long activation; then it is the guest's turn until it has its share, one part in
 //! [`PARTS`]: the timers and interrupts of those wait that have used more than one part in [`GREEDY`] of what they may be ahead. Mail does not
 //! wait: a sender's credit is for what the guest may bring about at once, and is used up where it runs on while nothing is delivered. What
 //! happens while the guest sleeps is not counted.
@@ -30,8 +30,8 @@ pub(crate) struct Share {
     /// Ticks that were left when it was worked out last, and when that was.
     had: i64,
     since: Ticks,
-    /// What each server has used since the guest's turn was over.
-    spent: [u32; SERVERS],
+    /// What each server had used when the guest's turn was over last.
+    used: [u64; SERVERS],
 }
 
 impl Share {
@@ -39,28 +39,17 @@ impl Share {
         left: 0,
         had: 0,
         since: Ticks(0),
-        spent: [0; SERVERS],
+        used: [0; SERVERS],
     };
-}
-
-impl Share {
-    /// A server has used so much.
-    #[inline(always)]
-    pub(crate) fn charge(&mut self, server: ServerId, span: u64) {
-        if let Some(spent) = self.spent.get_mut(usize::from(server.0)) {
-            *spent = spent.saturating_add(span as u32);
-        }
-    }
 }
 
 impl<M: Machine> State<M> {
     /// Whether a server's timers and interrupts wait in the guest's turn.
     pub(crate) fn is_greedy(&self, server: ServerId) -> bool {
         let most = self.machine.tsc_khz().saturating_mul(AHEAD_MS) / GREEDY;
-        self.share
-            .spent
-            .get(usize::from(server.0))
-            .is_some_and(|spent| u64::from(*spent) > most)
+        let place = usize::from(server.0);
+        let used = self.servers.get(place).zip(self.share.used.get(place));
+        used.is_some_and(|(server, before)| server.time.sum.wrapping_sub(*before) > most)
     }
 
     /// Nothing is left: what was earned since then is added. If that is not enough it is the guest's turn: for how long.
@@ -87,7 +76,11 @@ impl<M: Machine> State<M> {
         };
         (self.share.left, self.share.had, self.share.since) = (left, left, now);
         if left >= 0 {
-            self.share.spent = [0; SERVERS];
+            self.share
+                .used
+                .iter_mut()
+                .zip(&self.servers)
+                .for_each(|(used, server)| *used = server.time.sum);
         }
         (left < 0).then(|| Ticks(left.unsigned_abs() / (PARTS - 1) + 1))
     }
