@@ -6,8 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::bundle::instructions::Why;
-
 /// What most functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -23,10 +21,10 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
-    /// A manifest is wrong.
+    /// A file of a campaign is wrong.
     #[error("{file}:{line}: {what}")]
-    Manifest {
-        /// The manifest's file.
+    Campaign {
+        /// The file.
         file: String,
         /// Line in it, from 1.
         line: usize,
@@ -41,20 +39,9 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// A server's program has an instruction that servers may not have.
-    #[error("{}: server '{server}' may not have the instruction `{instruction}` at {address:#x}: it {why}", image.display())]
-    Instruction {
-        /// The server.
-        server: String,
-        /// Its program.
-        image: PathBuf,
-        /// Where the instruction is loaded.
-        address: u64,
-        /// The instruction.
-        instruction: String,
-        /// Why it is refused.
-        why: Why,
-    },
+    /// A machine's manifest, or a server's program, is wrong.
+    #[error(transparent)]
+    Machine(#[from] atoll_manifest::Error),
     /// The guest does not fit into its memory.
     #[error(
         "{file}: {needed} MiB are needed to hold the guest's files, but the machine has {memory} MiB: give it --memory {needed}M or more"
@@ -157,6 +144,13 @@ impl Error {
         Self::Guest {
             path: path.as_ref().to_owned(),
             what: what.to_string(),
+        }
+    }
+
+    /// What was asked for with this option does not fit the machine.
+    pub fn option(option: &str) -> impl FnOnce(atoll_manifest::Error) -> Self {
+        move |error| Self::Usage {
+            what: format!("{option} {error}"),
         }
     }
 

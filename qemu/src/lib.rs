@@ -5,9 +5,9 @@
 //!
 //! 1. [`cli`]: what can be asked for; [`command`]: one module for each sub-command.
 //! 2. [`bare`]: the compiler for the bare machine, and what it builds.
-//! 3. [`machine`]: the TOML manifest, checked.
+//! 3. [`atoll_manifest`]: the TOML manifest, checked; a crate of its own.
 //! 4. [`guest`]: Linux from Debian's packages ([`mod@package`]) with an initramfs of ours, or a test guest.
-//! 5. [`bundle`]: all of it in one archive.
+//! 5. [`atoll_manifest::bundle`]: all of it in one archive.
 //! 6. [`emulator`]: QEMU, found or fetched, and its command line.
 //! 7. [`run`]: a boot from start to end, with the [`console`] between guest and user.
 //! 8. [`control`]: the line into a running machine.
@@ -17,7 +17,6 @@
 
 pub mod bare;
 pub mod bench;
-pub mod bundle;
 pub mod campaign;
 pub mod cli;
 pub mod command;
@@ -26,7 +25,6 @@ pub mod control;
 pub mod emulator;
 pub mod error;
 pub mod guest;
-pub mod machine;
 pub mod package;
 pub mod place;
 pub mod progress;

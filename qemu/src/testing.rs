@@ -11,18 +11,18 @@ use crate::bare::{Toolchain, build};
 use crate::bench::linux;
 use crate::console::{Event, Keyboard};
 use crate::emulator::{Arguments, Emulator, arguments};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::guest::archive::Archive;
 use crate::guest::init::Marks;
 use crate::guest::initramfs::Job;
 use crate::guest::{Choice, Guest};
-use crate::machine::{LINUX, LINUX_NAME, Machine};
 use crate::place;
 use crate::run::{End, Ended, Instance, Plan, Session};
 
 mod emulator;
 mod visit;
 
+use atoll_manifest::{LINUX, LINUX_NAME, Machine};
 pub use emulator::Running;
 use visit::Screen;
 pub use visit::Visit;
@@ -236,7 +236,9 @@ impl Boot {
     fn ready(&self) -> Result<Ready> {
         let mut machine = Machine::parse(LINUX_NAME, &self.manifest)?;
         for (server, dir) in &self.swaps {
-            machine.replace(server, dir)?;
+            machine
+                .replace(server, dir)
+                .map_err(Error::option("--swap"))?;
         }
         machine.memory = self.memory.unwrap_or(machine.memory);
         let permission = self.choice.permission;

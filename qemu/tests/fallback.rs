@@ -175,7 +175,7 @@ fn linux_goes_on_when_the_alternative_maps_its_memory() {
 fn an_alternative_of_another_role_is_told_at_its_line_by_the_check() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.toml");
-    let text = atoll::machine::LINUX.replace(
+    let text = atoll_manifest::LINUX.replace(
         PLACE,
         &format!("{PLACE}restart = {{ then = {{ image = \"msr\" }} }}\n"),
     );

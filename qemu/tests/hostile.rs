@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use atoll::bare::target::Permission;
 use atoll::bare::{self, Toolchain};
-use atoll::bundle::image;
 use atoll::control::{Line, orders, upload};
 use atoll::error::{Error, Result};
 use atoll::place;
 use atoll::run::End;
 use atoll::testing::{Boot, Booted, Visit};
+use atoll_manifest::bundle::image;
 use atoll_protocol::control::{Ask, Tell};
 use atoll_protocol::order::{Order, PIECE_BYTES, checksum};
 use atoll_protocol::units::ServerId;

@@ -10,7 +10,7 @@ use atoll_sim::cells::{UNUSED, answered};
 use atoll_sim::play::{Scenario, play};
 
 fn cast() -> Arc<Cast> {
-    let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
+    let machine = atoll_manifest::Machine::linux().expect("the machine that boots Linux");
     Cast::new(&machine.pack().expect("its manifest packs"))
         .expect("all its servers are on the host")
 }

@@ -14,7 +14,7 @@ const FAULTS: (u64, u64) = (12_000, 3);
 const MILLION: u64 = 1_000_000;
 
 fn cast() -> Arc<Cast> {
-    let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
+    let machine = atoll_manifest::Machine::linux().expect("the machine that boots Linux");
     Cast::new(&machine.pack().expect("its manifest packs"))
         .expect("all its servers are on the host")
 }

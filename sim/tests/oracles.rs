@@ -11,7 +11,7 @@ use atoll_sim::cast::Cast;
 use atoll_sim::play::{Play, Rule, Scenario};
 
 fn cast() -> Arc<Cast> {
-    let machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
+    let machine = atoll_manifest::Machine::linux().expect("the machine that boots Linux");
     Cast::new(&machine.pack().expect("its manifest packs"))
         .expect("all its servers are on the host")
 }

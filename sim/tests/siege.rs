@@ -41,7 +41,7 @@ fn versions(role: RoleKind) -> (u16, u16) {
 
 #[test]
 fn whatever_hostile_servers_and_users_do_the_host_never_ends_by_itself() {
-    let mut machine = atoll::machine::Machine::linux().expect("the machine that boots Linux");
+    let mut machine = atoll_manifest::Machine::linux().expect("the machine that boots Linux");
     machine.memory = MEMORY;
     let manifest = machine.pack().expect("its manifest packs");
     let images: Vec<_> = machine

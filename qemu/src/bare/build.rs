@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use atoll_manifest::bundle::Programs;
 use atoll_protocol::order::checksum;
 
 use super::{TARGET, Toolchain};
@@ -40,6 +41,12 @@ impl Built {
             .get(name)
             .cloned()
             .unwrap_or_else(|| self.dir.join(name))
+    }
+}
+
+impl Programs for Built {
+    fn program(&self, image: &str) -> PathBuf {
+        Self::program(self, image)
     }
 }
 

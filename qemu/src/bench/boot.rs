@@ -11,6 +11,8 @@
 //! Alone, Linux spends some 0.2 G on measuring its timers against the PIT; on Atoll CPUID tells it their frequencies. So the ratio can be
 //! below one.
 
+use atoll_manifest::Machine;
+
 use super::run;
 use super::{linux, report};
 use crate::bare::target::Permission;
@@ -18,7 +20,6 @@ use crate::error::{Error, Result};
 use crate::guest::archive::Archive;
 use crate::guest::init::SHELL;
 use crate::guest::{Choice, Guest};
-use crate::machine::Machine;
 
 /// What starts the shell; an interactive shell reads the file that ENV names before it prompts.
 const SHELL_STARTS: &str = "setsid cttyhack sh";

@@ -1,10 +1,11 @@
 //! The guest `probes`, and the lines that it prints: `probe NAME MIN MEDIAN MAX`, in instructions.
 
+use atoll_manifest::Machine;
+
 use super::run;
 use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 use crate::guest::Choice;
-use crate::machine::Machine;
 
 /// Name of the guest.
 pub const GUEST: &str = "probes";

@@ -3,12 +3,13 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use atoll_manifest::Machine;
+
 use crate::bare::target::Permission;
 use crate::console::Keyboard;
 use crate::emulator::{Arguments, Emulator};
 use crate::error::{Error, Result};
 use crate::guest::Guest;
-use crate::machine::Machine;
 use crate::progress::Step;
 use crate::run::{End, Instance, Plan, Session};
 

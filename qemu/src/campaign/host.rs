@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use atoll_manifest::Machine;
 use atoll_protocol::inject::{KINDS, Plan as Injections};
 use atoll_protocol::units::ServerId;
 use atoll_sim::Kernel;
@@ -18,7 +19,6 @@ use super::journal::Journal;
 use super::plan::Plan;
 use super::sweep::{Experiment, Task, expand};
 use crate::error::{Error, Result};
-use crate::machine::Machine;
 
 /// Steps of one play.
 const STEPS: usize = 400;

@@ -13,6 +13,7 @@ pub mod symbols;
 
 use std::path::{Path, PathBuf};
 
+use atoll_manifest::Machine;
 use atoll_protocol::SUPERVISOR_BUDGET_US;
 use atoll_protocol::inject::Model;
 
@@ -22,7 +23,6 @@ use crate::emulator::arguments::{Boot, Lab as Extras};
 use crate::emulator::{Arguments, Emulator};
 use crate::error::{Error, Result};
 use crate::guest::Guest;
-use crate::machine::Machine;
 use crate::place;
 use crate::run::{Instance, Plan};
 

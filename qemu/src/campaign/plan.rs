@@ -160,7 +160,7 @@ impl Plan {
 
     /// Reads a plan; `file` is its name in error messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let wrong = |line: usize, what: String| Error::Manifest {
+        let wrong = |line: usize, what: String| Error::Campaign {
             file: file.to_owned(),
             line,
             what,

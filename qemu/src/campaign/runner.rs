@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atoll_manifest::Machine;
+
 use super::crew;
 use super::depends::Depends;
 use super::experiment::{Origin, Prepared};
@@ -16,7 +18,6 @@ use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 use crate::guest::Choice;
 use crate::guest::initramfs::Job;
-use crate::machine::Machine;
 use crate::place;
 use crate::progress::note;
 

@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
     let text = fs::read_to_string(path).map_err(Error::file(path))?;
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| Error::Manifest {
+        serde_json::from_str(line).map_err(|error| Error::Campaign {
             file: path.display().to_string(),
             line: number + 1,
             what: error.to_string(),

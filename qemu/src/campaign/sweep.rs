@@ -270,7 +270,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::machine::Machine;
+    use atoll_manifest::Machine;
 
     const PLAN: &str = r#"
 campaign = 1

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
+use atoll_manifest::{MEMORY_LEAST, MEMORY_UNIT, Machine, ranges};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -16,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::guest::Choice;
 use crate::guest::init::Marks;
 use crate::guest::initramfs::Job;
-use crate::machine::{Machine, ranges};
 use crate::run::outcome::status;
 use crate::run::{End, Ended, Instance, Plan, Session};
 use crate::shown::Lines;
@@ -95,12 +95,14 @@ fn machine(args: &BootArgs) -> Result<Machine> {
         None => Machine::linux()?,
     };
     for (server, dir) in &args.swap {
-        machine.replace(server, dir)?;
+        machine
+            .replace(server, dir)
+            .map_err(Error::option("--swap"))?;
     }
     if let Some(text) = &args.memory {
         machine.memory = ranges::bytes(text)
-            .filter(|memory| memory.is_multiple_of(crate::machine::resolve::MEMORY_UNIT))
-            .filter(|memory| *memory >= crate::machine::resolve::MEMORY_LEAST)
+            .filter(|memory| memory.is_multiple_of(MEMORY_UNIT))
+            .filter(|memory| *memory >= MEMORY_LEAST)
             .ok_or_else(|| Error::Usage {
                 what: format!(
                     "--memory {text}: wanted is a multiple of 2M, at least 32M (like 256M)"

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use atoll_manifest::{Machine, bundle};
+
 use crate::bare::Toolchain;
 use crate::cli::Common;
 use crate::error::Result;
-use crate::machine::Machine;
-use crate::{bare, bundle, place};
+use crate::{bare, place};
 
 /// Checks it and prints what it describes.
 pub(super) fn run(path: &Path, common: &Common) -> Result<()> {

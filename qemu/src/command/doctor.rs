@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use atoll_manifest::Machine;
+
 use crate::bare::target::has_target;
 use crate::bare::{TARGET, sysroot};
 use crate::cli::Common;
 use crate::emulator::Emulator;
-use crate::error::Result;
-use crate::machine::Machine;
+use crate::error::{Error, Result};
 use crate::place;
 
 /// Looks, and prints one line for each need; fails if a boot would fail even after fetching.
@@ -52,7 +53,9 @@ pub(super) fn run(_: &Common) -> Result<ExitCode> {
     );
     report.line(
         "machine",
-        Machine::linux().map(|machine| Found::Here(format!("{} servers", machine.servers.len()))),
+        Machine::linux()
+            .map(|machine| Found::Here(format!("{} servers", machine.servers.len())))
+            .map_err(Error::from),
         "",
     );
     report.line(

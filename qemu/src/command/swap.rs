@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use atoll_manifest::bundle::{image, role};
 use atoll_protocol::role::RoleKind;
 use serde::Serialize;
 
 use super::{json, print};
 use crate::bare::{self, Toolchain};
-use crate::bundle::{image, role};
 use crate::cli::{Asked, Common};
 use crate::control::orders::Found;
 use crate::control::{Line, orders, tables, upload};
@@ -89,7 +89,7 @@ fn build(dir: &Path, found: &Found, common: &Common) -> Result<Vec<u8>> {
     let file = fs::read(&program).map_err(Error::file(&program))?;
     image::check(&found.server, &program, &file)?;
     role::check_own(dir, &program, &file, wanted)?;
-    image::strip(&program, &file)
+    Ok(image::strip(&program, &file)?)
 }
 
 fn send(line: &mut Line, program: &[u8]) -> Result<()> {

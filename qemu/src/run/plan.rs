@@ -1,15 +1,16 @@
 //! From a machine and a guest to QEMU's arguments: the system is built, everything is packed, and the files are put into the machine's
 //! directory.
 
+use atoll_manifest::Machine;
+use atoll_manifest::bundle::{self, GuestFiles};
+
 use super::Instance;
 use crate::bare::target::Permission;
 use crate::bare::{self, Toolchain};
-use crate::bundle::{self, GuestFiles};
 use crate::emulator::Arguments;
 use crate::emulator::arguments::Boot;
 use crate::error::Result;
 use crate::guest::Guest;
-use crate::machine::Machine;
 use crate::place;
 
 /// What is to be booted, and how.

@@ -31,7 +31,7 @@ pub(crate) const NUMBER: usize = 13;
 pub(crate) fn machine(misdeed: Misdeed) -> Boot {
     let manifest = format!(
         "{}{ROGUE}{:?}",
-        atoll::machine::LINUX,
+        atoll_manifest::LINUX,
         String::from_utf8_lossy(&misdeed.option())
     );
     Boot::guest("rogue").manifest(&manifest).memory(32 << 20)

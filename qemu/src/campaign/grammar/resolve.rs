@@ -1,9 +1,9 @@
 //! From a fault with names to an injection with numbers.
 
+use atoll_manifest::Machine;
 use atoll_protocol::inject::{Injection, Plan, TEXT};
 
 use super::{Argument, Fault, Schedule};
-use crate::machine::Machine;
 
 /// Where images' names are in a plan's text; before that is the dialogue.
 pub const IMAGES_AT: usize = TEXT / 2;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use atoll_manifest::Machine;
 use atoll_protocol::inject::Plan;
 use zerocopy::IntoBytes;
 
@@ -14,7 +15,6 @@ use crate::campaign::grammar::{Fault, Names};
 use crate::emulator::Arguments;
 use crate::emulator::arguments::{Boot, Lab as Extras};
 use crate::error::{Error, Result};
-use crate::machine::Machine;
 use crate::place;
 use crate::run::Instance;
 

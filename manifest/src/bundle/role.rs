@@ -50,7 +50,7 @@ pub fn objection(
 
 /// Makes sure that the crate in `dir`, whose program this is, is a server of this role.
 pub fn check_own(dir: &Path, program: &Path, file: &[u8], role: RoleKind) -> Result<()> {
-    objection(program, file, role, false)?.map_or(Ok(()), |what| Err(Error::guest(dir, what)))
+    objection(program, file, role, false)?.map_or(Ok(()), |what| Err(Error::program(dir, what)))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn flatten(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
 
 /// An ELF of only what is loaded: header, program headers, segments.
 pub fn strip(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
-    let wrong = |error: object::Error| Error::guest(path, error);
+    let wrong = |error: object::Error| Error::program(path, error);
     segments(path, file)?;
     let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
     let headers = header.program_headers(LittleEndian, file).map_err(wrong)?;
@@ -75,7 +75,7 @@ pub fn strip(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
     for part in load {
         let bytes = part
             .data(LittleEndian, file)
-            .map_err(|()| Error::guest(path, "is cut off"))?;
+            .map_err(|()| Error::program(path, "is cut off"))?;
         let mut moved = *part;
         moved.p_offset = U64::new(LittleEndian, offset as u64);
         image.extend_from_slice(object::bytes_of(&moved));
@@ -116,7 +116,7 @@ fn next_page(at: usize) -> usize {
 
 /// What is loaded of a program, and where it begins.
 pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Loaded<'f>>)> {
-    let wrong = |error: object::Error| Error::guest(path, error);
+    let wrong = |error: object::Error| Error::program(path, error);
     let header = FileHeader64::<LittleEndian>::parse(file).map_err(wrong)?;
     let mut loaded = Vec::new();
     for part in header.program_headers(LittleEndian, file).map_err(wrong)? {
@@ -133,14 +133,14 @@ pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Load
             (true, false) => Segment::WRITE,
             (false, true) => Segment::EXECUTE,
             (true, true) => {
-                return Err(Error::guest(
+                return Err(Error::program(
                     path,
                     format_args!("has a segment at {address:#x} that is writable and executable"),
                 ));
             }
         };
         if address % PAGE as u64 != 0 {
-            return Err(Error::guest(
+            return Err(Error::program(
                 path,
                 format_args!("has a segment at {address:#x}, which is not page-aligned"),
             ));
@@ -150,14 +150,14 @@ pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Load
                 .checked_add(memory)
                 .is_none_or(|end| end > layout::IMAGE_END)
         {
-            return Err(Error::guest(
+            return Err(Error::program(
                 path,
                 format_args!("has a segment at {address:#x}, which is outside of where images go"),
             ));
         }
         let bytes = part
             .data(LittleEndian, file)
-            .map_err(|()| Error::guest(path, "is cut off"))?;
+            .map_err(|()| Error::program(path, "is cut off"))?;
         loaded.push(Loaded {
             segment: Segment {
                 address,
@@ -170,7 +170,7 @@ pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Load
         });
     }
     if loaded.is_empty() {
-        return Err(Error::guest(path, "has nothing to load"));
+        return Err(Error::program(path, "has nothing to load"));
     }
     Ok((header.e_entry(LittleEndian), loaded))
 }

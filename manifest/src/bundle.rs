@@ -9,14 +9,19 @@ mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::bare::Built;
 use crate::error::{Error, Result};
-use crate::machine::{Machine, Server};
+use crate::{Machine, Server};
 
 /// What the loader clears guest memory with, a piece of this size per effect.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+
+/// Where the images' programs are.
+pub trait Programs {
+    /// The program of the image with this name.
+    fn program(&self, image: &str) -> PathBuf;
+}
 
 /// The guest's part.
 #[derive(Clone, Debug)]
@@ -29,13 +34,17 @@ pub struct GuestFiles<'g> {
     pub command_line: &'g str,
 }
 
-/// Packs a bundle of `machine`, whose images are in `built`, and the guest's files.
-pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<Vec<u8>> {
+/// Packs a bundle of `machine`, whose images are in `programs`, and the guest's files.
+pub fn pack(
+    machine: &Machine,
+    programs: &impl Programs,
+    guest: &GuestFiles<'_>,
+) -> Result<Vec<u8>> {
     let mut archive = Archive(tar::Builder::new(Vec::new()));
-    let supervisor = built.program("supervisor");
+    let supervisor = programs.program("supervisor");
     let file = read(&supervisor)?;
     image::check("supervisor", &supervisor, &file)?;
-    check_roles(machine, built)?;
+    check_roles(machine, programs)?;
     archive.add("supervisor", &image::flatten(&supervisor, &file)?)?;
     archive.add("manifest", &machine.pack()?)?;
     if machine.keep {
@@ -46,7 +55,7 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         images.entry(&server.image).or_default().push(server);
     }
     for (name, servers) in images {
-        let path = built.program(name);
+        let path = programs.program(name);
         let file = read(&path)?;
         if let Some(server) = servers.iter().find(|server| !server.unchecked) {
             image::check(&server.name, &path, &file)?;
@@ -67,7 +76,7 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
         .into_iter()
         .filter(|name| !machine.servers.iter().any(|server| server.image == *name))
     {
-        let path = built.program(name);
+        let path = programs.program(name);
         let file = read(&path)?;
         image::check(name, &path, &file)?;
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
@@ -80,16 +89,16 @@ pub fn pack(machine: &Machine, built: &Built, guest: &GuestFiles<'_>) -> Result<
     archive.add("guest/cmdline", guest.command_line.as_bytes())?;
     // The last: from here on the bundle may be written.
     archive.add("reserve", &vec![0; machine.reserve])?;
-    archive.0.into_inner().map_err(Error::file("the bundle"))
+    archive.0.into_inner().map_err(Error::packing)
 }
 
 /// Makes sure that each server's image is of its role, and its alternative, too.
-pub fn check_roles(machine: &Machine, built: &Built) -> Result<()> {
+pub fn check_roles(machine: &Machine, programs: &impl Programs) -> Result<()> {
     for server in &machine.servers {
         let named = (&server.image, &server.image_at);
         let alternative = server.alternative.as_ref().map(|(image, at)| (image, at));
         for (image, at) in core::iter::once(named).chain(alternative) {
-            let program = built.program(image);
+            let program = programs.program(image);
             let file = read(&program)?;
             if let Some(dir) = server.own.as_ref().filter(|_| *image == server.image) {
                 role::check_own(dir, &program, &file, server.role)?;
@@ -120,6 +129,6 @@ impl Archive {
         header.set_cksum();
         self.0
             .append_data(&mut header, name, content)
-            .map_err(Error::file("the bundle"))
+            .map_err(Error::packing)
     }
 }

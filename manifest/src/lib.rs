@@ -1,9 +1,17 @@
-//! Machines: a TOML manifest, checked so that every mistake has its line, and packed into what the supervisor reads.
+//! How a machine is described, and what becomes of the description: a TOML manifest is checked, so that every mistake has its line
+//! ([`text`] reads it, `resolve` judges it), packed into what the supervisor reads ([`pack`]), and put with the servers' programs and the
+//! guest's files into the [`bundle`] that the kernel gets.
+//!
+//! This crate knows nothing of how any of it is built or booted. The host tool does that, and the simulated machine plays the same machines
+//! on the host.
+#![forbid(unsafe_code)]
 
+pub mod bundle;
+pub mod error;
 mod limits;
 pub mod pack;
 pub mod ranges;
-pub mod resolve;
+mod resolve;
 pub mod rights;
 pub mod source;
 pub mod text;
@@ -15,10 +23,11 @@ use atoll_protocol::grant::{Grant, Limits, Route};
 use atoll_protocol::manifest::Restart;
 use atoll_protocol::role::RoleKind;
 
-use crate::error::{Error, Result};
+pub use error::{Error, Result};
+pub use resolve::{MEMORY_LEAST, MEMORY_UNIT};
 
 /// The machine that boots Linux.
-pub const LINUX: &str = include_str!("../machines/linux.toml");
+pub const LINUX: &str = include_str!("../../qemu/machines/linux.toml");
 /// Its name in error messages.
 pub const LINUX_NAME: &str = "qemu/machines/linux.toml";
 
@@ -111,16 +120,11 @@ impl Machine {
                 Ok(())
             }
             None => {
-                let names: Vec<&str> = self
-                    .servers
-                    .iter()
-                    .map(|server| server.name.as_str())
-                    .collect();
-                let what = format!(
-                    "--swap {server}: there is no such server or role (there are: {})",
-                    names.join(", ")
-                );
-                Err(Error::Usage { what })
+                let known = self.servers.iter().map(|server| server.name.clone());
+                Err(Error::NoServer {
+                    server: server.to_owned(),
+                    known: known.collect(),
+                })
             }
         }
     }

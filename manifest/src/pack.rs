@@ -5,8 +5,8 @@ use atoll_protocol::units::ServerId;
 use atoll_protocol::{SCHEMA_HASH, VERSION};
 use serde::Serialize;
 
-use super::{Machine, Server};
 use crate::error::{Error, Result};
+use crate::{Machine, Server};
 
 impl Machine {
     /// The manifest's bytes.
@@ -16,7 +16,7 @@ impl Machine {
             specs.extend(server.pack()?);
         }
         let servers = u8::try_from(self.servers.len())
-            .map_err(|_| Error::missing("a machine with more than 255 servers"))?;
+            .map_err(|_| Error::packing("it has more than 255 servers"))?;
         let (memory, vcpus) = (self.memory, self.vcpus);
         encode(&Manifest {
             version: VERSION,
@@ -65,7 +65,7 @@ fn list<T: Serialize>(items: impl IntoIterator<Item = T>) -> Result<Vec<u8>> {
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(|error| Error::program("packing the manifest", error))
+    postcard::to_stdvec(value).map_err(Error::packing)
 }
 
 #[cfg(test)]

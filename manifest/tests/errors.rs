@@ -1,7 +1,7 @@
 //! Each mistake in a manifest is told in one line, with the line of the file on which it stands.
 #![forbid(unsafe_code)]
 
-use atoll::machine::{LINUX, Machine};
+use atoll_manifest::{LINUX, Machine};
 use atoll_protocol::manifest::Then;
 
 /// The error for the machine that boots Linux with `from` replaced by `to`, which must be told for the line that `to` begins on.

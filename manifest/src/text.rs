@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::source::Source;
 use crate::error::Result;
+use crate::source::Source;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]

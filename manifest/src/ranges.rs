@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::source::Source;
 use crate::error::Result;
+use crate::source::Source;
 
 /// A number, decimal or with a prefix (`0x`, `0o`, `0b`), with `_` between digits.
 #[must_use]

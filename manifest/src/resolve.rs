@@ -9,13 +9,13 @@ use atoll_protocol::units::{HostIrq, LineId, ServerId};
 use atoll_protocol::{LINES, SERVERS, layout};
 use toml::Spanned;
 
-use super::limits::{limits, restart};
-use super::ranges::{Space, bytes, inclusive};
-use super::rights::{Right, unique};
-use super::source::Source;
-use super::text::{ManifestText, ServerText};
-use super::{Machine, Server};
 use crate::error::Result;
+use crate::limits::{limits, restart};
+use crate::ranges::{Space, bytes, inclusive};
+use crate::rights::{Right, unique};
+use crate::source::Source;
+use crate::text::{ManifestText, ServerText};
+use crate::{Machine, Server};
 
 /// The form that this tool reads.
 const FORM: u32 = 1;
@@ -32,7 +32,7 @@ const RESERVE: usize = 2 << 20;
 const RESERVE_MOST: usize = 64 << 20;
 
 /// Resolves and checks.
-pub fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
+pub(crate) fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine> {
     if *text.manifest.get_ref() != FORM {
         return Err(source.error(
             text.manifest.span(),

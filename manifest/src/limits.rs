@@ -6,12 +6,12 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::{LINE, PAGE, TIMERS, layout};
 use toml::Spanned;
 
-use super::Named;
-use super::ranges::{bytes, microseconds};
-use super::rights::Right;
-use super::source::Source;
-use super::text::ServerText;
+use crate::Named;
 use crate::error::Result;
+use crate::ranges::{bytes, microseconds};
+use crate::rights::Right;
+use crate::source::Source;
+use crate::text::ServerText;
 
 /// A vault that holds any device's registers.
 const VAULT: u64 = 4 << 10;
