@@ -216,7 +216,7 @@ impl Boot {
             ends,
         };
         let (keyboard, screen) = (Keyboard::default(), Screen::default());
-        let visited = Visit::new(ready.instance.control(), keyboard.clone(), &screen);
+        let visited = Visit::new(ready.instance.machine_control(), keyboard.clone(), &screen);
         thread::scope(|scope| {
             let visitor = scope.spawn(move || {
                 let _end = end;

@@ -18,7 +18,7 @@ use crate::control::frame::{Frame, Order};
 use crate::control::listing::listing;
 use crate::error::{Error, Result};
 use crate::progress::note;
-use crate::run::instance::counts_instructions;
+use crate::run::instance::{control_of, counts_instructions};
 use crate::shown;
 
 /// Ends the display, in raw mode, where it is no signal.
@@ -29,6 +29,7 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
     let name = &args.asked.which.name;
     let (mut line, instructions) = (Line::open(name)?, counts_instructions(name)?);
     let mut now = listing(&mut line, instructions)?;
+    let mut line = line.quietly();
     if args.asked.json {
         return json(&now);
     }
@@ -77,15 +78,20 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
                 order,
             })?;
         }
-        let later = match listing(&mut line, instructions) {
-            Err(_) if Line::open(name).is_err() => {
+        match listing(&mut line, instructions) {
+            Ok(later) => before = Some(std::mem::replace(&mut now, later)),
+            Err(_) if control_of(name).is_err() => {
                 drop(screen);
                 note(format!("the machine '{name}' has ended"));
                 return Ok(());
             }
-            later => later?,
-        };
-        before = Some(std::mem::replace(&mut now, later));
+            // It boots again, or is too busy to answer: what is known is shown until it does.
+            Err(_) => {
+                if let Ok(again) = Line::open(name) {
+                    line = again.quietly();
+                }
+            }
+        }
     }
 }
 

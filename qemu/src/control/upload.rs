@@ -38,6 +38,9 @@ fn failed(line: &Line, outcome: Outcome) -> Error {
         Outcome::Broken => {
             line.refused("the image did not arrive as it was sent; nothing has changed, try again")
         }
+        Outcome::NotNow => {
+            line.refused("another image is on its way into it; try again when that is there")
+        }
         _ => line.refused("its supervisor takes no orders"),
     }
 }

@@ -11,6 +11,10 @@ use crate::run::log;
 
 /// The file with the kernel's log.
 const LOG: &str = "kernel.log";
+/// The socket for those who ask.
+const CONTROL: &str = "control.sock";
+/// The file that is locked, with the number of the process that runs the machine.
+const LOCK: &str = "lock";
 /// The file that says what the machine counts time in.
 const CLOCK: &str = "clock";
 /// What it says of a machine whose nanoseconds are instructions.
@@ -29,7 +33,7 @@ impl Instance {
     pub fn claim(name: &str) -> Result<Self> {
         let dir = directory(name)?;
         place::private_dir(&dir)?;
-        let path = dir.join("lock");
+        let path = dir.join(LOCK);
         let mut lock = fs::File::options()
             .create(true)
             .read(true)
@@ -75,7 +79,7 @@ impl Instance {
 
     /// Removes what an earlier boot left: a stale socket, a log.
     pub fn clear(&self) -> Result<()> {
-        for path in [self.control(), self.log()] {
+        for path in [self.control(), self.machine_control(), self.log()] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file(&path)(error));
@@ -86,16 +90,31 @@ impl Instance {
         Ok(())
     }
 
+    /// The machine's name, or what stands for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where the control line listens.
+    /// Where whoever wants to ask the machine finds the tool that runs it.
     #[must_use]
     pub fn control(&self) -> PathBuf {
-        self.dir.join("control.sock")
+        self.dir.join(CONTROL)
+    }
+
+    /// Where the machine's own control line listens, for one at a time.
+    #[must_use]
+    pub fn machine_control(&self) -> PathBuf {
+        self.dir.join("machine.sock")
     }
 
     /// Where the kernel's log goes.
@@ -138,15 +157,22 @@ pub fn directory(name: &str) -> Result<PathBuf> {
 /// The control line of the machine called `name`, if it runs.
 pub fn control_of(name: &str) -> Result<PathBuf> {
     let dir = directory(name)?;
-    let running = fs::File::open(dir.join("lock"))
+    let running = fs::File::open(dir.join(LOCK))
         .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
     if running {
-        Ok(dir.join("control.sock"))
+        Ok(dir.join(CONTROL))
     } else {
         Err(Error::NotRunning {
             name: name.to_owned(),
         })
     }
+}
+
+/// The process that runs the machine called `name`.
+#[must_use]
+pub fn holder_of(name: &str) -> Option<u32> {
+    let text = fs::read_to_string(directory(name).ok()?.join(LOCK)).ok()?;
+    text.trim().parse().ok()
 }
 
 /// The kernel's log of the machine called `name`, if it runs.

@@ -68,7 +68,7 @@ impl Plan<'_> {
                 kernel: built.kernel(),
                 bundle,
                 log: instance.log(),
-                control: instance.control(),
+                control: instance.machine_control(),
             },
             lab: None,
         })

@@ -12,6 +12,7 @@ use super::{End, Instance};
 use crate::campaign::lab::entry::Entry;
 use crate::console::exec::Extract;
 use crate::console::{Event, Keyboard, Watch, escape};
+use crate::control::multiplexer::Multiplexer;
 use crate::emulator::arguments::Boot;
 use crate::emulator::{Arguments, Emulator, Process};
 use crate::error::{Error, Result};
@@ -70,6 +71,14 @@ impl Session<'_> {
         output: &mut dyn Write,
     ) -> Result<Ended> {
         self.instance.clear()?;
+        let _multiplexer = match self.arguments.boot {
+            Boot::Atoll { ref control, .. } => Some(Multiplexer::start(
+                self.instance.name(),
+                control.clone(),
+                &self.instance.control(),
+            )?),
+            Boot::Direct { .. } => None,
+        };
         let (mut process, line, console) =
             Process::start(self.emulator, self.arguments, self.instance.dir())?;
         let _keeper = Keeper::start(self.instance.log());
