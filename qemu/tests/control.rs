@@ -11,6 +11,8 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use running::Running;
 use serde_json::Value;
 
+#[path = "control/clients.rs"]
+mod clients;
 mod running;
 
 /// What a guest does until it is ended, and when its serial port crashes: within the boot.
