@@ -42,6 +42,9 @@ pub struct Vcpu {
     pub vmcb: Vmcb,
     /// General registers in encoding order; RAX and RSP are in the VMCB.
     pub general: [u64; 16],
+    /// Physical address of what VMLOAD brings back when the guest has exited: the half of the processor's state that VMRUN does not switch.
+    /// Of the processor that runs this vCPU.
+    pub host_state: u64,
     /// System registers as the guest sees them.
     pub system: System,
     /// XCR0.
@@ -64,6 +67,7 @@ impl Vcpu {
     pub const STOPPED: Vcpu = Vcpu {
         vmcb: Vmcb::ZERO,
         general: [0; 16],
+        host_state: 0,
         system: System::RESET,
         xcr0: 1,
         host_gdt: u64::MAX,

@@ -50,9 +50,9 @@ static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(
 /// Runs the machine that the bundle describes.
 pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
     enable::start();
-    world::save_host();
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
     let Aligned(kernel) = unsafe { &mut *KERNEL.get() };
+    world::save_host(&mut kernel.state.vcpu);
     let nested = kernel.state.machine.start(frames, &boot.bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
     kernel.state.vcpu.host_gdt = sgdt().base.as_u64();

@@ -8,6 +8,7 @@ use atoll_core::vcpu::Vcpu;
 use atoll_core::vcpu::debug::Debug;
 use core::arch::x86_64::__cpuid;
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
 use x86_64::registers::debug::{DebugAddressRegister as _, Dr0, Dr1, Dr2, Dr3, Dr7};
 
@@ -16,11 +17,15 @@ use crate::memory::physical::{self, Physical};
 /// The host's half of what VMLOAD switches.
 static HOST: Physical<[u8; 4096]> = Physical::new([0; 4096]);
 
-/// Saves what VMLOAD is to restore after each exit; once, when segments and MSRs are final.
-pub(crate) fn save_host() {
+/// Saves what VMLOAD is to restore after each of this vCPU's exits; once, when segments and MSRs are final.
+pub(crate) fn save_host(vcpu: &mut Vcpu) {
+    vcpu.host_state = HOST.address().0;
     // SAFETY: SVM is on, and the page is for this alone.
-    unsafe { asm!("vmsave rax", in("rax") HOST.address().0, options(nostack)) };
+    unsafe { asm!("vmsave rax", in("rax") vcpu.host_state, options(nostack)) };
 }
+
+/// From the general registers to that address.
+const HOST_STATE: usize = offset_of!(Vcpu, host_state) - offset_of!(Vcpu, general);
 
 /// The way into the guest and back: with `before`, `vmrun` and `after` in the places where an armed entry differs.
 ///
@@ -31,7 +36,6 @@ macro_rules! world_switch {
             "push rbx",
             "push rbp",
             $($before,)*
-            "push rdx",
             "push rdi",
             "mov rcx, [rdi + 8]",
             "mov rdx, [rdi + 16]",
@@ -68,13 +72,14 @@ macro_rules! world_switch {
             "mov [rdi + 120], r15",
             "pop rax",
             "mov [rdi + 56], rax",
-            "pop rax",
+            "mov rax, [rdi + {host_state}]",
             $($after,)*
             "vmload rax",
             "cli",
             "stgi",
             "pop rbp",
             "pop rbx",
+            host_state = const HOST_STATE,
             $($operand)*
         )
     };
@@ -93,9 +98,8 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
             [] ["vmrun rax",] []
             inout("rdi") &raw mut vcpu.general => _,
             inout("rax") vmcb => _,
-            inout("rdx") HOST.address().0 => _,
-            out("rcx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _,
+            out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }
 }
@@ -104,9 +108,9 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
 #[unsafe(naked)]
 extern "sysv64" fn armed_vmrun() {
     naked_asm!(
-        "mov rax, [rsp + 24]",
+        "mov rax, [rsp + 16]",
         "mov dr7, rax",
-        "mov rax, [rsp + 32]",
+        "mov rax, [rsp + 24]",
         "vmrun rax",
         "mov dr7, rax",
         "ret"
@@ -145,10 +149,9 @@ fn enter_armed(vcpu: &mut Vcpu) {
             ["add rsp, 16",]
             inout("rdi") &raw mut vcpu.general => _,
             inout("rax") vmcb => _,
-            inout("rdx") HOST.address().0 => _,
             inout("rsi") before => _,
             armed_vmrun = sym armed_vmrun,
-            out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("rcx") _, out("rdx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }
