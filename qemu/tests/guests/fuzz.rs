@@ -8,7 +8,7 @@ use atoll::control::listing::listing;
 use atoll::run::End;
 use atoll::testing::{Boot, Booted};
 
-use crate::topic::unharmed_in_real_time;
+use crate::topic::unharmed;
 
 /// Sequences of one machine.
 const PIECE: u64 = 1500;
@@ -73,7 +73,7 @@ fn privileged_sequences_under_host_interrupts_are_those_of_a_pc() {
             "{}",
             context()
         );
-        unharmed_in_real_time(&booted);
+        unharmed(&booted);
         assert!(
             answers > 0,
             "the control line never answered: {}",

@@ -147,17 +147,6 @@ pub(crate) fn unharmed(booted: &Booted) {
     );
 }
 
-/// The same of a run in real time, in which a server that a busy host has kept waiting may have been taken for one that hangs.
-pub(crate) fn unharmed_in_real_time(booted: &Booted) {
-    let late = |line: &str| line.contains("rule: Hang") || line.contains("rule: Overrun");
-    let faults = booted
-        .log
-        .lines()
-        .filter(|line| line.contains("fault: server") && !late(line));
-    assert_eq!(faults.count(), 0, "{}", booted.log);
-    assert!(!booted.log.contains("hypervisor fault"), "{}", booted.log);
-}
-
 /// The guest prints the same on a machine whose manifest has `to` in place of `from`.
 pub(crate) fn same_after(guest: &'static str, from: &str, to: &str) {
     let runs = runs(guest);
