@@ -7,16 +7,13 @@ mod tables;
 use atoll_protocol::layout::{MSR_MAP_SIZE, MSR_MAPS};
 use atoll_protocol::units::Hpa;
 
-pub(crate) use start_info::BootInfo;
-
-use crate::log;
-use crate::memory::direct;
+use self::start_info::BootInfo;
+use crate::cpu::core_id::CoreId;
+use crate::host::{lapic, pic, tsc};
 use crate::memory::frames::Frames;
-use crate::x86::percore::Core;
-use crate::x86::{control, lapic, pic, tsc};
+use crate::memory::layout::DIRECT_MAP_SIZE;
+use crate::{cpu, log};
 
-/// What is added to a physical address of the kernel's image to give the address that it is linked at.
-pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Memory below is the firmware's.
 const LOW_MEMORY: Hpa = Hpa(0x10_0000);
 /// What the first tables map of the direct map.
@@ -44,13 +41,12 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     tables::build(boot.ram(), &mut frames);
     for ram in boot.ram() {
         frames.add(
-            ram.start.max(EARLY_END)..ram.end.min(Hpa(direct::DIRECT_MAP_SIZE)),
+            ram.start.max(EARLY_END)..ram.end.min(Hpa(DIRECT_MAP_SIZE)),
             &reserved,
         );
     }
 
-    let core = Core::start(0);
-    control::start();
+    let core = cpu::start::start(CoreId::BOOT);
     pic::start();
     lapic::start();
     if tsc::calibrate() {
@@ -62,5 +58,5 @@ extern "sysv64" fn start(start_info: u32) -> ! {
         (boot.bundle.end.0 - boot.bundle.start.0) / 1024,
         tsc::khz(),
     );
-    crate::machine::run(&boot, frames)
+    crate::machine::run(boot.bundle, frames)
 }

@@ -4,6 +4,8 @@
 mod conversation;
 #[cfg(feature = "digest")]
 mod digest;
+#[cfg(feature = "fault-injection")]
+mod failing;
 mod guest;
 mod hardware;
 #[cfg(feature = "fault-injection")]

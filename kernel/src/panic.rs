@@ -2,8 +2,8 @@
 
 use core::panic::PanicInfo;
 
+use crate::host::exit::{HYPERVISOR_FAULT, exit};
 use crate::log;
-use crate::x86::exit::{HYPERVISOR_FAULT, exit};
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {

@@ -76,9 +76,9 @@ early_pages:
     .set page, page + 0x200000
     .endr
 "#,
-    base = const super::KERNEL_BASE,
-    stack = sym crate::x86::stacks::STACKS,
-    stack_size = const crate::x86::stacks::KERNEL_STACK_TOP,
+    base = const crate::memory::layout::KERNEL_BASE,
+    stack = sym crate::cpu::stacks::STACKS,
+    stack_size = const crate::cpu::stacks::KERNEL_STACK_TOP,
     start = sym super::start,
     options(att_syntax),
 );

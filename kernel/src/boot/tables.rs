@@ -9,15 +9,14 @@ use core::ops::Range;
 use atoll_protocol::layout::MSR_MAPS;
 use atoll_protocol::units::Hpa;
 
-use super::KERNEL_BASE;
-use crate::memory::direct::{DIRECT_MAP, DIRECT_MAP_SIZE};
+use crate::cpu::stacks;
+use crate::host::tcg;
 use crate::memory::frames::Frames;
+use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_SIZE, KERNEL_BASE, PAGE_SIZE, image_address};
 use crate::memory::paging::{
-    self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PAGE_SIZE, PRESENT, PageSize, WRITE,
+    self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PRESENT, PageSize, WRITE,
 };
-use crate::memory::physical;
 use crate::memory::space::{self, KERNEL_ROOT};
-use crate::x86::{stacks, tcg};
 
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
 const LOW: u64 = 1 << 32;
@@ -32,7 +31,7 @@ unsafe extern "C" {
 
 /// Physical addresses of the kernel's image.
 pub(crate) fn image() -> Range<Hpa> {
-    physical::address(&raw const kernel_start)..physical::address(&raw const kernel_end)
+    image_address(&raw const kernel_start)..image_address(&raw const kernel_end)
 }
 
 /// Builds the kernel's tables and switches to them. `frames` must only hold memory below 4 GiB so far.

@@ -13,17 +13,18 @@ use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Leaf;
 use atoll_protocol::units::{Gpa, HostIrq, Hpa, ServerId, Ticks};
 use x86_64::registers::control::{Cr4, Cr4Flags};
+use x86_64::registers::xcontrol::XCr0;
 
 use super::conversation::Conversation;
 use super::guest::Guest;
 use super::server::Memory;
+use crate::cpu::per_core::{Core, Stopped};
+use crate::cpu::registers::Registers;
+use crate::host::{lapic, pic, port, rtc, tsc};
 use crate::memory::direct;
 use crate::memory::frames::Frames;
 use crate::memory::space::MapError;
 use crate::svm::nested::Nested;
-use crate::x86::entry::Registers;
-use crate::x86::percore::{Core, Stopped};
-use crate::x86::{lapic, pic, port, rtc, tsc};
 
 /// How much later than an activation's deadline the watchdog may look, in milliseconds: it is armed once in such a time, not once per
 /// activation.
@@ -168,10 +169,8 @@ impl Machine for Hardware {
 
     fn set_xcr0(&mut self, value: u64) {
         if Cr4::read().contains(Cr4Flags::OSXSAVE) {
-            // SAFETY: XSETBV with a value that the guest's emulator checked against what the processor offers; the host uses no such state.
-            unsafe {
-                core::arch::asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack))
-            };
+            // SAFETY: the guest's emulator has checked the value against what the processor offers; the host uses no such state.
+            unsafe { XCr0::write_raw(value) };
         }
     }
 

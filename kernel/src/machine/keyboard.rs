@@ -6,7 +6,7 @@ use atoll_protocol::inject::{Plan, TEXT};
 use atoll_protocol::units::HostIrq;
 use spin::Mutex;
 
-use crate::x86::{port, tsc};
+use crate::host::{port, tsc};
 
 /// COM1's data and line status registers (PC16550D data sheet, §8.0).
 const DATA: u16 = 0x3f8;

@@ -1,24 +1,23 @@
-//! Fault injection below the portable kernel (feature `fault-injection`): the page in which the host leaves its plan, the code that a
-//! failing server executes in place of its own, and bits that flip in a server's memory.
+//! Fault injection below the portable kernel (feature `fault-injection`): the page in which the host leaves its plan, what a server
+//! is made to do ([`failing`] has the code), and bits that flip in a server's memory.
 
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use atoll_core::inject::{Act, Area};
-use atoll_protocol::PAGE;
 use atoll_protocol::inject::{Place, Plan};
 use atoll_protocol::layout::{
     GUEST, IMAGE, IMAGE_END, MESSAGE, SABOTAGE, STACK_MAX_PAGES, STACK_TOP,
 };
 use atoll_protocol::units::Hpa;
 
-use super::keyboard;
 use super::server::Memory;
-use crate::boot::KERNEL_BASE;
+use super::{failing, keyboard};
+use crate::host::tsc;
 use crate::memory::direct;
-use crate::memory::paging::{NO_EXECUTE, PAGE_SIZE};
+use crate::memory::layout::{DIRECT_MAP, KERNEL_BASE, PAGE_SIZE};
+use crate::memory::paging::NO_EXECUTE;
 use crate::memory::physical::Physical;
-use crate::x86::tsc;
 
 /// Where no server has anything: as near to "another server" as it can name.
 const NOBODYS: u64 = 0x5000_0000;
@@ -41,9 +40,6 @@ static ATOLL_PLAN: Physical<Plan> = Physical::new(Plan::NONE);
 #[unsafe(no_mangle)]
 static ATOLL_CLOCK: AtomicU64 = AtomicU64::new(0);
 
-/// The code of a failing server, mapped into every server.
-static CODE: Physical<[u8; PAGE]> = Physical::new([0xcc; PAGE]);
-
 /// The plan, if it is another than that with the number `known`.
 pub(super) fn plan(known: u64) -> Option<Plan> {
     ATOLL_CLOCK.store(tsc::now().0, Ordering::Relaxed);
@@ -62,36 +58,14 @@ pub(super) fn plan(known: u64) -> Option<Plan> {
     Some(plan)
 }
 
-/// The frame of the failing server's code.
-pub(super) fn code_page() -> Hpa {
-    CODE.address()
-}
-
 /// Writes the code for an act, before `entry` (where the server's own work begins) for those that go on with it.
 pub(super) fn write_code(act: Act, entry: u64, memory: &Memory) {
-    let mut code = Assembler {
-        bytes: [0xcc; 64],
-        used: 0,
-    };
     match act {
-        Act::Crash => code.put(&[0x0f, 0x0b]), // ud2
-        Act::Hang => code.put(&[0xeb, 0xfe]),  // jmp .
-        Act::Delay(ticks) => {
-            code.load(0xb8, ticks.0 / 2 + 1); // mov rax, half: a round is two instructions
-            code.put(&[0x48, 0xff, 0xc8, 0x75, 0xfb]); // dec rax; jnz back
-            code.load(0xb9, entry); // mov rcx, entry (the register is SYSRET's, no server relies on it)
-            code.put(&[0xff, 0xe1]); // jmp rcx
-        }
-        Act::Write(place) => {
-            code.load(0xb8, address_of(place, memory)); // mov rax, address
-            code.put(&[0x48, 0x89, 0x00, 0x0f, 0x0b]); // mov [rax], rax; ud2
-        }
+        Act::Crash => failing::crash(),
+        Act::Hang => failing::hang(),
+        Act::Delay(ticks) => failing::delay(ticks.0, entry),
+        Act::Write(place) => failing::write_to(address_of(place, memory)),
     }
-    // SAFETY: no server runs while the kernel does, and nothing else refers to the page.
-    let page = unsafe { &mut *CODE.get() };
-    page.iter_mut()
-        .zip(code.bytes)
-        .for_each(|(to, from)| *to = from);
 }
 
 fn address_of(place: Place, memory: &Memory) -> u64 {
@@ -99,7 +73,7 @@ fn address_of(place: Place, memory: &Memory) -> u64 {
         Place::Text => SABOTAGE,
         Place::Kernel => KERNEL_BASE + 0x10_0000,
         Place::Server => NOBODYS,
-        Place::Vault => direct::DIRECT_MAP + memory.committed[0].0,
+        Place::Vault => DIRECT_MAP + memory.committed[0].0,
         Place::Guest => GUEST,
         Place::Message => MESSAGE,
     }
@@ -152,27 +126,4 @@ fn flip_in(frame: Hpa, bit: u64) {
     let byte = unsafe { at.read_volatile() };
     // SAFETY: as above.
     unsafe { at.write_volatile(byte ^ 1 << (bit % 8)) };
-}
-
-/// A few instructions.
-struct Assembler {
-    bytes: [u8; 64],
-    used: usize,
-}
-
-impl Assembler {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes
-            .iter_mut()
-            .skip(self.used)
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
-        self.used += bytes.len();
-    }
-
-    /// `mov register, value` with REX.W and 64 bits.
-    fn load(&mut self, opcode: u8, value: u64) {
-        self.put(&[0x48, opcode]);
-        self.put(&value.to_le_bytes());
-    }
 }

@@ -7,11 +7,11 @@ use atoll_protocol::units::{Hpa, ServerId};
 use atoll_protocol::{LINE, PAGE};
 
 use super::conversation::Conversation;
+use crate::cpu::activation::Target;
 use crate::memory::direct;
 use crate::memory::frames::Frames;
-use crate::memory::paging::PAGE_SIZE;
+use crate::memory::layout::PAGE_SIZE;
 use crate::memory::space::{Access, MapError, PageSize, Space};
-use crate::x86::activation::Target;
 
 const VAULT_PAGES: usize = (VAULT_MAX / PAGE_SIZE) as usize;
 const LINES_PER_PAGE: usize = PAGE / LINE;
@@ -61,7 +61,7 @@ impl Memory {
         #[cfg(feature = "fault-injection")]
         space.map_shared(
             atoll_protocol::layout::SABOTAGE,
-            super::sabotage::code_page(),
+            super::failing::code_page(),
             Access::Execute,
             frames,
         )?;

@@ -1,5 +1,7 @@
 //! The first server, and the loop around everything.
 
+use core::ops::Range;
+
 use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
 use atoll_core::run::{HostEvent, Turn};
@@ -8,19 +10,19 @@ use atoll_protocol::effect::Segment;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::manifest::ImageHeader;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{HostIrq, ServerId};
+use atoll_protocol::units::{HostIrq, Hpa, ServerId};
 use atoll_protocol::{SERVERS, SUPERVISOR_BUDGET_US};
 use x86_64::instructions::tables::sgdt;
 use zerocopy::FromBytes;
 
 use super::conversation::Conversation;
 use super::hardware::Hardware;
-use crate::boot::BootInfo;
+use crate::cpu::interrupts;
+use crate::cpu::per_core::Core;
+use crate::host::exit;
 use crate::memory::frames::Frames;
 use crate::memory::physical::Physical;
 use crate::svm::{enable, world};
-use crate::x86::percore::Core;
-use crate::x86::{exit, interrupts};
 
 const SUPERVISOR: ServerId = ServerId(0);
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
@@ -48,12 +50,12 @@ static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(
 )));
 
 /// Runs the machine that the bundle describes.
-pub(crate) fn run(boot: &BootInfo, frames: Frames) -> ! {
+pub(crate) fn run(bundle: Range<Hpa>, frames: Frames) -> ! {
     enable::start();
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
     let Aligned(kernel) = unsafe { &mut *KERNEL.get() };
     world::save_host(&mut kernel.state.vcpu);
-    let nested = kernel.state.machine.start(frames, &boot.bundle);
+    let nested = kernel.state.machine.start(frames, &bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
     kernel.state.vcpu.host_gdt = sgdt().base.as_u64();
     if let Err(what) = load_supervisor(kernel) {

@@ -6,10 +6,7 @@
 use atoll_protocol::units::Hpa;
 use zerocopy::FromBytes;
 
-/// Where physical address 0 is.
-pub(crate) const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
-/// Most memory that it reaches: one entry of the top table.
-pub(crate) const DIRECT_MAP_SIZE: u64 = 1 << 39;
+use super::layout::{DIRECT_MAP, DIRECT_MAP_SIZE};
 
 /// Where `address` is in the direct map. Following the pointer is what needs care.
 #[inline(always)]

@@ -8,7 +8,7 @@ use core::ops::Range;
 use atoll_protocol::units::Hpa;
 
 use super::direct;
-use super::paging::PAGE_SIZE;
+use super::layout::PAGE_SIZE;
 
 /// Most ranges of never-used memory: the memory map's, split by what is reserved.
 const RANGES: usize = 32;

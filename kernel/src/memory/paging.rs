@@ -7,8 +7,6 @@ use atoll_protocol::units::Hpa;
 use super::direct;
 use super::frames::Frames;
 
-/// The smallest page.
-pub(crate) const PAGE_SIZE: u64 = 0x1000;
 /// Entry bit: valid.
 pub(crate) const PRESENT: u64 = 1;
 /// Entry bit: writable.

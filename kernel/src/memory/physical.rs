@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 
 use atoll_protocol::units::Hpa;
 
-use crate::boot::KERNEL_BASE;
+use super::layout::image_address;
 
 /// A static on pages of its own, written behind the compiler's back.
 #[repr(C, align(4096))]
@@ -28,12 +28,6 @@ impl<T> Physical<T> {
     /// Where it is.
     #[inline(always)]
     pub(crate) fn address(&self) -> Hpa {
-        address(self)
+        image_address(self)
     }
-}
-
-/// Physical address of something in the kernel's image.
-#[inline(always)]
-pub(crate) fn address<T>(at: *const T) -> Hpa {
-    Hpa(at.addr() as u64 - KERNEL_BASE)
 }

@@ -12,9 +12,8 @@ use x86_64::structures::paging::PhysFrame;
 
 use super::direct;
 use super::frames::Frames;
-use super::paging::{
-    self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PAGE_SIZE, PRESENT, SHARED, USER, WRITE,
-};
+use super::layout::PAGE_SIZE;
+use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PRESENT, SHARED, USER, WRITE};
 pub(crate) use super::paging::{MapError, PageSize};
 use super::physical::Physical;
 

@@ -5,8 +5,9 @@ use core::arch::x86_64::__cpuid;
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 
 use super::permission;
-use crate::memory::physical::{self, Physical};
-use crate::x86::exit;
+use crate::host::exit;
+use crate::memory::layout::image_address;
+use crate::memory::physical::Physical;
 
 /// VM_CR: bit 4 says that the firmware has switched SVM off.
 const VM_CR: u32 = 0xc001_0114;
@@ -59,7 +60,7 @@ pub(crate) fn control(control: &mut Control, nested_root: u64) {
         | MSR
         | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;
-    control.iopm = physical::address(&raw const permission::PORTS).0;
+    control.iopm = image_address(&raw const permission::PORTS).0;
     control.msrpm = permission::msrs().0;
     control.asid = 1;
     control.tlb_control = 1;

@@ -3,8 +3,9 @@
 use atoll_protocol::layout::MSR_MAPS;
 use atoll_protocol::units::Hpa;
 
-use crate::memory::{direct, physical};
-use crate::x86::tcg;
+use crate::host::tcg;
+use crate::memory::direct;
+use crate::memory::layout::image_address;
 
 /// Two bits per MSR, read and write, for three ranges of 8,192.
 #[repr(C, align(4096))]
@@ -38,7 +39,7 @@ pub(super) fn msrs() -> Hpa {
             MSR_MAPS[0]
         );
     }
-    physical::address(&raw const MSRS)
+    image_address(&raw const MSRS)
 }
 
 /// Makes one more map; false if there is no memory.

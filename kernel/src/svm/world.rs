@@ -12,7 +12,8 @@ use core::mem::offset_of;
 
 use x86_64::registers::debug::{DebugAddressRegister as _, Dr0, Dr1, Dr2, Dr3, Dr7};
 
-use crate::memory::physical::{self, Physical};
+use crate::memory::layout::image_address;
+use crate::memory::physical::Physical;
 
 /// The host's half of what VMLOAD switches.
 static HOST: Physical<[u8; 4096]> = Physical::new([0; 4096]);
@@ -91,7 +92,7 @@ pub(crate) fn enter(vcpu: &mut Vcpu) {
     if vcpu.system.debug.is_enabled() {
         return enter_armed(vcpu);
     }
-    let vmcb = physical::address(&raw const vcpu.vmcb).0;
+    let vmcb = image_address(&raw const vcpu.vmcb).0;
     // SAFETY: the VMCB and the registers are the vCPU's; HOST was filled by `save_host`; all registers are named or saved.
     unsafe {
         world_switch!(
@@ -129,7 +130,7 @@ const ARMED_BYTES: u64 = 32;
 #[cold]
 #[inline(never)]
 fn enter_armed(vcpu: &mut Vcpu) {
-    let vmcb = physical::address(&raw const vcpu.vmcb).0;
+    let vmcb = image_address(&raw const vcpu.vmcb).0;
     let lingering = breakpoints_linger();
     let window = (armed_vmrun as *const ()).addr() as u64;
     let window = window..window + ARMED_BYTES;

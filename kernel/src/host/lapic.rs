@@ -65,7 +65,7 @@ pub(crate) fn arm(span: Ticks) {
 }
 
 /// Ends the interrupt being served.
-pub(super) fn end_of_interrupt() {
+pub(crate) fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 

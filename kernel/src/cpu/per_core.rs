@@ -1,6 +1,6 @@
-//! What each core has of its own: stacks, segments, the activation it is in, the host's events it has seen.
+//! What each core has of its own: segments, the activation it is in, the host's events it has seen.
 //!
-//! Found through GS. Only the core itself and its interrupt handlers touch it; the fields are atomic because a handler may come between
+//! Found through GS, which [`super::start`] sets. Only the core itself and its interrupt handlers touch it; the fields are atomic because a handler may come between
 //! two instructions, not because cores share them.
 
 use core::arch::asm;
@@ -11,16 +11,12 @@ use atoll_protocol::units::Ticks;
 use crossbeam_utils::CachePadded;
 use spin::{Mutex, Once};
 use x86_64::VirtAddr;
-use x86_64::registers::model_specific::{GsBase, KernelGsBase};
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
-use super::entry::Registers;
-use super::stacks::STACKS;
-use super::{gdt, idt, lapic};
+use super::core_id::{CORES, CoreId, PerCore};
+use super::registers::Registers;
 
-/// Most cores.
-pub(crate) const CORES: usize = 1;
 /// Looks of the watchdog on time, past the deadline, that make a hang: 2 ms lie between two of them, and no server needs as much for all that
 /// it does.
 const HANG_LOOKS: u32 = 16;
@@ -73,38 +69,41 @@ pub(crate) struct Core {
 }
 
 /// All cores, each on cache lines of its own.
-static CORE: [CachePadded<Core>; CORES] = [const {
-    CachePadded::new(Core {
-        address: AtomicUsize::new(0),
-        kernel_rsp: AtomicU64::new(0),
-        events: AtomicU32::new(0),
-        deadline: AtomicU64::new(u64::MAX),
-        patience: Mutex::new(Patience::of(HANG_LOOKS)),
-        stopped: AtomicBool::new(false),
-        last: Mutex::new(None),
-        tss: Once::new(),
-        gdt: Once::new(),
-    })
-}; CORES];
+static CORE: PerCore<CachePadded<Core>> = PerCore::new(
+    [const {
+        CachePadded::new(Core {
+            address: AtomicUsize::new(0),
+            kernel_rsp: AtomicU64::new(0),
+            events: AtomicU32::new(0),
+            deadline: AtomicU64::new(u64::MAX),
+            patience: Mutex::new(Patience::of(HANG_LOOKS)),
+            stopped: AtomicBool::new(false),
+            last: Mutex::new(None),
+            tss: Once::new(),
+            gdt: Once::new(),
+        })
+    }; CORES],
+);
 
 impl Core {
-    /// Makes the running processor core `index`.
-    pub(crate) fn start(index: usize) -> &'static Core {
-        let core: &Core = &CORE[index];
-        core.address
-            .store((&raw const *core).addr(), Ordering::Relaxed);
-        gdt::start(core, &STACKS[index]);
-        idt::start();
-        GsBase::write(VirtAddr::from_ptr(core));
-        KernelGsBase::write(VirtAddr::zero());
-        core
+    /// The core of this number, whoever runs on it.
+    pub(super) fn of(id: CoreId) -> &'static Core {
+        &CORE[id]
+    }
+
+    /// Its own address, which its GS base is to be.
+    pub(super) fn address(&'static self) -> VirtAddr {
+        let address = VirtAddr::from_ptr(self);
+        self.address
+            .store(address.as_u64() as usize, Ordering::Relaxed);
+        address
     }
 
     /// The core that this runs on.
     #[inline(always)]
     pub(crate) fn current() -> &'static Core {
         let address: *const Core;
-        // SAFETY: GS points at this core's `Core` from `start` on, and `address` is its first field.
+        // SAFETY: GS points at this core's `Core` from `super::start` on, and `address` is its first field.
         unsafe {
             asm!("mov {}, gs:[0]", out(reg) address, options(nostack, readonly, preserves_flags))
         };
@@ -139,15 +138,14 @@ impl Core {
         self.patience.lock().be_exact();
     }
 
-    /// The watchdog, at a timer tick in ring 3: true if the activation hangs, else the timer is armed for the next look.
-    pub(super) fn watchdog_tick(&self, now: Ticks, later: Ticks) -> bool {
-        let deadline = Ticks(self.deadline.load(Ordering::Relaxed));
-        if now < deadline {
-            lapic::arm(deadline.since(now));
-            return false;
-        }
-        lapic::arm(later);
-        self.patience.lock().look(deadline, now, later)
+    /// When the activation that is under way is to be over.
+    pub(super) fn deadline(&self) -> Ticks {
+        Ticks(self.deadline.load(Ordering::Relaxed))
+    }
+
+    /// The watchdog looks at an activation that is past its deadline, and will again in `later` if it does not hang.
+    pub(super) fn hangs(&self, now: Ticks, later: Ticks) -> bool {
+        self.patience.lock().look(self.deadline(), now, later)
     }
 
     /// The server that the last activation stopped by an exception or as hung.

@@ -6,8 +6,8 @@ use core::cell::UnsafeCell;
 
 use x86_64::VirtAddr;
 
-use super::percore::CORES;
-use crate::memory::paging::PAGE_SIZE;
+use super::core_id::{CORES, PerCore};
+use crate::memory::layout::PAGE_SIZE;
 
 /// Bytes of a stack.
 const SIZE: usize = 64 * 1024;
@@ -42,11 +42,13 @@ impl Stack {
 pub(super) type Stacks = [Stack; 6];
 
 /// All stacks.
-pub(crate) static STACKS: [Stacks; CORES] = [const { [const { Stack::new() }; 6] }; CORES];
+pub(crate) static STACKS: PerCore<Stacks> =
+    PerCore::new([const { [const { Stack::new() }; 6] }; CORES]);
 
 /// Whether a page of the kernel's image is a guard below a stack.
 pub(crate) fn is_guard(address: u64) -> bool {
     STACKS
+        .all()
         .as_flattened()
         .iter()
         .any(|stack| stack.guard.as_ptr().addr() as u64 == address)

@@ -11,9 +11,10 @@ use core::sync::atomic::Ordering;
 use atoll_core::machine::Outcome;
 use atoll_protocol::PAGE;
 use atoll_protocol::fault::Reason;
+use x86_64::structures::idt::ExceptionVector;
 
-use super::percore::{Core, Stopped};
-use super::{idt, lapic};
+use super::per_core::{Core, Stopped};
+use crate::host::lapic;
 use crate::memory::space::Space;
 
 /// What [`leave`] gives in the place of an answer; a server that answers with it is told apart by [`Core::stopped`].
@@ -81,7 +82,7 @@ impl Core {
         let Stopped { registers, cr2 } = self.last_stopped().filter(|_| stopped)?;
         Some(match registers.vector as u8 {
             lapic::TIMER_VECTOR => Reason::Hang,
-            vector @ idt::PAGE_FAULT => Reason::Exception {
+            vector if vector == ExceptionVector::Page as u8 => Reason::Exception {
                 vector,
                 error: registers.error as u32,
                 address: cr2,

@@ -34,5 +34,5 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 /// Writes a line to the kernel's log.
 #[macro_export]
 macro_rules! log {
-    ($($argument:tt)*) => { $crate::x86::debugcon::line(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::host::debugcon::line(format_args!($($argument)*)) };
 }

@@ -10,7 +10,7 @@ use x86_64::instructions::tables::load_tss;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 
-use super::percore::Core;
+use super::per_core::Core;
 use super::stacks::{Stack, Stacks};
 
 /// Ring 0's code.

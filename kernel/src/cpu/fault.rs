@@ -2,10 +2,10 @@
 
 use x86_64::registers::control::{Cr2, Cr3};
 
-use super::entry::Registers;
-use super::exit::{HYPERVISOR_FAULT, exit};
-use crate::boot::KERNEL_BASE;
+use super::registers::Registers;
+use crate::host::exit::{HYPERVISOR_FAULT, exit};
 use crate::log;
+use crate::memory::layout::KERNEL_BASE;
 
 /// Most frames of a stack walk.
 const DEPTH: usize = 24;

@@ -41,7 +41,7 @@ pub(crate) fn unmask(irq: u8) {
 }
 
 /// Takes an interrupt: masks the line. False if it was spurious: nothing interrupts on a line that is masked.
-pub(super) fn acknowledge(irq: u8) -> bool {
+pub(crate) fn acknowledge(irq: u8) -> bool {
     let (chip, bit) = place(irq);
     let masked = port::read::<u8>(DATA[chip]);
     port::write::<u8>(DATA[chip], masked | bit);

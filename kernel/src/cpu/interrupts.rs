@@ -4,13 +4,14 @@
 //! Handlers run with interrupts off, from ring 3 or from the three places in ring 0 where they are on: [`drain`], [`idle`] and around
 //! VMRUN. They note and return; what follows from an event is decided by whoever takes it.
 
-use core::arch::asm;
-
+use x86_64::instructions;
 use x86_64::registers::control::Cr2;
+use x86_64::structures::idt::ExceptionVector;
 
-use super::entry::Registers;
-use super::percore::{Core, HostEvents, Stopped};
-use super::{activation, fault, idt, lapic, pic, tsc};
+use super::per_core::{Core, HostEvents, Stopped};
+use super::registers::Registers;
+use super::{activation, fault};
+use crate::host::{lapic, pic, tsc};
 
 /// How long after a late tick the watchdog looks again, in microseconds.
 const WATCHDOG_AGAIN: u64 = 2_000;
@@ -21,8 +22,6 @@ const EXCEPTIONS: u8 = 32;
 pub(super) extern "sysv64" fn dispatch(registers: &Registers) {
     let core = Core::current();
     match registers.vector as u8 {
-        // It has brought the core back from the guest or from waiting, and that is all that it is for.
-        idt::NMI => {}
         vector @ 0..EXCEPTIONS => exception(core, registers, vector),
         vector if (pic::FIRST_VECTOR..pic::FIRST_VECTOR + pic::LINES).contains(&vector) => {
             let irq = vector - pic::FIRST_VECTOR;
@@ -37,19 +36,34 @@ pub(super) extern "sysv64" fn dispatch(registers: &Registers) {
 }
 
 fn exception(core: &Core, registers: &Registers, vector: u8) {
-    let blamed_on_server = !matches!(vector, idt::DOUBLE_FAULT | idt::MACHINE_CHECK);
-    if !registers.in_ring3() || !blamed_on_server {
-        fault::report(registers);
+    match ExceptionVector::try_from(vector) {
+        // It has brought the core back from the guest or from waiting, and that is all that it is for.
+        Ok(ExceptionVector::NonMaskableInterrupt) => {}
+        // No server's fault, wherever the core was.
+        Ok(ExceptionVector::Double | ExceptionVector::MachineCheck) => fault::report(registers),
+        _ if registers.in_ring3() => stop(core, registers),
+        _ => fault::report(registers),
     }
-    stop(core, registers)
 }
 
 fn timer(core: &Core, registers: &Registers) {
     lapic::end_of_interrupt();
     core.note(HostEvents::TIMER);
-    if registers.in_ring3() && core.watchdog_tick(tsc::now(), tsc::span_of_micros(WATCHDOG_AGAIN)) {
+    if registers.in_ring3() && watchdog(core) {
         stop(core, registers);
     }
+}
+
+/// True if the activation hangs, else the timer is armed for the next look.
+fn watchdog(core: &Core) -> bool {
+    let (now, later) = (tsc::now(), tsc::span_of_micros(WATCHDOG_AGAIN));
+    let deadline = core.deadline();
+    if now < deadline {
+        lapic::arm(deadline.since(now));
+        return false;
+    }
+    lapic::arm(later);
+    core.hangs(now, later)
 }
 
 /// Keeps what the server was doing, and goes back to whoever activated it.
@@ -64,12 +78,13 @@ fn stop(core: &Core, registers: &Registers) -> ! {
 /// Lets interrupts in that have been waiting.
 #[inline(always)]
 pub(crate) fn drain() {
-    // SAFETY: the handlers change nothing but the core's events; the NOP is the shadow of STI.
-    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+    instructions::interrupts::enable();
+    instructions::nop(); // the shadow of STI
+    instructions::interrupts::disable();
 }
 
 /// Waits for an interrupt. Whoever calls has looked for events before, with interrupts off; none is lost in between.
 pub(crate) fn idle() {
-    x86_64::instructions::interrupts::enable_and_hlt();
-    x86_64::instructions::interrupts::disable();
+    instructions::interrupts::enable_and_hlt();
+    instructions::interrupts::disable();
 }
