@@ -13,13 +13,13 @@ use crate::cpu::stacks;
 use crate::host::tcg;
 use crate::memory::frames::Frames;
 use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_SIZE, KERNEL_BASE, PAGE_SIZE, image_address};
-use crate::memory::paging::{
-    self, LARGE, MapError, NO_CACHE, NO_EXECUTE, PRESENT, PageSize, WRITE,
-};
+use crate::memory::paging::{self, MapError, PageSize, PageTableFlags, UNCACHED};
 use crate::memory::space::{self, KERNEL_ROOT};
 
 /// The low addresses that are mapped whether there is RAM or not: devices live there.
 const LOW: u64 = 1 << 32;
+/// Writable, and never executable.
+const DATA: PageTableFlags = PageTableFlags::WRITABLE.union(PageTableFlags::NO_EXECUTE);
 
 // SAFETY: `kernel.ld` defines these symbols; only their addresses are used.
 unsafe extern "C" {
@@ -44,6 +44,17 @@ pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
     space::leave();
 }
 
+/// 2 MiB of the direct map.
+fn map_large(
+    root: Hpa,
+    address: u64,
+    flags: PageTableFlags,
+    frames: &mut Frames,
+) -> Result<(), MapError> {
+    let (at, to) = (DIRECT_MAP + address, Hpa(address));
+    paging::insert(root, at, to, flags, PageSize::Large, frames)
+}
+
 /// Every 2 MiB of the low 4 GiB and of RAM above.
 fn map_direct(root: Hpa, ram: &[Range<Hpa>], frames: &mut Frames) {
     let end = ram.iter().map(|ram| ram.end.0).max().unwrap_or(0);
@@ -52,10 +63,9 @@ fn map_direct(root: Hpa, ram: &[Range<Hpa>], frames: &mut Frames) {
             .iter()
             .any(|ram| ram.start.0 < address + PageSize::Large.bytes() && address < ram.end.0);
         if is_ram || address < LOW {
-            let cache = if is_ram { 0 } else { NO_CACHE };
-            let entry = address | PRESENT | WRITE | NO_EXECUTE | LARGE | cache;
-            paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames)
-                .expect("direct map");
+            let mut flags = DATA;
+            flags.set(UNCACHED, !is_ram);
+            map_large(root, address, flags, frames).expect("direct map");
         }
     }
 }
@@ -63,8 +73,7 @@ fn map_direct(root: Hpa, ram: &[Range<Hpa>], frames: &mut Frames) {
 /// Where QEMU may have memory that no map of memory tells of.
 fn map_msr_maps(root: Hpa, frames: &mut Frames) {
     for address in MSR_MAPS {
-        let entry = address | PRESENT | WRITE | NO_EXECUTE | LARGE;
-        match paging::insert(root, DIRECT_MAP + address, entry, PageSize::Large, frames) {
+        match map_large(root, address, DATA, frames) {
             // A machine with so much memory has it mapped.
             Ok(()) | Err(MapError::Occupied) => {}
             Err(error) => panic!("direct map: {error:?}"),
@@ -82,19 +91,13 @@ fn map_image(root: Hpa, frames: &mut Frames) {
     for page in (image.start.0..image.end.0).step_by(PAGE_SIZE as usize) {
         let address = KERNEL_BASE + page;
         let rights = match address {
-            _ if address < rodata => 0,
-            _ if address < data => NO_EXECUTE,
-            _ => WRITE | NO_EXECUTE,
+            _ if address < rodata => PageTableFlags::empty(),
+            _ if address < data => PageTableFlags::NO_EXECUTE,
+            _ => DATA,
         };
         if !stacks::is_guard(address) {
-            paging::insert(
-                root,
-                address,
-                page | PRESENT | rights,
-                PageSize::Small,
-                frames,
-            )
-            .expect("kernel image");
+            paging::insert(root, address, Hpa(page), rights, PageSize::Small, frames)
+                .expect("kernel image");
         }
     }
 }

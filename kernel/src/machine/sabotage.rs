@@ -16,7 +16,6 @@ use super::{failing, keyboard};
 use crate::host::tsc;
 use crate::memory::direct;
 use crate::memory::layout::{DIRECT_MAP, KERNEL_BASE, PAGE_SIZE};
-use crate::memory::paging::NO_EXECUTE;
 use crate::memory::physical::Physical;
 
 /// Where no server has anything: as near to "another server" as it can name.
@@ -95,27 +94,31 @@ pub(super) fn flip(memory: &Memory, area: Area, bit: u64) -> bool {
             }
             true
         }
-        Area::Text => flip_image(memory, bit, |at, entry| {
-            (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE == 0
+        Area::Text => flip_image(memory, bit, |at, is_code| {
+            (IMAGE..IMAGE_END).contains(&at) && is_code
         }),
-        Area::Data => flip_image(memory, bit, |at, entry| {
-            (IMAGE..IMAGE_END).contains(&at) && entry & NO_EXECUTE != 0
+        Area::Data => flip_image(memory, bit, |at, is_code| {
+            (IMAGE..IMAGE_END).contains(&at) && !is_code
         }),
         Area::Stack => flip_image(memory, bit, |at, _| stack.contains(&at)),
     }
 }
 
-fn flip_image(memory: &Memory, bit: u64, belongs: impl Fn(u64, u64) -> bool) -> bool {
+fn flip_image(memory: &Memory, bit: u64, belongs: impl Fn(u64, bool) -> bool) -> bool {
     let Some(space) = &memory.space else {
         return false;
     };
-    let pages = || space.own_pages().filter(|(at, entry)| belongs(*at, *entry));
+    let pages = || {
+        space
+            .own_pages()
+            .filter(|(at, is_code, _)| belongs(*at, *is_code))
+    };
     let Some(bit) = bit.checked_rem(pages().count() as u64 * BITS_PER_PAGE) else {
         return false;
     };
     let page = pages().nth((bit / BITS_PER_PAGE) as usize);
     page.into_iter()
-        .for_each(|(_, entry)| flip_in(Hpa(entry & crate::memory::paging::ADDRESS), bit));
+        .for_each(|(_, _, frame)| flip_in(frame, bit));
     page.is_some()
 }
 

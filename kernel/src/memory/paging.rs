@@ -3,26 +3,19 @@
 //! Tables are reached through the direct map and read one entry at a time. AMD APM vol. 2 §5.3.
 
 use atoll_protocol::units::Hpa;
+use x86_64::PhysAddr;
+pub(crate) use x86_64::structures::paging::PageTableFlags;
+use x86_64::structures::paging::page_table::PageTableEntry;
 
 use super::direct;
 use super::frames::Frames;
+use super::layout::PAGE_SIZE;
 
-/// Entry bit: valid.
-pub(crate) const PRESENT: u64 = 1;
-/// Entry bit: writable.
-pub(crate) const WRITE: u64 = 1 << 1;
-/// Entry bit: ring 3 may use it.
-pub(crate) const USER: u64 = 1 << 2;
-/// Entry bits: uncached (PWT and PCD: PAT entry 3 at reset).
-pub(crate) const NO_CACHE: u64 = 1 << 3 | 1 << 4;
-/// Entry bit: a 2 MiB page, in the third level.
-pub(crate) const LARGE: u64 = 1 << 7;
-/// Entry bit, ours: the frame belongs to someone else, and is not freed with the tables.
-pub(crate) const SHARED: u64 = 1 << 9;
-/// Entry bit: not executable.
-pub(crate) const NO_EXECUTE: u64 = 1 << 63;
-/// The address in an entry.
-pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Ours: the frame belongs to someone else, and is not freed with the tables.
+pub(crate) const SHARED: PageTableFlags = PageTableFlags::BIT_9;
+/// Uncached (PAT entry 3 at reset).
+pub(crate) const UNCACHED: PageTableFlags =
+    PageTableFlags::WRITE_THROUGH.union(PageTableFlags::NO_CACHE);
 /// Entries of a table.
 pub(crate) const ENTRIES: u64 = 512;
 
@@ -40,6 +33,14 @@ impl PageSize {
     pub(crate) const fn bytes(self) -> u64 {
         1 << self as u64
     }
+
+    /// What tells its entry from one of a table.
+    const fn flag(self) -> PageTableFlags {
+        match self {
+            PageSize::Small => PageTableFlags::empty(),
+            PageSize::Large => PageTableFlags::HUGE_PAGE,
+        }
+    }
 }
 
 /// Why a mapping was not made.
@@ -55,55 +56,81 @@ pub(crate) enum MapError {
     NoFrames,
 }
 
+/// An entry that leads to a frame or a table.
+#[inline(always)]
+pub(crate) fn entry_of(to: Hpa, flags: PageTableFlags) -> PageTableEntry {
+    let mut entry = PageTableEntry::new();
+    entry.set_addr(PhysAddr::new_truncate(to.0).align_down(PAGE_SIZE), flags);
+    entry
+}
+
+/// What an entry leads to.
+#[inline(always)]
+pub(crate) fn target(entry: &PageTableEntry) -> Hpa {
+    Hpa(entry.addr().as_u64())
+}
+
+/// Whether an entry leads to a table, if it is not one of the last level.
+#[inline(always)]
+pub(super) fn is_table(entry: &PageTableEntry) -> bool {
+    entry.flags() & (PageTableFlags::PRESENT | PageTableFlags::HUGE_PAGE) == PageTableFlags::PRESENT
+}
+
 /// Reads an entry of a table.
 #[inline(always)]
-pub(super) fn entry(table: Hpa, index: u64) -> u64 {
+pub(super) fn entry(table: Hpa, index: u64) -> PageTableEntry {
     // SAFETY: `table` is a table's frame, in the direct map, and the index is cut to its size.
-    unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).read_volatile() }
+    unsafe { direct::pointer::<PageTableEntry>(Hpa(table.0 + index % ENTRIES * 8)).read_volatile() }
 }
 
 /// Whether one of a table's eight entries around this one is in use: mostly none is, and this is how to pass them by.
 #[inline(always)]
 pub(super) fn any(table: Hpa, index: u64) -> bool {
-    (0..8).fold(0, |all, place| all | entry(table, index & !7 | place)) != 0
+    (0..8).fold(false, |any, place| {
+        any | !entry(table, index & !7 | place).is_unused()
+    })
 }
 
 /// Writes an entry of a table.
 #[inline(always)]
-pub(super) fn set_entry(table: Hpa, index: u64, entry: u64) {
+pub(super) fn set_entry(table: Hpa, index: u64, entry: PageTableEntry) {
+    let to = direct::pointer::<PageTableEntry>(Hpa(table.0 + index % ENTRIES * 8));
     // SAFETY: as in `entry`; tables are only written by their owner.
-    unsafe { direct::pointer::<u64>(Hpa(table.0 + index % ENTRIES * 8)).write_volatile(entry) }
+    unsafe { to.write_volatile(entry) }
 }
 
 /// Goes down towards `address` to a page of `size`, or as far as there are tables: the last table, what one entry of it maps as bits of
 /// an address, and the entry.
 #[inline(always)]
-fn walk(root: Hpa, address: u64, size: PageSize) -> (Hpa, u32, u64) {
+fn walk(root: Hpa, address: u64, size: PageSize) -> (Hpa, u32, PageTableEntry) {
     let (mut table, mut shift) = (root, 39);
     loop {
         let found = entry(table, address >> shift);
-        if shift == size as u32 || found & PRESENT == 0 || found & LARGE != 0 {
+        if shift == size as u32 || !is_table(&found) {
             return (table, shift, found);
         }
-        table = Hpa(found & ADDRESS);
+        table = target(&found);
         shift -= 9;
     }
 }
 
-/// Puts `leaf` where `address` is looked up, and makes the tables on the way; these allow what any leaf allows.
+/// Maps `address` to `to`, in one page of `size`, and makes the tables on the way; these allow what any leaf allows.
+#[inline(always)]
 pub(crate) fn insert(
     root: Hpa,
     address: u64,
-    leaf: u64,
+    to: Hpa,
+    flags: PageTableFlags,
     size: PageSize,
     frames: &mut Frames,
 ) -> Result<(), MapError> {
-    if !(address | leaf & ADDRESS).is_multiple_of(size.bytes()) {
+    if !(address | to.0).is_multiple_of(size.bytes()) {
         return Err(MapError::Misaligned);
     }
+    let leaf = entry_of(to, flags | PageTableFlags::PRESENT | size.flag());
     loop {
         let (table, shift, found) = walk(root, address, size);
-        if found & PRESENT != 0 {
+        if found.flags().contains(PageTableFlags::PRESENT) {
             return Err(MapError::Occupied);
         }
         if shift == size as u32 {
@@ -111,18 +138,18 @@ pub(crate) fn insert(
             return Ok(());
         }
         let below = frames.alloc().ok_or(MapError::NoFrames)?;
-        set_entry(
-            table,
-            address >> shift,
-            below.0 | PRESENT | WRITE | (leaf & USER),
-        );
+        let rights = PageTableFlags::PRESENT
+            | PageTableFlags::WRITABLE
+            | flags & PageTableFlags::USER_ACCESSIBLE;
+        set_entry(table, address >> shift, entry_of(below, rights));
     }
 }
 
 /// The entry that maps `address` in 4 KiB, and the table that it is in.
-pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, u64)> {
+pub(super) fn leaf(root: Hpa, address: u64) -> Option<(Hpa, PageTableEntry)> {
     let (table, shift, found) = walk(root, address, PageSize::Small);
-    (shift == PageSize::Small as u32 && found & PRESENT != 0).then_some((table, found))
+    let mapped = shift == PageSize::Small as u32 && found.flags().contains(PageTableFlags::PRESENT);
+    mapped.then_some((table, found))
 }
 
 /// What [`remove`] took away.
@@ -139,13 +166,14 @@ pub(crate) enum Removed {
 /// Takes away what maps `address`, up to a page of `size`: a leaf, a table of leaves, or the larger leaf that covers it.
 pub(crate) fn remove(root: Hpa, address: u64, size: PageSize) -> Removed {
     let (table, shift, found) = walk(root, address, size);
-    if found & PRESENT == 0 {
+    if !found.flags().contains(PageTableFlags::PRESENT) {
         return Removed::Nothing;
     }
-    set_entry(table, address >> shift, 0);
-    match Hpa(found & ADDRESS) {
-        below if shift == PageSize::Large as u32 && found & LARGE == 0 => Removed::Table(below),
-        _ => Removed::Leaf,
+    set_entry(table, address >> shift, PageTableEntry::new());
+    if shift == PageSize::Large as u32 && is_table(&found) {
+        Removed::Table(target(&found))
+    } else {
+        Removed::Leaf
     }
 }
 
@@ -155,9 +183,9 @@ pub(crate) fn clear(table: Hpa, level: u32, take: &mut impl FnMut(Hpa)) {
     let used = (0..ENTRIES).step_by(8).filter(|first| any(table, *first));
     for index in used.flat_map(|first| first..first + 8) {
         let found = entry(table, index);
-        set_entry(table, index, 0);
-        if found & PRESENT != 0 && found & LARGE == 0 {
-            let below = Hpa(found & ADDRESS);
+        set_entry(table, index, PageTableEntry::new());
+        if is_table(&found) {
+            let below = target(&found);
             if level > 2 {
                 clear(below, level - 1, take);
             }

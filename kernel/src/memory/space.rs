@@ -8,12 +8,14 @@
 use atoll_protocol::units::Hpa;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
-use x86_64::structures::paging::PhysFrame;
+#[cfg(feature = "fault-injection")]
+use x86_64::structures::paging::page_table::PageTableEntry;
+use x86_64::structures::paging::{PageTable, PhysFrame};
 
 use super::direct;
 use super::frames::Frames;
 use super::layout::PAGE_SIZE;
-use super::paging::{self, ADDRESS, ENTRIES, LARGE, NO_EXECUTE, PRESENT, SHARED, USER, WRITE};
+use super::paging::{self, ENTRIES, PageTableFlags, SHARED};
 pub(crate) use super::paging::{MapError, PageSize};
 use super::physical::Physical;
 
@@ -23,8 +25,7 @@ const KERNEL_HALF: u64 = ENTRIES / 2;
 const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
 /// The kernel's own top table, whose upper half all spaces share. Its entries do not change any more once there is a space.
-pub(crate) static KERNEL_ROOT: Physical<[u64; ENTRIES as usize]> =
-    Physical::new([0; ENTRIES as usize]);
+pub(crate) static KERNEL_ROOT: Physical<PageTable> = Physical::new(PageTable::new());
 
 /// Takes the core to the kernel's own tables, from those of boot or from any space.
 pub(crate) fn leave() {
@@ -45,11 +46,11 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    const fn bits(self) -> u64 {
+    const fn flags(self) -> PageTableFlags {
         match self {
-            Access::Read => NO_EXECUTE,
-            Access::Write => WRITE | NO_EXECUTE,
-            Access::Execute => 0,
+            Access::Read => PageTableFlags::NO_EXECUTE,
+            Access::Write => PageTableFlags::WRITABLE.union(PageTableFlags::NO_EXECUTE),
+            Access::Execute => PageTableFlags::empty(),
         }
     }
 }
@@ -84,7 +85,7 @@ impl Space {
         frames: &mut Frames,
     ) -> Result<Hpa, MapError> {
         let frame = frames.alloc().ok_or(MapError::NoFrames)?;
-        let result = self.insert(address, frame.0 | access.bits(), PageSize::Small, frames);
+        let result = self.insert(address, frame, access.flags(), PageSize::Small, frames);
         result.inspect_err(|_| frames.free(frame)).map(|()| frame)
     }
 
@@ -98,7 +99,8 @@ impl Space {
     ) -> Result<(), MapError> {
         self.insert(
             address,
-            to.0 | access.bits() | SHARED,
+            to,
+            access.flags() | SHARED,
             PageSize::Small,
             frames,
         )
@@ -114,11 +116,11 @@ impl Space {
         size: PageSize,
         frames: &mut Frames,
     ) -> Result<(), MapError> {
-        let large = if size == PageSize::Large { LARGE } else { 0 };
         for page in (0..bytes).step_by(size.bytes() as usize) {
             self.insert(
                 address + page,
-                (to.0 + page) | Access::Read.bits() | SHARED | large,
+                Hpa(to.0 + page),
+                Access::Read.flags() | SHARED,
                 size,
                 frames,
             )?;
@@ -128,47 +130,50 @@ impl Space {
 
     /// The page at `address`, to write, if the space owns one there.
     pub(crate) fn page_mut(&mut self, address: u64) -> Option<&mut [u8; PAGE_SIZE as usize]> {
-        let (_, found) =
-            paging::leaf(self.root, address).filter(|(_, found)| found & SHARED == 0)?;
+        let (_, found) = paging::leaf(self.root, address)
+            .filter(|(_, found)| !found.flags().contains(SHARED))?;
         // SAFETY: the frame is RAM in the direct map; the space owns it, is borrowed exclusively, and its server does not run now.
-        Some(unsafe { &mut *direct::pointer(Hpa(found & ADDRESS)) })
+        Some(unsafe { &mut *direct::pointer(paging::target(&found)) })
     }
 
-    /// The pages that the space owns in its first 512 GiB, with their addresses and entries.
+    /// The pages that the space owns in its first 512 GiB: where they are mapped, whether they can be executed, and their frames.
     #[cfg(feature = "fault-injection")]
-    pub(crate) fn own_pages(&self) -> impl Iterator<Item = (u64, u64)> {
-        let below = |table: u64| {
-            (0..ENTRIES).map(move |index| (index, paging::entry(Hpa(table & ADDRESS), index)))
+    pub(crate) fn own_pages(&self) -> impl Iterator<Item = (u64, bool, Hpa)> {
+        let below = |table: PageTableEntry| {
+            let there = paging::is_table(&table);
+            (0..ENTRIES)
+                .filter(move |_| there)
+                .map(move |index| (index, paging::entry(paging::target(&table), index)))
+                .filter(|(_, found)| paging::is_table(found) && !found.flags().contains(SHARED))
         };
-        let there = |entry: &(u64, u64)| entry.1 & PRESENT != 0 && entry.1 & (SHARED | LARGE) == 0;
-        let third = paging::entry(self.root, 0);
-        let seconds = below(third)
-            .filter(there)
-            .filter(move |_| third & PRESENT != 0);
-        seconds.flat_map(move |(high, second)| {
-            below(second)
-                .filter(there)
-                .flat_map(move |(middle, first)| {
-                    below(first)
-                        .filter(there)
-                        .map(move |(low, page)| (high << 30 | middle << 21 | low << 12, page))
+        below(paging::entry(self.root, 0)).flat_map(move |(high, second)| {
+            below(second).flat_map(move |(middle, first)| {
+                below(first).map(move |(low, page)| {
+                    (
+                        high << 30 | middle << 21 | low << 12,
+                        !page.flags().contains(PageTableFlags::NO_EXECUTE),
+                        paging::target(&page),
+                    )
                 })
+            })
         })
     }
 
     /// Lets a page that belongs to someone else be another one of theirs.
     pub(crate) fn redirect(&mut self, address: u64, to: Hpa) {
         if let Some((table, found)) =
-            paging::leaf(self.root, address).filter(|(_, found)| found & SHARED != 0)
+            paging::leaf(self.root, address).filter(|(_, found)| found.flags().contains(SHARED))
         {
-            paging::set_entry(table, address / PAGE_SIZE, found & !ADDRESS | to.0);
+            let entry = paging::entry_of(to, found.flags());
+            paging::set_entry(table, address / PAGE_SIZE, entry);
         }
     }
 
     fn insert(
         &mut self,
         address: u64,
-        leaf: u64,
+        to: Hpa,
+        flags: PageTableFlags,
         size: PageSize,
         frames: &mut Frames,
     ) -> Result<(), MapError> {
@@ -178,7 +183,8 @@ impl Space {
         {
             return Err(MapError::OutOfRange);
         }
-        paging::insert(self.root, address, leaf | PRESENT | USER, size, frames)
+        let flags = flags | PageTableFlags::USER_ACCESSIBLE;
+        paging::insert(self.root, address, to, flags, size, frames)
     }
 
     /// Gives back the tables and the frames that the space owns.
@@ -196,8 +202,8 @@ fn release(table: Hpa, level: u32, count: u64, frames: &mut Frames) {
         .filter(|first| paging::any(table, *first));
     for index in used.flat_map(|first| first..first + 8) {
         let found = paging::entry(table, index);
-        if found & PRESENT != 0 && found & (SHARED | LARGE) == 0 {
-            match Hpa(found & ADDRESS) {
+        if paging::is_table(&found) && !found.flags().contains(SHARED) {
+            match paging::target(&found) {
                 page if level == 1 => frames.free(page),
                 below => release(below, level - 1, ENTRIES, frames),
             }

@@ -8,7 +8,17 @@ use atoll_protocol::effect::Mapping;
 use atoll_protocol::units::Hpa;
 
 use crate::memory::frames::{Frames, Retired};
-use crate::memory::paging::{self, LARGE, NO_EXECUTE, PRESENT, PageSize, Removed, USER, WRITE};
+use crate::memory::paging::{self, PageSize, PageTableFlags, Removed};
+
+/// Of the page that a mapping is about.
+#[inline(always)]
+fn size_of(mapping: &Mapping) -> PageSize {
+    if mapping.size == Mapping::LARGE {
+        PageSize::Large
+    } else {
+        PageSize::Small
+    }
+}
 
 /// The nested tables of the machine.
 pub(crate) struct Nested {
@@ -33,46 +43,49 @@ impl Nested {
     /// Enters `mapping`, whose frame lies at `to`; what was mapped there is replaced. `frames` has as many as all of guest memory can need.
     #[inline(always)]
     pub(crate) fn map(&mut self, mapping: &Mapping, to: Hpa, frames: &mut Frames) -> Stale {
-        let (size, large) = if mapping.size == Mapping::LARGE {
-            (PageSize::Large, LARGE)
-        } else {
-            (PageSize::Small, 0)
-        };
-        let write = if mapping.access & Mapping::WRITE != 0 {
-            WRITE
-        } else {
-            0
-        };
-        let execute = if mapping.access & Mapping::EXECUTE != 0 {
-            0
-        } else {
-            NO_EXECUTE
-        };
-        let leaf = to.0 | PRESENT | USER | write | execute | large;
-        let occupied = paging::insert(self.root, mapping.gpa.0, leaf, size, frames).is_err();
+        let mut flags = PageTableFlags::USER_ACCESSIBLE;
+        flags.set(
+            PageTableFlags::WRITABLE,
+            mapping.access & Mapping::WRITE != 0,
+        );
+        flags.set(
+            PageTableFlags::NO_EXECUTE,
+            mapping.access & Mapping::EXECUTE == 0,
+        );
+        let occupied = paging::insert(
+            self.root,
+            mapping.gpa.0,
+            to,
+            flags,
+            size_of(mapping),
+            frames,
+        )
+        .is_err();
         if occupied {
-            self.replace(mapping, leaf, size, frames);
+            self.replace(mapping, to, flags, frames);
         }
         Stale(occupied)
     }
 
     #[cold]
     #[inline(never)]
-    fn replace(&mut self, mapping: &Mapping, leaf: u64, size: PageSize, frames: &mut Frames) {
+    fn replace(&mut self, mapping: &Mapping, to: Hpa, flags: PageTableFlags, frames: &mut Frames) {
         let _ = self.unmap(mapping);
         // The place is free now; what can still fail is a table, while too many that were taken out wait for the flush. Then the guest runs, with
         // that flush, and faults again: the tables are a cache.
-        let _ = paging::insert(self.root, mapping.gpa.0, leaf, size, frames);
+        let _ = paging::insert(
+            self.root,
+            mapping.gpa.0,
+            to,
+            flags,
+            size_of(mapping),
+            frames,
+        );
     }
 
     /// Takes away all that is mapped in the page of `mapping`.
     pub(crate) fn unmap(&mut self, mapping: &Mapping) -> Stale {
-        let size = if mapping.size == Mapping::LARGE {
-            PageSize::Large
-        } else {
-            PageSize::Small
-        };
-        let removed = paging::remove(self.root, mapping.gpa.0, size);
+        let removed = paging::remove(self.root, mapping.gpa.0, size_of(mapping));
         if let Removed::Table(table) = removed {
             self.retired.add(table);
         }
