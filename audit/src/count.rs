@@ -1,10 +1,11 @@
 //! Lines of code and unsafe blocks, counted by tokens: a line counts if a token other than documentation is on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 
-use crate::modules::Condition;
+use crate::modules::{Condition, File};
 
 /// What code amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub(crate) struct Tally {
     pub(crate) always: Count,
     /// What only an optional feature brings, by its name.
     pub(crate) features: BTreeMap<String, Count>,
-    /// Where unsafe code does not say why it is sound: a name of the file, and the line.
-    pub(crate) undocumented: Vec<(String, usize)>,
+    /// Where unsafe code does not say why it is sound: the file, and the line.
+    pub(crate) undocumented: Vec<(PathBuf, usize)>,
 }
 
 impl Count {
@@ -43,22 +44,23 @@ impl Tally {
         }
     }
 
-    /// Counts parts of one file.
-    pub(crate) fn add(&mut self, name: &str, source: &str, parts: Vec<(Condition, TokenStream)>) {
-        let source: Vec<&str> = source.lines().collect();
+    /// Counts one file.
+    pub(crate) fn add(&mut self, file: &File) {
+        let source: Vec<&str> = file.source.lines().collect();
         let mut by_condition: Vec<(Condition, Found)> = Vec::new();
-        for (condition, tokens) in parts {
+        for part in &file.parts {
+            let condition = &part.condition;
             let place = match by_condition
                 .iter()
-                .position(|(other, _)| *other == condition)
+                .position(|(other, _)| other == condition)
             {
                 Some(place) => place,
                 None => {
-                    by_condition.push((condition, Found::default()));
+                    by_condition.push((condition.clone(), Found::default()));
                     by_condition.len() - 1
                 }
             };
-            by_condition[place].1.walk(tokens);
+            by_condition[place].1.walk(part.tokens());
         }
         for (condition, found) in by_condition {
             let Some(count) = self.of(&condition) else {
@@ -80,7 +82,7 @@ impl Tally {
                 .into_iter()
                 .filter(|line| !says_why(&source, *line));
             self.undocumented
-                .extend(silent.map(|line| (name.to_owned(), line)));
+                .extend(silent.map(|line| (file.path.clone(), line)));
         }
     }
 }
@@ -179,15 +181,19 @@ fn says_why(source: &[&str], line: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules::sample;
 
     fn tally(source: &str) -> Tally {
         let mut tally = Tally::default();
-        tally.add(
-            "it.rs",
-            source,
-            vec![(Condition::Always, source.parse().unwrap())],
-        );
+        for file in sample(&[("lib.rs", source)]) {
+            tally.add(&file);
+        }
         tally
+    }
+
+    fn undocumented(source: &str) -> Vec<usize> {
+        let found = tally(source).undocumented.into_iter();
+        found.map(|(_, line)| line).collect()
     }
 
     #[test]
@@ -226,19 +232,19 @@ mod tests {
     #[test]
     fn unsafe_code_without_its_reason_is_named() {
         let source = "fn f() {\n    unsafe { g() }\n}\n";
-        assert_eq!(tally(source).undocumented, [("it.rs".to_owned(), 2)]);
+        assert_eq!(undocumented(source), [2]);
     }
 
     #[test]
     fn the_reason_stands_above_the_statement() {
         let source = "fn f() {\n    // SAFETY: it is fine,\n    // really.\n    let a =\n        unsafe { g() };\n}\n";
-        assert_eq!(tally(source).undocumented, []);
+        assert_eq!(undocumented(source), [0; 0]);
     }
 
     #[test]
     fn the_reason_of_the_statement_before_is_no_reason() {
         let source =
             "fn f() {\n    // SAFETY: it is fine.\n    unsafe { g() };\n    unsafe { h() };\n}\n";
-        assert_eq!(tally(source).undocumented, [("it.rs".to_owned(), 4)]);
+        assert_eq!(undocumented(source), [4]);
     }
 }

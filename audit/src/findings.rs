@@ -4,12 +4,29 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 /// Figures and problems, in the order they were found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Findings {
+    /// Whether places are printed of what is counted.
+    places: bool,
     problems: Vec<String>,
 }
 
 impl Findings {
+    /// None yet.
+    pub(crate) fn new(places: bool) -> Self {
+        Self {
+            places,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Prints where something that is counted stands, if that is wanted.
+    pub(crate) fn place(&self, text: impl Display) {
+        if self.places {
+            println!("{text}");
+        }
+    }
+
     /// Prints a figure.
     pub(crate) fn figure(&self, text: impl Display) {
         println!("{text}");

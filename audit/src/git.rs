@@ -33,6 +33,12 @@ pub(crate) fn files(root: &Path, pattern: &str) -> Result<Vec<(String, String)>,
 
 /// What git prints; `None` if it refuses (there is no such commit, or no such file in it).
 pub(crate) fn ask(directory: &Path, arguments: &[&str]) -> Result<Option<String>, Error> {
+    let printed = bytes(directory, arguments)?;
+    Ok(printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The same, where what it prints is no text.
+pub(crate) fn bytes(directory: &Path, arguments: &[&str]) -> Result<Option<Vec<u8>>, Error> {
     let output = Command::new("git")
         .arg("-C")
         .arg(directory)
@@ -44,8 +50,5 @@ pub(crate) fn ask(directory: &Path, arguments: &[&str]) -> Result<Option<String>
             program: "git",
             why: error.to_string(),
         })?;
-    Ok(output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+    Ok(output.status.success().then_some(output.stdout))
 }

@@ -1,11 +1,18 @@
 //! Measures the source against the bars that the project sets itself, prints the figures, and fails where one is not kept.
 //!
-//! - [`kernel`]: the trusted computing base stays small, and every unsafe block in it says why it is sound.
+//! - [`kernel`]: the trusted computing base stays small, and every unsafe block in it says why it is sound; beside it, the commit before.
+//! - [`linked`]: what the kernel is linked from, the protocol included.
+//! - [`circles`]: neither the kernel's files nor the packages need one another in a circle.
+//! - [`spread`]: a type's methods stand together, and traits are short.
+//! - [`ids`]: no look-up by an id misses silently.
 //! - [`unsafety`]: everything else is free of unsafe code, by `forbid`.
 //! - [`files`]: files stay short.
 //! - [`links`]: what documents refer to is there.
 //! - [`members`]: plain `cargo test` forgets no crate.
 //! - [`schema`]: the protocol does not change unnoticed.
+//!
+//! A bar that the tree does not keep yet stands at what it has; whoever makes it better lowers the bar. With `--places` each place is printed of
+//! what is counted.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -13,15 +20,21 @@ use std::process::ExitCode;
 use crate::findings::Findings;
 use crate::workspace::Workspace;
 
+mod before;
+mod circles;
 mod count;
 mod files;
 mod findings;
 mod git;
+mod ids;
 mod kernel;
+mod linked;
 mod links;
 mod members;
 mod modules;
+mod names;
 mod schema;
+mod spread;
 mod unsafety;
 mod workspace;
 
@@ -51,8 +64,13 @@ fn main() -> ExitCode {
 
 fn audit() -> Result<Findings, Error> {
     let workspace = Workspace::of_this_crate()?;
-    let mut findings = Findings::default();
-    kernel::check(&workspace, &mut findings)?;
+    let mut findings = Findings::new(std::env::args().any(|argument| argument == "--places"));
+    let kernel = workspace.kernel()?;
+    kernel::check(&workspace, &kernel, &mut findings)?;
+    linked::check(&workspace, &mut findings)?;
+    circles::check(&workspace, &kernel, &mut findings);
+    spread::check(&kernel, &mut findings);
+    ids::check(&workspace, &kernel, &mut findings);
     unsafety::check(&workspace, &mut findings)?;
     files::check(&workspace, &mut findings)?;
     links::check(&workspace, &mut findings)?;

@@ -1,4 +1,5 @@
-//! A crate's modules, followed from its root as the compiler does, so that only what is built is counted.
+//! A crate's modules, followed from its root as the compiler does, so that only what is built is measured; each file taken apart by the
+//! condition under which its parts are built.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use quote::ToTokens;
 use syn::{Attribute, ImplItem, Item, Meta};
 
 use crate::Error;
-use crate::count::Tally;
+use crate::workspace::Package;
 
 /// Under which condition code is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,61 @@ pub(crate) enum Condition {
     Test,
     /// It belongs to an optional feature.
     Feature(String),
+}
+
+/// A file of a crate.
+pub(crate) struct File {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// The module that it is, from the crate's root.
+    pub(crate) module: Vec<String>,
+    /// What is written there.
+    pub(crate) source: String,
+    /// Its parts, in order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A piece of code that is built under one condition.
+pub(crate) struct Part {
+    /// The condition.
+    pub(crate) condition: Condition,
+    /// The module that it stands in: the file's, or one that is written out in the file.
+    pub(crate) module: Vec<String>,
+    /// The code.
+    pub(crate) code: Code,
+}
+
+/// What a part is.
+pub(crate) enum Code {
+    /// An attribute of a whole file.
+    Attribute(Attribute),
+    /// An item; an `impl` block and a module are empty here, and what they hold is parts of its own.
+    Item(Item),
+    /// What an `impl` block holds.
+    Member(Box<ImplItem>),
+}
+
+impl File {
+    /// What belongs to builds that are not tests'.
+    pub(crate) fn built(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.is_built())
+    }
+}
+
+impl Part {
+    /// Whether it belongs to a build that is not a test's.
+    fn is_built(&self) -> bool {
+        self.condition != Condition::Test
+    }
+
+    /// Its tokens.
+    pub(crate) fn tokens(&self) -> TokenStream {
+        match &self.code {
+            Code::Attribute(attribute) => attribute.to_token_stream(),
+            Code::Item(item) => item.to_token_stream(),
+            Code::Member(item) => item.to_token_stream(),
+        }
+    }
 }
 
 impl Condition {
@@ -50,18 +106,51 @@ impl Condition {
     }
 }
 
-/// Counts all modules from the root at `path` on.
-pub(crate) fn count(path: &Path, tally: &mut Tally) -> Result<(), Error> {
-    let directory = path.parent().unwrap_or(path);
-    file(path, directory, &Condition::Always, tally)
+/// A package, read.
+pub(crate) struct Crates {
+    /// The package's name.
+    pub(crate) package: String,
+    /// What it builds: each root with its modules.
+    pub(crate) roots: Vec<Vec<File>>,
 }
 
-/// Counts one file, whose modules are in `directory`, and those.
-fn file(
+impl Crates {
+    /// Reads a package.
+    pub(crate) fn of(package: &Package) -> Result<Self, Error> {
+        let roots: Result<_, Error> = package.roots().map(read).collect();
+        Ok(Self {
+            package: package.name.clone(),
+            roots: roots?,
+        })
+    }
+
+    /// All its files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.roots.iter().flatten()
+    }
+
+    /// The bar that this package is held to, if it has one of its own.
+    pub(crate) fn bar(&self, bars: &[(&str, usize)]) -> Option<usize> {
+        let bar = bars.iter().find(|(name, _)| *name == self.package);
+        bar.map(|(_, most)| *most)
+    }
+}
+
+/// All files of the crate whose root is at `path`.
+fn read(path: &Path) -> Result<Vec<File>, Error> {
+    let directory = path.parent().unwrap_or(path);
+    let mut files = Vec::new();
+    follow(path, directory, Vec::new(), &Condition::Always, &mut files)?;
+    Ok(files)
+}
+
+/// Reads one file, whose modules are in `directory`, and those.
+fn follow(
     path: &Path,
     directory: &Path,
+    module: Vec<String>,
     condition: &Condition,
-    tally: &mut Tally,
+    files: &mut Vec<File>,
 ) -> Result<(), Error> {
     let failed = |why: String| Error::File {
         path: path.to_owned(),
@@ -72,42 +161,54 @@ fn file(
     let condition = Condition::of(&syntax.attrs, condition);
     let mut parts = Parts::default();
     for attribute in syntax.attrs {
-        parts.take(&condition, attribute);
+        parts.take(&condition, &module, Code::Attribute(attribute));
     }
-    parts.items(syntax.items, directory, &condition);
-    tally.add(&path.display().to_string(), &source, parts.tokens);
+    parts.items(syntax.items, directory, &module, &condition);
+    files.push(File {
+        path: path.to_owned(),
+        module: module.clone(),
+        source,
+        parts: parts.taken,
+    });
     for (name, directory, condition) in parts.files {
         let beside = directory.join(format!("{name}.rs"));
         let below = directory.join(&name).join("mod.rs");
         let path = if beside.is_file() { beside } else { below };
-        file(&path, &directory.join(name), &condition, tally)?;
+        let module = module.iter().cloned().chain([name.clone()]).collect();
+        follow(&path, &directory.join(name), module, &condition, files)?;
     }
     Ok(())
 }
 
-/// A file taken apart by condition.
+/// A file taken apart.
 #[derive(Default)]
 struct Parts {
-    tokens: Vec<(Condition, TokenStream)>,
+    taken: Vec<Part>,
     /// Modules in files of their own: name, where they are, condition.
     files: Vec<(String, PathBuf, Condition)>,
 }
 
 impl Parts {
-    fn take(&mut self, condition: &Condition, tokens: impl ToTokens) {
-        self.tokens
-            .push((condition.clone(), tokens.into_token_stream()));
+    fn take(&mut self, condition: &Condition, module: &[String], code: Code) {
+        self.taken.push(Part {
+            condition: condition.clone(),
+            module: module.to_vec(),
+            code,
+        });
     }
 
-    fn items(&mut self, items: Vec<Item>, directory: &Path, around: &Condition) {
+    fn items(&mut self, items: Vec<Item>, directory: &Path, module: &[String], around: &Condition) {
         for item in items {
             match item {
-                Item::Mod(mut module) => {
-                    let condition = Condition::of(&module.attrs, around);
-                    let name = module.ident.to_string();
-                    match &mut module.content {
+                Item::Mod(mut inner) => {
+                    let condition = Condition::of(&inner.attrs, around);
+                    let name = inner.ident.to_string();
+                    match &mut inner.content {
                         Some((_, items)) => {
-                            self.items(std::mem::take(items), &directory.join(name), &condition)
+                            let path: Vec<_> =
+                                module.iter().cloned().chain([name.clone()]).collect();
+                            let items = std::mem::take(items);
+                            self.items(items, &directory.join(name), &path, &condition);
                         }
                         None if condition != Condition::Test => {
                             self.files
@@ -115,16 +216,20 @@ impl Parts {
                         }
                         None => {}
                     }
-                    self.take(&condition, module);
+                    self.take(&condition, module, Code::Item(Item::Mod(inner)));
                 }
                 Item::Impl(mut block) => {
                     let condition = Condition::of(&block.attrs, around);
                     for item in std::mem::take(&mut block.items) {
-                        self.take(&Condition::of(member(&item), &condition), item);
+                        let condition = Condition::of(member(&item), &condition);
+                        self.take(&condition, module, Code::Member(Box::new(item)));
                     }
-                    self.take(&condition, block);
+                    self.take(&condition, module, Code::Item(Item::Impl(block)));
                 }
-                item => self.take(&Condition::of(attributes(&item), around), item),
+                item => {
+                    let condition = Condition::of(attributes(&item), around);
+                    self.take(&condition, module, Code::Item(item));
+                }
             }
         }
     }
@@ -157,22 +262,33 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
+/// A crate for tests: its files' names, from `lib.rs` on, and what is in them.
+#[cfg(test)]
+pub(crate) fn sample(files: &[(&str, &str)]) -> Vec<File> {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let directory =
+        std::env::temp_dir().join(format!("atoll-audit-{}-{number}", std::process::id()));
+    for (name, text) in files {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let read = read(&directory.join("lib.rs")).unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    read
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::count::Count;
+    use crate::count::{Count, Tally};
 
-    fn tally(name: &str, files: &[(&str, &str)]) -> Tally {
-        let directory =
-            std::env::temp_dir().join(format!("atoll-audit-{name}-{}", std::process::id()));
-        for (name, text) in files {
-            let path = directory.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
+    fn tally(files: &[(&str, &str)]) -> Tally {
         let mut tally = Tally::default();
-        count(&directory.join("lib.rs"), &mut tally).unwrap();
-        std::fs::remove_dir_all(directory).unwrap();
+        for file in sample(files) {
+            tally.add(&file);
+        }
         tally
     }
 
@@ -184,7 +300,12 @@ mod tests {
             ("a/b.rs", "fn b() {}\n"),
             ("lost.rs", "fn c() {}\n"),
         ];
-        assert_eq!(tally("found", &files).always.lines, 4);
+        assert_eq!(tally(&files).always.lines, 4);
+        let modules: Vec<_> = sample(&files)
+            .iter()
+            .map(|file| file.module.join("::"))
+            .collect();
+        assert_eq!(modules, ["", "a", "a::b"]);
     }
 
     #[test]
@@ -195,7 +316,7 @@ mod tests {
             ("more.rs", "fn m() {}\n"),
         ];
         assert_eq!(
-            tally("tests", &files).always,
+            tally(&files).always,
             Count {
                 lines: 1,
                 unsafe_blocks: 0
@@ -206,20 +327,14 @@ mod tests {
     #[test]
     fn an_optional_feature_is_counted_apart_with_its_file() {
         let lib = "#[cfg(feature = \"tracing\")]\nmod trace;\nimpl T {\n    #[cfg(feature = \"tracing\")]\n    fn f() {}\n    fn g() {}\n}\n";
-        let tally = tally("features", &[("lib.rs", lib), ("trace.rs", "fn a() {}\n")]);
+        let tally = tally(&[("lib.rs", lib), ("trace.rs", "fn a() {}\n")]);
         assert_eq!(tally.always.lines, 3);
         assert_eq!(tally.features["tracing"].lines, 5);
     }
 
     #[test]
     fn a_mixed_condition_counts() {
-        let tally = tally(
-            "mixed",
-            &[(
-                "lib.rs",
-                "#[cfg(any(test, feature = \"tracing\"))]\nfn a() {}\n",
-            )],
-        );
-        assert_eq!(tally.always.lines, 2);
+        let lib = "#[cfg(any(test, feature = \"tracing\"))]\nfn a() {}\n";
+        assert_eq!(tally(&[("lib.rs", lib)]).always.lines, 2);
     }
 }

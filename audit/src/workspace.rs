@@ -6,6 +6,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::modules::Crates;
 
 /// Packages of which the host can run nothing.
 pub(crate) const BARE: [&str; 2] = ["atoll-kernel", "atoll-images"];
@@ -52,6 +53,11 @@ impl Workspace {
         // At run time: a target directory that two clones share may hold the program that the other one built.
         let here = std::env::var_os("CARGO_MANIFEST_DIR")
             .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Self::at(&Path::new(&here).join(".."))
+    }
+
+    /// The workspace in this directory.
+    pub(crate) fn at(root: &Path) -> Result<Self, Error> {
         let output = Command::new(env!("CARGO"))
             // The workspace's own manifest: seen from a member's, that member is the only default one.
             .args([
@@ -61,7 +67,7 @@ impl Workspace {
                 "1",
                 "--manifest-path",
             ])
-            .arg(Path::new(&here).join("../Cargo.toml"))
+            .arg(root.join("Cargo.toml"))
             .output()
             .map_err(|error| Error::Program {
                 program: "cargo metadata",
@@ -84,8 +90,14 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
+    /// What runs in ring 0: the kernel and all that it is built from by path but the protocol.
+    pub(crate) fn kernel(&self) -> Result<Vec<Crates>, Error> {
+        let packages = self.closure("kernel", "atoll-protocol").into_iter();
+        packages.map(Crates::of).collect()
+    }
+
     /// Everything below `directory`, and all that it depends on by path, but for the package `without` and what only that needs.
-    pub(crate) fn closure(&self, directory: &str, without: &str) -> Vec<&Package> {
+    fn closure(&self, directory: &str, without: &str) -> Vec<&Package> {
         let directory = self.root.join(directory);
         let mut found: Vec<&Package> = self
             .packages
@@ -95,17 +107,8 @@ impl Workspace {
         let mut next = 0;
         while let Some(package) = found.get(next) {
             next += 1;
-            let needed: Vec<&Package> = package
-                .dependencies
-                .iter()
-                .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
-                .filter_map(|dependency| {
-                    let path = dependency.path.as_ref()?;
-                    self.packages
-                        .iter()
-                        .find(|package| package.directory() == path && package.name != without)
-                })
-                .collect();
+            let needed = self.path_dependencies(package, |kind| kind != Some("dev"));
+            let needed = needed.filter(|package| package.name != without);
             for package in needed {
                 if !found.iter().any(|other| other.id == package.id) {
                     found.push(package);
@@ -113,6 +116,28 @@ impl Workspace {
             }
         }
         found
+    }
+
+    /// What a package needs of the workspace, for its tests, too.
+    pub(crate) fn needed_by<'w>(&'w self, package: &'w Package) -> Vec<&'w Package> {
+        self.path_dependencies(package, |_| true).collect()
+    }
+
+    fn path_dependencies<'w>(
+        &'w self,
+        package: &'w Package,
+        kind: impl Fn(Option<&str>) -> bool + 'w,
+    ) -> impl Iterator<Item = &'w Package> {
+        package
+            .dependencies
+            .iter()
+            .filter(move |dependency| kind(dependency.kind.as_deref()))
+            .filter_map(|dependency| {
+                let path = dependency.path.as_ref()?;
+                self.packages
+                    .iter()
+                    .find(|package| package.directory() == path)
+            })
     }
 }
 
