@@ -58,5 +58,5 @@ extern "sysv64" fn start(start_info: u32) -> ! {
         (boot.bundle.end.0 - boot.bundle.start.0) / 1024,
         tsc::khz(),
     );
-    crate::machine::run(boot.bundle, frames)
+    crate::machine::run(CoreId::BOOT, boot.bundle, frames)
 }

@@ -41,7 +41,7 @@ pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
         map_msr_maps(KERNEL_ROOT.address(), frames);
     }
     map_image(KERNEL_ROOT.address(), frames);
-    space::leave();
+    space::load_kernel();
 }
 
 /// 2 MiB of the direct map.

@@ -2,7 +2,7 @@
 //!
 //! This is on the path of every exit, so that it saves nothing of the server's: a fresh activation needs no context, and an answer leaves
 //! none. What the kernel still needs stays on its stack, whose pointer stays in [`Core`]. CR3 stays the server's, since the
-//! kernel's half is the same in all spaces. AMD APM vol. 2 §6.1.1 (SYSCALL, SYSRET).
+//! kernel's half is the same in all spaces, and is loaded where the core has not loaded that very [`Generation`]. AMD APM vol. 2 §6.1.1 (SYSCALL, SYSRET).
 
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
@@ -15,7 +15,7 @@ use x86_64::structures::idt::ExceptionVector;
 
 use super::per_core::{Core, Stopped};
 use crate::host::lapic;
-use crate::memory::space::Space;
+use crate::memory::space::{self, Generation, Loaders, Space};
 
 /// What [`leave`] gives in the place of an answer; a server that answers with it is told apart by [`Core::stopped`].
 const NO_ANSWER: u64 = u64::MAX;
@@ -24,8 +24,9 @@ const NO_ANSWER: u64 = u64::MAX;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    /// The server's address space, from [`Space::cr3`].
+    /// The server's address space, from [`Space::cr3`], and its [`Generation`].
     cr3: u64,
+    generation: u64,
     stack: u64,
     entry: u64,
 }
@@ -34,22 +35,23 @@ impl Target {
     /// Nowhere: for slots without a server.
     pub(crate) const NONE: Target = Target {
         cr3: 0,
+        generation: Generation::KERNEL.0,
         stack: 0,
         entry: 0,
     };
 
-    /// Into `space` at `entry`, an address in the servers' half. The space must outlive the target's last use.
+    /// Into `space` as it is now, at `entry`, an address in the servers' half. The target is out of date when the space changes or goes.
     pub(crate) fn new(space: &Space, stack_top: u64, entry: u64) -> Self {
         // As after a call.
         Target {
             cr3: space.cr3(),
+            generation: space.generation().0,
             stack: stack_top - 8,
             entry,
         }
     }
 
     /// The entry point.
-    #[cfg(feature = "fault-injection")]
     pub(crate) fn entry(&self) -> u64 {
         self.entry
     }
@@ -96,6 +98,14 @@ impl Core {
     }
 }
 
+/// All of the cores: there is one.
+impl Loaders for Core {
+    fn unload(&self) {
+        space::load_kernel();
+        self.loaded.store(Generation::KERNEL.0, Ordering::Relaxed);
+    }
+}
+
 /// Into ring 3, on this core; comes back through [`answer`] or [`leave`] with what the server left in RDI.
 ///
 /// Not a function of its own, so that the compiler saves what it needs and no more; it cannot be told that RBX and RBP change.
@@ -111,12 +121,15 @@ fn enter(target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> 
             "lea rax, [rip + 3f]",
             "push rax",
             "mov gs:[{kernel_rsp}], rsp",
-            "mov rax, cr3",
-            "cmp rax, r9",
+            "mov rax, [r9 + {generation}]",
+            "cmp gs:[{loaded}], rax",
             "je 2f",
-            "mov cr3, r9",
+            "mov gs:[{loaded}], rax",
+            "mov rax, [r9 + {cr3}]",
+            "mov cr3, rax",
             "2:",
-            "mov rsp, r10",
+            "mov rsp, [r9 + {stack}]",
+            "mov rcx, [r9 + {entry}]",
             "mov r11d, 0x202", // interrupts on
             "xor eax, eax",
             "xor ebx, ebx",
@@ -133,14 +146,18 @@ fn enter(target: &Target, message: u64, guest: u64, bundle: u64, vault: u64) -> 
             "pop rbp",
             "pop rbx",
             kernel_rsp = const offset_of!(Core, kernel_rsp),
+            loaded = const offset_of!(Core, loaded),
+            generation = const offset_of!(Target, generation),
+            cr3 = const offset_of!(Target, cr3),
+            stack = const offset_of!(Target, stack),
+            entry = const offset_of!(Target, entry),
             inout("rdi") message => left,
             inout("rsi") guest => _,
             inout("rdx") bundle => _,
             inout("r8") vault => _,
-            inout("rcx") target.entry => _,
-            inout("r9") target.cr3 => _,
-            inout("r10") target.stack => _,
-            out("rax") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            inout("r9") target => _,
+            out("rax") _, out("rcx") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }
     left

@@ -12,6 +12,16 @@ use x86_64::registers::rflags::RFlags;
 
 use super::{activation, gdt};
 
+/// CPUID leaf 1, EDX.
+const HAS_FXSR: u32 = 1 << 24;
+/// CPUID leaf 1, ECX.
+const HAS_XSAVE: u32 = 1 << 26;
+/// CPUID leaf 7, EBX.
+const HAS_SMEP: u32 = 1 << 7;
+const HAS_SMAP: u32 = 1 << 20;
+/// CPUID leaf 7, ECX.
+const HAS_UMIP: u32 = 1 << 2;
+
 /// Sets this core's registers.
 pub(crate) fn start() {
     // Ring 3 has no FPU (TS), but the guest does: its state is in the registers, so that saving must be enabled.
@@ -35,20 +45,20 @@ pub(crate) fn start() {
     let mut cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::TIMESTAMP_DISABLE;
     for (offered, flags) in [
         (
-            basic.edx & 1 << 24 != 0,
+            basic.edx & HAS_FXSR != 0,
             Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE,
         ),
-        (basic.ecx & 1 << 26 != 0, Cr4Flags::OSXSAVE),
+        (basic.ecx & HAS_XSAVE != 0, Cr4Flags::OSXSAVE),
         (
-            ebx & 1 << 7 != 0,
+            ebx & HAS_SMEP != 0,
             Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
         ),
         (
-            ebx & 1 << 20 != 0,
+            ebx & HAS_SMAP != 0,
             Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
         ),
         (
-            ecx & 1 << 2 != 0,
+            ecx & HAS_UMIP != 0,
             Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
         ),
     ] {

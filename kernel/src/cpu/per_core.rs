@@ -16,6 +16,7 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use super::core_id::{CORES, CoreId, PerCore};
 use super::registers::Registers;
+use crate::memory::space::Generation;
 
 /// Looks of the watchdog on time, past the deadline, that make a hang: 2 ms lie between two of them, and no server needs as much for all that
 /// it does.
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     address: AtomicUsize,
     /// The kernel's stack pointer while a server runs.
     pub(super) kernel_rsp: AtomicU64,
+    /// The [`Generation`] of the space that is loaded.
+    pub(super) loaded: AtomicU64,
     events: AtomicU32,
     deadline: AtomicU64,
     /// With an activation that is past its deadline: no two have the same. Held by handlers that came from ring 3 only.
@@ -74,6 +77,7 @@ static CORE: PerCore<CachePadded<Core>> = PerCore::new(
         CachePadded::new(Core {
             address: AtomicUsize::new(0),
             kernel_rsp: AtomicU64::new(0),
+            loaded: AtomicU64::new(Generation::KERNEL.0),
             events: AtomicU32::new(0),
             deadline: AtomicU64::new(u64::MAX),
             patience: Mutex::new(Patience::of(HANG_LOOKS)),

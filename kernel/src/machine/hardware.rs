@@ -385,7 +385,7 @@ impl Machine for Hardware {
 
     fn destroy_server(&mut self, server: ServerId) {
         self.with(server, |memory, frames| {
-            memory.destroy(frames);
+            memory.destroy(Core::current(), frames);
             Ok(())
         });
     }

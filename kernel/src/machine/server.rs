@@ -11,7 +11,7 @@ use crate::cpu::activation::Target;
 use crate::memory::direct;
 use crate::memory::frames::Frames;
 use crate::memory::layout::PAGE_SIZE;
-use crate::memory::space::{Access, MapError, PageSize, Space};
+use crate::memory::space::{Access, Loaders, MapError, PageSize, Space};
 
 const VAULT_PAGES: usize = (VAULT_MAX / PAGE_SIZE) as usize;
 const LINES_PER_PAGE: usize = PAGE / LINE;
@@ -137,9 +137,17 @@ impl Memory {
 
     /// The memory is another slot's from now on.
     pub(super) fn move_to(&mut self, id: ServerId) {
-        if let Some(space) = &mut self.space {
+        self.change(|space| {
             space.redirect(MESSAGE, Conversation::message_page(id));
             space.redirect(ANSWER, Conversation::answer_page(id));
+        });
+    }
+
+    /// Changes what is mapped. What the space was before is activated no more.
+    fn change(&mut self, act: impl FnOnce(&mut Space)) {
+        if let Some(space) = &mut self.space {
+            act(space);
+            self.target = Target::new(space, STACK_TOP, self.target.entry());
         }
     }
 
@@ -181,9 +189,9 @@ impl Memory {
     }
 
     /// Gives everything back.
-    pub(super) fn destroy(&mut self, frames: &mut Frames) {
+    pub(super) fn destroy(&mut self, cores: &impl Loaders, frames: &mut Frames) {
         if let Some(space) = self.space.take() {
-            space.destroy(frames);
+            space.destroy(cores, frames);
         }
         for committed in self
             .committed

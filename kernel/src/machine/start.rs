@@ -17,12 +17,13 @@ use zerocopy::FromBytes;
 
 use super::conversation::Conversation;
 use super::hardware::Hardware;
+use crate::cpu::core_id::CoreId;
 use crate::cpu::interrupts;
 use crate::cpu::per_core::Core;
 use crate::host::exit;
 use crate::memory::frames::Frames;
 use crate::memory::physical::Physical;
-use crate::svm::{enable, world};
+use crate::svm::{asid, enable, world};
 
 const SUPERVISOR: ServerId = ServerId(0);
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
@@ -50,13 +51,14 @@ static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(
 )));
 
 /// Runs the machine that the bundle describes.
-pub(crate) fn run(bundle: Range<Hpa>, frames: Frames) -> ! {
-    enable::start();
+pub(crate) fn run(id: CoreId, bundle: Range<Hpa>, frames: Frames) -> ! {
+    enable::start(id);
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
     let Aligned(kernel) = unsafe { &mut *KERNEL.get() };
-    world::save_host(&mut kernel.state.vcpu);
+    world::save_host(id, &mut kernel.state.vcpu);
     let nested = kernel.state.machine.start(frames, &bundle);
     enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
+    asid::assign(id, &mut kernel.state.vcpu.vmcb.control);
     kernel.state.vcpu.host_gdt = sgdt().base.as_u64();
     if let Err(what) = load_supervisor(kernel) {
         crate::log!("the bundle holds no supervisor that can be run: {what}");

@@ -2,8 +2,11 @@
 //! answer not at all.
 //!
 //! Frames mapped with [`Space::map`] belong to the space and go with it; windows ([`Space::map_shared`], [`Space::map_window`]) do not.
-//! No page is both writable and executable. Mappings are only ever added, or changed while
-//! their server does not run: entering a space flushes.
+//! No page is both writable and executable. Mappings change while their server does not run. One that is added needs nothing more, since
+//! the processor keeps nothing of what is not mapped (APM vol. 2 §5.5.1); one that is changed makes a new [`Generation`], and a core that
+//! had loaded the one before loads the space again, which flushes.
+
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use atoll_protocol::units::Hpa;
 use x86_64::PhysAddr;
@@ -27,8 +30,28 @@ const USER_END: u64 = 0x0000_7fff_ffff_f000;
 /// The kernel's own top table, whose upper half all spaces share. Its entries do not change any more once there is a space.
 pub(crate) static KERNEL_ROOT: Physical<PageTable> = Physical::new(PageTable::new());
 
+/// A space as it was between two changes: no two have the same, whatever space they are of, so that a core need not compare CR3 as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(pub(crate) u64);
+
+impl Generation {
+    /// Of the kernel's own tables.
+    pub(crate) const KERNEL: Generation = Generation(0);
+
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(Generation::KERNEL.0);
+        Generation(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// The cores, any of which may have loaded a space.
+pub(crate) trait Loaders {
+    /// Has every core leave the space that it has loaded.
+    fn unload(&self);
+}
+
 /// Takes the core to the kernel's own tables, from those of boot or from any space.
-pub(crate) fn leave() {
+pub(crate) fn load_kernel() {
     let kernel = PhysFrame::containing_address(PhysAddr::new(KERNEL_ROOT.address().0));
     // SAFETY: they map the kernel's code, data and stacks where they are now, and the direct map, as all tables do.
     unsafe { Cr3::write(kernel, Cr3Flags::empty()) };
@@ -59,6 +82,7 @@ impl Access {
 #[derive(Debug)]
 pub(crate) struct Space {
     root: Hpa,
+    generation: Generation,
 }
 
 impl Space {
@@ -68,13 +92,21 @@ impl Space {
         for index in KERNEL_HALF..ENTRIES {
             paging::set_entry(root, index, paging::entry(KERNEL_ROOT.address(), index));
         }
-        Some(Space { root })
+        Some(Space {
+            root,
+            generation: Generation::next(),
+        })
     }
 
     /// What goes into CR3.
     #[inline(always)]
     pub(crate) fn cr3(&self) -> u64 {
         self.root.0
+    }
+
+    /// Which of its generations this is.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Maps a new frame of zeros, which the space owns; gives its address.
@@ -159,13 +191,14 @@ impl Space {
         })
     }
 
-    /// Lets a page that belongs to someone else be another one of theirs.
+    /// Lets a page that belongs to someone else be another one of theirs: a new generation of the space.
     pub(crate) fn redirect(&mut self, address: u64, to: Hpa) {
         if let Some((table, found)) =
             paging::leaf(self.root, address).filter(|(_, found)| found.flags().contains(SHARED))
         {
             let entry = paging::entry_of(to, found.flags());
             paging::set_entry(table, address / PAGE_SIZE, entry);
+            self.generation = Generation::next();
         }
     }
 
@@ -188,8 +221,8 @@ impl Space {
     }
 
     /// Gives back the tables and the frames that the space owns.
-    pub(crate) fn destroy(self, frames: &mut Frames) {
-        leave();
+    pub(crate) fn destroy(self, cores: &impl Loaders, frames: &mut Frames) {
+        cores.unload();
         release(self.root, 4, KERNEL_HALF, frames);
     }
 }

@@ -12,15 +12,17 @@ use core::mem::offset_of;
 
 use x86_64::registers::debug::{DebugAddressRegister as _, Dr0, Dr1, Dr2, Dr3, Dr7};
 
+use crate::cpu::core_id::{CORES, CoreId, PerCore};
 use crate::memory::layout::image_address;
 use crate::memory::physical::Physical;
 
-/// The host's half of what VMLOAD switches.
-static HOST: Physical<[u8; 4096]> = Physical::new([0; 4096]);
+/// Each core's half of what VMLOAD switches.
+static HOST: PerCore<Physical<[u8; 4096]>> =
+    PerCore::new([const { Physical::new([0; 4096]) }; CORES]);
 
-/// Saves what VMLOAD is to restore after each of this vCPU's exits; once, when segments and MSRs are final.
-pub(crate) fn save_host(vcpu: &mut Vcpu) {
-    vcpu.host_state = HOST.address().0;
+/// Saves what VMLOAD is to restore after each of this vCPU's exits; once it is to run on this core, whose segments and MSRs are final.
+pub(crate) fn save_host(core: CoreId, vcpu: &mut Vcpu) {
+    vcpu.host_state = HOST[core].address().0;
     // SAFETY: SVM is on, and the page is for this alone.
     unsafe { asm!("vmsave rax", in("rax") vcpu.host_state, options(nostack)) };
 }
