@@ -9,6 +9,7 @@
 //! - [`files`]: files stay short.
 //! - [`links`]: what documents refer to is there.
 //! - [`members`]: plain `cargo test` forgets no crate.
+//! - [`dependencies`]: what others wrote has a license that `deny.toml` allows.
 //! - [`schema`]: the protocol does not change unnoticed.
 //!
 //! A bar that the tree does not keep yet stands at what it has; whoever makes it better lowers the bar. With `--places` each place is printed of
@@ -23,6 +24,7 @@ use crate::workspace::Workspace;
 mod before;
 mod circles;
 mod count;
+mod dependencies;
 mod files;
 mod findings;
 mod git;
@@ -75,6 +77,7 @@ fn audit() -> Result<Findings, Error> {
     files::check(&workspace, &mut findings)?;
     links::check(&workspace, &mut findings)?;
     members::check(&workspace, &mut findings);
+    dependencies::check(&workspace, &mut findings)?;
     schema::check(&workspace, &mut findings)?;
     Ok(findings)
 }

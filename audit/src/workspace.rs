@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::modules::Crates;
@@ -58,31 +59,7 @@ impl Workspace {
 
     /// The workspace in this directory.
     pub(crate) fn at(root: &Path) -> Result<Self, Error> {
-        let output = Command::new(env!("CARGO"))
-            // The workspace's own manifest: seen from a member's, that member is the only default one.
-            .args([
-                "metadata",
-                "--no-deps",
-                "--format-version",
-                "1",
-                "--manifest-path",
-            ])
-            .arg(root.join("Cargo.toml"))
-            .output()
-            .map_err(|error| Error::Program {
-                program: "cargo metadata",
-                why: error.to_string(),
-            })?;
-        if !output.status.success() {
-            return Err(Error::Program {
-                program: "cargo metadata",
-                why: String::from_utf8_lossy(&output.stderr).into_owned(),
-            });
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| Error::Program {
-            program: "cargo metadata",
-            why: error.to_string(),
-        })
+        metadata(root, &["--no-deps"])
     }
 
     /// A path as a reader writes it: from the workspace's root.
@@ -139,6 +116,28 @@ impl Workspace {
                     .find(|package| package.directory() == path)
             })
     }
+}
+
+/// What cargo says about the workspace in this directory.
+pub(crate) fn metadata<T: DeserializeOwned>(
+    directory: &Path,
+    arguments: &[&str],
+) -> Result<T, Error> {
+    let failed = |why: String| Error::Program {
+        program: "cargo metadata",
+        why,
+    };
+    let output = Command::new(env!("CARGO"))
+        // The workspace's own manifest: seen from a member's, that member is the only default one.
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
+        .arg(directory.join("Cargo.toml"))
+        .args(arguments)
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
 }
 
 impl Package {
