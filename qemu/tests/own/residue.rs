@@ -27,11 +27,16 @@ pub struct MyServer;
 pub struct St { found: [u64; 6] }
 const STACK: u64 = @STACK@;
 const PAGES: u64 = @VAULT@;
+/// `from..to` is whole words of this server's own memory that nothing else in it refers to: see `all`.
 fn fill(from: u64, to: u64) -> u64 {
+    // SAFETY: `all` names only pages that a server may write, and of them only what neither the SDK nor this code has anything in: the second
+    // half of the answer page, the stack far below this frame, `SPACE`, which nothing else names, and the vault behind the state.
     for at in (from..to).step_by(8) { unsafe { (at as *mut u64).write_volatile(canary()) } }
     (to - from) / 8
 }
 fn look(from: u64, to: u64, is: fn(u64) -> bool) -> u64 {
+    // SAFETY: `all` names only pages that are mapped into every server and that it may read; any bytes are a word; and nothing writes
+    // them meanwhile, since a server is one thread and the kernel waits for its answer.
     (from..to).step_by(8).filter(|at| is(unsafe { (*at as *const u64).read_volatile() })).count() as u64
 }
 fn all() -> [u64; 6] {
