@@ -9,7 +9,7 @@ use atoll_protocol::units::Hpa;
 
 use self::start_info::BootInfo;
 use crate::cpu::core_id::CoreId;
-use crate::host::{lapic, pic, tsc};
+use crate::host::{lapic, pic, quirks, tsc};
 use crate::memory::frames::Frames;
 use crate::memory::layout::DIRECT_MAP_SIZE;
 use crate::{cpu, log};
@@ -38,7 +38,8 @@ extern "sysv64" fn start(start_info: u32) -> ! {
     for ram in boot.ram() {
         frames.add(ram.start..ram.end.min(EARLY_END), &reserved);
     }
-    tables::build(boot.ram(), &mut frames);
+    let quirks = quirks::by_name();
+    tables::build(boot.ram(), quirks, &mut frames);
     for ram in boot.ram() {
         frames.add(
             ram.start.max(EARLY_END)..ram.end.min(Hpa(DIRECT_MAP_SIZE)),
@@ -58,5 +59,5 @@ extern "sysv64" fn start(start_info: u32) -> ! {
         (boot.bundle.end.0 - boot.bundle.start.0) / 1024,
         tsc::khz(),
     );
-    crate::machine::run(CoreId::BOOT, boot.bundle, frames)
+    crate::machine::run(CoreId::BOOT, quirks, boot.bundle, frames)
 }

@@ -5,6 +5,6 @@ pub(crate) mod exit;
 pub(crate) mod lapic;
 pub(crate) mod pic;
 pub(crate) mod port;
+pub(crate) mod quirks;
 pub(crate) mod rtc;
-pub(crate) mod tcg;
 pub(crate) mod tsc;

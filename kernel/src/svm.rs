@@ -4,4 +4,5 @@ pub(crate) mod asid;
 pub(crate) mod enable;
 pub(crate) mod nested;
 pub(crate) mod permission;
+pub(crate) mod probe;
 pub(crate) mod world;

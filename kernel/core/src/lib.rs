@@ -36,6 +36,7 @@ pub mod machine;
 pub mod mailbox;
 pub mod observe;
 pub mod patience;
+pub mod quirks;
 pub mod report;
 pub mod restart;
 pub mod routes;

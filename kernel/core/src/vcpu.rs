@@ -18,6 +18,7 @@ use self::events::{Events, NOWHERE};
 use self::skip::SkipCache;
 use self::system::System;
 use self::vmcb::{Save, Vmcb, vintr};
+use crate::quirks::Quirks;
 
 const RAX: usize = 0;
 const RSP: usize = 4;
@@ -51,6 +52,8 @@ pub struct Vcpu {
     pub xcr0: u64,
     /// Where the host's GDT is, by which its state is told from the guest's.
     pub host_gdt: u64,
+    /// What the processor that runs it does against the manual.
+    pub quirks: Quirks,
     /// Where it stands.
     pub stand: Stand,
     /// Offers, windows and injection.
@@ -71,6 +74,7 @@ impl Vcpu {
         system: System::RESET,
         xcr0: 1,
         host_gdt: u64::MAX,
+        quirks: Quirks::ALL,
         stand: Stand::Stopped,
         events: Events::NONE,
         skip: SkipCache::EMPTY,

@@ -6,11 +6,11 @@
 
 use core::ops::Range;
 
+use atoll_core::quirks::Quirks;
 use atoll_protocol::layout::MSR_MAPS;
 use atoll_protocol::units::Hpa;
 
 use crate::cpu::stacks;
-use crate::host::tcg;
 use crate::memory::frames::Frames;
 use crate::memory::layout::{DIRECT_MAP, DIRECT_MAP_SIZE, KERNEL_BASE, PAGE_SIZE, image_address};
 use crate::memory::paging::{self, MapError, PageSize, PageTableFlags, UNCACHED};
@@ -35,9 +35,9 @@ pub(crate) fn image() -> Range<Hpa> {
 }
 
 /// Builds the kernel's tables and switches to them. `frames` must only hold memory below 4 GiB so far.
-pub(super) fn build(ram: &[Range<Hpa>], frames: &mut Frames) {
+pub(super) fn build(ram: &[Range<Hpa>], quirks: Quirks, frames: &mut Frames) {
     map_direct(KERNEL_ROOT.address(), ram, frames);
-    if tcg::is_host() {
+    if quirks.looks_up_wide_msrs {
         map_msr_maps(KERNEL_ROOT.address(), frames);
     }
     map_image(KERNEL_ROOT.address(), frames);

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use atoll_core::Kernel;
 use atoll_core::machine::Machine as _;
+use atoll_core::quirks::Quirks;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::vmcb::Vmcb;
 use atoll_protocol::effect::Segment;
@@ -23,7 +24,7 @@ use crate::cpu::per_core::Core;
 use crate::host::exit;
 use crate::memory::frames::Frames;
 use crate::memory::physical::Physical;
-use crate::svm::{asid, enable, world};
+use crate::svm::{asid, enable, probe, world};
 
 const SUPERVISOR: ServerId = ServerId(0);
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
@@ -51,13 +52,19 @@ static KERNEL: Physical<Aligned> = Physical::new(Aligned(Kernel::new(
 )));
 
 /// Runs the machine that the bundle describes.
-pub(crate) fn run(id: CoreId, bundle: Range<Hpa>, frames: Frames) -> ! {
+pub(crate) fn run(id: CoreId, known: Quirks, bundle: Range<Hpa>, frames: Frames) -> ! {
     enable::start(id);
     // SAFETY: this is the only reference to the kernel's state, and it is made once, by the first core.
     let Aligned(kernel) = unsafe { &mut *KERNEL.get() };
     world::save_host(id, &mut kernel.state.vcpu);
+    let quirks = Quirks {
+        loses_shadow: probe::loses_shadow(id, &mut kernel.state.vcpu),
+        ..known
+    };
+    crate::log!("processor: {quirks:?}");
+    kernel.state.vcpu.quirks = quirks;
     let nested = kernel.state.machine.start(frames, &bundle);
-    enable::control(&mut kernel.state.vcpu.vmcb.control, nested);
+    enable::control(&mut kernel.state.vcpu.vmcb.control, quirks, nested);
     asid::assign(id, &mut kernel.state.vcpu.vmcb.control);
     kernel.state.vcpu.host_gdt = sgdt().base.as_u64();
     if let Err(what) = load_supervisor(kernel) {

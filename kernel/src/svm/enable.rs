@@ -1,5 +1,6 @@
 //! Turning SVM on, and a VMCB that intercepts what Atoll handles.
 
+use atoll_core::quirks::Quirks;
 use atoll_core::vcpu::vmcb::{Control, intercept, vintr};
 use core::arch::x86_64::__cpuid;
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
@@ -51,7 +52,7 @@ pub(crate) fn start(core: CoreId) {
 }
 
 /// Fills in what does not change in a vCPU's control area.
-pub(crate) fn control(control: &mut Control, nested_root: u64) {
+pub(crate) fn control(control: &mut Control, quirks: Quirks, nested_root: u64) {
     use intercept::*;
     // CR4: QEMU's TCG answers reserved bits with a bogus exit instead of #GP. CR8: with a virtual interrupt pending, QEMU 7.2 ends
     // itself on it; and a lowered priority must let a held interrupt in at that very instruction.
@@ -75,7 +76,7 @@ pub(crate) fn control(control: &mut Control, nested_root: u64) {
         | SHUTDOWN;
     control.intercepts2 = SVM | MWAIT | XSETBV;
     control.iopm = image_address(&raw const permission::PORTS).0;
-    control.msrpm = permission::msrs().0;
+    control.msrpm = permission::msrs(quirks).0;
     control.vintr = vintr::MASKING;
     control.nested = 1;
     control.nested_cr3 = nested_root;

@@ -1,9 +1,9 @@
 //! The permission maps (APM vol. 2 §15.10.1, §15.11): every port exits; every MSR exits but those that VMRUN, VMLOAD and VMSAVE switch.
 
+use atoll_core::quirks::Quirks;
 use atoll_protocol::layout::MSR_MAPS;
 use atoll_protocol::units::Hpa;
 
-use crate::host::tcg;
 use crate::memory::direct;
 use crate::memory::layout::image_address;
 
@@ -29,8 +29,8 @@ pub(super) static PORTS: PortMap = PortMap([0xff; 0x3000]);
 
 /// Where the map of MSRs is. TCG looks an MSR of the first range up 1, 2 or 3 GiB further on where bits 33 and 32 of RCX say so, which a
 /// processor ignores: so it finds the same there. The host's tool sees to it that there is memory.
-pub(super) fn msrs() -> Hpa {
-    if tcg::is_host() {
+pub(super) fn msrs(quirks: Quirks) -> Hpa {
+    if quirks.looks_up_wide_msrs {
         if MSR_MAPS.into_iter().all(|at| copy(Hpa(at))) {
             return Hpa(MSR_MAPS[0]);
         }

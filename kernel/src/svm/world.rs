@@ -6,7 +6,6 @@
 
 use atoll_core::vcpu::Vcpu;
 use atoll_core::vcpu::debug::Debug;
-use core::arch::x86_64::__cpuid;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
@@ -133,7 +132,7 @@ const ARMED_BYTES: u64 = 32;
 #[inline(never)]
 fn enter_armed(vcpu: &mut Vcpu) {
     let vmcb = image_address(&raw const vcpu.vmcb).0;
-    let lingering = breakpoints_linger();
+    let lingering = vcpu.quirks.keeps_breakpoints;
     let window = (armed_vmrun as *const ()).addr() as u64;
     let window = window..window + ARMED_BYTES;
     let [dr0, dr1, dr2, dr3] = vcpu.system.debug.addresses();
@@ -164,10 +163,4 @@ fn enter_armed(vcpu: &mut Vcpu) {
     Dr1::write(0);
     Dr2::write(0);
     Dr3::write(0);
-}
-
-/// Whether a #VMEXIT leaves the guest's breakpoints in place: the CPU is QEMU's TCG.
-fn breakpoints_linger() -> bool {
-    let leaf = __cpuid(0x4000_0000);
-    (leaf.ebx, leaf.ecx, leaf.edx) == (0x5447_4354, 0x4354_4743, 0x4743_5447)
 }

@@ -21,6 +21,7 @@ use super::Vcpu;
 use super::step::Step;
 use super::vmcb::{Control, Vmcb, event, exit, intercept, vintr};
 use crate::machine::Machine;
+use crate::quirks::Quirks;
 
 const RFLAGS_IF: u64 = 1 << 9;
 /// Exceptions that the delivery of an interrupt can raise: #DF, #TS, #NP, #SS, #GP, #PF.
@@ -187,8 +188,13 @@ impl Vcpu {
     /// Fills EVENTINJ and V_IRQ, right before VMRUN. True if what waits can go in soon, and no exit will tell.
     #[inline(always)]
     pub fn prepare_entry<M: Machine>(&mut self, machine: &M) -> bool {
-        let Vcpu { vmcb, events, .. } = self;
-        if !events.busy || !events.choose(vmcb) {
+        let Vcpu {
+            vmcb,
+            events,
+            quirks,
+            ..
+        } = self;
+        if !events.busy || !events.choose(vmcb, *quirks) {
             return false;
         }
         self.events.stepping = self.begin_step(machine);
@@ -199,13 +205,14 @@ impl Vcpu {
 
 impl Events {
     /// True if one instruction must be stepped over first.
-    fn choose(&mut self, vmcb: &mut Vmcb) -> bool {
+    fn choose(&mut self, vmcb: &mut Vmcb, quirks: Quirks) -> bool {
         let shadow = self.in_shadow(vmcb);
         let Vmcb { control, save } = vmcb;
         let enabled = save.rflags & RFLAGS_IF != 0;
         let waits = self.offer.kind != Offer::NONE && !self.blocked_by_priority(control);
         let nmi = self.nmi_pending && !self.nmi_blocked;
-        let step = shadow && self.first == 0 && (nmi || waits && enabled);
+        let waits_for_step = nmi || waits && enabled && quirks.loses_shadow;
+        let step = shadow && self.first == 0 && waits_for_step;
         if self.first != 0 {
             control.event = core::mem::take(&mut self.first);
         } else if nmi && !step {
@@ -225,7 +232,9 @@ impl Events {
             } else {
                 self.asked = true;
                 self.eventful = true;
-                control.intercept_exceptions |= DELIVERY;
+                if quirks.delivers_again {
+                    control.intercept_exceptions |= DELIVERY;
+                }
                 if external {
                     control.intercepts1 |= intercept::IRET;
                 }

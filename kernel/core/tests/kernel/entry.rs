@@ -1,8 +1,9 @@
 //! What goes into the guest at its next entry: offers, windows, NMIs, what an exit interrupted; and what ends HLT.
 
+use atoll_core::quirks::Quirks;
 use atoll_core::run::Turn;
 use atoll_core::vcpu::Stand;
-use atoll_core::vcpu::vmcb::{event, exit, intercept, vintr};
+use atoll_core::vcpu::vmcb::{Vmcb, event, exit, intercept, vintr};
 use atoll_protocol::effect::{Effect, Offer};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Header};
@@ -411,6 +412,25 @@ fn nothing_goes_in_within_an_interrupt_shadow() {
         "the guest's trap flag is as it was"
     );
     assert_eq!(vmcb.control.intercept_exceptions & 1 << 1, 0);
+}
+
+#[test]
+fn a_processor_that_keeps_the_shadow_holds_the_interrupt_back_itself() {
+    let mut world = World::booted();
+    world.kernel.state.vcpu.quirks = Quirks::NONE;
+    flags(&mut world, IF);
+    world.on(IRQCHIP, &[Effect::Offer(Fixed(OFFER)), Effect::Done]);
+    world.exit(Exit::Out(0x20, 1, 0));
+    world.kernel.state.vcpu.vmcb.control.shadow = 1;
+    assert_eq!(injected(&mut world), event::VALID | event::INTERRUPT | 0x31);
+    let Vmcb { control, save } = &world.kernel.state.vcpu.vmcb;
+    assert_eq!(save.rflags & 1 << 8, 0, "nothing is stepped");
+    assert_eq!(control.shadow, 1, "VMRUN loads the shadow");
+    assert_eq!(
+        control.intercept_exceptions & 1 << 14,
+        0,
+        "a fault of the delivery is the guest's own"
+    );
 }
 
 #[test]
