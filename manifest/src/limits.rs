@@ -38,7 +38,7 @@ pub(super) fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> 
                 }
                 _ => {
                     let what = format!(
-                        "\"{}\": wanted is a multiple of {unit} bytes, at most {}K",
+                        "\"{}\": expected a multiple of {unit} bytes, at most {}K",
                         text.get_ref(),
                         most >> 10
                     );
@@ -54,7 +54,7 @@ pub(super) fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> 
             source.error(
                 text.span(),
                 format!(
-                    "\"{}\" is no duration (like \"200us\", \"5ms\")",
+                    "\"{}\" is not a duration: expected one like \"200us\" or \"5ms\"",
                     text.get_ref()
                 ),
             )
@@ -75,7 +75,10 @@ pub(super) fn limits(source: &Source<'_>, role: RoleKind, text: &ServerText) -> 
     if let Some(text) = text.timers.as_ref().filter(|_| usize::from(timers) > most) {
         return Err(source.error(
             text.span(),
-            format!("{timers} timers: a {} may have at most {most}", role.name()),
+            format!(
+                "timers = {timers}: a server of the role '{}' may have at most {most}",
+                role.name()
+            ),
         ));
     }
     Ok(Limits {
@@ -119,7 +122,7 @@ pub(super) fn restart(
     {
         return Err(source.error(
             text.span(),
-            "per_minute = 0: to have a server never restarted, say attempts = 0",
+            "per_minute = 0: expected at least 1; attempts = 0 is for a server that is never restarted",
         ));
     }
     let restart = |then| Restart {
@@ -133,7 +136,7 @@ pub(super) fn restart(
     let error = |what: String| Err(source.error(then.span(), what));
     match then.get_ref() {
         toml::Value::String(word) if word == "quarantine" && vital => error(format!(
-            "no guest can live without its {}: it cannot be quarantined",
+            "then = \"quarantine\": a guest cannot run without its {}; expected \"stop\" or {{ image = \"NAME\" }}",
             role.name()
         )),
         toml::Value::String(word) if word == "quarantine" => Ok((restart(Then::Quarantine), None)),
@@ -148,14 +151,15 @@ pub(super) fn restart(
                 .to_owned();
             if role == RoleKind::Loader {
                 return error(
-                    "the loader is gone when the guest runs: no image takes its place".into(),
+                    "the loader has gone once the guest runs, so that no image can take its place"
+                        .into(),
                 );
             }
             let at = (source.file.to_owned(), source.line(then.span().start));
             Ok((restart(default.then), Some((image, at))))
         }
         other => error(format!(
-            "after the restarts comes \"quarantine\", \"stop\" or {{ image = \"NAME\" }}, not {}",
+            "then = {}: expected \"quarantine\", \"stop\" or {{ image = \"NAME\" }}",
             one_line(other)
         )),
     }

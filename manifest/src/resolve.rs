@@ -37,7 +37,7 @@ pub(crate) fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine
         return Err(source.error(
             text.manifest.span(),
             format!(
-                "manifest form {} is not known, only {FORM}",
+                "manifest = {}: expected {FORM}, the only form that this version reads",
                 text.manifest.get_ref()
             ),
         ));
@@ -47,7 +47,7 @@ pub(crate) fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine
     if vcpus == 0 || vcpus > VCPUS {
         return Err(source.error(
             text.vm.vcpus.span(),
-            format!("{vcpus} vcpus: a machine has {VCPUS}"),
+            format!("vcpus = {vcpus}: expected {VCPUS}"),
         ));
     }
     let mut servers: Vec<(Spanned<String>, ServerText)> = text.server.into_iter().collect();
@@ -82,7 +82,7 @@ pub(crate) fn resolve(source: &Source<'_>, text: ManifestText) -> Result<Machine
     {
         return Err(source.error(
             0..0,
-            "no server has the role 'loader': nothing would place the guest in memory",
+            "no server has the role 'loader', so nothing would load the guest",
         ));
     }
     let at = |spare: &Spanned<String>| (source.file.to_owned(), source.line(spare.span().start));
@@ -109,18 +109,21 @@ fn memory(source: &Source<'_>, text: &Spanned<String>) -> Result<u64> {
         Some(memory) if memory < MEMORY_LEAST => Err(source.error(
             text.span(),
             format!(
-                "memory of {}: at least {}M are needed",
+                "memory = \"{}\" is too small: expected at least {}M",
                 text.get_ref(),
                 MEMORY_LEAST >> 20
             ),
         )),
         Some(_) => Err(source.error(
             text.span(),
-            format!("memory of {}: it must be a multiple of 2M", text.get_ref()),
+            format!("memory = \"{}\": expected a multiple of 2M", text.get_ref()),
         )),
         None => Err(source.error(
             text.span(),
-            format!("memory \"{}\" is no size (like \"256M\")", text.get_ref()),
+            format!(
+                "memory = \"{}\" is not a size: expected a multiple of 2M, for example \"256M\"",
+                text.get_ref()
+            ),
         )),
     }
 }
@@ -132,7 +135,7 @@ fn reserve(source: &Source<'_>, text: Option<&Spanned<String>>) -> Result<usize>
         .filter(|size| *size <= RESERVE_MOST);
     size.ok_or_else(|| {
         let what = format!(
-            "reserve \"{}\" is no size up to {}M (like \"2M\")",
+            "reserve = \"{}\": expected a size of at most {}M, for example \"2M\"",
             text.get_ref(),
             RESERVE_MOST >> 20
         );
@@ -165,7 +168,7 @@ impl Resolver<'_, '_> {
         if owner == RoleKind::Supervisor.name() {
             return Err(source.error(
                 name.span(),
-                "the supervisor is in every machine: it is not written down",
+                "every machine has a supervisor without being told: remove this section",
             ));
         }
         let role = self.role(owner, &text.role)?;
@@ -218,7 +221,9 @@ impl Resolver<'_, '_> {
         {
             return Err(self.source.error(
                 text.span(),
-                format!("duplicate role: server '{other}' is the machine's {name} already"),
+                format!(
+                    "duplicate role: server '{other}' already has it, and a machine has one {name}"
+                ),
             ));
         }
         Ok(*role)
@@ -251,7 +256,7 @@ impl Resolver<'_, '_> {
         }
         for text in &text.ports {
             fits(source, Right::Ports, server, text, "a route for ports")?;
-            let (first, last) = range::<u16>(source, text, "port")?;
+            let (first, last) = range::<u16>(source, text, "ports")?;
             self.spaces.ports.claim(
                 source,
                 text.span(),
@@ -263,7 +268,7 @@ impl Resolver<'_, '_> {
         }
         for text in &text.msrs {
             fits(source, Right::Msrs, server, text, "a route for MSRs")?;
-            let (first, last) = range::<u32>(source, text, "MSR")?;
+            let (first, last) = range::<u32>(source, text, "MSRs")?;
             self.spaces.msrs.claim(
                 source,
                 text.span(),
@@ -281,7 +286,7 @@ impl Resolver<'_, '_> {
                 text,
                 "a route for device memory",
             )?;
-            let (first, last) = range::<u64>(source, text, "address")?;
+            let (first, last) = range::<u64>(source, text, "addresses")?;
             if layout::ram_offset(self.memory, first).is_some()
                 || layout::ram_offset(self.memory, last).is_some()
             {
@@ -306,7 +311,7 @@ impl Resolver<'_, '_> {
         let source = self.source;
         for text in &text.host_ports {
             fits(source, Right::Host, server, text, "a grant of host ports")?;
-            let (first, last) = range::<u16>(source, text, "port")?;
+            let (first, last) = range::<u16>(source, text, "ports")?;
             self.spaces.host_ports.claim(
                 source,
                 text.span(),
@@ -328,7 +333,7 @@ impl Resolver<'_, '_> {
             if number > 15 {
                 return Err(source.error(
                     irq.span(),
-                    format!("host interrupt {number}: they go from 0 to 15"),
+                    format!("host interrupt {number}: expected 0 to 15"),
                 ));
             }
             self.spaces.host_irqs.claim(
@@ -356,7 +361,7 @@ impl Resolver<'_, '_> {
             if usize::from(number) >= LINES {
                 return Err(self.source.error(
                     line.span(),
-                    format!("interrupt line {number}: they go from 0 to {}", LINES - 1),
+                    format!("interrupt line {number}: expected 0 to {}", LINES - 1),
                 ));
             }
             self.spaces.lines.claim(
@@ -377,14 +382,19 @@ impl Resolver<'_, '_> {
         for (peer, credit) in mail {
             fits(self.source, Right::Mail, server, peer, "a grant of mail")?;
             let Some(&number) = self.numbers.get(peer.get_ref()) else {
-                return Err(self
-                    .source
-                    .error(peer.span(), format!("unknown server '{}'", peer.get_ref())));
+                return Err(self.source.error(
+                    peer.span(),
+                    format!(
+                        "unknown server '{}' (there are: {})",
+                        peer.get_ref(),
+                        self.numbers.keys().cloned().collect::<Vec<_>>().join(", ")
+                    ),
+                ));
             };
             if *credit.get_ref() == 0 {
                 return Err(self.source.error(
                     credit.span(),
-                    "a credit of 0 lets no mail through: leave it out",
+                    "a credit of 0 allows no mail: leave this entry out",
                 ));
             }
             server
@@ -405,7 +415,7 @@ fn guest_memory(source: &Source<'_>, server: &mut Server, text: &ServerText) -> 
             other => {
                 return Err(source.error(
                     access.span(),
-                    format!("guest_memory is \"none\", \"read\" or \"write\", not \"{other}\""),
+                    format!("guest_memory = \"{other}\": expected \"none\", \"read\" or \"write\""),
                 ));
             }
         };
@@ -442,7 +452,7 @@ fn fits<T>(
     Err(source.error(
         at.span(),
         format!(
-            "server '{}': a {} may not have {what}",
+            "server '{}': a server of the role '{}' may not have {what}",
             server.name,
             server.role.name()
         ),
@@ -458,7 +468,7 @@ fn range<T: TryFrom<u64>>(
         source.error(
             text.span(),
             format!(
-                "\"{}\" is no {what} range (like \"0x20..=0x21\" or \"0x20\")",
+                "\"{}\" is not a range of {what}: expected one like \"0x20..=0x21\", or a single number",
                 text.get_ref()
             ),
         )
@@ -472,12 +482,19 @@ fn range<T: TryFrom<u64>>(
 
 fn options(source: &Source<'_>, text: &ServerText) -> Result<String> {
     let line = |key: &str, value: &dyn Display| format!("{key}={value}\n");
-    let lines = text.options.iter().map(|(key, value)| match value.get_ref() {
-        toml::Value::String(string) if !string.contains('\n') => Ok(line(key, string)),
-        toml::Value::Integer(number) => Ok(line(key, number)),
-        toml::Value::Boolean(truth) => Ok(line(key, truth)),
-        _ => Err(source
-            .error(value.span(), format!("option '{key}': it may be a string of one line, a whole number, or true or false"))),
-    });
+    let lines = text
+        .options
+        .iter()
+        .map(|(key, value)| match value.get_ref() {
+            toml::Value::String(string) if !string.contains('\n') => Ok(line(key, string)),
+            toml::Value::Integer(number) => Ok(line(key, number)),
+            toml::Value::Boolean(truth) => Ok(line(key, truth)),
+            _ => Err(source.error(
+                value.span(),
+                format!(
+                    "option '{key}': expected a string of one line, an integer, or true or false"
+                ),
+            )),
+        });
     lines.collect()
 }

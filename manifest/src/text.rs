@@ -111,7 +111,11 @@ pub fn parse(source: &Source<'_>) -> Result<ManifestText> {
     toml::from_str(source.text).map_err(|error| {
         source.error(
             error.span().unwrap_or(0..0),
-            error.message().lines().next().unwrap_or("is no manifest"),
+            error
+                .message()
+                .lines()
+                .next()
+                .unwrap_or("is not a manifest"),
         )
     })
 }

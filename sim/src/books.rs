@@ -91,8 +91,10 @@ impl Books {
     pub fn balance(&self) -> Result<(), String> {
         if self.exits != usize::from(self.waits) {
             return Err(format!(
-                "{} open exits, and the guest waits: {}",
-                self.exits, self.waits
+                "{} exits are open, expected {}: the guest {}",
+                self.exits,
+                usize::from(self.waits),
+                if self.waits { "waits" } else { "does not wait" }
             ));
         }
         if let Some((from, to, taken, letters)) = self
@@ -101,7 +103,7 @@ impl Books {
             .find(|(_, _, taken, letters)| taken != letters)
         {
             return Err(format!(
-                "server {} has taken {taken} credits to server {}, where {letters} letters lie",
+                "server {} has used {taken} credits for mail to server {}, which has {letters} undelivered letters",
                 from.0, to.0
             ));
         }
@@ -113,8 +115,9 @@ impl Books {
                 .count();
             if *reserved != there + awaited {
                 return Err(format!(
-                    "server {} has {reserved} places for {there} results and {awaited} to come",
-                    server.0
+                    "server {} has reserved {reserved} places, expected {}: {there} results are there and {awaited} are to come",
+                    server.0,
+                    there + awaited
                 ));
             }
         }
@@ -124,7 +127,7 @@ impl Books {
             .find(|asker| !self.results.iter().any(|(server, ..)| server == *asker));
         if let Some(asker) = unheard {
             return Err(format!(
-                "server {} has asked, and has no place for the answer",
+                "server {} waits for an answer and has no place reserved for it",
                 asker.0
             ));
         }
@@ -143,11 +146,11 @@ impl Books {
         self.balance()?;
         let left = self.exits + self.requests.len() + self.mail.len() + self.results.len();
         if left > 0 {
-            return Err(format!("something is left: {self:?}"));
+            return Err(format!("expected nothing to be open at the end: {self:?}"));
         }
         if self.free_frames != beginning.free_frames {
             return Err(format!(
-                "{} frames are free, and were {}",
+                "{} frames are free, expected {} as at the beginning",
                 self.free_frames, beginning.free_frames
             ));
         }

@@ -79,16 +79,16 @@ impl Scenario {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
     /// The machine was left, or could not be built.
-    #[error("the machine was left")]
+    #[error("the machine ended, or could not be built")]
     Left,
     /// The guest or the world sees something else.
-    #[error("it sees {0}")]
+    #[error("the guest or the outside world sees {0}")]
     Seen(String),
     /// Something was committed twice, or not at all.
-    #[error("it committed {0}")]
+    #[error("the servers have committed {0}")]
     Committed(String),
     /// The kernel's books do not balance, or something is left in the end.
-    #[error("its books: {0}")]
+    #[error("the kernel's books do not balance: {0}")]
     Books(String),
 }
 

@@ -132,14 +132,14 @@ fn books_that_do_not_balance_are_noticed() {
     let (uart, console) = (ServerId(9), ServerId(10));
     let wrong: [(&str, Books); 6] = [
         (
-            "open exits",
+            "exits are open",
             Books {
                 exits: 1,
                 ..books.clone()
             },
         ),
         (
-            "open exits",
+            "exits are open",
             Books {
                 waits: true,
                 ..books.clone()
@@ -153,14 +153,14 @@ fn books_that_do_not_balance_are_noticed() {
             },
         ),
         (
-            "places",
+            "has reserved",
             Books {
                 results: vec![(console, 2, 1)],
                 ..books.clone()
             },
         ),
         (
-            "no place",
+            "no place reserved",
             Books {
                 requests: vec![console],
                 ..books.clone()

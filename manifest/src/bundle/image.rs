@@ -75,7 +75,7 @@ pub fn strip(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
     for part in load {
         let bytes = part
             .data(LittleEndian, file)
-            .map_err(|()| Error::program(path, "is cut off"))?;
+            .map_err(|()| Error::program(path, "is truncated"))?;
         let mut moved = *part;
         moved.p_offset = U64::new(LittleEndian, offset as u64);
         image.extend_from_slice(object::bytes_of(&moved));
@@ -152,12 +152,14 @@ pub(super) fn segments<'f>(path: &Path, file: &'f [u8]) -> Result<(u64, Vec<Load
         {
             return Err(Error::program(
                 path,
-                format_args!("has a segment at {address:#x}, which is outside of where images go"),
+                format_args!(
+                    "has a segment at {address:#x}, outside the addresses that are for images"
+                ),
             ));
         }
         let bytes = part
             .data(LittleEndian, file)
-            .map_err(|()| Error::program(path, "is cut off"))?;
+            .map_err(|()| Error::program(path, "is truncated"))?;
         loaded.push(Loaded {
             segment: Segment {
                 address,
@@ -264,7 +266,7 @@ mod tests {
         let error = check("uart", Path::new("images/uart"), &program(IMAGE, &parts))
             .unwrap_err()
             .to_string();
-        let expected = "images/uart: server 'uart' may not have the instruction `cpuid` at 0x400123: it asks the processor";
+        let expected = "images/uart: server 'uart' may not have the instruction `cpuid` at 0x400123: it asks the processor what it is";
         assert!(
             error.starts_with(expected) && !error.contains('\n'),
             "{error}"

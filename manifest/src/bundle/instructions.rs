@@ -31,12 +31,12 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Processor => "asks the processor, but what a server knows of it comes in messages",
-            Self::Time => "reads a counter, but time comes in messages",
-            Self::Randomness => "makes random numbers, but an answer may depend on nothing but its message",
-            Self::Registers => "uses the registers of the FPU, which are the guest's (build servers with soft-float)",
-            Self::Privileged => "is privileged: servers run in ring 3 and have no ports",
-            Self::Undecodable => "is no instruction",
+            Self::Processor => "asks the processor what it is, which servers may only learn from messages",
+            Self::Time => "reads a counter, but servers may only learn the time from messages",
+            Self::Randomness => "makes random numbers, but an answer may depend only on its message",
+            Self::Registers => "uses the FPU's registers, which hold the guest's state (build servers with soft-float)",
+            Self::Privileged => "is privileged, and servers run in ring 3",
+            Self::Undecodable => "is not a valid instruction",
         })
     }
 }

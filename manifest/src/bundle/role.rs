@@ -32,13 +32,12 @@ pub fn objection(
     silent_is_fine: bool,
 ) -> Result<Option<String>> {
     let Some(note) = note(path, file)? else {
-        let what =
-            "does not say which role it has: is its program one that `atoll new-server` made?";
+        let what = "does not declare a role: was it made with `atoll new-server`?";
         return Ok((!silent_is_fine).then(|| what.to_owned()));
     };
     if note.schema != SCHEMA_HASH {
         return Ok(Some(
-            "was built against another version of Atoll's protocol: build it against this one"
+            "was built against another version of Atoll's protocol: rebuild it against this one"
                 .into(),
         ));
     }
@@ -116,7 +115,7 @@ mod tests {
         assert!(
             refused(&made(b"constants"))
                 .unwrap()
-                .contains("does not say which role it has")
+                .contains("does not declare a role")
         );
     }
 
