@@ -48,7 +48,7 @@ impl Server for CpuidServer {
         let vcpus = machine.vcpus.max(1);
         Ok(Facts {
             tsc_khz: u32::try_from(machine.tsc_khz)
-                .map_err(|_| Refuse::Machine("time-stamp counter below 4 THz"))?,
+                .map_err(|_| Refuse::Machine("a time-stamp counter below 4 THz"))?,
             vcpus,
             physical_bits: machine.physical_bits,
             apic_bits: vcpus.next_power_of_two().trailing_zeros(),

@@ -95,13 +95,11 @@ impl Server for FlatServer {
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         if machine.vcpus > 1 {
-            return Err(Refuse::Machine(
-                "single CPU, which is all that this interrupt controller serves",
-            ));
+            return Err(Refuse::Machine("a machine with a single vCPU"));
         }
         if machine.tsc_khz == 0 || machine.tsc_khz >= 1 << 25 {
             return Err(Refuse::Machine(
-                "time-stamp counter between 1 kHz and 33 GHz",
+                "a time-stamp counter between 1 kHz and 33 GHz",
             ));
         }
         let mut state = State {

@@ -85,13 +85,13 @@ impl Server for IrqchipServer {
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
         if machine.vcpus as usize > VCPUS {
             return Err(Refuse::Machine(
-                "so few vCPUs that the interrupt controllers could serve them",
+                "a machine with no more vCPUs than it has local APICs",
             ));
         }
         // Counts are turned into ticks in 64 bits: 2^32 counts of 2^7 bus cycles at 2^25 kHz just fit.
         if machine.tsc_khz == 0 || machine.tsc_khz >= 1 << 25 {
             return Err(Refuse::Machine(
-                "time-stamp counter between 1 kHz and 33 GHz",
+                "a time-stamp counter between 1 kHz and 33 GHz",
             ));
         }
         Ok(State {

@@ -67,7 +67,7 @@ impl Server for LoaderServer {
             Some(_) => return Err(Refuse::BadOption("entry")),
         };
         let vcpus = u16::try_from(machine.vcpus.max(1))
-            .map_err(|_| Refuse::Machine("usable number of CPUs"))?;
+            .map_err(|_| Refuse::Machine("a machine with at most 65,535 vCPUs"))?;
         Ok(State {
             memory: machine.memory,
             placed: 0,

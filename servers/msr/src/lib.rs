@@ -62,7 +62,9 @@ impl Server for MsrServer {
     type Cache = ();
 
     fn start(machine: &Machine, _: &Setup<'_>) -> Result<State, Refuse> {
-        let clock = KvmClock::new(machine).ok_or(Refuse::Machine("usable time-stamp counter"))?;
+        let clock = KvmClock::new(machine).ok_or(Refuse::Machine(
+            "a time-stamp counter whose frequency is known",
+        ))?;
         Ok(State {
             plain: Plain::default(),
             clock,

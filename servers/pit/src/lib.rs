@@ -68,7 +68,7 @@ impl Server for PitServer {
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<State, Refuse> {
         if !(2_000..TSC_KHZ_LIMIT).contains(&machine.tsc_khz) {
             return Err(Refuse::Machine(
-                "time-stamp counter between 2 MHz and 33 GHz",
+                "a time-stamp counter between 2 MHz and 33 GHz",
             ));
         }
         Ok(State {

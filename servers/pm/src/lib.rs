@@ -62,8 +62,9 @@ impl Server for PmServer {
             .ok_or(Refuse::BadOption("base"))?;
         let line = setup.line(0).ok_or(Refuse::MissingLine)?;
         let rate = (u128::from(HERTZ) << 64) / (u128::from(machine.tsc_khz).max(1) * 1000);
-        let rate =
-            u64::try_from(rate).map_err(|_| Refuse::Machine("counter faster than the PM timer"))?;
+        let rate = u64::try_from(rate).map_err(|_| {
+            Refuse::Machine("a time-stamp counter that is faster than the PM timer")
+        })?;
         let control = SCI_ENABLE;
         Ok(PmState {
             rate,

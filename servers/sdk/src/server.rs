@@ -154,7 +154,7 @@ pub enum Refuse {
     MissingPeer(&'static str),
     /// An option is missing or has no such value.
     BadOption(&'static str),
-    /// The machine lacks something.
+    /// The machine is not one that it can serve: what it would need, as in "a single vCPU".
     Machine(&'static str),
     /// The state of the server before is of a version that this one does not read.
     Version(u16),
@@ -174,15 +174,23 @@ impl fmt::Display for Refuse {
             }
             Refuse::MissingPeer(name) => write!(f, "the manifest's `mail` does not name `{name}`"),
             Refuse::BadOption(name) => {
-                write!(f, "the option `{name}` is missing or has no such value")
+                write!(
+                    f,
+                    "the option `{name}` is missing or its value is not valid"
+                )
             }
-            Refuse::Machine(what) => write!(f, "the machine has no {what}"),
+            Refuse::Machine(what) => write!(f, "this server needs {what}"),
             Refuse::Version(version) => {
-                write!(f, "the state to go on with is of version {version}")
+                write!(
+                    f,
+                    "it cannot read version {version} of the state that it was given"
+                )
             }
             Refuse::TakesAway(what) => write!(f, "the guest relies on {what}"),
-            Refuse::Immovable => f.write_str("the state of this server does not move"),
-            Refuse::BadState => f.write_str("the state to go on with makes no sense"),
+            Refuse::Immovable => f.write_str("the state of this server cannot be handed over"),
+            Refuse::BadState => {
+                f.write_str("the state that it was given is not one that its role can be in")
+            }
         }
     }
 }
