@@ -8,7 +8,7 @@ use atoll::control::listing::listing;
 use atoll::run::End;
 use atoll::testing::{Boot, Booted};
 
-use crate::topic::unharmed;
+use crate::topic::{agree, complete, unharmed};
 
 /// Sequences of one machine.
 const PIECE: u64 = 1500;
@@ -57,6 +57,12 @@ fn disturbed(boot: &Boot) -> (Booted, usize) {
         answers
     })
     .unwrap()
+}
+
+#[test]
+fn sequences_that_once_differed_end_as_on_a_pc() {
+    complete("fuzz");
+    agree("fuzz", "known");
 }
 
 #[test]

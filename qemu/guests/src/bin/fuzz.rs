@@ -1,13 +1,14 @@
-//! The fuzzer of privileged sequences: `seed=` begins it, `steps=` says how many, `every=` how often the digest is printed, and `detail=1`
-//! prints each step.
+//! The fuzzer of privileged sequences: those that are known, then as many as `steps=` says. `seed=` begins them, `every=` says how often the
+//! digest is printed, and `detail=1` prints each step.
 #![no_std]
 #![no_main]
 
 use atoll_guests::alone::Alone;
 use atoll_guests::apic::{self, inb};
-use atoll_guests::check::{on_atoll, section};
+use atoll_guests::check::{equal, on_atoll, section, shown};
 use atoll_guests::fuzz::random::Random;
-use atoll_guests::fuzz::sequence::{Devices, Kind, Sequence};
+use atoll_guests::fuzz::sequence::known::KNOWN;
+use atoll_guests::fuzz::sequence::{Devices, Kind, Sequence, set_entries};
 use atoll_guests::fuzz::state::{self, State, fold};
 use atoll_guests::paging::Page;
 use atoll_guests::run::register::RSP;
@@ -18,19 +19,27 @@ use atoll_guests::{parameters, println, traps};
 atoll_guests::guest!(main);
 
 const NE: u64 = 1 << 5;
+/// Of each digest.
+const START: u64 = 0xcbf2_9ce4_8422_2325;
 
 static STACK: Alone<Page> = Alone::new(Page::ZERO);
 
 fn main() {
     let seed = parameters::number("seed", 1);
-    let steps = parameters::number("steps", 3000);
+    let steps = parameters::number("steps", 0);
     let every = parameters::number("every", 500);
     let detail = parameters::number("detail", 0) != 0;
     prepare();
     let sane = State::now();
+    section("known");
+    for known in &KNOWN {
+        let (stop, found) = step_of(&Sequence::known(known), &sane);
+        equal(known.name, stop.place(), known.ends);
+        shown(known.name, fold_stop(&stop, found.fold(START)));
+    }
     section("steps");
     let mut random = Random::new(seed);
-    let mut digest = 0xcbf2_9ce4_8422_2325;
+    let mut digest = START;
     for step in 1..=steps {
         let sequence = Sequence::next(&mut random);
         let compared = sequence.kind != Kind::Alone;
@@ -69,6 +78,7 @@ fn prepare() {
     traps::on(2, traps::counted);
     traps::on_stack(2, top);
     state::devices(Devices::All);
+    set_entries();
     // SAFETY: no local descriptors are used.
     unsafe { core::arch::asm!("lldt {:x}", in(reg) 0) };
     let _ = Register::Cr0.set(Register::Cr0.get() | NE);
@@ -83,7 +93,7 @@ fn step_of(sequence: &Sequence, sane: &State) -> (Stop, State) {
             run = run.with(register, value);
         }
     }
-    let stop = run.go();
+    let stop = sequence.timeless(run.go());
     if sequence.tables {
         state::tables();
     }

@@ -3,19 +3,26 @@
 //! Interrupts arrive in all of them, at the host; in the guest only where nothing is done that its interrupts could not be delivered
 //! through. What QEMU by itself does not do as the manual says is asked of Atoll alone, and not compared.
 
+use core::ops::Range;
+
 use crate::alone::Alone;
 use crate::fuzz::random::Random;
 use crate::paging::Page;
-use crate::run::{Code, IF};
+use crate::run::register::{RAX, RDX};
+use crate::run::{Code, IF, Stop};
+use crate::system::write_msr;
 
 mod alone;
 mod common;
+pub mod known;
 mod quiet;
 
 /// Instructions of a sequence, at most.
 const LONGEST: u64 = 4;
 /// Space for them.
 const SPACE: usize = 1024;
+/// Where INT3s of a sequence's begin that it may go to.
+const LANDING: u64 = 512;
 
 static CODE: Alone<Page> = Alone::new(Page::ZERO);
 /// What string instructions and others work on.
@@ -60,6 +67,8 @@ pub struct Sequence {
     pub devices: Devices,
     /// Whether tables have to.
     pub tables: bool,
+    /// Offsets at which RAX and RDX have the time: behind each RDTSC, up to where both are forgotten.
+    timed: [Range<u64>; LONGEST as usize],
 }
 
 /// Where instructions are written.
@@ -68,9 +77,46 @@ pub(crate) struct Writer<'r> {
     length: usize,
     pub(crate) devices: Devices,
     pub(crate) tables: bool,
+    timed: [Range<u64>; LONGEST as usize],
 }
 
-impl Writer<'_> {
+impl<'r> Writer<'r> {
+    /// At the beginning of the code.
+    fn new(random: &'r mut Random) -> Self {
+        Self {
+            random,
+            length: 0,
+            devices: Devices::None,
+            tables: false,
+            timed: [const { 0..0 }; LONGEST as usize],
+        }
+    }
+
+    /// The sequence that has been written.
+    fn done(self, kind: Kind, general: [u64; 16], flags: u64) -> Sequence {
+        Sequence {
+            kind,
+            code: Code(code()),
+            length: self.length,
+            general,
+            flags,
+            devices: self.devices,
+            tables: self.tables,
+            timed: self.timed,
+        }
+    }
+
+    /// RDTSC, and forget it.
+    pub(crate) fn read_clock(&mut self) {
+        self.bytes(&[0x0f, 0x31]);
+        let begin = self.length as u64;
+        self.bytes(&[0x31, 0xc0, 0x31, 0xd2]);
+        // It may be stopped there, by a breakpoint or a step.
+        if let Some(timed) = self.timed.iter_mut().find(|timed| timed.is_empty()) {
+            *timed = begin..self.length as u64;
+        }
+    }
+
     /// Appends bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -120,7 +166,7 @@ impl Writer<'_> {
     /// An address to go to: INT3s of this sequence's, or the same with upper bits that make it no address, or one of nothing. Cut down to
     /// 32 bits, as in compatibility mode, it is the former: what is executed elsewhere would be anything.
     pub(crate) fn target(&mut self) -> u64 {
-        let near = code() + 512 + self.random.below(64);
+        let near = code() + LANDING + self.random.below(64);
         if self.random.once_in(3) {
             near | 1 << 40 | self.random.value() << 41
         } else {
@@ -143,30 +189,41 @@ pub(crate) fn scratch() -> u64 {
     SCRATCH.get().addr() as u64
 }
 
+/// Has each entry of a system call lead to INT3s of the sequence's own, until a sequence sets another. As they are at reset they lead to
+/// address 0, and what is executed there is the firmware's, if there is one.
+pub fn set_entries() {
+    for index in common::ENTRIES {
+        let _ = write_msr(index, code() + LANDING);
+    }
+}
+
+/// Memory for a sequence, as if there had been none before: one that only one machine has run leaves nothing to the next.
+fn clear(pattern: u64) {
+    for offset in 0..SPACE + 16 {
+        // SAFETY: no code runs there now.
+        unsafe {
+            CODE.get()
+                .cast::<u8>()
+                .wrapping_add(offset)
+                .write_volatile(0xcc)
+        };
+    }
+    for word in 0..2 * 512 {
+        // SAFETY: it lies within the pages, and nobody holds a reference.
+        unsafe {
+            SCRATCH
+                .get()
+                .cast::<u64>()
+                .wrapping_add(word)
+                .write_volatile(pattern.rotate_left(word as u32))
+        };
+    }
+}
+
 impl Sequence {
     /// The next sequence. Only one is there at a time.
     pub fn next(random: &mut Random) -> Self {
-        for offset in 0..SPACE + 16 {
-            // SAFETY: no code runs there now.
-            unsafe {
-                CODE.get()
-                    .cast::<u8>()
-                    .wrapping_add(offset)
-                    .write_volatile(0xcc)
-            };
-        }
-        // All of it: what a sequence for Atoll alone has left there would show.
-        let pattern = random.any();
-        for word in 0..2 * 512 {
-            // SAFETY: it lies within the pages, and nobody holds a reference.
-            unsafe {
-                SCRATCH
-                    .get()
-                    .cast::<u64>()
-                    .wrapping_add(word)
-                    .write_volatile(pattern.rotate_left(word as u32))
-            };
-        }
+        clear(random.any());
         let kind = random.of(&[
             Kind::Interrupted,
             Kind::Interrupted,
@@ -194,12 +251,7 @@ impl Sequence {
             flags |= IF;
         }
         let count = 1 + random.below(LONGEST);
-        let mut writer = Writer {
-            random,
-            length: 0,
-            devices: Devices::None,
-            tables: false,
-        };
+        let mut writer = Writer::new(random);
         for _ in 0..count {
             match kind {
                 Kind::Interrupted => common::instruction(&mut writer, true),
@@ -208,20 +260,16 @@ impl Sequence {
                 Kind::Alone => alone::instruction(&mut writer),
             }
         }
-        let Writer {
-            length,
-            devices,
-            tables,
-            ..
-        } = writer;
-        Self {
-            kind,
-            code: Code(code()),
-            length,
-            general,
-            flags,
-            devices,
-            tables,
+        writer.done(kind, general, flags)
+    }
+
+    /// What it ended with, without what is the time.
+    #[must_use]
+    pub fn timeless(&self, mut stop: Stop) -> Stop {
+        if self.timed.iter().any(|timed| timed.contains(&stop.offset)) {
+            stop.general[RAX] = 0;
+            stop.general[RDX] = 0;
         }
+        stop
     }
 }

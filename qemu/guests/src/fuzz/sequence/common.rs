@@ -20,7 +20,7 @@ const KEPT: [u64; 10] = [
 const STAR: u64 = 0xc000_0081;
 const SFMASK: u64 = 0xc000_0084;
 /// Those of them that SYSCALL and SYSENTER go to.
-const ENTRIES: [u64; 3] = [0x176, 0xc000_0082, 0xc000_0083];
+pub(super) const ENTRIES: [u64; 3] = [0x176, 0xc000_0082, 0xc000_0083];
 const READ: [u64; 4] = [0xc000_0080, 0x277, 0x1b, 0xc000_0103];
 /// CPUID leaves that are the same on both.
 const LEAVES: [u64; 5] = [0, 0x8000_0000, 0x8000_0002, 0x8000_0003, 0x8000_0004];
@@ -172,10 +172,7 @@ pub(super) fn instruction(writer: &mut Writer<'_>, interrupts: bool) {
             &[0x48, 0xf7, 0xf0],
             &[0xf0, 0x90],
         ]),
-        _ => {
-            // RDTSC, and forget it.
-            writer.bytes(&[0x0f, 0x31, 0x31, 0xc0, 0x31, 0xd2]);
-        }
+        _ => writer.read_clock(),
     }
 }
 
