@@ -79,7 +79,7 @@ pub struct With {
 /// RAM around the operand. Its address ends in zeros as the devices' do: an instruction that changes a part of RDI or RSI must leave the
 /// same beside it.
 #[repr(align(4096))]
-struct Cell([u64; 64]);
+struct Cell(#[expect(dead_code, reason = "only its address is used")] [u64; 64]);
 
 static CELL: Alone<Cell> = Alone::new(Cell([0; 64]));
 
