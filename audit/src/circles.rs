@@ -55,23 +55,8 @@ fn show(package: &str, files: &[File], uses: &Uses, circle: &BTreeSet<usize>, fi
 }
 
 fn packages(workspace: &Workspace, findings: &mut Findings) {
-    let of = |package: &Package| {
-        let needed = workspace.needed_by(package).into_iter();
-        let needed = needed.filter_map(|needed| {
-            workspace
-                .packages
-                .iter()
-                .position(|other| other.id == needed.id)
-        });
-        needed.collect()
-    };
-    let uses: Uses = workspace.packages.iter().map(of).enumerate().collect();
-    let circles = circles(&uses);
-    for circle in &circles {
-        let names: Vec<_> = circle
-            .iter()
-            .map(|place| workspace.packages[*place].name.as_str())
-            .collect();
+    let circles = circle_of_packages(workspace);
+    for names in &circles {
         findings.problem(format_args!(
             "packages that need one another: {}",
             names.join(", ")
@@ -81,6 +66,22 @@ fn packages(workspace: &Workspace, findings: &mut Findings) {
         "circles between packages, tests included: {}",
         circles.len()
     ));
+}
+
+/// The names of packages that need one another.
+fn circle_of_packages(workspace: &Workspace) -> Vec<Vec<&str>> {
+    let all = &workspace.packages;
+    let place = |needed: &Package| all.iter().position(|other| other.id == needed.id);
+    let of = |package| {
+        let needed = workspace.needed_by(package).into_iter();
+        needed.filter_map(place).collect()
+    };
+    let uses: Uses = all.iter().map(of).enumerate().collect();
+    let names = |circle: &BTreeSet<usize>| {
+        let names = circle.iter().map(|place| all[*place].name.as_str());
+        names.collect()
+    };
+    circles(&uses).iter().map(names).collect()
 }
 
 /// Who uses whom, by place.
@@ -216,5 +217,28 @@ mod tests {
             ),
         ];
         assert_eq!(found(&files), [[""; 0]; 0]);
+    }
+
+    #[test]
+    fn packages_that_need_one_another_only_for_tests_are_a_circle_too() {
+        let package = |name: &str, needs: &str, kind: &str| {
+            format!(
+                "{{\"id\": \"{name}\", \"name\": \"{name}\", \"targets\": [], \"manifest_path\": \"/w/{name}/Cargo.toml\",
+                \"dependencies\": [{{\"kind\": {kind}, \"path\": \"/w/{needs}\"}}]}}"
+            )
+        };
+        let of = |kind: &str| -> Workspace {
+            let packages = [package("a", "b", "null"), package("b", "a", kind)];
+            let text = format!(
+                "{{\"packages\": [{}], \"workspace_root\": \"/w\", \"workspace_default_members\": []}}",
+                packages.join(",")
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        for kind in ["null", "\"dev\""] {
+            let workspace = of(kind);
+            let names: Vec<_> = circle_of_packages(&workspace);
+            assert_eq!(names, [["a", "b"]], "{kind}");
+        }
     }
 }
