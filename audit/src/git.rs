@@ -52,3 +52,19 @@ pub(crate) fn bytes(directory: &Path, arguments: &[&str]) -> Result<Option<Vec<u
         })?;
     Ok(output.status.success().then_some(output.stdout))
 }
+
+/// Where this work started: where it left the main branch, or, on that branch, the commit before.
+pub(crate) fn base(root: &Path) -> Result<Option<String>, Error> {
+    let commit = |arguments: &[&str]| Ok(ask(root, arguments)?.map(|id| id.trim().to_owned()));
+    let head = commit(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    for branch in ["origin/HEAD", "origin/main", "main"] {
+        if let Some(shared) = commit(&["merge-base", "HEAD", branch])? {
+            return if Some(&shared) == head.as_ref() {
+                commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
+            } else {
+                Ok(Some(shared))
+            };
+        }
+    }
+    commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
+}

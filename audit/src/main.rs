@@ -11,6 +11,7 @@
 //! - [`members`]: plain `cargo test` forgets no crate.
 //! - [`dependencies`]: what others wrote has a license that `deny.toml` allows.
 //! - [`schema`]: the protocol does not change unnoticed.
+//! - [`commits`]: a first line is short.
 //!
 //! A bar that the tree does not keep yet stands at what it has; whoever makes it better lowers the bar. With `--places` each place is printed of
 //! what is counted.
@@ -23,6 +24,7 @@ use crate::workspace::Workspace;
 
 mod before;
 mod circles;
+mod commits;
 mod count;
 mod dependencies;
 mod files;
@@ -78,6 +80,7 @@ fn audit() -> Result<Findings, Error> {
     links::check(&workspace, &mut findings)?;
     members::check(&workspace, &mut findings);
     dependencies::check(&workspace, &mut findings)?;
+    commits::check(&workspace, &mut findings)?;
     schema::check(&workspace, &mut findings)?;
     Ok(findings)
 }

@@ -2,8 +2,6 @@
 //!
 //! That the lock describes the types is a test of the protocol's own.
 
-use std::path::Path;
-
 use crate::Error;
 use crate::findings::Findings;
 use crate::git;
@@ -22,7 +20,7 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<()
         })
     };
     let lock = read(LOCK)?;
-    let base = base(&workspace.root)?;
+    let base = git::base(&workspace.root)?;
     let old = match &base {
         Some(commit) => git::ask(&workspace.root, &["show", &format!("{commit}:{LOCK}")])?,
         None => None,
@@ -38,22 +36,6 @@ pub(crate) fn check(workspace: &Workspace, findings: &mut Findings) -> Result<()
         findings.problem(why);
     }
     Ok(())
-}
-
-/// Where this work started: where it left the main branch, or, on that branch, the commit before.
-fn base(root: &Path) -> Result<Option<String>, Error> {
-    let commit = |arguments: &[&str]| Ok(git::ask(root, arguments)?.map(|id| id.trim().to_owned()));
-    let head = commit(&["rev-parse", "--verify", "--quiet", "HEAD"])?;
-    for branch in ["origin/HEAD", "origin/main", "main"] {
-        if let Some(shared) = commit(&["merge-base", "HEAD", branch])? {
-            return if Some(&shared) == head.as_ref() {
-                commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
-            } else {
-                Ok(Some(shared))
-            };
-        }
-    }
-    commit(&["rev-parse", "--verify", "--quiet", "HEAD^"])
 }
 
 fn judge(old: Option<&str>, new: &str, changelog: &str) -> Result<(), String> {
