@@ -148,7 +148,7 @@ pub struct ExitRecord<'a> {
 }
 
 /// The machine as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(postcard_schema::Schema))]
 pub struct MachineRecord {
     /// Frequency of the time-stamp counter, in kHz.
@@ -165,6 +165,62 @@ pub struct MachineRecord {
     pub stray_ports: u64,
     /// Accesses to addresses that are nobody's.
     pub stray_memory: u64,
+    /// Those of both that are touched most, as far as that is kept; the rest has no count.
+    pub strays: [Stray; STRAYS],
+    /// Where the guest is.
+    pub vcpu: VcpuRecord,
+}
+
+/// How many ports and addresses that are nobody's are counted one by one.
+pub const STRAYS: usize = 6;
+
+/// A port, or an address, that is nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub struct Stray {
+    /// Whether it is in memory, and not a port.
+    pub memory: bool,
+    /// Which.
+    pub address: u64,
+    /// How often it was touched, at most: one that takes another's place goes on with that one's count.
+    pub count: u32,
+}
+
+/// Where a virtual CPU is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub struct VcpuRecord {
+    /// What it does.
+    pub activity: Activity,
+    /// RIP.
+    pub rip: u64,
+    /// Where its code segment begins.
+    pub base: u64,
+    /// Attributes of its code segment, as in a VMCB.
+    pub code: u16,
+    /// Its privilege level.
+    pub cpl: u8,
+    /// CR0, as the guest sees it.
+    pub cr0: u64,
+    /// EFER, as the guest sees it.
+    pub efer: u64,
+    /// RFLAGS.
+    pub rflags: u64,
+}
+
+/// What a virtual CPU does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(postcard_schema::Schema))]
+pub enum Activity {
+    /// Nothing: it has no state yet, or none any more.
+    #[default]
+    Stopped,
+    /// It executes.
+    Running,
+    /// It waits for a server's answer.
+    Waiting,
+    /// It executed HLT.
+    Halted,
 }
 
 /// Count, extremes, sum and sum of squares of a duration, in ticks.

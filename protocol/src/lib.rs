@@ -47,7 +47,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 16;
+pub const VERSION: u32 = 17;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::bare::target::Permission;
+use crate::guest::addition::{Addition, Retrieval};
 
 const AFTER: &str = "\
 Exit status:
@@ -28,7 +29,7 @@ Examples:
 ///
 /// Without a sub-command it boots Debian's kernel to a shell.
 #[derive(Debug, Parser)]
-#[command(name = "atoll", version, after_help = AFTER, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(name = "atoll", version, after_help = AFTER, args_conflicts_with_subcommands = true, disable_help_subcommand = true, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -71,6 +72,11 @@ impl Common {
 pub enum Command {
     /// Boot a guest.
     Boot(Box<BootArgs>),
+    /// Print the help of a sub-command, or one of Atoll's documents.
+    Help {
+        /// A sub-command, or a document's name [default: all that there is].
+        topic: Option<String>,
+    },
     /// Check what is needed here, and say how to get what is missing.
     Doctor,
     /// Check a machine's manifest.
@@ -83,6 +89,10 @@ pub enum Command {
         /// Also the kernels of Debian 13, for `boot linux-13` and `boot generic-13`.
         #[arg(long)]
         debian_13: bool,
+        /// Take files that were put into this directory by hand, and fetch nothing: vmlinuz (or vmlinuz-cloud, vmlinuz-generic,
+        /// vmlinuz-cloud-13, vmlinuz-generic-13) and a statically linked busybox. Their hashes are recorded.
+        #[arg(long, value_name = "DIR", conflicts_with = "debian_13")]
+        from: Option<PathBuf>,
     },
     /// Measure what exits cost, in instructions: on Atoll, and with the same guest code on KVM in the same QEMU.
     Bench(BenchArgs),
@@ -279,7 +289,7 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
         .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
     parsed
         .filter(|(part, of)| (1..=*of).contains(part))
-        .ok_or_else(|| "wanted is I/N, as in 2/4".into())
+        .ok_or_else(|| "expected I/N, the I-th of N parts, for example 2/4".into())
 }
 
 fn swap(text: &str) -> Result<(String, PathBuf), String> {
@@ -288,7 +298,7 @@ fn swap(text: &str) -> Result<(String, PathBuf), String> {
         .filter(|(role, dir)| !role.is_empty() && !dir.is_empty());
     parsed
         .map(|(role, dir)| (role.to_owned(), dir.into()))
-        .ok_or_else(|| "wanted is ROLE=DIR, as in cpuid=./my-cpuid".into())
+        .ok_or_else(|| "expected ROLE=DIR, for example cpuid=./my-cpuid".into())
 }
 
 /// A running machine.
@@ -352,6 +362,13 @@ pub struct BootArgs {
     /// Run a command in the guest's shell, print only its output, and end with its status.
     #[arg(long, value_name = "COMMAND", conflicts_with = "initrd")]
     pub exec: Option<String>,
+    /// Give Linux a file or a directory, as PATH (from /root on, unless it begins with '/') [default: its own name]; may be given several
+    /// times.
+    #[arg(long, value_name = "FILE[:PATH]")]
+    pub add: Vec<Addition>,
+    /// Bring a file or a directory back when the command has ended, as FILE [default: its own name, here]; may be given several times.
+    #[arg(long, value_name = "PATH[:FILE]", requires = "exec")]
+    pub get: Vec<Retrieval>,
     /// Give up this many seconds after QEMU was started, with status 124.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
@@ -370,12 +387,31 @@ pub struct BootArgs {
     /// Put the crate in DIR into the place of a server, by its name or role, before the machine starts; may be given several times.
     #[arg(long, value_name = "ROLE=DIR", conflicts_with = "direct", value_parser = swap)]
     pub swap: Vec<(String, PathBuf)>,
+    /// Have QEMU's debugger stub listen at this Unix socket (docs/debugging.md); the machine runs at once.
+    #[arg(long, value_name = "PATH", conflicts_with = "inject")]
+    pub gdb: Option<PathBuf>,
     /// Boot the guest in QEMU without Atoll, for comparison.
     #[arg(long, conflicts_with = "stats")]
     pub direct: bool,
 }
 
 impl Cli {
+    /// Whether the answer is to be a JSON document.
+    #[must_use]
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Some(Command::Ps(asked)) => asked.json,
+            Some(Command::Top(args)) => args.asked.json,
+            Some(
+                Command::Dump { asked, .. }
+                | Command::Log { asked, .. }
+                | Command::Kill { asked, .. }
+                | Command::Swap { asked, .. },
+            ) => asked.json,
+            _ => false,
+        }
+    }
+
     /// Sets up the tool's own log.
     pub fn start_log(&self) {
         let level = match self.common.verbose {

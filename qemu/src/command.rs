@@ -8,6 +8,7 @@ mod completions;
 mod doctor;
 mod dump;
 mod fetch;
+mod help;
 mod kill;
 mod log;
 mod new_server;
@@ -16,15 +17,11 @@ mod ps;
 mod swap;
 mod top;
 
-use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
-
-use serde::Serialize;
 
 use crate::cli::{Cli, Command};
 use crate::emulator::leash;
-use crate::error::{Error, Result};
-use crate::shown::{self, Lines};
+use crate::error::Result;
 use crate::template::Wanted;
 
 /// Does what was asked for; the status is the program's.
@@ -33,9 +30,12 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         None => boot::run(&cli.boot, &cli.common),
         Some(Command::Boot(args)) => boot::run(args, &cli.common),
+        Some(Command::Help { topic }) => help::run(topic.as_deref()).map(done),
         Some(Command::Doctor) => doctor::run(&cli.common),
         Some(Command::Check { manifest }) => check::run(manifest, &cli.common).map(done),
-        Some(Command::Fetch { debian_13 }) => fetch::run(*debian_13, &cli.common).map(done),
+        Some(Command::Fetch { debian_13, from }) => {
+            fetch::run(*debian_13, from.as_deref(), &cli.common).map(done)
+        }
         Some(Command::Bench(args)) => bench::run(args, &cli.common),
         Some(Command::Campaign { what }) => campaign::run(what, &cli.common),
         Some(Command::Ps(asked)) => ps::run(asked).map(done),
@@ -70,30 +70,5 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
             program,
             arguments,
         }) => leash::become_leashed(*parent, *memory_mib, program, arguments).map(done),
-    }
-}
-
-/// Prints one JSON document.
-fn json(document: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(document)
-        .map_err(|error| Error::program("writing JSON", error))?;
-    write(&(shown::json(&text) + "\n"))
-}
-
-/// Prints; whoever reads may have enough before all is printed.
-fn print(text: &str) -> Result<()> {
-    write(&Lines(text).to_string())
-}
-
-fn write(text: &str) -> Result<()> {
-    let mut output = stdout().lock();
-    match output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::file("standard output")(error))
-        }
-        _ => Ok(()),
     }
 }

@@ -14,6 +14,8 @@
 //!
 //! [`shown`] is what may be printed of all that; [`mod@bench`] measures all that; [`testing`] does the same for tests.
 #![forbid(unsafe_code)]
+// They panic where nobody reads: `shown` prints.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod bare;
 pub mod bench;

@@ -5,18 +5,20 @@ use std::process::ExitCode;
 
 use atoll::cli::Cli;
 use atoll::error::Error;
-use atoll::shown::Lines;
+use atoll::shown::{complain, complain_as_document};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(125)
-            } else {
-                ExitCode::SUCCESS
+            return match error.print() {
+                Ok(()) if !error.use_stderr() => ExitCode::SUCCESS,
+                Err(printing) if !error.use_stderr() => {
+                    complain(format_args!("atoll: error: standard output: {printing}"));
+                    ExitCode::from(125)
+                }
+                _ => ExitCode::from(125),
             };
         }
     };
@@ -27,8 +29,12 @@ fn main() -> ExitCode {
             let _ = signal_hook::low_level::emulate_default_handler(signal);
             ExitCode::from(125)
         }
+        Err(error) if cli.wants_json() => {
+            complain_as_document(&error);
+            error.exit_code()
+        }
         Err(error) => {
-            eprintln!("atoll: error: {}", Lines(&error.to_string()));
+            complain(format_args!("atoll: error: {error}"));
             error.exit_code()
         }
     }

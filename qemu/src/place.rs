@@ -8,20 +8,26 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 
-/// Root of the workspace: above the current directory, else where this tool was built.
+/// Root of the workspace: above the current directory, else above this program, else (it was installed) where it was built. A checkout that
+/// was moved takes its program with it, and the place where that was built may be another one by now.
 pub fn workspace() -> Result<PathBuf> {
     let is_root = |dir: &&Path| {
         dir.join("kernel/Cargo.toml").is_file() && dir.join("protocol/Cargo.toml").is_file()
     };
     let current = env::current_dir().map_err(Error::file("."))?;
+    let program = env::current_exe().unwrap_or_default();
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
-    current
-        .ancestors()
-        .chain(built.ancestors())
+    [&current, &program, built]
+        .iter()
+        .flat_map(|place| place.ancestors())
         .find(is_root)
         .map(Path::to_owned)
         .ok_or_else(|| {
-            Error::missing("Atoll's source is not here: run this in a clone of its repository")
+            Error::missing(format_args!(
+                "Atoll's source is neither here nor in {}, where this tool was built: run it in a clone of Atoll's repository, or install it again \
+                 from one (cargo install --path qemu)",
+                built.parent().unwrap_or(built).display()
+            ))
         })
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::shown::Lines;
+use crate::shown::complain;
 
 /// Shorter steps leave no trace.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ fn tell_later(what: String) -> Sender<()> {
     let (alive, ended) = mpsc::channel();
     thread::spawn(move || {
         if ended.recv_timeout(WORTH_TELLING) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("atoll: {what}");
+            complain(format_args!("atoll: {what}"));
         }
     });
     alive
@@ -76,7 +76,11 @@ impl Drop for Step {
             bar.finish_and_clear();
             let elapsed = self.start.elapsed();
             if elapsed > WORTH_TELLING {
-                eprintln!("atoll: {} ({:.1} s)", self.what, elapsed.as_secs_f32());
+                complain(format_args!(
+                    "atoll: {} ({:.1} s)",
+                    self.what,
+                    elapsed.as_secs_f32()
+                ));
             }
         }
     }
@@ -84,5 +88,5 @@ impl Drop for Step {
 
 /// One line about a decision that the user should know of.
 pub fn note(text: impl AsRef<str>) {
-    eprintln!("atoll: {}", Lines(text.as_ref()));
+    complain(format_args!("atoll: {}", text.as_ref()));
 }

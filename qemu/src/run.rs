@@ -6,6 +6,7 @@ pub mod outcome;
 pub mod plan;
 pub mod session;
 pub mod statistics;
+pub mod whereabouts;
 
 pub use instance::Instance;
 pub use outcome::End;

@@ -2,8 +2,12 @@
 //! that is printed goes through here, but for the guest's console, which is the guest's.
 
 use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write};
 
 use atoll_protocol::printable::Printable;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
 
 /// A text of some lines. Line breaks, plain characters and the letters of any language are shown as they are, all else is escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,59 @@ impl Display for Lines<'_> {
             Display::fmt(&Printable::of(character.encode_utf8(&mut [0; 4])), f)
         })
     }
+}
+
+/// Prints on standard output. Whoever has closed that is told as of any other error.
+pub fn print(text: impl Display) -> Result<()> {
+    write(&Lines(&text.to_string()).to_string())
+}
+
+/// Version of what keys JSON documents and records have, and what they mean. New keys do not raise it.
+pub const SCHEMA: u32 = 1;
+
+/// A JSON document, which says so.
+#[derive(Debug, Serialize)]
+pub struct Document<'d, T> {
+    schema: u32,
+    #[serde(flatten)]
+    content: &'d T,
+}
+
+impl<'d, T: Serialize> Document<'d, T> {
+    /// Of a map with string keys.
+    pub fn of(content: &'d T) -> Self {
+        Self {
+            schema: SCHEMA,
+            content,
+        }
+    }
+}
+
+/// Prints one JSON document.
+pub fn document(content: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(&Document::of(content))
+        .map_err(|error| Error::program("writing JSON", error))?;
+    write(&(json(&text) + "\n"))
+}
+
+/// Tells an error as JSON, on standard error as any other.
+pub fn complain_as_document(error: &Error) {
+    let text = serde_json::json!({ "schema": SCHEMA, "error": error.to_string() }).to_string();
+    let _ = writeln!(io::stderr(), "{}", json(&text));
+}
+
+/// Prints as it is what is the tool's own.
+pub(crate) fn write(text: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(Error::file("standard output"))
+}
+
+/// Prints on standard error. There is nobody left to tell if that is closed.
+pub fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", Lines(&text.to_string()));
 }
 
 /// A name on one line.

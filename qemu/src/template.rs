@@ -69,7 +69,17 @@ pub fn make(workspace: &Path, wanted: &Wanted<'_>, dir: &Path) -> Result<PathBuf
         write("Cargo.toml", &fill(&manifest))?;
     } else {
         write("Cargo.toml", &(fill(&manifest) + WORKSPACE))?;
-        write(".cargo/config.toml", FLAGS)?;
+        // What the crate's tests need is built once for all such crates.
+        let shared = toml::Value::from(
+            workspace
+                .join("target/own-tests")
+                .to_string_lossy()
+                .into_owned(),
+        );
+        write(
+            ".cargo/config.toml",
+            &format!("{FLAGS}\n[build]\ntarget-dir = {shared}\n"),
+        )?;
         // The versions that Atoll was built with are here already.
         let lock =
             fs::read_to_string(workspace.join("Cargo.lock")).map_err(Error::file("Cargo.lock"))?;

@@ -128,8 +128,7 @@ impl Boot {
     pub fn exec(mut self, command: &str) -> Self {
         self.choice.job = Job {
             exec: Some((command.to_owned(), Marks::new("test"))),
-            terminal: None,
-            workload: None,
+            ..Job::default()
         };
         self
     }

@@ -81,6 +81,86 @@ fn a_machine_that_does_not_run_cannot_be_asked() {
 }
 
 #[test]
+fn a_closed_output_is_one_line_and_the_status_of_the_tools_own_errors() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/machines/linux.toml");
+    let all: [&[&str]; 5] = [
+        &["doctor"],
+        &["check", manifest],
+        &["completions", "bash"],
+        &["help"],
+        &["help", "control"],
+    ];
+    for arguments in all {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_atoll"))
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}: {said}");
+        assert!(said.contains("standard output: No space left"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn an_error_of_a_command_with_json_is_json() {
+    let output = atoll(&["ps", "--json", "--name", "nobody-here"]);
+    assert_eq!(output.status.code(), Some(125));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(
+        (&error["schema"], &error["error"]),
+        (
+            &1.into(),
+            &"no machine named 'nobody-here' is running".into()
+        )
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_was_expected() {
+    let expected = |arguments: &[&str], words: &str| {
+        let output = atoll(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(said.contains(words), "{said}");
+    };
+    let run = ["campaign", "run", "plan.toml", "--shard", "5/4"];
+    expected(&run, "expected I/N, the I-th of N parts, for example 2/4");
+    expected(
+        &["boot", "--swap", "cpuid"],
+        "expected ROLE=DIR, for example",
+    );
+    for (size, what) in [
+        ("1.5G", "expected a whole number of bytes with K, M or G"),
+        ("1T", "expected a whole number of bytes with K, M or G"),
+        ("16M", "expected at least 32M"),
+        ("33M", "expected a multiple of 2M"),
+    ] {
+        expected(&["boot", "--memory", size], what);
+    }
+    expected(
+        &["boot", "--add", "a:"],
+        "expected FILE[:PATH], for example",
+    );
+    expected(&["help", "frobnication"], "the documents are: control");
+}
+
+#[test]
+fn documents_are_told_without_the_clone() {
+    let text = String::from_utf8(atoll(&["help", "control"]).stdout).unwrap();
+    assert!(text.contains("Looking at a running machine"));
+    let text = String::from_utf8(atoll(&["help"]).stdout).unwrap();
+    assert!(text.contains("writing-a-server") && text.contains("doctor"));
+    let text = String::from_utf8(atoll(&["help", "swap"]).stdout).unwrap();
+    assert!(text.contains("--force"));
+}
+
+#[test]
 fn an_unknown_option_has_the_status_of_the_tools_own_errors() {
     assert_eq!(atoll(&["boot", "--bot"]).status.code(), Some(125));
 }

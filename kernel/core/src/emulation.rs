@@ -264,7 +264,9 @@ impl<M: Machine> State<M> {
     #[cold]
     fn nobody_there(&mut self, ticket: TicketId) -> Step {
         let forward = self.tickets.vcpu_slot().forward;
-        let strays = if forward.space == Forward::MMIO {
+        let memory = forward.space == Forward::MMIO;
+        self.strays.note(memory, forward.address);
+        let strays = if memory {
             &mut self.stray_memory
         } else {
             &mut self.stray_ports

@@ -230,7 +230,7 @@ impl<M: Machine> Kernel<M> {
         let size = (info >> 4 & 7) as u8;
         let read = info & 1 != 0;
         let Some(server) = state.routes.port(port) else {
-            state.stray_port(read, size, next);
+            state.stray_port(port, read, size, next);
             return None;
         };
         let (operation, what, tag) = if read {
@@ -358,7 +358,8 @@ impl<M: Machine> State<M> {
 
     /// Nobody owns the port: a read gives all ones, a write goes nowhere.
     #[cold]
-    fn stray_port(&mut self, read: bool, size: u8, next_rip: u64) {
+    fn stray_port(&mut self, port: u16, read: bool, size: u8, next_rip: u64) {
+        self.strays.note(false, u64::from(port));
         self.stray_ports = self.stray_ports.wrapping_add(1);
         if read {
             self.vcpu.load_register(0, u64::MAX, size);

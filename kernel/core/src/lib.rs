@@ -44,6 +44,7 @@ pub mod run;
 pub mod server;
 pub mod share;
 pub mod statistics;
+mod stray;
 pub mod supervise;
 pub mod swap;
 pub mod ticket;
@@ -130,6 +131,8 @@ pub struct State<M> {
     pub stray_ports: u64,
     /// Accesses to device memory that is nobody's.
     pub stray_memory: u64,
+    /// Which of them are touched most.
+    pub(crate) strays: stray::Strays,
     /// Levels of the machine's lines as their devices drive them.
     pub levels: u32,
     /// The words that describe forwarded accesses to device memory that were checked: see [`usual`].
@@ -175,6 +178,7 @@ impl<M: Machine> Kernel<M> {
                 leave: None,
                 stray_ports: 0,
                 stray_memory: 0,
+                strays: stray::Strays::NONE,
                 levels: 0,
                 good_shapes: [u64::MAX; usual::SHAPES],
                 string: [0; atoll_protocol::STRING_BYTES],

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use atoll_protocol::MAIL_BYTES;
-use atoll_protocol::control::{ExitRecord, MachineRecord, ServerRecord, pack};
+use atoll_protocol::control::{
+    Activity, ExitRecord, KINDS, MachineRecord, ServerRecord, VcpuRecord, pack,
+};
 use atoll_protocol::dump::Dump;
 use atoll_protocol::effect::Query;
 use atoll_protocol::fault::{FaultReport, Reason};
@@ -15,6 +17,7 @@ use crate::machine::Machine;
 use crate::mailbox::Kind;
 use crate::server::{Server, Standing};
 use crate::statistics::{Kind as ExitKind, reported};
+use crate::vcpu::Stand;
 use crate::vcpu::vmcb::{Control, Save};
 
 /// Lines that may be written about one server at once: its own, and the kernel's of its faults and panics.
@@ -201,10 +204,76 @@ impl<M: Machine> State<M> {
     /// another server after it.
     pub(crate) fn query(&mut self, from: ServerId, query: Query) {
         let mut page = [0; MAIL_BYTES];
+        let record = self.record(query, &mut page);
+        self.result(from, Kind::Record, record);
+    }
+
+    /// Writes to the log what the control server would be told: when the machine is left, nobody is there any more who could ask.
+    #[cold]
+    pub fn tell_totals(&mut self) {
+        let tell = |state: &mut Self, what: &str, query| {
+            let mut page = [0; MAIL_BYTES];
+            let record = state.record(query, &mut page);
+            let told = !record.is_empty();
+            if told {
+                state
+                    .machine
+                    .log(format_args!("total: {what} {}", Hex(record)));
+            }
+            told
+        };
+        for index in (0..).take(KINDS) {
+            tell(self, "exit", Query::Exit(index));
+        }
+        for id in (0..).take(self.servers.len()).map(ServerId) {
+            if self
+                .server(id)
+                .is_some_and(|server| server.standing != Standing::Empty)
+            {
+                tell(self, "server", Query::Server(id));
+                // Its last fault's, if it had one.
+                let _ = (0..=u8::MAX)
+                    .take_while(|part| tell(self, "dump", Query::Dump(id, *part)))
+                    .count();
+            }
+        }
+        tell(self, "machine", Query::Machine);
+    }
+
+    /// Where the guest is.
+    fn vcpu_record(&self) -> VcpuRecord {
+        if self.vcpu.holds_host_state() {
+            return VcpuRecord::default();
+        }
+        let Save {
+            segments: [_, cs, ..],
+            rip,
+            rflags,
+            cpl,
+            ..
+        } = &self.vcpu.vmcb.save;
+        VcpuRecord {
+            activity: match self.vcpu.stand {
+                Stand::Stopped => Activity::Stopped,
+                Stand::Runnable => Activity::Running,
+                Stand::Waiting => Activity::Waiting,
+                Stand::Halted => Activity::Halted,
+            },
+            rip: *rip,
+            base: cs.base,
+            code: cs.attributes,
+            cpl: *cpl,
+            cr0: self.vcpu.cr0(),
+            efer: self.vcpu.efer(),
+            rflags: *rflags,
+        }
+    }
+
+    fn record<'p>(&self, query: Query, page: &'p mut [u8; MAIL_BYTES]) -> &'p [u8] {
         let used = match query {
             Query::Exit(index) => self.statistics.kind(usize::from(index)).and_then(|time| {
                 let name = ExitKind::name(usize::from(index));
-                pack(&ExitRecord { index, name, time }, &mut page)
+                pack(&ExitRecord { index, name, time }, page)
             }),
             Query::Server(id) => {
                 let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
@@ -233,13 +302,13 @@ impl<M: Machine> State<M> {
                                 restarts,
                                 time,
                             },
-                            &mut page,
+                            page,
                         )
                     })
             }
             Query::Dump(id, index) => self
                 .server(id)
-                .and_then(|server| pack(&server.dump.part(index)?, &mut page)),
+                .and_then(|server| pack(&server.dump.part(index)?, page)),
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),
@@ -249,14 +318,21 @@ impl<M: Machine> State<M> {
                     free_frames: self.machine.free_frames(),
                     stray_ports: self.stray_ports,
                     stray_memory: self.stray_memory,
+                    strays: self.strays.most(),
+                    vcpu: self.vcpu_record(),
                 };
-                pack(&record, &mut page)
+                pack(&record, page)
             }
         };
-        self.result(
-            from,
-            Kind::Record,
-            page.get(..used.unwrap_or(0)).unwrap_or(&[]),
-        );
+        page.get(..used.unwrap_or(0)).unwrap_or(&[])
+    }
+}
+
+/// Bytes as digits.
+struct Hex<'b>(&'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

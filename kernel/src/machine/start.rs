@@ -87,6 +87,7 @@ pub(crate) fn run(id: CoreId, known: Quirks, bundle: Range<Hpa>, frames: Frames)
                     .state
                     .machine
                     .log_digests("at the end", &kernel.state.vcpu);
+                kernel.state.tell_totals();
                 #[cfg(feature = "fault-injection")]
                 kernel.tell_counts();
                 exit::exit(code)

@@ -13,6 +13,7 @@ use atoll_protocol::order::checksum;
 use super::{TARGET, Toolchain};
 use crate::error::{Error, Result};
 use crate::progress::Step;
+use crate::shown::complain;
 
 /// Where built programs are.
 #[derive(Clone, Debug)]
@@ -269,7 +270,7 @@ pub(crate) fn run(command: &mut Command, what: &str) -> Result<()> {
         return Ok(());
     }
     for line in said {
-        eprintln!("{line}");
+        complain(line);
     }
     Err(Error::Build {
         package: what.to_owned(),

@@ -113,7 +113,7 @@ pub fn make() -> Result<Toolchain> {
     if let Some(ready) = present()? {
         return Ok(ready);
     }
-    let mut apt = Apt::find()?;
+    let mut apt = Apt::find("a Rust compiler with the bare target")?;
     let step = Step::begin("Fetching Debian's Rust");
     fetch(&mut apt, &PACKAGES, &rust.root)?;
     let (_, llvm) = rust.versions()?;

@@ -126,12 +126,36 @@ impl Toolchain {
                 .as_ref()
                 .map(|path| format!("--sysroot={}", path.display())),
         );
-        if !flags.is_empty() {
+        // What is loaded does not depend on who has built it, and where.
+        let remapped = remapped(&named_places());
+        if flags.is_empty() {
+            let list = toml::Value::from(remapped);
+            command.args(["--config", &format!("target.{TARGET}.rustflags={list}")]);
+        } else {
+            flags.extend(remapped);
             // They replace what the configuration file says, and are not for build scripts, since there is a `--target`.
             command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         }
         command
     }
+}
+
+/// Directories whose names get into what is built, and what they are called there.
+fn named_places() -> Vec<(PathBuf, &'static str)> {
+    let packages = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let packages = packages.map(|packages| (packages, "/cargo"));
+    let source = place::workspace().ok().map(|source| (source, "/atoll"));
+    packages.into_iter().chain(source).collect()
+}
+
+/// The compiler's flags for them.
+fn remapped(places: &[(PathBuf, &str)]) -> Vec<String> {
+    places
+        .iter()
+        .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()))
+        .collect()
 }
 
 /// Whether this compiler has the target's `core`. Its directory's name is printed even if there is nothing in it.

@@ -97,7 +97,7 @@ impl KvmKernel {
     }
 
     fn fetch(&self, dir: &Path, lock: &Lock, step: &Step) -> Result<()> {
-        let mut apt = Apt::find()?;
+        let mut apt = Apt::find("the kernel to compare with")?;
         let wanted =
             |name: &str| name.starts_with("linux-image-") && name.ends_with("-cloud-amd64");
         let package = apt.with_lists(|apt| apt.dependency("linux-image-cloud-amd64", wanted))?;

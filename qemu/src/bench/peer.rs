@@ -52,6 +52,7 @@ pub fn on_kvm(permission: Permission) -> Result<(String, Vec<Figure>)> {
         memory_mib: MEMORY_MIB,
         icount: true,
         boot,
+        debugger: None,
         lab: None,
     };
     let booted = run::to_the_end(&arguments, &instance, permission, "Measuring exits on KVM")?;

@@ -3,6 +3,7 @@
 use atoll_protocol::{SCHEMA_HASH, VERSION};
 use serde::{Deserialize, Serialize};
 
+use super::lab::program::hash_of_loaded;
 use super::lab::snapshot::hash_of;
 use super::lab::{Lab, Snapshot};
 use crate::error::Result;
@@ -12,7 +13,7 @@ use crate::error::Result;
 pub struct Depends {
     /// Version of the protocol, and its schema.
     pub protocol: String,
-    /// SHA-256 of Atoll's kernel.
+    /// SHA-256 of what is loaded of Atoll's kernel: it is the same wherever it was built.
     pub kernel: String,
     /// SHA-256 of the bundle: servers, manifest, the guest's kernel and initial RAM disk.
     pub bundle: String,
@@ -46,7 +47,7 @@ impl Depends {
         let (major, minor, patch) = lab.emulator.version;
         Ok(Self {
             protocol: format!("{VERSION}/{SCHEMA_HASH:016x}"),
-            kernel: hash_of(&lab.kernel)?,
+            kernel: hash_of_loaded(&lab.kernel)?,
             bundle: hash_of(&lab.bundle)?,
             servers: lab.names.all().map(str::to_owned).collect(),
             guest_kernel: lab.guest.kernel.clone(),

@@ -8,6 +8,7 @@ pub mod debugger;
 pub mod entry;
 pub mod machine;
 pub mod monitor;
+pub mod program;
 pub mod snapshot;
 pub mod symbols;
 
@@ -163,6 +164,7 @@ impl Lab {
             memory_mib: self.memory_mib,
             icount: true,
             boot,
+            debugger: None,
             lab,
         }
     }

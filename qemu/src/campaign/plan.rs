@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::grammar::{Fault, IMAGES_AT};
+use super::grammar::{Fault, IMAGES_AT, Names};
 use super::lab::Begin;
 use crate::error::{Error, Result};
 
@@ -175,6 +175,27 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether all that it names is in the machine: told before anything is built or run.
+    pub fn check_names(&self, names: &Names) -> std::result::Result<(), String> {
+        for name in self.sweep.iter().flat_map(|sweep| &sweep.servers) {
+            if names.number(name).is_none() {
+                let all: Vec<&str> = names.all().collect();
+                return Err(format!(
+                    "a sweep is over the server '{name}', which is not in the machine; there are: {}",
+                    all.join(", ")
+                ));
+            }
+        }
+        let series = self.fail_nth.iter().map(|series| {
+            let mut faults = series.with.clone();
+            faults.push(series.fault.clone());
+            faults
+        });
+        let runs = self.run.iter().map(|run| run.faults.clone());
+        runs.chain(series)
+            .try_for_each(|faults| Fault::plan(&faults, names).map(drop))
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.campaign != 1 {
             return Err(format!(
@@ -222,7 +243,7 @@ impl Plan {
             }
         }
         if self.sweep.iter().any(|sweep| sweep.per_run == 0) {
-            return Err("per-run = 0: wanted is 1 or more".into());
+            return Err("per-run = 0: expected 1 or more".into());
         }
         Ok(())
     }
@@ -266,6 +287,8 @@ impl Phase {
 
 #[cfg(test)]
 mod tests {
+    use atoll_manifest::Machine;
+
     use super::*;
 
     const PLAN: &str = r#"
@@ -295,6 +318,23 @@ servers = ["cpuid"]
             plan.sweep[0].faults[1].to_string(),
             "wild-write:kernel * nth=1"
         );
+    }
+
+    #[test]
+    fn a_server_that_the_machine_does_not_have_is_told_with_those_that_it_has() {
+        let names = Names::of(&Machine::linux().unwrap());
+        let wrong = |text: &str| {
+            let plan = Plan::parse("p", text).unwrap();
+            plan.check_names(&names).unwrap_err()
+        };
+        let error = wrong(&PLAN.replace("[\"cpuid\"]", "[\"disk\"]"));
+        assert!(
+            error.contains("'disk'") && error.contains("there are: supervisor, cpuid"),
+            "{error}"
+        );
+        let run = "[[run]]\nphase = \"boot\"\nfaults = [\"crash disk\"]\n";
+        assert!(wrong(&(PLAN.to_owned() + run)).contains("disk"));
+        Plan::parse("p", PLAN).unwrap().check_names(&names).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use atoll_manifest::Machine;
 use super::crew;
 use super::depends::Depends;
 use super::experiment::{Origin, Prepared};
+use super::grammar::Names;
 use super::lab::Lab;
 use super::plan::Plan;
 use super::record::{Record, sha256};
@@ -50,16 +51,17 @@ pub struct Options {
 
 impl Campaign {
     /// Reads the plan, builds the machine.
-    pub fn open(path: &Path, dir: &Path, permission: Permission) -> Result<Self> {
+    pub fn open(path: &Path, dir: &Path, options: Options, permission: Permission) -> Result<Self> {
         let (plan, text) = Plan::load(path)?;
         fs::create_dir_all(dir).map_err(Error::file(dir))?;
-        fs::write(dir.join("plan.toml"), &text).map_err(Error::file(dir))?;
+        store::check_free(dir, &text, options.shard, options.resume)?;
+        fs::write(dir.join(store::PLAN), &text).map_err(Error::file(dir))?;
         Self::build(plan, &text, dir, permission)
     }
 
     /// The campaign whose records are in `dir`.
     pub fn reopen(dir: &Path, permission: Permission) -> Result<Self> {
-        let (plan, text) = Plan::load(&dir.join("plan.toml"))?;
+        let (plan, text) = Plan::load(&dir.join(store::PLAN))?;
         Self::build(plan, &text, dir, permission)
     }
 
@@ -71,6 +73,8 @@ impl Campaign {
         if let Some(budget) = plan.budget_us {
             machine.set_default_budget(budget);
         }
+        plan.check_names(&Names::of(&machine))
+            .map_err(|what| Error::Usage { what })?;
         let job = Job {
             workload: plan.workload.clone(),
             ..Job::default()

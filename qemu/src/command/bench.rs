@@ -8,6 +8,8 @@ use crate::cli::{BenchArgs, Common};
 use crate::emulator::Emulator;
 use crate::emulator::arguments::CPU;
 use crate::error::{Error, Result};
+use crate::progress::note;
+use crate::shown::print;
 
 /// Status where a bar is broken: neither the guest's nor the tool's failure.
 const BROKEN: u8 = 1;
@@ -38,7 +40,7 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
         report.boot = Some(boot::both(permission)?);
         report.notes.push(BOOT.to_owned());
     }
-    print!("{report}");
+    print(&report)?;
     if let Some(path) = &args.json {
         fs::write(path, report.json()).map_err(Error::file(path))?;
     }
@@ -46,7 +48,7 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let broken = report.broken();
-    broken.iter().for_each(|line| eprintln!("atoll: {line}"));
+    broken.iter().for_each(note);
     Ok(if broken.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -9,26 +9,33 @@ use atoll_manifest::{MEMORY_LEAST, MEMORY_UNIT, Machine, ranges};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::campaign::grammar::Fault;
+use crate::campaign::journal::{Event as JournalEvent, Journal};
 use crate::campaign::lab::entry::Entry;
 use crate::cli::{BootArgs, Common};
 use crate::console::{Event, Keyboard, terminal};
 use crate::emulator::Emulator;
 use crate::error::{Error, Result};
 use crate::guest::Choice;
+use crate::guest::addition::{self, Retrieval};
 use crate::guest::init::Marks;
 use crate::guest::initramfs::Job;
+use crate::progress::note;
 use crate::run::outcome::status;
+use crate::run::whereabouts;
 use crate::run::{End, Ended, Instance, Plan, Session};
-use crate::shown::Lines;
+use crate::shown::complain;
 
 /// How long a machine may take to end after a signal before it is ended.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// Boots; and boots again when the guest reboots.
 pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
+    // What can be wrong with the command line is told before anything is fetched or built.
     let machine = machine(args)?;
-    let guest = choice(args, common).find()?;
+    args.get.iter().try_for_each(Retrieval::check)?;
     let instance = Instance::claim(&args.name)?;
+    let guest = choice(args, common).find()?;
     let plan = Plan {
         machine: &machine,
         guest: &guest,
@@ -47,6 +54,7 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
             common.permission(),
         )?),
     };
+    arguments.debugger = args.gdb.clone();
     let emulator = Emulator::find(common.offline)?;
 
     let events = mpsc::channel();
@@ -83,10 +91,14 @@ pub(super) fn run(args: &BootArgs, common: &Common) -> Result<ExitCode> {
     };
     if raw.is_some() && ended.end != End::PowerOff {
         // The cursor stands where the guest left it.
-        eprintln!();
+        complain("");
     }
     drop(raw);
-    Ok(report(&ended, interactive))
+    if !args.get.is_empty() && ended.command.is_some() {
+        addition::unpack(&ended.files, &args.get)?;
+    }
+    hits(&args.inject, &Journal::read(&ended.log));
+    Ok(report(&ended, interactive, args.stats))
 }
 
 fn machine(args: &BootArgs) -> Result<Machine> {
@@ -100,16 +112,25 @@ fn machine(args: &BootArgs) -> Result<Machine> {
             .map_err(Error::option("--swap"))?;
     }
     if let Some(text) = &args.memory {
-        machine.memory = ranges::bytes(text)
-            .filter(|memory| memory.is_multiple_of(MEMORY_UNIT))
-            .filter(|memory| *memory >= MEMORY_LEAST)
-            .ok_or_else(|| Error::Usage {
-                what: format!(
-                    "--memory {text}: wanted is a multiple of 2M, at least 32M (like 256M)"
-                ),
-            })?;
+        machine.memory = memory(text)?;
     }
     Ok(machine)
+}
+
+/// A size of memory: what is wrong with it is said as it is.
+fn memory(text: &str) -> Result<u64> {
+    let wrong = |what: &str| Error::Usage {
+        what: format!("--memory {text}: {what}, for example 256M or 2G"),
+    };
+    let bytes = ranges::bytes(text)
+        .ok_or_else(|| wrong("expected a whole number of bytes with K, M or G behind it"))?;
+    if bytes < MEMORY_LEAST {
+        return Err(wrong("expected at least 32M"));
+    }
+    if !bytes.is_multiple_of(MEMORY_UNIT) {
+        return Err(wrong("expected a multiple of 2M"));
+    }
+    Ok(bytes)
 }
 
 fn choice(args: &BootArgs, common: &Common) -> Choice {
@@ -127,8 +148,10 @@ fn choice(args: &BootArgs, common: &Common) -> Choice {
         kernel: args.kernel.clone(),
         initrd: args.initrd.clone(),
         append: args.append.clone(),
+        add: args.add.clone(),
         job: Job {
             exec,
+            get: args.get.clone(),
             terminal,
             workload: None,
         },
@@ -164,26 +187,63 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
     Ok(())
 }
 
-fn report(ended: &Ended, interactive: bool) -> ExitCode {
-    let _ = stdout().flush();
-    if let Some(statistics) = &ended.statistics {
-        eprint!("\n{}", Lines(statistics));
+/// Says what became of each fault that was to be injected.
+fn hits(faults: &[Fault], journal: &Journal) {
+    for (place, fault) in (0_u8..).zip(faults) {
+        let of_it = |event: &&JournalEvent| match event {
+            JournalEvent::Injected { entry, .. } => *entry == place,
+            _ => false,
+        };
+        let found = |event: &&JournalEvent| match event {
+            JournalEvent::Detected { entry, .. } => *entry == Some(place),
+            _ => false,
+        };
+        note(match journal.events.iter().filter(of_it).count() {
+            0 => format!("fault '{fault}': it hit nothing"),
+            hits => format!(
+                "fault '{fault}': it hit {hits} {}, of which {} were noticed",
+                if hits == 1 { "message" } else { "messages" },
+                journal.events.iter().filter(found).count()
+            ),
+        });
     }
+    if !faults.is_empty() {
+        note(format!(
+            "servers were faulted {} times, and answered again {} times",
+            journal.detected(),
+            journal.recovered()
+        ));
+    }
+}
+
+fn report(ended: &Ended, interactive: bool, stats: bool) -> ExitCode {
+    let _ = stdout().flush();
+    match &ended.totals {
+        Some(totals) if stats => complain(format_args!("\n{}", totals.text().trim_end())),
+        None if stats => {
+            note("there are no statistics: the machine has ended before it could tell any");
+        }
+        _ => {}
+    }
+    let last_lines = || ended.last_lines.replace('\n', "\n  ");
     if let Some(text) = ended.end.report(ended.panicked, &ended.log) {
-        eprintln!("atoll: {}", Lines(&text));
+        note(text);
+        if let Some(totals) = &ended.totals
+            && ended.end.is_a_wait_in_vain()
+        {
+            whereabouts::text(&totals.machine).lines().for_each(note);
+        }
         if !interactive && !ended.last_lines.is_empty() {
-            eprintln!(
-                "atoll: the guest's last lines:\n  {}",
-                Lines(&ended.last_lines.replace('\n', "\n  "))
-            );
+            note(format!("the guest's last lines:\n  {}", last_lines()));
         }
     }
     let code = ended.end.status(ended.panicked, ended.command);
     if code == 0 && ended.never_started {
-        eprintln!(
-            "atoll: the guest ended before it ran the command; its last lines:\n  {}",
-            Lines(&ended.last_lines.replace('\n', "\n  "))
-        );
+        note(format!(
+            "the command's output was not seen: the guest ended before it ran the command, or its console does not show what is written to it; \
+             its last lines:\n  {}",
+            last_lines()
+        ));
         return ExitCode::from(status::TOOL);
     }
     ExitCode::from(code)

@@ -13,6 +13,7 @@ use crate::campaign::{host, report, store};
 use crate::cli::{CampaignCommand, Common};
 use crate::error::{Error, Result};
 use crate::progress::note;
+use crate::shown::{document, print};
 
 /// Something is not as it was promised.
 const BROKEN: u8 = 1;
@@ -24,7 +25,7 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
             plan, host: true, ..
         } => {
             let report = host::run(plan)?;
-            print!("{report}");
+            print(&report)?;
             Ok(if report.failures.is_empty() {
                 ExitCode::SUCCESS
             } else {
@@ -40,7 +41,6 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
             most,
             ..
         } => {
-            let campaign = Campaign::open(plan, out, common.permission())?;
             let cpus = std::thread::available_parallelism().map_or(1, usize::from);
             let options = Options {
                 shard: *shard,
@@ -48,13 +48,14 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
                 jobs: jobs.unwrap_or(cpus),
                 most: *most,
             };
+            let campaign = Campaign::open(plan, out, options, common.permission())?;
             tell(&campaign.run(options)?, out)
         }
         CampaignCommand::Report {
             brief: true,
             records,
         } => {
-            print!("{}", report::brief(&store::all(&records.dir)?));
+            print(report::brief(&store::all(&records.dir)?))?;
             Ok(ExitCode::SUCCESS)
         }
         CampaignCommand::Report {
@@ -64,13 +65,20 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
         CampaignCommand::Merge { from, out } => {
             let records = store::merge(from)?;
             fs::create_dir_all(out).map_err(Error::file(out))?;
+            if !store::all(out)?.is_empty() {
+                let what = format!(
+                    "{}: has records already; merge into a directory that has none",
+                    out.display()
+                );
+                return Err(Error::Usage { what });
+            }
             store::write(&store::file(out, (1, 1)), &records)?;
             if let Some(plan) = from
                 .iter()
-                .map(|dir| dir.join("plan.toml"))
+                .map(|dir| dir.join(store::PLAN))
                 .find(|plan| plan.is_file())
             {
-                fs::copy(&plan, out.join("plan.toml")).map_err(Error::file(&plan))?;
+                fs::copy(&plan, out.join(store::PLAN)).map_err(Error::file(&plan))?;
             }
             tell(&records, out)
         }
@@ -82,7 +90,7 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
         } => {
             let mut replay = Replay::open(&records.dir, common.permission())?;
             let ids = if ids.is_empty() {
-                drawn(&replay.records, *sample, *seed)
+                drawn(&replay.records, *sample, *seed)?
             } else {
                 ids.clone()
             };
@@ -90,14 +98,14 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
             for id in ids {
                 let was = replay.record(&id)?;
                 let is = replay.again(&was)?;
-                println!(
-                    "{id}: {}, as recorded: {}",
+                print(format_args!(
+                    "{id}: {}, as recorded: {}\n",
                     is.outcome.name(),
                     was.outcome.name()
-                );
+                ))?;
                 if !was.equals(&is) {
                     note("the run differs from its record");
-                    println!("{}", serde_json::to_string_pretty(&is).unwrap_or_default());
+                    document(&is)?;
                     same = false;
                 }
             }
@@ -118,13 +126,13 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
                 ))
             };
             let least = replay.minimise(&record, told)?;
-            println!(
-                "{id}: {}, as recorded: {}",
+            print(format_args!(
+                "{id}: {}, as recorded: {}\n",
                 least.outcome.name(),
                 record.outcome.name()
-            );
+            ))?;
             for fault in &least.faults {
-                println!("{fault}");
+                print(format_args!("{fault}\n"))?;
             }
             let same = least.outcome == record.outcome;
             Ok(if same {
@@ -137,43 +145,43 @@ pub(super) fn run(what: &CampaignCommand, common: &Common) -> Result<ExitCode> {
 }
 
 /// The names of some records, drawn at random, and said with what they can be drawn again.
-fn drawn(records: &[Record], sample: usize, seed: Option<u64>) -> Vec<String> {
+fn drawn(records: &[Record], sample: usize, seed: Option<u64>) -> Result<Vec<String>> {
     let clock = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs())
     };
     let seed = seed.unwrap_or_else(clock);
-    println!(
-        "{sample} of {} records, drawn with --seed {seed}",
+    print(format_args!(
+        "{sample} of {} records, drawn with --seed {seed}\n",
         records.len()
-    );
+    ))?;
     let mut numbered: Vec<(u64, &Record)> = (1..)
         .map(|place: u64| draw(seed ^ draw(place)))
         .zip(records)
         .collect();
     numbered.sort_by_key(|(number, _)| *number);
-    numbered
+    Ok(numbered
         .into_iter()
         .take(sample)
         .map(|(_, record)| record.id.clone())
-        .collect()
+        .collect())
 }
 
 /// Writes the report and says what matters of it.
 fn tell(records: &[Record], dir: &Path) -> Result<ExitCode> {
     report::write(records, dir)?;
-    print!("{}", report::summary(records));
+    print(report::summary(records))?;
     let failures: Vec<&Record> = report::failures(records).collect();
     for failure in failures.iter().take(20) {
-        println!(
-            "not as promised: {} ({}, {})",
+        print(format_args!(
+            "not as promised: {} ({}, {})\n",
             failure.id,
             failure.outcome.name(),
             failure.end
-        );
+        ))?;
     }
-    println!("{}", dir.join("report.html").display());
+    print(format_args!("{}\n", dir.join("report.html").display()))?;
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -7,6 +7,7 @@ use atoll_manifest::{Machine, bundle};
 use crate::bare::Toolchain;
 use crate::cli::Common;
 use crate::error::Result;
+use crate::shown::print;
 use crate::{bare, place};
 
 /// Checks it and prints what it describes.
@@ -16,21 +17,21 @@ pub(super) fn run(path: &Path, common: &Common) -> Result<()> {
     machine.check_images(&bare::build::images(&workspace)?)?;
     let built = bare::system(&workspace, &Toolchain::find(common.permission())?)?;
     bundle::check_roles(&machine, &built)?;
-    println!(
-        "{}: {} MiB, {} vcpu, {} servers",
+    print(format_args!(
+        "{}: {} MiB, {} vcpu, {} servers\n",
         path.display(),
         machine.memory >> 20,
         machine.vcpus,
         machine.servers.len()
-    );
+    ))?;
     for (number, server) in (1..).zip(&machine.servers) {
         let (routes, grants) = (server.routes.len(), server.grants.len());
-        println!(
-            "  {number:2} {:<12} {:<10} image {:<12} {routes} routes, {grants} grants",
+        print(format_args!(
+            "  {number:2} {:<12} {:<10} image {:<12} {routes} routes, {grants} grants\n",
             server.name,
             server.role.name(),
             server.image
-        );
+        ))?;
     }
     Ok(())
 }

@@ -5,9 +5,11 @@ use clap_complete::Shell;
 
 use crate::cli::Cli;
 use crate::error::Result;
+use crate::shown::write;
 
 /// Prints them.
 pub(super) fn run(shell: Shell) -> Result<()> {
-    clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut script);
+    write(&String::from_utf8_lossy(&script))
 }

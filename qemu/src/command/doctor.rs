@@ -8,8 +8,10 @@ use crate::bare::target::has_target;
 use crate::bare::{TARGET, sysroot};
 use crate::cli::Common;
 use crate::emulator::Emulator;
+use crate::emulator::find::CHOICE;
 use crate::error::{Error, Result};
 use crate::place;
+use crate::shown::print;
 
 /// Looks, and prints one line for each need; fails if a boot would fail even after fetching.
 pub(super) fn run(_: &Common) -> Result<ExitCode> {
@@ -22,14 +24,14 @@ pub(super) fn run(_: &Common) -> Result<ExitCode> {
         "source",
         place::workspace().map(|path| Found::Here(path.display().to_string())),
         "",
-    );
+    )?;
     report.line(
         "bare target",
         compiler(),
         "`rustup target add x86_64-unknown-none`",
-    );
-    report.line("QEMU", emulator(), "Debian's package qemu-system-x86");
-    report.line("sandbox", sandbox(), "");
+    )?;
+    report.line("QEMU", emulator(), "Debian's package qemu-system-x86")?;
+    report.line("sandbox", sandbox(), "")?;
     let cache = place::cache();
     for (what, name) in [
         ("cloud kernel", "vmlinuz-cloud"),
@@ -44,25 +46,25 @@ pub(super) fn run(_: &Common) -> Result<ExitCode> {
                 Found::Away
             }
         });
-        report.line(what, Ok(found), "Debian's package");
+        report.line(what, Ok(found), "Debian's package")?;
     }
     report.line(
         "cache",
         cache.map(|path| Found::Here(path.display().to_string())),
         "",
-    );
+    )?;
     report.line(
         "machine",
         Machine::linux()
             .map(|machine| Found::Here(format!("{} servers", machine.servers.len())))
             .map_err(Error::from),
         "",
-    );
+    )?;
     report.line(
         "runtime",
         place::runtime().map(|path| Found::Here(path.display().to_string())),
         "",
-    );
+    )?;
     Ok(if report.bad {
         ExitCode::from(125)
     } else {
@@ -81,19 +83,19 @@ struct Report {
 }
 
 impl Report {
-    fn line(&mut self, what: &str, found: Result<Found>, source: &str) {
+    fn line(&mut self, what: &str, found: Result<Found>, source: &str) -> Result<()> {
         match found {
-            Ok(Found::Here(detail)) => println!("ok       {what:<15} {detail}"),
-            Ok(Found::Away) if self.can_fetch => {
-                println!("to come  {what:<15} will be fetched when it is needed: {source}")
-            }
+            Ok(Found::Here(detail)) => print(format_args!("ok       {what:<15} {detail}\n")),
+            Ok(Found::Away) if self.can_fetch => print(format_args!(
+                "to come  {what:<15} will be fetched when it is needed: {source}\n"
+            )),
             Ok(Found::Away) => {
                 self.bad = true;
-                println!("missing  {what:<15} {source}");
+                print(format_args!("missing  {what:<15} {source}\n"))
             }
             Err(error) => {
                 self.bad = true;
-                println!("bad      {what:<15} {error}");
+                print(format_args!("bad      {what:<15} {error}\n"))
             }
         }
     }
@@ -122,8 +124,13 @@ fn sandbox() -> Result<Found> {
 fn emulator() -> Result<Found> {
     Ok(Emulator::present()?.map_or(Found::Away, |emulator| {
         let (major, minor, patch) = emulator.version;
+        let chosen = if std::env::var_os(CHOICE).is_some() {
+            format!(", chosen by {CHOICE}")
+        } else {
+            format!(" (another: {CHOICE}=/path/to/qemu-system-x86_64)")
+        };
         Found::Here(format!(
-            "{} ({major}.{minor}.{patch})",
+            "{} {major}.{minor}.{patch}{chosen}",
             emulator.program.display()
         ))
     }))

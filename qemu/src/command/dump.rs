@@ -1,16 +1,25 @@
 //! `atoll dump`: a server's last fault.
 
-use super::json;
 use crate::cli::Asked;
 use crate::control::{Line, dump};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::run::instance::left_log_of;
+use crate::run::log;
+use crate::shown::document;
 
-/// Prints it.
+/// Prints it; of a machine that has ended, the one that it left.
 pub(super) fn run(server: &str, asked: &Asked) -> Result<()> {
-    let dump = dump::dump(&mut Line::open(&asked.which.name)?, server)?;
+    let name = &asked.which.name;
+    let dump = match Line::open(name) {
+        Err(Error::NotRunning { .. }) => {
+            let log = log::text(&left_log_of(name)?)?;
+            dump::left(name, &log, server)?
+        }
+        line => dump::dump(&mut line?, server)?,
+    };
     if asked.json {
-        json(&dump)
+        document(&dump)
     } else {
-        super::print(&dump.text())
+        crate::shown::print(dump.text())
     }
 }

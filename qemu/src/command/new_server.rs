@@ -15,7 +15,7 @@ pub(super) fn run(wanted: &Wanted<'_>, path: Option<&Path>) -> Result<()> {
         path.unwrap_or(Path::new(name)),
     )?;
     let dir = dir.display();
-    super::print(&format!(
+    crate::shown::print(format!(
         "{dir}: a server of the role {role}\n  test it:   cargo test --manifest-path {dir}/Cargo.toml\n  boot it:   atoll boot --swap {role}={dir}\n  swap it:   atoll swap {role} {dir}   (into a running machine)\n"
     ))
 }

@@ -7,6 +7,7 @@ use atoll_protocol::control::{Ask, Tell};
 use crate::cli::Which;
 use crate::control::Line;
 use crate::error::Result;
+use crate::shown::print;
 
 /// Asks once.
 pub(super) fn run(which: &Which) -> Result<()> {
@@ -15,10 +16,9 @@ pub(super) fn run(which: &Which) -> Result<()> {
     let start = Instant::now();
     line.ask(Ask::Ping(number))?;
     line.answer(|tell| (*tell == Tell::Pong(number)).then_some(()))?;
-    println!(
-        "{} answered after {:.1} ms",
+    print(format_args!(
+        "{} answered after {:.1} ms\n",
         which.name,
         start.elapsed().as_secs_f64() * 1000.0
-    );
-    Ok(())
+    ))
 }

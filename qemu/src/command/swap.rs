@@ -7,7 +7,6 @@ use atoll_manifest::bundle::{image, role};
 use atoll_protocol::role::RoleKind;
 use serde::Serialize;
 
-use super::{json, print};
 use crate::bare::{self, Toolchain};
 use crate::cli::{Asked, Common};
 use crate::control::orders::Found;
@@ -15,6 +14,7 @@ use crate::control::{Line, orders, tables, upload};
 use crate::error::{Error, Result};
 use crate::place;
 use crate::progress::Step;
+use crate::shown::{document, print};
 
 /// A swap, as JSON.
 #[derive(Debug, Serialize)]
@@ -53,14 +53,14 @@ pub(super) fn run(
         u128::from(held.0) * 1_000_000 / u128::from(tables::machine(&mut line)?.tsc_khz.max(1));
     let held_ns = u64::try_from(held_ns).unwrap_or(u64::MAX);
     if asked.json {
-        return json(&Swapped {
+        return document(&Swapped {
             found,
             image,
             held_ns,
         });
     }
     let held_us = held_ns.div_ceil(1000);
-    print(&format!(
+    print(format!(
         "{}: {image} has taken its place; the guest was held for {held_us} us\n",
         found.server
     ))

@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 
-use super::json;
 use crate::cli::TopArgs;
 use crate::console::terminal;
 use crate::control::Line;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::progress::note;
 use crate::run::instance::{control_of, counts_instructions};
 use crate::shown;
+use crate::shown::document;
 
 /// Ends the display, in raw mode, where it is no signal.
 const CTRL_C: u8 = 3;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
     let mut now = listing(&mut line, instructions)?;
     let mut line = line.quietly();
     if args.asked.json {
-        return json(&now);
+        return document(&now);
     }
     let screen = if args.once {
         None
@@ -39,8 +39,8 @@ pub(super) fn run(args: &TopArgs) -> Result<()> {
         terminal::whole_screen()?
     };
     if screen.is_none() {
-        return super::print(
-            &Frame {
+        return crate::shown::print(
+            Frame {
                 now: &now,
                 before: None,
                 order: Order::Busy,

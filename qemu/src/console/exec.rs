@@ -1,6 +1,6 @@
 //! Taking a command's output, and its status, out of everything else that the guest prints.
 
-use crate::guest::init::Marks;
+use crate::guest::init::{DONE, END, FILES, Marks};
 
 /// After the status.
 const STATUS_END: u8 = 0x1f;
@@ -9,7 +9,8 @@ const STATUS_END: u8 = 0x1f;
 #[derive(Clone, Debug)]
 pub struct Extract {
     begin: Vec<u8>,
-    end: Vec<u8>,
+    prefix: Vec<u8>,
+    files: Vec<u8>,
     pending: Vec<u8>,
     state: State,
 }
@@ -18,6 +19,8 @@ pub struct Extract {
 enum State {
     Before,
     Within,
+    /// In the files that are brought back, between the command's output and its end.
+    Files,
     After(Option<i32>),
 }
 
@@ -27,7 +30,8 @@ impl Extract {
     pub fn new(marks: &Marks) -> Self {
         Self {
             begin: marks.begin(),
-            end: marks.end(),
+            prefix: marks.prefix(),
+            files: Vec::new(),
             pending: Vec::new(),
             state: State::Before,
         }
@@ -47,15 +51,32 @@ impl Extract {
                     self.pending.drain(..at + self.begin.len());
                     self.state = State::Within;
                 }
-                State::Within => {
-                    let Some(at) = find(&self.pending, &self.end) else {
-                        let safe = self.pending.len().saturating_sub(self.end.len());
-                        output.extend(self.pending.drain(..safe));
+                State::Within | State::Files => {
+                    let before = self.before_mark();
+                    let passed = self.pending.drain(..before);
+                    if self.state == State::Within {
+                        output.extend(passed);
+                    } else {
+                        self.files.extend(passed);
+                    }
+                    let Some(tag) = self.pending.get(self.prefix.len()..) else {
                         return output;
                     };
-                    output.extend(self.pending.drain(..at));
-                    self.pending.drain(..self.end.len());
-                    self.state = State::After(None);
+                    let next = [
+                        (END, State::After(None)),
+                        (FILES, State::Files),
+                        (DONE, State::Within),
+                    ];
+                    if let Some((tag, next)) = next.iter().find(|(known, _)| tag.starts_with(known))
+                    {
+                        self.pending.drain(..self.prefix.len() + tag.len());
+                        self.state = *next;
+                    } else if next.iter().any(|(known, _)| known.starts_with(tag)) {
+                        return output;
+                    } else {
+                        // Nothing of ours: the prefix is the command's own output.
+                        output.extend(self.pending.drain(..self.prefix.len()));
+                    }
                 }
                 State::After(None) => {
                     let Some(at) = self.pending.iter().position(|byte| *byte == STATUS_END) else {
@@ -73,6 +94,22 @@ impl Extract {
                 }
             }
         }
+    }
+
+    /// How many bytes there are before what may be a mark.
+    fn before_mark(&self) -> usize {
+        find(&self.pending, &self.prefix).unwrap_or_else(|| {
+            let length = self.pending.len();
+            let kept = (1..self.prefix.len().min(length + 1))
+                .rev()
+                .find(|kept| self.pending.ends_with(&self.prefix[..*kept]));
+            length - kept.unwrap_or(0)
+        })
+    }
+
+    /// The files that the guest has shown.
+    pub fn take_files(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.files)
     }
 
     fn keep_last(&mut self, count: usize) {
@@ -138,6 +175,32 @@ mod tests {
             assert_eq!(
                 (got.as_slice(), extract.status()),
                 (&output[..], Some(3)),
+                "in pieces of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_come_between_the_output_and_its_end_however_they_are_cut() {
+        let marks = Marks::new("7f");
+        let files = [
+            &marks.prefix()[..],
+            FILES,
+            b"aGk=\r\n",
+            &marks.prefix(),
+            DONE,
+        ]
+        .concat();
+        let bytes = stream(&marks, &[b"one\n", &files[..]].concat(), 0);
+        for size in [1, 2, 3, 7, bytes.len()] {
+            let mut extract = Extract::new(&marks);
+            let got: Vec<u8> = bytes
+                .chunks(size)
+                .flat_map(|chunk| extract.feed(chunk))
+                .collect();
+            assert_eq!(
+                (got.as_slice(), extract.status(), extract.take_files()),
+                (&b"one\n"[..], Some(0), b"aGk=\r\n".to_vec()),
                 "in pieces of {size}"
             );
         }

@@ -5,9 +5,15 @@ use std::process::ChildStdin;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::Event;
 use super::escape::{Escape, Typed};
+
+/// Ctrl-D.
+const END: u8 = 4;
+/// After what time an end is told again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// The line to the guest that runs now; a guest that boots again gets a new one.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +35,12 @@ impl Keyboard {
         thread::spawn(move || {
             let mut escape = Escape::default();
             let mut chunk = [0; 1024];
+            let mut last = b'\n';
             while let Ok(read @ 1..) = stdin().lock().read(&mut chunk) {
                 if !terminal {
                     keyboard.wait_until_ready();
                     keyboard.send(&chunk[..read]);
+                    last = chunk[read - 1];
                     continue;
                 }
                 for typed in escape.feed(&chunk[..read]) {
@@ -49,7 +57,24 @@ impl Keyboard {
                     }
                 }
             }
+            if !terminal {
+                keyboard.end(last);
+            }
         });
+    }
+
+    /// The end of what was piped in: as it would on a terminal, Ctrl-D says so. It is said again and again, since an end stays one: whatever
+    /// reads in the guest gets it, its shell after it, and a guest that boots again.
+    fn end(&self, last: u8) {
+        self.wait_until_ready();
+        if last != b'\n' {
+            self.send(b"\n");
+        }
+        loop {
+            self.wait_until_ready();
+            self.send(&[END]);
+            thread::sleep(AGAIN);
+        }
     }
 
     /// Connects it to a guest.

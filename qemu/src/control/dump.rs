@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 
-use atoll_protocol::control::{Ask, DumpPart, REGISTER_NAMES, REGISTERS, Tell};
+use atoll_protocol::control::{Ask, DumpPart, REGISTER_NAMES, REGISTERS, ServerRecord, Tell};
 use atoll_protocol::fault::{FaultReport, Reason};
 use atoll_protocol::message::Message;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Line;
-use super::orders::{Found, find};
+use super::orders::{Found, among, find};
 use crate::error::{Error, Result};
+use crate::run::log;
 
 /// A server's last fault.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,31 +61,66 @@ pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
         parts.take(part);
         Some(())
     })?;
-    let none = || {
-        Error::missing(format_args!(
-            "the server '{}' has not been faulted: there is no dump of it",
-            found.server
-        ))
-    };
-    let fault = parts.fault.ok_or_else(none)?;
-    let origin = match fault.reason {
-        _ if fault.injected => "injected",
-        Reason::Killed => "asked for",
-        _ => "server",
-    };
-    Ok(Dump {
-        machine: line.name.clone(),
-        found,
-        generation: fault.generation,
-        reason: fault.reason,
-        origin,
-        effect: fault.effect,
-        at: fault.at.0,
-        handled: fault.handled,
-        registers: parts.registers(),
-        message: parts.message(),
-        history: parts.history,
-    })
+    parts.dump(&line.name, found)
+}
+
+/// The dump of the server with this name or role that a machine left, which has ended: from its log.
+pub fn left(machine: &str, log: &str, server: &str) -> Result<Dump> {
+    let mut all: Vec<(Found, Parts)> = Vec::new();
+    for (what, bytes) in log::totals(log) {
+        match what {
+            "server" => {
+                if let Ok(record) = postcard::from_bytes::<ServerRecord<'_>>(&bytes) {
+                    all.push((Found::of(&record), Parts::default()));
+                }
+            }
+            "dump" => {
+                if let (Some((_, parts)), Ok(part)) = (all.last_mut(), postcard::from_bytes(&bytes))
+                {
+                    parts.take(&part);
+                }
+            }
+            _ => {}
+        }
+    }
+    let servers: Vec<Found> = all.iter().map(|(found, _)| found.clone()).collect();
+    let found = among(&servers, server)?;
+    let parts = all.into_iter().find(|(one, _)| *one == found);
+    parts
+        .map(|(_, parts)| parts)
+        .unwrap_or_default()
+        .dump(machine, found)
+}
+
+impl Parts {
+    fn dump(self, machine: &str, found: Found) -> Result<Dump> {
+        let parts = self;
+        let none = || {
+            Error::missing(format_args!(
+                "the server '{}' has not been faulted: there is no dump of it",
+                found.server
+            ))
+        };
+        let fault = parts.fault.ok_or_else(none)?;
+        let origin = match fault.reason {
+            _ if fault.injected => "injected",
+            Reason::Killed => "asked for",
+            _ => "server",
+        };
+        Ok(Dump {
+            machine: machine.to_owned(),
+            found,
+            generation: fault.generation,
+            reason: fault.reason,
+            origin,
+            effect: fault.effect,
+            at: fault.at.0,
+            handled: fault.handled,
+            registers: parts.registers(),
+            message: parts.message(),
+            history: parts.history,
+        })
+    }
 }
 
 #[derive(Default)]

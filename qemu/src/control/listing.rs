@@ -153,15 +153,15 @@ pub(crate) mod tests {
     use super::*;
 
     /// A machine that has run for a second, with a 2 GHz counter.
-    pub(crate) const MACHINE: MachineRecord = MachineRecord {
-        tsc_khz: 2_000_000,
-        elapsed: 2_000_000_000,
-        exits: 10,
-        running: true,
-        free_frames: 0,
-        stray_ports: 0,
-        stray_memory: 0,
-    };
+    pub(crate) fn machine() -> MachineRecord {
+        MachineRecord {
+            tsc_khz: 2_000_000,
+            elapsed: 2_000_000_000,
+            exits: 10,
+            running: true,
+            ..MachineRecord::default()
+        }
+    }
 
     pub(crate) fn record(id: u8, name: &str, count: u64, sum: u64) -> ServerRecord<'_> {
         let time = Moments {
@@ -185,13 +185,13 @@ pub(crate) mod tests {
     #[test]
     fn instructions_are_told_only_where_the_machine_counts_them() {
         let server = record(9, "uart", 7, 3000);
-        let counted = row(&server, &MACHINE, true);
+        let counted = row(&server, &machine(), true);
         assert_eq!(
             (counted.time_ns, counted.instructions, counted.restarts),
             (1500, Some(1500), 2)
         );
-        assert_eq!(row(&server, &MACHINE, false).instructions, None);
-        let json = serde_json::to_value(row(&server, &MACHINE, false)).unwrap();
+        assert_eq!(row(&server, &machine(), false).instructions, None);
+        let json = serde_json::to_value(row(&server, &machine(), false)).unwrap();
         assert_eq!(json["instructions"], serde_json::Value::Null);
     }
 
@@ -202,7 +202,7 @@ pub(crate) mod tests {
                 image: "\x1b[2J",
                 ..record(9, "uart\nforged", 7, 3000)
             },
-            &MACHINE,
+            &machine(),
             true,
         );
         assert_eq!(
@@ -213,7 +213,7 @@ pub(crate) mod tests {
 
     #[test]
     fn restarts_are_those_that_the_kernel_counts_whatever_the_generation_is() {
-        let row = row(&record(9, "uart", 7, 3000), &MACHINE, true);
+        let row = row(&record(9, "uart", 7, 3000), &machine(), true);
         assert_eq!((row.generation, row.restarts), (6, 2));
         assert_eq!((&row.server[..], &row.image[..]), ("uart", "uart-ring"));
     }
@@ -225,8 +225,8 @@ pub(crate) mod tests {
             ..record(10, "disk", 7, 3000)
         };
         let servers = vec![
-            row(&record(9, "uart", 7, 3000), &MACHINE, true),
-            row(&silent, &MACHINE, true),
+            row(&record(9, "uart", 7, 3000), &machine(), true),
+            row(&silent, &machine(), true),
         ];
         let listing = Listing {
             machine: "test".into(),

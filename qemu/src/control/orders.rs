@@ -1,7 +1,8 @@
 //! Orders to a running machine's supervisor.
 
-use atoll_protocol::control::{Ask, Tell};
+use atoll_protocol::control::{Ask, ServerRecord, Tell};
 use atoll_protocol::order::{Order, Outcome};
+use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, Ticks};
 
 use serde::Serialize;
@@ -29,12 +30,25 @@ pub fn find(line: &mut Line, server: &str) -> Result<Found> {
         let Tell::Server(record) = tell else {
             return None;
         };
-        Some(Found {
+        Some(Found::of(record))
+    })?;
+    among(&all, server)
+}
+
+impl Found {
+    /// Who a record is about.
+    #[must_use]
+    pub fn of(record: &ServerRecord<'_>) -> Self {
+        Self {
             id: record.id,
             server: shown::name(record.name),
             role: record.role.name(),
-        })
-    })?;
+        }
+    }
+}
+
+/// The one of these with this name, or else the first with this role.
+pub(super) fn among(all: &[Found], server: &str) -> Result<Found> {
     let named = all
         .iter()
         .find(|found| found.server == server)
@@ -42,7 +56,7 @@ pub fn find(line: &mut Line, server: &str) -> Result<Found> {
     named.cloned().ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|found| found.server.as_str()).collect();
         Error::missing(format!(
-            "a server or role '{server}' in this machine (there are: {})",
+            "there is no server or role '{server}' in this machine; there are: {}",
             names.join(", ")
         ))
     })
@@ -91,10 +105,13 @@ pub fn outcome(line: &mut Line) -> Result<Outcome> {
 
 fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
     match outcome {
-        Outcome::NoSuchServer => Error::missing(format!("a server '{server}' in this machine")),
+        Outcome::NoSuchServer if server == RoleKind::Supervisor.name() => {
+            Error::missing("the supervisor cannot be swapped: it is what swaps")
+        }
+        Outcome::NoSuchServer => Error::missing(format_args!("there is no server '{server}' in this machine")),
         Outcome::NotNow => line.refused(format_args!("'{server}' is down, or being swapped")),
         Outcome::NoSuchImage => Error::missing(
-            "such an image in this machine's bundle (its manifest lists them as `spares`; a crate's directory is written with a '/': ./my-server)",
+            "there is no such image in this machine's bundle: it has those that its servers use (`atoll ps`) and those that its manifest lists as `spares`; a crate's directory is written with a '/', as in ./my-server",
         ),
         Outcome::WrongImage => line.refused(format_args!("the image is not of the role of '{server}'")),
         Outcome::NoCommonVersion => line.refused(format_args!("the state of '{server}' cannot be moved to that server")),
@@ -106,7 +123,7 @@ fn refusal(line: &Line, server: &str, outcome: Outcome) -> Error {
                 }
                 Some(why) => line.refused(format_args!("the successor refuses ({why}); everything is as it was")),
                 None => line.refused(
-                    "the successor failed, or was not ready in its time, which a busy host takes away from it; the log says how; everything is as it was",
+                    "the successor failed, or was not ready in its time, which a busy host takes away from it: everything is as it was, and it can be tried again; `atoll log` says how it failed",
                 ),
             }
         }

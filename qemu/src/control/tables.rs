@@ -1,8 +1,6 @@
 //! What a running machine tells of itself, as tables for people.
 
-use std::fmt::Write as _;
-
-use atoll_protocol::control::{Ask, MachineRecord, Moments, Tell};
+use atoll_protocol::control::{Ask, MachineRecord, Moments, ServerRecord, Tell};
 
 use super::Line;
 use super::listing::named;
@@ -21,61 +19,35 @@ pub fn machine(line: &mut Line) -> Result<MachineRecord> {
     })
 }
 
-/// Its servers.
-pub fn servers(line: &mut Line) -> Result<String> {
-    let machine = machine(line)?;
-    let mut rows = line.list(Ask::Servers, |tell| {
-        let Tell::Server(record) = tell else {
-            return None;
-        };
-        let (name, image) = (shown::name(record.name), shown::name(record.image));
-        let (image, role, state) = (named(&image), record.role.name(), record.state.name());
-        let row = format!(
-            "{name:<12} {image:<16} {role:<10} {state:<8} {:>4} {:>8}",
-            record.generation, record.restarts
-        );
-        Some((record.id, row, record.time))
-    })?;
-    rows.sort_by_key(|(id, ..)| *id);
-    let mut table = format!(
-        "id name         image            role       state     gen restarts {}\n",
-        columns()
-    );
-    for (id, row, time) in rows {
-        let _ = writeln!(table, "{id:>2} {row} {}", cells(&time, &machine));
-    }
-    Ok(table)
+/// A server's name, image, role, state, generation and restarts.
+#[must_use]
+pub fn server_columns(record: &ServerRecord<'_>) -> String {
+    let (name, image) = (shown::name(record.name), shown::name(record.image));
+    let (image, role, state) = (named(&image), record.role.name(), record.state.name());
+    format!(
+        "{name:<12} {image:<16} {role:<10} {state:<8} {:>4} {:>8}",
+        record.generation, record.restarts
+    )
 }
 
-/// Its exits.
-pub fn exits(line: &mut Line) -> Result<String> {
-    let machine = machine(line)?;
-    let rows = line.list(Ask::Exits, |tell| {
-        let Tell::Exit(record) = tell else {
-            return None;
-        };
-        Some((format!("{:<24}", shown::name(record.name)), record.time))
-    })?;
-    let mut table = format!("{:<24} {}\n", "exit", columns());
-    for (name, time) in rows.into_iter().filter(|(_, time)| time.count > 0) {
-        let _ = writeln!(table, "{name} {}", cells(&time, &machine));
-    }
-    let _ = writeln!(
-        table,
-        "{} exits; {} stray ports, {} stray addresses",
-        machine.exits, machine.stray_ports, machine.stray_memory
-    );
-    Ok(table)
+/// What stands above them, behind the slot.
+#[must_use]
+pub fn server_titles() -> &'static str {
+    "id name         image            role       state     gen restarts"
 }
 
-fn columns() -> String {
+/// What stands above a duration.
+#[must_use]
+pub fn columns() -> String {
     format!(
         "{:>10} {:>10} {:>10} {:>10} {:>12} {:>6}",
         "count", "min ns", "mean ns", "max ns", "total ms", "share"
     )
 }
 
-fn cells(time: &Moments, machine: &MachineRecord) -> String {
+/// A duration: count, extremes, mean and sum, and its share of `whole` ticks.
+#[must_use]
+pub fn cells(time: &Moments, machine: &MachineRecord, whole: u64) -> String {
     let nanoseconds = |ticks: f64| ticks * 1e6 / (machine.tsc_khz.max(1) as f64);
     let mean = if time.count == 0 {
         0.0
@@ -90,7 +62,7 @@ fn cells(time: &Moments, machine: &MachineRecord) -> String {
         nanoseconds(mean),
         nanoseconds(time.max as f64),
         nanoseconds(time.sum as f64) / 1e6,
-        100.0 * time.sum as f64 / machine.elapsed.max(1) as f64
+        100.0 * time.sum as f64 / whole.max(1) as f64
     )
 }
 
@@ -102,12 +74,7 @@ mod tests {
     fn ticks_become_nanoseconds_by_the_machines_clock() {
         let machine = MachineRecord {
             tsc_khz: 2_000_000,
-            elapsed: 1000,
-            exits: 1,
-            running: true,
-            free_frames: 0,
-            stray_ports: 0,
-            stray_memory: 0,
+            ..MachineRecord::default()
         };
         let row = cells(
             &Moments {
@@ -118,6 +85,7 @@ mod tests {
                 squares: 0,
             },
             &machine,
+            1000,
         );
         assert_eq!(
             row.split_whitespace().collect::<Vec<_>>(),

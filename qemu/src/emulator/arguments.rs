@@ -27,6 +27,8 @@ pub struct Arguments {
     pub icount: bool,
     /// What is booted.
     pub boot: Boot,
+    /// Where GDB finds QEMU's stub, if it is wanted.
+    pub debugger: Option<PathBuf>,
     /// Set where the machine is stopped, written to and started again from outside.
     pub lab: Option<Lab>,
 }
@@ -93,6 +95,9 @@ impl Arguments {
         match &self.lab {
             Some(lab) => line.lab(lab, self.memory_mib),
             None => line.words("-machine q35,smm=off"),
+        }
+        if let (Some(path), None) = (&self.debugger, &self.lab) {
+            line.option("-gdb", joined_before("unix:", path, ",server=on,wait=off"));
         }
         match &self.boot {
             Boot::Atoll { .. } => line.memory_with_msr_maps(self.memory_mib),

@@ -15,6 +15,8 @@ use crate::package::unpack;
 use crate::place;
 use crate::progress::{Step, note};
 
+/// The variable that chooses another one.
+pub const CHOICE: &str = "ATOLL_QEMU";
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 /// Where QEMU is unpacked it finds neither modules nor firmware of packages that are installed: it looks for them beside itself.
@@ -55,11 +57,11 @@ impl Emulator {
 
     /// The one that is here already, if any.
     pub fn present() -> Result<Option<Self>> {
-        if let Some(program) = env::var_os("ATOLL_QEMU").map(PathBuf::from) {
+        if let Some(program) = env::var_os(CHOICE).map(PathBuf::from) {
             let found = Self::at(program.clone())?;
             let missing = || {
                 Error::missing(format_args!(
-                    "{}: is not QEMU 7.2 or later (ATOLL_QEMU)",
+                    "{}: is not QEMU 7.2 or later ({CHOICE} chooses it)",
                     program.display()
                 ))
             };
@@ -139,7 +141,7 @@ impl Emulator {
     }
 
     fn fetch() -> Result<()> {
-        let mut apt = Apt::find()?;
+        let mut apt = Apt::find("QEMU 7.2 or later")?;
         if nix::unistd::geteuid().is_root() {
             note(format!(
                 "QEMU is not here: installing Debian's package {PACKAGE}"

@@ -38,6 +38,11 @@ impl Archive {
         self.add(name, ModeFileType::Regular, mode, content)
     }
 
+    /// Adds a symbolic link.
+    pub(crate) fn link(&mut self, name: &str, target: &[u8]) -> Result<()> {
+        self.add(name, ModeFileType::Symlink, 0o777, target)
+    }
+
     /// Adds a character device that only its owner may use.
     pub(crate) fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
         let builder = self

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::addition::Addition;
 use super::archive::Archive;
 use super::format::{Format, memory_needed};
 use super::init::Marks;
@@ -28,6 +29,8 @@ pub struct Choice {
     pub initrd: Option<PathBuf>,
     /// More for the command line.
     pub append: Option<String>,
+    /// Files that Linux is to have beside its initial RAM disk.
+    pub add: Vec<Addition>,
     /// What the initramfs of ours is to do.
     pub job: Job,
     /// Whether runs are to repeat bit by bit.
@@ -66,7 +69,7 @@ impl Choice {
             (None, None) => match self.fetched() {
                 // A wrong file must not look as if the network were at fault.
                 Err(error @ (Error::Missing { .. } | Error::Program { .. }))
-                    if self.job.exec.is_none() && self.initrd.is_none() =>
+                    if self.job.exec.is_none() && self.initrd.is_none() && self.add.is_empty() =>
                 {
                     note(format!("Linux cannot be fetched: {error}"));
                     note("booting the in-tree guest 'hello' instead");
@@ -92,11 +95,29 @@ impl Choice {
         }
         let initrd = match &self.initrd {
             Some(initrd) => Some(fs::read(initrd).map_err(Error::file(initrd))?),
-            None if ours => Some(initramfs::build(
-                &linux::busybox(self.permission.offline)?,
-                &self.job,
-            )?),
+            None if ours => match linux::busybox(self.permission.offline) {
+                Ok(busybox) => Some(initramfs::build(&busybox, &self.job)?),
+                // Whoever gives a kernel by hand may have no use for our shell.
+                Err(error @ (Error::Missing { .. } | Error::Program { .. }))
+                    if self.kernel.is_some() && self.job.exec.is_none() =>
+                {
+                    note(format!("booting without a shell: {error}"));
+                    None
+                }
+                Err(error) => return Err(error),
+            },
             None => None,
+        };
+        let initrd = match &self.add[..] {
+            [] => initrd,
+            _ if format != Format::BzImage => {
+                return Err(Error::guest(path, "is no bzImage: --add needs Linux"));
+            }
+            add => {
+                let mut more = Archive::default();
+                add.iter().try_for_each(|one| one.pack(&mut more))?;
+                Some(beside(initrd.unwrap_or_default(), more)?)
+            }
         };
         let marks = self.job.exec.as_ref().map(|(_, marks)| marks.clone());
         Ok(Guest {
@@ -110,6 +131,11 @@ impl Choice {
     }
 
     fn in_tree(&self, name: &str) -> Result<Guest> {
+        if !self.add.is_empty() {
+            return Err(Error::Usage {
+                what: format!("--add needs Linux; '{name}' is no Linux"),
+            });
+        }
         if self.job.exec.is_some() {
             return Err(Error::Usage {
                 what: format!("--exec needs Linux; '{name}' is no Linux"),
@@ -143,9 +169,7 @@ impl Choice {
 impl Guest {
     /// Adds an archive to its initial RAM disk. Linux unpacks one after the other; what comes later replaces what was there.
     pub(crate) fn unpack_also(&mut self, more: Archive) -> Result<()> {
-        let initrd = self.initrd.get_or_insert_default();
-        initrd.resize(initrd.len().next_multiple_of(512), 0);
-        initrd.extend(more.finish()?);
+        self.initrd = Some(beside(self.initrd.take().unwrap_or_default(), more)?);
         Ok(())
     }
 
@@ -167,6 +191,13 @@ impl Guest {
     }
 }
 
+/// An initial RAM disk with another archive behind it.
+fn beside(mut initrd: Vec<u8>, more: Archive) -> Result<Vec<u8>> {
+    initrd.resize(initrd.len().next_multiple_of(512), 0);
+    initrd.extend(more.finish()?);
+    Ok(initrd)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,8 +211,7 @@ mod tests {
         fs::write(kernel.path(), image).unwrap();
         let job = Job {
             exec: Some(("true".into(), Marks::new("1"))),
-            terminal: None,
-            workload: None,
+            ..Job::default()
         };
         let choice = Choice {
             kernel: Some(kernel.path().to_owned()),

@@ -17,6 +17,8 @@ pub enum Format {
 }
 
 const SETUP_MAGIC: &[u8] = b"HdrS";
+const SETUP_SECTORS_AT: usize = 0x1f1;
+const SYSTEM_SIZE_AT: usize = 0x1f4;
 const SETUP_MAGIC_AT: usize = 0x202;
 const PREFERRED_ADDRESS_AT: usize = 0x258;
 const INIT_SIZE_AT: usize = 0x260;
@@ -30,7 +32,16 @@ impl Format {
     pub fn read(path: &Path) -> Result<(Self, Vec<u8>)> {
         let bytes = fs::read(path).map_err(Error::file(path))?;
         match Self::of(&bytes) {
-            Some(format) => Ok((format, bytes)),
+            Some(format) => match missing(format, &bytes) {
+                Some(length) => Err(Error::guest(
+                    path,
+                    format_args!(
+                        "is cut short: it has {} bytes, and its header tells of {length}",
+                        bytes.len()
+                    ),
+                )),
+                None => Ok((format, bytes)),
+            },
             None => Err(Error::guest(
                 path,
                 "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note",
@@ -53,19 +64,69 @@ impl Format {
     }
 }
 
+/// The length that a kernel's header tells of, where the file is shorter (boot.rst, `setup_sects` and `syssize`; the program headers of an ELF).
+fn missing(format: Format, bytes: &[u8]) -> Option<u64> {
+    let whole = match format {
+        Format::BzImage => {
+            let sectors = match number(bytes, SETUP_SECTORS_AT, 1) {
+                // As it was before there was such a field.
+                0 => 4,
+                sectors => sectors,
+            };
+            (sectors + 1) * 512 + number(bytes, SYSTEM_SIZE_AT, 4) * 16
+        }
+        Format::Multiboot | Format::Pvh => elf_length(bytes).unwrap_or(0),
+    };
+    Some(whole).filter(|whole| *whole > bytes.len() as u64)
+}
+
+/// Where the last segment of an ELF ends in its file.
+fn elf_length(bytes: &[u8]) -> Option<u64> {
+    use object::Endianness;
+    use object::elf::{FileHeader32, FileHeader64};
+    use object::read::elf::{FileHeader, ProgramHeader};
+    fn length<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<u64> {
+        let header = H::parse(bytes).ok()?;
+        let endian = header.endian().ok()?;
+        let table = header.e_phoff(endian).into();
+        let Ok(segments) = header.program_headers(endian, bytes) else {
+            // Not even the table of them is there.
+            return Some(
+                table + u64::from(header.e_phnum(endian)) * u64::from(header.e_phentsize(endian)),
+            );
+        };
+        let end = |segment: &H::ProgramHeader| {
+            let (offset, size) = (
+                segment.p_offset(endian).into(),
+                segment.p_filesz(endian).into(),
+            );
+            u64::checked_add(offset, size)
+        };
+        segments.iter().filter_map(end).max()
+    }
+    match object::FileKind::parse(bytes).ok()? {
+        object::FileKind::Elf32 => length::<FileHeader32<Endianness>>(bytes),
+        object::FileKind::Elf64 => length::<FileHeader64<Endianness>>(bytes),
+        _ => None,
+    }
+}
+
+fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
+    let field = bytes.get(at..at + size).unwrap_or_default();
+    field
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 /// Memory that a kernel needs from address 0 on until it looks after itself: a bzImage says it (boot.rst, `pref_address` and
 /// `init_size`), of others the file's size is known.
 #[must_use]
 pub fn memory_needed(format: Format, bytes: &[u8]) -> u64 {
-    let number = |at: usize, size: usize| {
-        let field = bytes.get(at..at + size).unwrap_or_default();
-        field
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
-    };
     match format {
-        Format::BzImage => number(PREFERRED_ADDRESS_AT, 8).saturating_add(number(INIT_SIZE_AT, 4)),
+        Format::BzImage => {
+            number(bytes, PREFERRED_ADDRESS_AT, 8).saturating_add(number(bytes, INIT_SIZE_AT, 4))
+        }
         Format::Multiboot | Format::Pvh => bytes.len() as u64,
     }
 }
@@ -131,6 +192,29 @@ mod tests {
         assert_eq!(Format::of(&image), None);
         image[40..44].copy_from_slice(&MULTIBOOT_MAGIC.wrapping_neg().to_le_bytes());
         assert_eq!(Format::of(&image), Some(Format::Multiboot));
+    }
+
+    #[test]
+    fn a_kernel_that_is_cut_short_is_refused_with_what_its_header_tells() {
+        let mut image = vec![0; 0x5000];
+        image[SETUP_MAGIC_AT..][..4].copy_from_slice(SETUP_MAGIC);
+        image[SETUP_SECTORS_AT] = 1;
+        image[SYSTEM_SIZE_AT..][..2].copy_from_slice(&0x4c0_u16.to_le_bytes());
+        assert_eq!(missing(Format::BzImage, &image), None);
+        assert_eq!(missing(Format::BzImage, &image[..0x4fff]), Some(0x5000));
+
+        let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(missing(Format::Pvh, &program), None);
+        let half = &program[..program.len().min(5000)];
+        assert!(missing(Format::Pvh, half).is_some_and(|whole| whole <= program.len() as u64));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bzImage");
+        std::fs::write(&path, &image[..0x4000]).unwrap();
+        let error = Format::read(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is cut short: it has 16384 bytes, and its header tells of 20480"),
+            "{error}"
+        );
     }
 
     #[test]

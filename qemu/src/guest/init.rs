@@ -13,6 +13,13 @@ pub const INITTAB: &str = include_str!("inittab");
 /// The interactive shell's script.
 pub const SHELL: &str = include_str!("shell.sh");
 
+/// Behind the prefix of a mark: the command has ended, and its status follows.
+pub const END: &[u8] = b"end:";
+/// Files that are brought back follow, as an archive in Base64.
+pub const FILES: &[u8] = b"files\x1f";
+/// They have ended.
+pub const DONE: &[u8] = b"done\x1f";
+
 /// Marks around a command's output. The nonce keeps a command from ending itself by printing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
@@ -38,6 +45,12 @@ impl Marks {
     #[must_use]
     pub fn begin(&self) -> Vec<u8> {
         format!("\x1eatoll:{}:begin\x1f", self.nonce).into_bytes()
+    }
+
+    /// What each of them begins with.
+    #[must_use]
+    pub fn prefix(&self) -> Vec<u8> {
+        format!("\x1eatoll:{}:", self.nonce).into_bytes()
     }
 
     /// After the output; the status and 0x1f follow.

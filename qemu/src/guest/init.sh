@@ -20,7 +20,15 @@ stty -opost -echo
 printf '\036atoll:%s:begin\037' "$nonce"
 sh /atoll/exec </dev/null &
 wait $!
-printf '\036atoll:%s:end:%d\037' "$nonce" $?
+status=$?
+if [ -f /atoll/get ]; then
+    printf '\036atoll:%s:files\037' "$nonce"
+    set --
+    while IFS= read -r path; do set -- "$@" "$path"; done </atoll/get
+    tar -c -C / "$@" 2>/dev/null | base64
+    printf '\036atoll:%s:done\037' "$nonce"
+fi
+printf '\036atoll:%s:end:%d\037' "$nonce" "$status"
 # stty waits until the console has sent everything.
 stty sane
 poweroff -f

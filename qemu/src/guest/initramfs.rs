@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::addition::Retrieval;
 use super::archive::Archive;
 use super::init::{INITTAB, Marks, SCRIPT, SHELL};
 use crate::error::{Error, Result};
@@ -11,6 +12,8 @@ use crate::error::{Error, Result};
 pub struct Job {
     /// A command to run instead of a shell, and the marks to put around its output.
     pub exec: Option<(String, Marks)>,
+    /// What is to be brought back when the command has ended.
+    pub get: Vec<Retrieval>,
     /// The terminal's name and its size (rows, columns), if the console is one.
     pub terminal: Option<(String, u16, u16)>,
     /// A script to have at hand, as `/w`: a short name, since what is typed before the machine runs must fit its serial port.
@@ -39,6 +42,14 @@ pub fn build(busybox: &Path, job: &Job) -> Result<Vec<u8>> {
     if let Some((command, marks)) = &job.exec {
         archive.file("atoll/exec", 0o644, format!("{command}\n").as_bytes())?;
         archive.file("atoll/nonce", 0o644, marks.nonce().as_bytes())?;
+        if !job.get.is_empty() {
+            let paths: String = job
+                .get
+                .iter()
+                .map(|one| one.path().to_owned() + "\n")
+                .collect();
+            archive.file("atoll/get", 0o644, paths.as_bytes())?;
+        }
     }
     if let Some((name, rows, columns)) = &job.terminal {
         archive.file("atoll/term", 0o644, name.as_bytes())?;
@@ -82,8 +93,7 @@ mod tests {
         let busybox = tempfile::NamedTempFile::new().unwrap();
         let job = Job {
             exec: Some(("echo \"$HOME\" 'ä'".into(), Marks::new("n1"))),
-            terminal: None,
-            workload: None,
+            ..Job::default()
         };
         let files = names(&build(busybox.path(), &job).unwrap());
         let content = |name: &str| {

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use object::read::elf::ProgramHeader;
 
+use super::format::Format;
 use crate::error::{Error, Result};
 use crate::package::apt::Apt;
 use crate::package::lock::Lock;
@@ -99,6 +101,15 @@ impl Kernel {
         ),
     ];
 
+    /// What it is called in the cache.
+    fn file(self) -> String {
+        let suffix = match self.release {
+            Release::Host => "",
+            Release::Trixie => "-13",
+        };
+        format!("vmlinuz-{}{suffix}", self.flavor.name())
+    }
+
     /// The one that a guest's name means.
     #[must_use]
     pub fn named(name: &str) -> Option<Kernel> {
@@ -112,11 +123,11 @@ impl Kernel {
 /// Debian's kernel, from the cache or fetched into it.
 pub fn kernel(kernel: Kernel, offline: bool) -> Result<PathBuf> {
     let Kernel { flavor, release } = kernel;
-    let (suffix, version) = match release {
-        Release::Host => ("", ""),
-        Release::Trixie => ("-13", " 13"),
+    let version = match release {
+        Release::Host => "",
+        Release::Trixie => " 13",
     };
-    let file = format!("vmlinuz-{}{suffix}", flavor.name());
+    let file = kernel.file();
     let label = format!("Debian{version}'s {} kernel", flavor.name());
     cached(&file, &label, offline, release, |apt| {
         let package = apt
@@ -130,13 +141,70 @@ pub fn kernel(kernel: Kernel, offline: bool) -> Result<PathBuf> {
 
 /// A statically linked busybox, from the cache or fetched into it.
 pub fn busybox(offline: bool) -> Result<PathBuf> {
-    cached("busybox", "busybox", offline, Release::Host, |_| {
+    cached(BUSYBOX, "busybox", offline, Release::Host, |_| {
         Ok((
             "busybox-static".into(),
             Box::new(|path| path.ends_with("/bin/busybox")),
         ))
     })
 }
+
+/// Takes files that were put into a directory by hand, as if they had been fetched: what they are called there, and what they are.
+pub fn take_from(dir: &Path) -> Result<Vec<PathBuf>> {
+    let cache = place::cache()?.join("guest");
+    fs::create_dir_all(&cache).map_err(Error::file(&cache))?;
+    let kernels = Kernel::ALL.iter().map(|(_, kernel)| kernel.file());
+    let names = kernels
+        .map(|file| (file.clone(), file))
+        .chain([("vmlinuz".to_owned(), Kernel::default().file())])
+        .chain([(BUSYBOX.to_owned(), BUSYBOX.to_owned())]);
+    let mut taken = Vec::new();
+    let mut known = Vec::new();
+    for (name, as_) in names {
+        let (from, to) = (dir.join(&name), cache.join(as_));
+        known.push(name);
+        if !from.is_file() || taken.contains(&to) {
+            continue;
+        }
+        check_taken(&from)?;
+        fs::copy(&from, &to).map_err(Error::file(&to))?;
+        taken.push(to);
+    }
+    if taken.is_empty() {
+        return Err(Error::guest(
+            dir,
+            format_args!("has none of these files: {}", known.join(", ")),
+        ));
+    }
+    Lock::open()?.record(&taken)?;
+    Ok(taken)
+}
+
+/// Whether a file by hand is what its name says: the guest would tell later, and less clearly.
+fn check_taken(path: &Path) -> Result<()> {
+    if path.file_name().is_some_and(|name| name != BUSYBOX) {
+        return match Format::read(path)? {
+            (Format::BzImage, _) => Ok(()),
+            _ => Err(Error::guest(path, "is no bzImage, which Linux's kernel is")),
+        };
+    }
+    let bytes = fs::read(path).map_err(Error::file(path))?;
+    let file = object::read::elf::ElfFile64::<object::Endianness>::parse(&*bytes)
+        .map_err(|error| Error::guest(path, format_args!("is no program for x86-64: {error}")))?;
+    let dynamic = file
+        .elf_program_headers()
+        .iter()
+        .any(|segment| segment.p_type(file.endian()) == object::elf::PT_INTERP);
+    if dynamic {
+        return Err(Error::guest(
+            path,
+            "needs libraries, which the guest does not have: use a busybox that is linked statically",
+        ));
+    }
+    Ok(())
+}
+
+const BUSYBOX: &str = "busybox";
 
 type Wanted = Box<dyn Fn(&str) -> bool>;
 
@@ -164,13 +232,14 @@ fn cached(
         )));
     }
     Step::of(format!("Fetching {label}"), |step| {
-        fetch(&path, &lock, release, find, step)
+        fetch(&path, label, &lock, release, find, step)
     })?;
     Ok(path)
 }
 
 fn fetch(
     path: &Path,
+    label: &str,
     lock: &Lock,
     release: Release,
     find: impl Fn(&mut Apt) -> Result<(String, Wanted)>,
@@ -178,8 +247,8 @@ fn fetch(
 ) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
     let mut apt = match release {
-        Release::Host => Apt::find()?,
-        Release::Trixie => Apt::find()?.of_release("trixie")?,
+        Release::Host => Apt::find(label)?,
+        Release::Trixie => Apt::find(label)?.of_release("trixie")?,
     };
     let (package, wanted) = find(&mut apt)?;
     step.detail(&package);
@@ -208,6 +277,19 @@ mod tests {
             })
         );
         assert_eq!(Kernel::named("hello"), None);
+    }
+
+    #[test]
+    fn a_file_by_hand_is_looked_at_before_it_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("vmlinuz"), "text").unwrap();
+        let error = check_taken(&path("vmlinuz")).unwrap_err().to_string();
+        assert!(error.contains("is neither a bzImage"), "{error}");
+        // This test itself is a program that needs libraries.
+        fs::copy(std::env::current_exe().unwrap(), path(BUSYBOX)).unwrap();
+        let error = check_taken(&path(BUSYBOX)).unwrap_err().to_string();
+        assert!(error.contains("linked statically"), "{error}");
     }
 
     #[test]

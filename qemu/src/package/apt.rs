@@ -9,6 +9,15 @@ use crate::{place, progress};
 /// The keys of all of Debian's releases.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What to do on a system without it.
+fn without(what: &str) -> String {
+    format!(
+        "{what} is not here, and there is no apt-get to fetch it (this is neither Debian nor Ubuntu): install QEMU (Fedora: qemu-system-x86-core, \
+         Arch: qemu-system-x86, Nix: qemu), put a kernel as `vmlinuz` and a static `busybox` into a directory for `atoll fetch --from DIR`, or give \
+         --kernel FILE and --initrd FILE"
+    )
+}
+
 /// How the package manager is called.
 #[derive(Clone, Debug, Default)]
 pub struct Apt {
@@ -18,16 +27,14 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// The system's package manager, if this is a system that has one.
-    pub fn find() -> Result<Self> {
+    /// The system's package manager, if this is a system that has one: `what` is to come from it.
+    pub fn find(what: &str) -> Result<Self> {
         match place::on_path("apt-get") {
             Some(_) => Ok(Self {
                 options: vec!["-oAPT::Sandbox::User=root".into()],
                 own_lists: false,
             }),
-            None => Err(Error::missing(
-                "apt-get is not here: this needs Debian, or files given by hand (--kernel, --initrd, ATOLL_QEMU)",
-            )),
+            None => Err(Error::missing(without(what))),
         }
     }
 

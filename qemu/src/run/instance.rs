@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::place;
+use crate::progress::note;
 use crate::run::log;
 
 /// The file with the kernel's log.
@@ -15,6 +16,8 @@ const LOG: &str = "kernel.log";
 const CONTROL: &str = "control.sock";
 /// The file that is locked, with the number of the process that runs the machine.
 const LOCK: &str = "lock";
+/// How many machines that have ended leave their logs.
+const KEPT: usize = 16;
 /// The file that says what the machine counts time in.
 const CLOCK: &str = "clock";
 /// What it says of a machine whose nanoseconds are instructions.
@@ -24,7 +27,7 @@ const INSTRUCTIONS: &[u8] = b"instructions";
 #[derive(Debug)]
 pub struct Instance {
     dir: PathBuf,
-    _lock: Option<fs::File>,
+    lock: Option<fs::File>,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -57,10 +60,11 @@ impl Instance {
         writeln!(lock, "{}", std::process::id()).map_err(Error::file(&path))?;
         let instance = Self {
             dir,
-            _lock: Some(lock),
+            lock: Some(lock),
             _temporary: None,
         };
         instance.clear()?;
+        sweep(&place::runtime()?);
         Ok(instance)
     }
 
@@ -72,7 +76,7 @@ impl Instance {
             .map_err(Error::file(std::env::temp_dir()))?;
         Ok(Self {
             dir: temporary.path().to_owned(),
-            _lock: None,
+            lock: None,
             _temporary: Some(temporary),
         })
     }
@@ -143,6 +147,47 @@ impl Instance {
     }
 }
 
+impl Drop for Instance {
+    /// What the machine was made of goes with it; what it said stays, for those who want to know why it has ended.
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            remove_all_but_the_log(&self.dir);
+        }
+    }
+}
+
+fn remove_all_but_the_log(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if ![LOG, LOCK, CLOCK]
+            .iter()
+            .any(|kept| entry.file_name() == *kept)
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Clears up behind machines that were killed, and keeps the logs of only so many that have ended.
+fn sweep(runtime: &Path) {
+    let mut ended = Vec::new();
+    for entry in fs::read_dir(runtime).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let Ok(lock) = fs::File::open(dir.join(LOCK)) else {
+            continue;
+        };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        remove_all_but_the_log(&dir);
+        let since = lock.metadata().and_then(|about| about.modified());
+        ended.push((since.ok(), dir, lock));
+    }
+    ended.sort_by_key(|(since, ..)| std::cmp::Reverse(*since));
+    for (_, dir, _lock) in ended.iter().skip(KEPT) {
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
 /// Where a machine of this name keeps its things.
 pub fn directory(name: &str) -> Result<PathBuf> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -181,6 +226,21 @@ pub fn log_of(name: &str) -> Result<PathBuf> {
     Ok(directory(name)?.join(LOG))
 }
 
+/// The log that the last machine called `name` has left; it is said that it is that.
+pub fn left_log_of(name: &str) -> Result<PathBuf> {
+    let path = directory(name)?.join(LOG);
+    if path.is_file() {
+        note(format!(
+            "no machine named '{name}' is running; this is of the last one"
+        ));
+        Ok(path)
+    } else {
+        Err(Error::NotRunning {
+            name: name.to_owned(),
+        })
+    }
+}
+
 /// Whether the machine called `name` counts time in instructions.
 pub fn counts_instructions(name: &str) -> Result<bool> {
     Ok(fs::read(directory(name)?.join(CLOCK)).is_ok_and(|clock| clock == INSTRUCTIONS))
@@ -204,6 +264,28 @@ mod tests {
         let second = Instance::claim(&name).unwrap();
         drop(second);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_machine_that_has_ended_leaves_its_log_and_nothing_large_and_not_for_ever() {
+        let runtime = tempfile::tempdir().unwrap();
+        for number in 0..KEPT + 3 {
+            let dir = runtime.path().join(format!("m{number}"));
+            fs::create_dir(&dir).unwrap();
+            for name in [LOCK, LOG, "bundle.tar", "memory"] {
+                fs::write(dir.join(name), name).unwrap();
+            }
+        }
+        let running = fs::File::open(runtime.path().join("m1").join(LOCK)).unwrap();
+        running.lock().unwrap();
+        sweep(runtime.path());
+        assert!(runtime.path().join("m1/bundle.tar").exists(), "it runs");
+        let left = fs::read_dir(runtime.path()).unwrap().flatten();
+        let left: Vec<PathBuf> = left.map(|entry| entry.path()).collect();
+        assert_eq!(left.len(), KEPT + 1);
+        for dir in left.iter().filter(|dir| !dir.ends_with("m1")) {
+            assert!(dir.join(LOG).exists() && !dir.join("bundle.tar").exists());
+        }
     }
 
     #[test]

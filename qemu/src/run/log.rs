@@ -17,6 +17,8 @@ use nix::unistd::{Whence, lseek};
 use crate::error::{Error, Result};
 use crate::progress::note;
 
+/// What stands, behind the time, before what the kernel tells when it is left: for [`Totals`](super::statistics::Totals), not for people.
+const TOTAL: &str = "] total: ";
 /// Bytes of the log that are kept at least.
 const KEPT: u64 = 1 << 20;
 /// Bytes that it may have before the oldest are dropped.
@@ -155,6 +157,41 @@ impl<'p> Tail<'p> {
             from - read
         ))
     }
+}
+
+/// A log without what is not for people.
+#[must_use]
+pub fn readable(log: &str) -> String {
+    log.split_inclusive('\n')
+        .filter(|line| total(line).is_none())
+        .collect()
+}
+
+/// What the kernel has told when it was left: of what kind, and the record.
+pub fn totals(log: &str) -> impl Iterator<Item = (&str, Vec<u8>)> {
+    log.lines().filter_map(|line| {
+        let (what, digits) = total(line)?.split_once(' ')?;
+        Some((what, bytes(digits)?))
+    })
+}
+
+/// What the kernel tells on this line when it is left. A server's text that looks like it stands behind the server's name.
+fn total(line: &str) -> Option<&str> {
+    let (time, text) = line.split_once(TOTAL)?;
+    (time.starts_with('[') && !time.contains(']')).then_some(text.trim_end())
+}
+
+/// Bytes of digits.
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair)
+                .ok()
+                .filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        })
+        .collect()
 }
 
 /// All that there is of the log at `path`.

@@ -97,6 +97,12 @@ impl End {
         }
     }
 
+    /// Whether somebody has waited for something that has not come.
+    #[must_use]
+    pub fn is_a_wait_in_vain(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Overtime)
+    }
+
     /// The tool's exit status; `panicked`: the guest's kernel said so; `command`: its status, if one was to run.
     #[must_use]
     pub fn status(&self, panicked: bool, command: Option<i32>) -> u8 {

@@ -70,6 +70,7 @@ impl Plan<'_> {
                 log: instance.log(),
                 control: instance.machine_control(),
             },
+            debugger: None,
             lab: None,
         })
     }
@@ -91,6 +92,7 @@ impl Plan<'_> {
             memory_mib: self.machine.memory >> 20,
             icount: self.icount,
             boot,
+            debugger: None,
             lab: None,
         })
     }

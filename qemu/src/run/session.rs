@@ -6,12 +6,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::log::Keeper;
-use super::statistics::Poller;
+use super::log::{self, Keeper};
+use super::statistics::Totals;
 use super::{End, Instance};
 use crate::campaign::lab::entry::Entry;
 use crate::console::exec::Extract;
 use crate::console::{Event, Keyboard, Watch, escape};
+use crate::control::Line;
 use crate::control::multiplexer::Multiplexer;
 use crate::emulator::arguments::Boot;
 use crate::emulator::{Arguments, Emulator, Process};
@@ -36,7 +37,7 @@ pub struct Session<'s> {
     pub marks: Option<&'s Marks>,
     /// Texts to wait for, one after the other, and what to type then.
     pub script: &'s [(Vec<u8>, Vec<u8>)],
-    /// Whether to ask for statistics before the end.
+    /// Whether to ask for statistics before it is ended by the user.
     pub stats: bool,
     /// When to give up.
     pub deadline: Option<Instant>,
@@ -53,14 +54,16 @@ pub struct Ended {
     pub panicked: bool,
     /// The command's status, if it ended.
     pub command: Option<i32>,
+    /// What the guest has shown of files to bring back, if there were any.
+    pub files: Vec<u8>,
     /// Whether a command was to run, and was not even started.
     pub never_started: bool,
     /// The console's last lines.
     pub last_lines: String,
     /// The kernel's log.
     pub log: String,
-    /// Tables of exits and servers, if they were asked for.
-    pub statistics: Option<String>,
+    /// What the machine had to tell of itself at its end, if there was anybody to tell it, or it was asked.
+    pub totals: Option<Totals>,
 }
 
 impl Session<'_> {
@@ -87,7 +90,6 @@ impl Session<'_> {
         }
         self.keyboard.connect(line);
         pass_on(console, events.0.clone());
-        let poller = self.stats.then(|| Poller::start(self.instance.control()));
         let mut watch = Watch::default();
         let mut extract = self.marks.map(Extract::new);
         let mut script = self.script.iter().peekable();
@@ -130,23 +132,41 @@ impl Session<'_> {
                 .write_all(&extract.rest())
                 .and_then(|()| output.flush());
         }
+        let mut totals = None;
         let end = match end {
             Some(end) => {
+                if self.stats || end != End::Quit {
+                    totals = self.last_words();
+                }
                 process.kill();
                 drain(&events.1);
                 end
             }
             None => self.end_of(&mut process)?,
         };
+        let log = self.instance.log_text();
         Ok(Ended {
             end,
             panicked: watch.panicked(),
             command: extract.as_ref().and_then(Extract::status),
+            files: extract
+                .as_mut()
+                .map(Extract::take_files)
+                .unwrap_or_default(),
             never_started: extract.is_some_and(|extract| !extract.started()),
             last_lines: watch.last_lines(12),
-            log: self.instance.log_text(),
-            statistics: poller.and_then(Poller::finish),
+            totals: totals.or_else(|| Totals::in_log(&log)),
+            log: log::readable(&log),
         })
+    }
+
+    /// Asks a machine that is about to be ended.
+    fn last_words(&self) -> Option<Totals> {
+        let Boot::Atoll { .. } = self.arguments.boot else {
+            return None;
+        };
+        let line = Line::shared(self.instance.name(), &self.instance.control());
+        Totals::ask(&mut line.ok()?.quietly()).ok()
     }
 
     fn end_of(&self, process: &mut Process) -> Result<End> {

@@ -117,6 +117,7 @@ impl Line {
                         free_frames,
                         stray_ports,
                         stray_memory,
+                        ..MachineRecord::default()
                     };
                     let bytes = postcard::to_extend(&record, Vec::new()).unwrap();
                     self.server.deliver(Body::Record(&bytes))

@@ -67,7 +67,7 @@ pub(super) struct Floor {
     pub(super) runs: usize,
     /// Those whose console differs from the golden run's, or that ended otherwise.
     pub(super) differing: usize,
-    /// Different numbers of exits and instructions that there were, over all phases, beyond one for each.
+    /// Different numbers of exits and instructions that there were, over all phases and their snapshots, beyond one for each.
     pub(super) unequal: usize,
 }
 
@@ -188,11 +188,12 @@ fn key(record: &Record) -> Key {
 
 fn floor(records: &[Record]) -> Floor {
     let mut floor = Floor::default();
-    let mut ends: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
+    // Runs that go on from snapshots of different instants have come a different way.
+    let mut ends: BTreeMap<(&str, &str), BTreeSet<_>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.is_control()) {
         floor.runs += 1;
         floor.differing += usize::from(!record.outcome.is_unnoticed());
-        ends.entry(&record.phase)
+        ends.entry((&record.phase, &record.depends.snapshot))
             .or_default()
             .insert((record.exits, record.ticks));
     }
