@@ -11,24 +11,28 @@ use crate::error::{Error, Result};
 /// Root of the workspace: above the current directory, else above this program, else (it was installed) where it was built. A checkout that
 /// was moved takes its program with it, and the place where that was built may be another one by now.
 pub fn workspace() -> Result<PathBuf> {
-    let is_root = |dir: &&Path| {
-        dir.join("kernel/Cargo.toml").is_file() && dir.join("protocol/Cargo.toml").is_file()
-    };
     let current = env::current_dir().map_err(Error::file("."))?;
     let program = env::current_exe().unwrap_or_default();
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
-    [&current, &program, built]
-        .iter()
-        .flat_map(|place| place.ancestors())
-        .find(is_root)
-        .map(Path::to_owned)
-        .ok_or_else(|| {
+    above(&[&current, &program, built]).ok_or_else(|| {
             Error::missing(format_args!(
                 "Atoll's source is neither here nor in {}, where this tool was built: run it in a clone of Atoll's repository, or install it again \
                  from one (cargo install --path qemu)",
                 built.parent().unwrap_or(built).display()
             ))
         })
+}
+
+/// The first root of a workspace above the first of these places that is in one.
+fn above(places: &[&Path]) -> Option<PathBuf> {
+    let is_root = |dir: &&Path| {
+        dir.join("kernel/Cargo.toml").is_file() && dir.join("protocol/Cargo.toml").is_file()
+    };
+    places
+        .iter()
+        .flat_map(|place| place.ancestors())
+        .find(is_root)
+        .map(Path::to_owned)
 }
 
 /// The source's commit, with `+` behind it if there are changes beyond it; `unknown` where that is not kept by Git.
@@ -112,4 +116,30 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_above_the_program_before_it_is_where_that_was_built() {
+        let dir = tempfile::tempdir().unwrap();
+        let clone = |name: &str| {
+            let root = dir.path().join(name);
+            for part in ["kernel", "protocol"] {
+                fs::create_dir_all(root.join(part)).unwrap();
+                fs::write(root.join(part).join("Cargo.toml"), "").unwrap();
+            }
+            root
+        };
+        let (old, moved) = (clone("old"), clone("moved"));
+        let program = moved.join("target/debug/atoll");
+        let elsewhere = dir.path().join("elsewhere");
+        let built = old.join("qemu");
+        assert_eq!(above(&[&elsewhere, &program, &built]), Some(moved));
+        let installed = dir.path().join("bin/atoll");
+        assert_eq!(above(&[&elsewhere, &installed, &built]), Some(old));
+        assert_eq!(above(&[&elsewhere, &installed]), None);
+    }
 }

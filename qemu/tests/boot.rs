@@ -6,6 +6,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 
+use atoll::bare::target::Permission;
+use atoll::bare::{self, Toolchain, build};
+use atoll::place;
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSegment};
 use running::Running;
 use serde_json::Value;
 
@@ -156,6 +161,36 @@ fn a_boot_tells_what_its_faults_hit_and_leaves_its_log_and_its_dumps() {
     let never = after(&["dump", "msr"]);
     assert_eq!(never.status.code(), Some(125));
     assert!(text(&never.stderr).contains("'msr' has not been faulted"));
+}
+
+#[test]
+fn nothing_that_is_loaded_names_a_directory_of_who_has_built_it() {
+    let workspace = place::workspace().unwrap();
+    let toolchain = Toolchain::find(Permission::default()).unwrap();
+    let built = bare::system(&workspace, &toolchain).unwrap();
+    let injecting = build::injecting_kernel(&workspace, &toolchain).unwrap();
+    let packages =
+        std::env::var("CARGO_HOME").unwrap_or_else(|_| std::env::var("HOME").unwrap() + "/.cargo");
+    let programs = [built.kernel(), injecting.kernel()];
+    let servers = ["supervisor", "control", "mmu-npt"].map(|name| built.program(name));
+    for path in programs.iter().chain(&servers) {
+        let bytes = fs::read(path).unwrap();
+        let file = ElfFile64::<Endianness>::parse(&*bytes).unwrap();
+        let loaded: Vec<&[u8]> = file
+            .segments()
+            .map(|segment| segment.data().unwrap())
+            .collect();
+        assert!(!loaded.is_empty());
+        for place in [&packages[..], &workspace.to_string_lossy()] {
+            assert!(
+                !loaded.iter().any(|bytes| bytes
+                    .windows(place.len())
+                    .any(|window| window == place.as_bytes())),
+                "{} has '{place}' in what is loaded",
+                path.display()
+            );
+        }
+    }
 }
 
 #[test]

@@ -151,6 +151,28 @@ fn what_is_wrong_is_said_with_what_was_expected() {
 }
 
 #[test]
+fn a_host_without_apt_is_told_what_to_install() {
+    let empty = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(["boot", "linux", "--name", "without-apt"])
+        .env("PATH", empty.path())
+        .env("ATOLL_CACHE", empty.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    for word in [
+        "cloud kernel is not here",
+        "Fedora",
+        "Arch",
+        "Nix",
+        "fetch --from",
+    ] {
+        assert!(said.contains(word), "no '{word}' in: {said}");
+    }
+}
+
+#[test]
 fn documents_are_told_without_the_clone() {
     let text = String::from_utf8(atoll(&["help", "control"]).stdout).unwrap();
     assert!(text.contains("Looking at a running machine"));

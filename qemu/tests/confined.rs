@@ -47,7 +47,7 @@ fn line(process: &str, file: &str, begins: &str) -> String {
 }
 
 #[test]
-fn a_machine_runs_in_the_sandbox_and_within_limits() {
+fn a_machine_runs_in_the_sandbox_within_limits_and_ends_with_its_tool() {
     let (name, dir) = (
         format!("confined-{}", std::process::id()),
         tempfile::tempdir().unwrap(),
@@ -101,9 +101,17 @@ fn a_machine_runs_in_the_sandbox_and_within_limits() {
             "{name}: {soft} {hard}"
         );
     }
-    // QEMU ends with the tool.
+    // QEMU ends with the tool, even if that cannot see to it any more.
     tool.kill().unwrap();
     tool.wait().unwrap();
+    let runs = || fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
+    for _ in 0..6_000 {
+        if !runs() {
+            return;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    panic!("QEMU has outlived its tool");
 }
 
 #[test]

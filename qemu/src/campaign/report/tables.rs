@@ -240,3 +240,39 @@ fn latencies(records: &[Record]) -> Vec<Latency> {
     }
     latencies
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A run without a fault.
+    fn control(snapshot: &str, ticks: u64) -> Record {
+        serde_json::from_value(json!({
+            "id": format!("boot.control.{snapshot}.{ticks}"), "campaign": "c", "plan": "p", "revision": "r", "phase": "boot", "faults": [],
+            "outcome": "masked", "end": "power-off", "injected": 0, "detected": 0, "recovered": 0, "detect_ticks": [],
+            "restart_ticks": [], "recover_ticks": [], "blackout_ticks": [], "events": [], "exits": 7, "ticks": ticks,
+            "difference": null, "console": "x", "tail": [], "dump": [], "wall_ms": 1, "replay": "again",
+            "depends": {
+                "protocol": "1/0", "kernel": "k", "bundle": "b", "servers": [], "guest_kernel": "g", "initrd": "i", "command_line": "",
+                "qemu": "7.2.22", "emulator": "q", "arguments": "", "from": 1, "reached": 2, "snapshot": snapshot, "input": ""
+            }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn runs_from_snapshots_of_different_instants_are_not_compared() {
+        let mut records = vec![
+            control("one", 100),
+            control("one", 100),
+            control("two", 300),
+            control("two", 300),
+        ];
+        let merged = floor(&records);
+        assert_eq!((merged.runs, merged.differing, merged.unequal), (4, 0, 0));
+        records.push(control("two", 301));
+        assert_eq!(floor(&records).unequal, 1);
+    }
+}
