@@ -83,6 +83,11 @@ pub fn left(machine: &str, log: &str, server: &str) -> Result<Dump> {
             _ => {}
         }
     }
+    if all.is_empty() {
+        return Err(Error::missing(format_args!(
+            "the machine '{machine}' was ended from outside, before its kernel could tell what it knew of its servers; `atoll log` has what it had said by then"
+        )));
+    }
     let servers: Vec<Found> = all.iter().map(|(found, _)| found.clone()).collect();
     let found = among(&servers, server)?;
     let parts = all.into_iter().find(|(one, _)| *one == found);
