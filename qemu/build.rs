@@ -1,5 +1,7 @@
 //! Says in one line where the host tool cannot be built, before the compiler says it in a hundred.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 
 fn main() {

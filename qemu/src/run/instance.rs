@@ -2,8 +2,10 @@
 //! so one that was killed leaves nothing in the way.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::place;
@@ -16,6 +18,11 @@ const LOG: &str = "kernel.log";
 const CONTROL: &str = "control.sock";
 /// The file that is locked, with the number of the process that runs the machine.
 const LOCK: &str = "lock";
+/// The file that is locked while a name is claimed. No machine can have its name.
+const CLAIMS: &str = "claims.lock";
+/// How often a lock that nobody can be holding for long is tried, and after what time again.
+const LOOKS: usize = 100;
+const PERIOD: Duration = Duration::from_millis(10);
 /// How many machines that have ended leave their logs.
 const KEPT: usize = 16;
 /// The file that says what the machine counts time in.
@@ -35,6 +42,10 @@ impl Instance {
     /// Takes a name for this process.
     pub fn claim(name: &str) -> Result<Self> {
         let dir = directory(name)?;
+        // Who clears up behind others takes their names for a moment: nobody claims one meanwhile.
+        let claims = place::runtime()?.join(CLAIMS);
+        let alone = fs::File::create(&claims).map_err(Error::file(&claims))?;
+        alone.lock().map_err(Error::file(&claims))?;
         place::private_dir(&dir)?;
         let path = dir.join(LOCK);
         let mut lock = fs::File::options()
@@ -44,17 +55,24 @@ impl Instance {
             .truncate(false)
             .open(&path)
             .map_err(Error::file(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = lock.read_to_string(&mut pid);
-                return Err(Error::Running {
-                    name: name.to_owned(),
-                    pid: pid.trim().to_owned(),
-                });
+        let mut looks = 0..LOOKS;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // Whoever asks whether it runs has it for a moment, too.
+                Err(fs::TryLockError::WouldBlock)
+                    if !holder_of(name).is_some_and(is_alive) && looks.next().is_some() =>
+                {
+                    thread::sleep(PERIOD);
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Error::Running {
+                        name: name.to_owned(),
+                        pid: holder_of(name).map_or_else(|| "?".into(), |pid| pid.to_string()),
+                    });
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(Error::file(&path)(error)),
             }
-            Err(fs::TryLockError::Error(error)) => return Err(Error::file(&path)(error)),
         }
         lock.set_len(0).map_err(Error::file(&path))?;
         writeln!(lock, "{}", std::process::id()).map_err(Error::file(&path))?;
@@ -220,6 +238,10 @@ pub fn holder_of(name: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+fn is_alive(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
 /// The kernel's log of the machine called `name`, if it runs.
 pub fn log_of(name: &str) -> Result<PathBuf> {
     control_of(name)?;
@@ -264,6 +286,24 @@ mod tests {
         let second = Instance::claim(&name).unwrap();
         drop(second);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn names_are_claimed_side_by_side_while_others_ask_and_clear_up() {
+        thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || {
+                    let name = format!("beside-{}-{number}", std::process::id());
+                    for _ in 0..20 {
+                        let claimed = Instance::claim(&name).unwrap();
+                        let dir = claimed.dir().to_owned();
+                        drop(claimed);
+                        let _ = control_of(&name);
+                        let _ = fs::remove_dir_all(dir);
+                    }
+                });
+            }
+        });
     }
 
     #[test]
