@@ -186,7 +186,7 @@ impl Segment {
 pub struct Forward {
     /// Guest-physical address, or port number.
     pub address: u64,
-    /// Value to write if `source` is [`Forward::IMMEDIATE`].
+    /// Value to write if `source` is [`Forward::IMMEDIATE`]; the page of RAM for [`Forward::STAND_IN`].
     pub value: u64,
     /// RIP after the instruction (LOAD, STORE), or the emulator's token (RETURN).
     pub rip_or_token: u64,
@@ -194,7 +194,7 @@ pub struct Forward {
     pub count: u32,
     /// Not used; zero.
     pub reserved: u32,
-    /// What is accessed: [`Forward::MMIO`] or [`Forward::PORT`].
+    /// What is accessed: [`Forward::MMIO`], [`Forward::PORT`] or [`Forward::STAND_IN`].
     pub space: u8,
     /// 1 for a write.
     pub write: u8,
@@ -217,6 +217,9 @@ impl Forward {
     pub const MMIO: u8 = 0;
     /// A port.
     pub const PORT: u8 = 1;
+    /// No device: the guest executes its next instruction, with the page of RAM at `value` in place of the page at `address`. Comes back as
+    /// `AccessDone` with 1, or 0 if the instruction raised an exception. An instruction that touches two such pages is forwarded twice.
+    pub const STAND_IN: u8 = 2;
     /// The value to write is in `value`.
     pub const IMMEDIATE: u8 = 0xff;
     /// Put the value into a register and advance RIP.
@@ -229,6 +232,10 @@ impl Forward {
     /// Whether the access exists and its parts agree; `bytes` is how many come with it for a string write.
     #[must_use]
     pub fn makes_sense(&self, bytes: usize) -> bool {
+        if self.space == Forward::STAND_IN {
+            let pages = (self.address | self.value).is_multiple_of(crate::PAGE as u64);
+            return pages && self.finish == Forward::RETURN && self.write == 0 && bytes == 0;
+        }
         let register = |number: u8| number < 20;
         let mmio = self.space == Forward::MMIO;
         let place = mmio || (self.space == Forward::PORT && self.address <= 0xffff);

@@ -68,6 +68,8 @@ pub const STRING_BYTES: usize = 2048;
 pub const PANICKED: u64 = 1 << 32;
 /// Bytes of one vault line: the unit in which an answer names what it dirtied.
 pub const LINE: usize = 64;
+/// Pages that may stand in for others while the guest executes one instruction: an instruction rarely touches two devices.
+pub const STAND_INS: usize = 2;
 /// Most servers of one machine, the supervisor (always number 0) included.
 pub const SERVERS: usize = 32;
 /// Most timers of one server.

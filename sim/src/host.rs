@@ -424,6 +424,14 @@ impl Machine for Host {
         Stale(self.mapped.remove(&mapping.gpa.0).is_some())
     }
 
+    fn stand_in(&mut self, page: Gpa, _: Gpa) -> Stale {
+        Stale(self.mapped.insert(page.0, (PAGE as u64, 2)).is_some())
+    }
+
+    fn stand_down(&mut self, page: Gpa) -> Stale {
+        Stale(self.mapped.remove(&page.0).is_some())
+    }
+
     fn unmap_all(&mut self) -> Stale {
         self.mapped.clear();
         Stale(true)

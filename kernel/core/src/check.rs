@@ -1,6 +1,6 @@
 //! The dry run: every effect, in order, against the server's rights and against what is left. After it, commit cannot fail.
 
-use atoll_protocol::effect::{Effect, Mapping, Supervise};
+use atoll_protocol::effect::{Effect, Forward, Mapping, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::Stop;
@@ -8,7 +8,7 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks, TimerId};
 use atoll_protocol::vcpu::{InitialState, SystemRegister};
 use atoll_protocol::wire::effects;
-use atoll_protocol::{COPY_BYTES, EFFECTS, INTERCHANGE_BYTES, MAIL_BYTES, PORT_ACCESSES};
+use atoll_protocol::{COPY_BYTES, EFFECTS, INTERCHANGE_BYTES, MAIL_BYTES, PAGE, PORT_ACCESSES};
 
 use crate::State;
 use crate::machine::Machine;
@@ -124,7 +124,11 @@ impl<'k, M: Machine> Check<'k, M> {
             }),
             Effect::Forward(forward, bytes) => {
                 self.complete(|operation| matches!(operation, Operation::Emulate | Operation::Finish))?;
-                require(forward.0.makes_sense(bytes.len()), Reason::BadValue)
+                require(forward.0.makes_sense(bytes.len()), Reason::BadValue)?;
+                if forward.0.space == Forward::STAND_IN {
+                    return self.state.in_memory(Gpa(forward.0.value), PAGE as u64);
+                }
+                Ok(())
             }
             Effect::Map(mapping) | Effect::Unmap(mapping) => self.state.mapping_makes_sense(self.me, &mapping.0),
             Effect::Resume => {

@@ -50,6 +50,9 @@ impl<M: Machine> State<M> {
                 *step = self.finish_access(ticket, 0);
             }
             Effect::Exception(exception) => {
+                if self.vcpu.has_stand_ins() {
+                    self.end_stand_ins();
+                }
                 self.vcpu.raise(&exception.0);
                 self.resume(ticket);
             }

@@ -8,6 +8,7 @@ use atoll_protocol::message::{
     AccessDone, Body, InstructionExit, MmioExit, NestedFault, PortExit, StringIoExit,
 };
 use atoll_protocol::units::{Gpa, ServerId, TicketId, Ticks};
+use atoll_protocol::vcpu::Exception;
 use atoll_protocol::wire::{self, tag};
 
 use crate::delivery::{Due, Step, encode};
@@ -19,8 +20,8 @@ use crate::vcpu::vmcb::exit;
 use crate::{Kernel, State};
 use atoll_protocol::cause::{Cause, What};
 
-/// Steps of one exit's emulation: registers, accesses and their results.
-const STEPS: usize = 16;
+/// Steps of one exit's emulation: registers, accesses and their results. FXSAVE's 512 bytes are 64 accesses, of two steps each.
+const STEPS: usize = 256;
 
 impl<M: Machine> Kernel<M> {
     /// The message of a nested fault. To map RAM takes no look at the instruction; to emulate an access does.
@@ -138,10 +139,10 @@ impl<M: Machine> Kernel<M> {
         let Some(open) = self.state.tickets.get(ticket) else {
             return Step::Committed;
         };
-        if open.forward.space == Forward::MMIO {
-            self.forward_memory(ticket)
-        } else {
-            self.forward_port(ticket)
+        match open.forward.space {
+            Forward::MMIO => self.forward_memory(ticket),
+            Forward::PORT => self.forward_port(ticket),
+            _ => self.state.stand_in(ticket),
         }
     }
 
@@ -226,6 +227,21 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
+    /// The instruction for which pages stood in is done, or has raised an exception: the emulator goes on.
+    #[cold]
+    pub(crate) fn stood_in(&mut self) {
+        let state = &mut self.state;
+        let done = state.vcpu.has_stepped();
+        let token = state.end_stand_ins();
+        let Some(mmu) = state.routes.mmu else {
+            return;
+        };
+        let ticket = state.open(Operation::Finish, mmu, 0);
+        state.tickets.vcpu_slot().forward.rip_or_token = token;
+        let step = self.give_back(mmu, ticket, u64::from(done));
+        self.go_on(ticket, step);
+    }
+
     /// The forwarded access is done; the emulator goes on with its value.
     fn give_back(&mut self, mmu: ServerId, ticket: TicketId, value: u64) -> Step {
         let state = &mut self.state;
@@ -260,6 +276,35 @@ impl<M: Machine> Kernel<M> {
 }
 
 impl<M: Machine> State<M> {
+    /// The guest itself makes the access, to a page that stands in for the device's.
+    #[cold]
+    #[inline(never)]
+    fn stand_in(&mut self, ticket: TicketId) -> Step {
+        let forward = self.tickets.vcpu_slot().forward;
+        let page = Gpa(forward.address);
+        self.tickets.close(ticket);
+        self.vcpu.stand = Stand::Runnable;
+        if self.vcpu.events.stand_in(page, forward.rip_or_token) {
+            let stale = self.machine.stand_in(page, Gpa(forward.value));
+            self.flush(stale);
+        } else {
+            // An instruction that touches more of them than there can be.
+            self.end_stand_ins();
+            self.vcpu.raise(&Exception::UNDEFINED);
+        }
+        Step::Committed
+    }
+
+    /// Takes out what stands in; the emulator's token.
+    pub(crate) fn end_stand_ins(&mut self) -> u64 {
+        let stand_ins = self.vcpu.take_stand_ins();
+        for page in stand_ins.pages() {
+            let stale = self.machine.stand_down(*page);
+            self.flush(stale);
+        }
+        stand_ins.token
+    }
+
     /// Nobody owns the address: reads give all ones, writes go nowhere.
     #[cold]
     fn nobody_there(&mut self, ticket: TicketId) -> Step {

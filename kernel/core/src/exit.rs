@@ -309,7 +309,12 @@ impl<M: Machine> Kernel<M> {
             exit::NMI | exit::MACHINE_CHECK => {}
             exit::IRET => vcpu.events.at_iret(&mut vcpu.vmcb),
             exit::X87 if vcpu.signals_x87_outside() => state.signal_x87(),
-            exit::EXCEPTION..=exit::LAST_EXCEPTION => vcpu.excepted(&mut state.machine),
+            exit::EXCEPTION..=exit::LAST_EXCEPTION => {
+                vcpu.excepted(&mut state.machine);
+                if vcpu.has_stand_ins() {
+                    self.stood_in();
+                }
+            }
             exit::SHUTDOWN => {
                 state.statistics.current = Kind::Crash;
                 state.stop(Stop::Crash);

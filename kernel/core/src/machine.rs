@@ -105,6 +105,10 @@ pub trait Machine {
     fn unmap(&mut self, mapping: Mapping) -> Stale;
     /// Takes out all that is mapped.
     fn unmap_all(&mut self) -> Stale;
+    /// Puts a page of guest memory in the place of another page of the guest's addresses; a table that it takes is one of those set aside.
+    fn stand_in(&mut self, page: Gpa, memory: Gpa) -> Stale;
+    /// Takes out what stands in there, and the tables that hold nothing else.
+    fn stand_down(&mut self, page: Gpa) -> Stale;
     /// The guest has run with nothing stale: only now may tables that were taken out hold anything else.
     fn flushed(&mut self);
 

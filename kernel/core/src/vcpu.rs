@@ -3,6 +3,7 @@
 pub mod debug;
 pub mod events;
 pub mod skip;
+mod stand_ins;
 mod step;
 pub mod system;
 pub mod vmcb;

@@ -285,6 +285,27 @@ impl Machine for Hardware {
             .map_or(Stale(false), |nested| nested.unmap(&mapping))
     }
 
+    fn stand_in(&mut self, page: Gpa, memory: Gpa) -> Stale {
+        let Hardware {
+            guest,
+            tables,
+            nested: Some(nested),
+            ..
+        } = self
+        else {
+            return Stale(false);
+        };
+        guest
+            .place(memory, 1)
+            .map_or(Stale(false), |to| nested.stand_in(page, to, tables))
+    }
+
+    fn stand_down(&mut self, page: Gpa) -> Stale {
+        self.nested
+            .as_mut()
+            .map_or(Stale(false), |nested| nested.stand_down(page))
+    }
+
     fn unmap_all(&mut self) -> Stale {
         self.nested.as_mut().map_or(Stale(false), Nested::clear)
     }

@@ -177,6 +177,29 @@ pub(crate) fn remove(root: Hpa, address: u64, size: PageSize) -> Removed {
     }
 }
 
+/// Takes away the leaf of 4 KiB at `address`, and the tables on the way to it that hold nothing else, which go to `take`; whether there was one.
+pub(crate) fn prune(root: Hpa, address: u64, take: &mut impl FnMut(Hpa)) -> bool {
+    below(root, 39, address, take)
+}
+
+fn below(table: Hpa, shift: u32, address: u64, take: &mut impl FnMut(Hpa)) -> bool {
+    let found = entry(table, address >> shift);
+    let leaf = shift == PageSize::Small as u32;
+    if found & PRESENT == 0 || found & LARGE != 0 && !leaf {
+        return false;
+    }
+    let next = Hpa(found & ADDRESS);
+    let removed = leaf || below(next, shift - 9, address, take);
+    let empty = || !(0..ENTRIES).step_by(8).any(|first| any(next, first));
+    if leaf || removed && empty() {
+        set_entry(table, address >> shift, 0);
+        if !leaf {
+            take(next);
+        }
+    }
+    removed
+}
+
 /// Takes away all that a table of this level, from the second up, maps; gives each table below it to `take`, after those below that one.
 pub(crate) fn clear(table: Hpa, level: u32, take: &mut impl FnMut(Hpa)) {
     // Nearly all entries are empty, and the guest may be waiting for the end of this.

@@ -5,7 +5,7 @@
 
 use atoll_core::machine::Stale;
 use atoll_protocol::effect::Mapping;
-use atoll_protocol::units::Hpa;
+use atoll_protocol::units::{Gpa, Hpa};
 
 use crate::memory::frames::{Frames, Retired};
 use crate::memory::paging::{self, PageSize, PageTableFlags, Removed};
@@ -90,6 +90,20 @@ impl Nested {
             self.retired.add(table);
         }
         Stale(removed != Removed::Nothing)
+    }
+
+    /// Enters the page of 4 KiB at `to` for `gpa`, where nothing is mapped but by an emulator that errs: then the guest faults once more.
+    pub(crate) fn stand_in(&mut self, gpa: Gpa, to: Hpa, frames: &mut Frames) -> Stale {
+        let leaf = to.0 | PRESENT | USER | WRITE | NO_EXECUTE;
+        let stale = self.stand_down(gpa);
+        let _ = paging::insert(self.root, gpa.0, leaf, PageSize::Small, frames);
+        stale
+    }
+
+    /// Takes it out again, with the tables that it took.
+    pub(crate) fn stand_down(&mut self, gpa: Gpa) -> Stale {
+        let Nested { root, retired } = self;
+        Stale(paging::prune(*root, gpa.0, &mut |table| retired.add(table)))
     }
 
     /// Takes away everything, wherever it is mapped.

@@ -52,6 +52,7 @@ constants![
     effect::Segment::EXECUTE,
     effect::Forward::MMIO,
     effect::Forward::PORT,
+    effect::Forward::STAND_IN,
     effect::Forward::IMMEDIATE,
     effect::Forward::LOAD,
     effect::Forward::STORE,

@@ -3,7 +3,7 @@
 use yaxpeax_arch::LengthedInstruction;
 
 use crate::mode::CodeSize;
-use crate::plan::{Action, Binary, BitTest, IMMEDIATE, Plan, Repeat, Source, Unary};
+use crate::plan::{Action, Binary, BitTest, IMMEDIATE, Plan, Repeat, Source, Touch, Unary};
 use crate::registers::mask;
 
 /// Longest instruction (APM vol. 3 §1.1).
@@ -39,7 +39,7 @@ fn numbered(number: u8, legacy_byte: bool) -> u8 {
 }
 
 macro_rules! decoder {
-    ($name:ident, $mode:ident, addresses $addresses:expr, registers [$($extra:ident),*], immediates [$($immediate:ident),*], $rex_w:expr) => {
+    ($name:ident, $mode:ident, addresses $addresses:expr, operands $operands:expr, registers [$($extra:ident),*], immediates [$($immediate:ident),*], $rex_w:expr) => {
         mod $name {
             use yaxpeax_x86::$mode::{DecodeError as Refusal, InstDecoder, Instruction, Opcode, Operand, Prefixes, Segment, register_class};
 
@@ -196,6 +196,61 @@ macro_rules! decoder {
                 }
             }
 
+            /// What the CPU carries out itself: all that touches memory of a size that the instruction tells.
+            fn execute(instruction: &Instruction) -> Option<Action> {
+                let prefixes = &instruction.prefixes;
+                // The guest has no AVX-512.
+                if prefixes.evex().is_some() {
+                    return None;
+                }
+                let small = prefixes.operand_size();
+                let slot: u16 = if small { $operands.1 } else { $operands.0 };
+                let stack = match instruction.opcode() {
+                    Opcode::PUSH | Opcode::CALL => Touch::written(slot),
+                    Opcode::POP | Opcode::RETURN | Opcode::LEAVE => Touch::read(slot),
+                    _ => Touch::NONE,
+                };
+                let place = (0..instruction.operand_count()).find(|place| instruction.operand(*place).is_memory());
+                let operand = match place {
+                    Some(place) => operand(instruction, place, slot)?,
+                    None if instruction.opcode() == Opcode::XLAT => Touch::read(1),
+                    None => Touch::NONE,
+                };
+                (operand != Touch::NONE || stack != Touch::NONE).then_some(Action::Execute { operand, stack })
+            }
+
+            /// The memory operand of an instruction of this operand size.
+            fn operand(instruction: &Instruction, place: u8, slot: u16) -> Option<Touch> {
+                let size = instruction.mem_size().and_then(|size| size.bytes_size()).map(u16::from);
+                // The x87 unit's environment and state have two forms.
+                let environment = if slot == 2 { 14 } else { 28 };
+                Some(match instruction.opcode() {
+                    // The decoder takes these for more than they are, since what they store is only a part of a register.
+                    Opcode::MOV | Opcode::MOVSS | Opcode::MOVSD | Opcode::MOVLPS | Opcode::MOVHPS | Opcode::MOVLPD | Opcode::MOVHPD
+                        if place == 0 => Touch::written(size?),
+                    Opcode::VMOVLPS | Opcode::VMOVHPS | Opcode::VMOVLPD | Opcode::VMOVHPD if place == 0 => Touch::written(8),
+                    Opcode::VCVTPS2PH if place == 0 => Touch::written(instruction.operand(1).width().map_or(8, u16::from) / 2),
+                    Opcode::FLDENV => Touch::read(environment),
+                    Opcode::FNSTENV => Touch::written(environment),
+                    Opcode::FRSTOR => Touch::read(environment + 80),
+                    Opcode::FNSAVE => Touch::written(environment + 80),
+                    Opcode::FXRSTOR => Touch::read(512),
+                    // It leaves some of its bytes as they are.
+                    Opcode::FXSAVE => Touch::changed(512),
+                    Opcode::FNSTCW | Opcode::FNSTSW | Opcode::SLDT | Opcode::STR | Opcode::SMSW => Touch::written(2),
+                    Opcode::LLDT | Opcode::LTR => Touch::read(2),
+                    Opcode::LDMXCSR | Opcode::VLDMXCSR => Touch::read(4),
+                    Opcode::STMXCSR | Opcode::VSTMXCSR => Touch::written(4),
+                    // What is touched depends on a mask that only the CPU has.
+                    Opcode::VMASKMOVPS | Opcode::VMASKMOVPD | Opcode::VPMASKMOVD | Opcode::VPMASKMOVQ => return None,
+                    _ if instruction.behavior().as_complex_op().is_some() => return None,
+                    _ => {
+                        let access = instruction.behavior().operand_access(place)?;
+                        Touch::new(size.filter(|_| access.is_read() || access.is_write())?, access.is_read(), access.is_write())
+                    }
+                })
+            }
+
             pub(super) fn decode(bytes: &[u8]) -> Result<Plan, DecodeError> {
                 let instruction = InstDecoder::default().decode_slice(bytes).map_err(|refusal| match refusal {
                     Refusal::ExhaustedInput => DecodeError::Short,
@@ -203,7 +258,7 @@ macro_rules! decoder {
                 })?;
                 let prefixes = &instruction.prefixes;
                 Ok(Plan {
-                    action: action(&instruction).unwrap_or(Action::Unsupported),
+                    action: action(&instruction).or_else(|| execute(&instruction)).unwrap_or(Action::Unsupported),
                     length: instruction.len().to_const() as u8,
                     repeat: if prefixes.repnz() {
                         Repeat::WhileNotEqual
@@ -220,9 +275,9 @@ macro_rules! decoder {
     };
 }
 
-decoder!(bits16, real_mode, addresses (2, 4), registers [], immediates [], |_| false);
-decoder!(bits32, protected_mode, addresses (4, 2), registers [], immediates [], |_| false);
-decoder!(bits64, long_mode, addresses (8, 4), registers [RB, Q], immediates [ImmediateI64, ImmediateU64], |prefixes| prefixes.rex().is_some_and(|rex| rex.w()));
+decoder!(bits16, real_mode, addresses (2, 4), operands (2, 4), registers [], immediates [], |_| false);
+decoder!(bits32, protected_mode, addresses (4, 2), operands (4, 2), registers [], immediates [], |_| false);
+decoder!(bits64, long_mode, addresses (8, 4), operands (8, 2), registers [RB, Q], immediates [ImmediateI64, ImmediateU64], |prefixes| prefixes.rex().is_some_and(|rex| rex.w()));
 
 #[cfg(test)]
 mod tests {
@@ -357,11 +412,24 @@ mod tests {
     }
 
     #[test]
-    fn segment_registers_and_vectors_are_not_general_registers() {
-        assert_eq!(action(CodeSize::Bits64, &[0x8e, 0x03]), Action::Unsupported);
-        assert_eq!(
-            action(CodeSize::Bits64, &[0xf3, 0x0f, 0x6f, 0x03]),
-            Action::Unsupported
-        );
+    fn segment_registers_and_vectors_are_for_the_cpu() {
+        let execute = |operand, stack| Action::Execute { operand, stack };
+        for (code, expected) in [
+            (&[0x8e, 0x03][..], execute(Touch::read(2), Touch::NONE)),
+            (&[0x8c, 0x03], execute(Touch::written(2), Touch::NONE)),
+            (
+                &[0xf3, 0x0f, 0x6f, 0x03],
+                execute(Touch::read(16), Touch::NONE),
+            ),
+            (&[0x0f, 0x13, 0x03], execute(Touch::written(8), Touch::NONE)),
+            (&[0xff, 0x13], execute(Touch::read(8), Touch::written(8))),
+            (
+                &[0x66, 0x8f, 0x03],
+                execute(Touch::written(2), Touch::read(2)),
+            ),
+            (&[0xd7], execute(Touch::read(1), Touch::NONE)),
+        ] {
+            assert_eq!(action(CodeSize::Bits64, code), expected, "{code:x?}");
+        }
     }
 }

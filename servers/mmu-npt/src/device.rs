@@ -14,7 +14,7 @@ use crate::MmuNpt;
 use crate::mode::next_rip;
 use crate::plan::{Action, Binary, BitTest, Plan, Source};
 use crate::token::{Stage, pack, unpack};
-use crate::{modify, port, report, strings};
+use crate::{execute, modify, port, report, strings};
 
 /// Error code of a nested fault: a store.
 const WRITE: u64 = 1 << 1;
@@ -181,6 +181,9 @@ fn other(
         | Action::ScanString { .. } => {
             return strings::start(vault, effects, fault.gpa.0, write, context, registers, plan);
         }
+        Action::Execute { .. } => {
+            return execute::start(vault, effects, fault.gpa.0, write, context, plan);
+        }
         _ => return report::unsupported(vault, effects, context),
     };
     read(effects, fault.gpa.0, size, pack(Stage::Modify, fault.gpa.0))
@@ -237,12 +240,20 @@ pub(crate) fn done(
     registers: &Registers,
     bytes: &[u8],
 ) -> MmuReply {
+    let stage = unpack(done.token);
+    // The guest may be behind the instruction by now.
+    match stage {
+        Some((Stage::Fetch, which)) => return execute::fetched(vault, effects, which, done.value),
+        Some((Stage::Executed, _)) => return execute::executed(vault, effects, done.value != 0),
+        Some((Stage::Store, which)) => return execute::stored(vault, effects, which),
+        _ => {}
+    }
     let bits = vault.physical_bits;
     let plan = match vault.cache.plan(context, effects.guest(), bits) {
         Ok(plan) => plan,
         Err(why) => return report::no_plan(vault, effects, context, why),
     };
-    match unpack(done.token) {
+    match stage {
         Some((Stage::Modify, gpa)) => {
             modify::finish(effects, context, registers, &plan, gpa, done.value)
         }
@@ -259,7 +270,8 @@ pub(crate) fn done(
             let bytes = if bytes.is_empty() { &value } else { bytes };
             port::read(vault, effects, context, registers, &plan, count, bytes)
         }
+        Some((Stage::OutFrom, _)) => port::fetched(effects, registers, &plan, done.value),
         Some((Stage::Out, count)) => port::written(effects, context, registers, &plan, count),
-        None => MmuReply::Resume,
+        Some((Stage::Fetch | Stage::Executed | Stage::Store, _)) | None => MmuReply::Resume,
     }
 }

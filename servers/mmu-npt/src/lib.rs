@@ -5,7 +5,8 @@
 //! - A nested fault on RAM is answered with a mapping ([`ram`]).
 //! - A nested fault elsewhere is an access to a device. The instruction is fetched ([`fetch`]) by a walk of the guest's own tables
 //!   ([`walk`]), decoded ([`decode`]) into a [`plan`] that is cached ([`plans`]), and forwarded to whichever device owns the address ([`device`]). What a
-//!   plain load or store is, the kernel finishes; the rest comes back with the value read and is finished by [`modify`] or [`strings`].
+//!   plain load or store is, the kernel finishes; the rest comes back with the value read and is finished by [`modify`] or [`strings`], or
+//!   is executed by the CPU itself on a copy of the operand ([`execute`]).
 //! - INS and OUTS ([`port`]), and instructions that the kernel intercepts but does not decode ([`control`]).
 //!
 //! The guest is hostile: whatever its tables, registers and instructions say, a step ends after a bounded number of loads from its RAM,
@@ -33,6 +34,7 @@ mod control;
 mod debug;
 mod decode;
 mod device;
+mod execute;
 mod fetch;
 mod mode;
 mod modify;
@@ -74,8 +76,8 @@ pub struct State {
     pub refused: u64,
     /// Bits of CR4 that the guest may set.
     pub cr4: u64,
-    /// Not used; zero.
-    pub reserved: [u64; 2],
+    /// The instruction that the CPU executes on a copy of its operands.
+    pub execution: execute::Execution,
 }
 
 /// x87, SSE, AVX.

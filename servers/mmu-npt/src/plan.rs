@@ -89,6 +89,45 @@ pub(crate) enum BitTest {
     Complement,
 }
 
+/// Memory that an instruction touches: where, the nested fault says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touch {
+    /// Bytes.
+    pub(crate) size: u16,
+    /// Whether they are read.
+    pub(crate) reads: bool,
+    /// Whether they are written.
+    pub(crate) writes: bool,
+}
+
+impl Touch {
+    /// None.
+    pub(crate) const NONE: Touch = Touch::new(0, false, false);
+
+    pub(crate) const fn new(size: u16, reads: bool, writes: bool) -> Touch {
+        Touch {
+            size,
+            reads,
+            writes,
+        }
+    }
+
+    /// Bytes that are read.
+    pub(crate) const fn read(size: u16) -> Touch {
+        Touch::new(size, true, false)
+    }
+
+    /// Bytes that are written.
+    pub(crate) const fn written(size: u16) -> Touch {
+        Touch::new(size, false, true)
+    }
+
+    /// Bytes that are read and then written.
+    pub(crate) const fn changed(size: u16) -> Touch {
+        Touch::new(size, true, true)
+    }
+}
+
 /// What an instruction does to its memory operand of `size` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -127,6 +166,8 @@ pub(crate) enum Action {
         index: Source,
         size: u8,
     },
+    /// What the CPU itself does to this operand and to the top of the stack, with registers that nobody else has.
+    Execute { operand: Touch, stack: Touch },
     /// STOS.
     StoreString { size: u8 },
     /// LODS.

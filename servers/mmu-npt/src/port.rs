@@ -17,7 +17,7 @@ use crate::registers::{self, RDI, RDX, RSI};
 use crate::strings::{count_down, remaining, resume_at, step};
 use crate::token::{Stage, pack};
 use crate::walk::Access;
-use crate::{MmuNpt, report};
+use crate::{MmuNpt, device, report};
 
 /// RFLAGS.DF: downwards.
 const DF: u64 = 1 << 10;
@@ -111,7 +111,7 @@ pub(crate) fn start(
     }
     let Chunk {
         operand,
-        count,
+        mut count,
         size,
         access,
     } = match chunk(vault, effects, context, registers, &plan, left) {
@@ -121,13 +121,12 @@ pub(crate) fn start(
         None => return MmuReply::Resume,
     };
     if !operand.is_ram(effects.guest().size()) {
-        return report::refuse(
-            vault,
-            effects,
-            context,
-            "moves between a port and a device's memory",
-            Exception::UNDEFINED,
-        );
+        // A device's memory takes one element at a time.
+        count = 1;
+        if access == Access::Read {
+            operand.mark(effects);
+            return device::read(effects, operand.gpa(), size, pack(Stage::OutFrom, 0));
+        }
     }
     let mut bytes = [0; STRING_BYTES];
     let Some(bytes) = bytes.get_mut(..count as usize * usize::from(size)) else {
@@ -189,13 +188,49 @@ pub(crate) fn read(
     let bytes = bytes
         .get(..count as usize * usize::from(size))
         .unwrap_or(bytes);
-    if operand.is_ram(effects.guest().size()) {
-        operand.mark(effects);
-        operand.write(effects, bytes);
-    }
+    operand.mark(effects);
     step(effects, context, registers, plan, RDI, size, count);
     let rip = count_down(effects, context, registers, plan, count);
-    resume_at(effects, rip)
+    if operand.is_ram(effects.guest().size()) {
+        operand.write(effects, bytes);
+        return resume_at(effects, rip);
+    }
+    let mut value = [0; 8];
+    if let (Some(value), Some(bytes)) = (
+        value.get_mut(..usize::from(size)),
+        bytes.get(..usize::from(size)),
+    ) {
+        value.copy_from_slice(bytes);
+    }
+    device::write(effects, operand.gpa(), size, u64::from_le_bytes(value), rip)
+}
+
+/// OUTS has read its element from a device: write it to the port.
+pub(crate) fn fetched(
+    effects: &mut Effects<'_, Mmu>,
+    registers: &Registers,
+    plan: &Plan,
+    value: u64,
+) -> MmuReply {
+    let Action::OutString { size } = plan.action else {
+        return MmuReply::Resume;
+    };
+    effects.emit(MmuEffect::Forward(
+        Forward {
+            address: registers::read(registers, RDX, 2),
+            value,
+            count: 1,
+            space: Forward::PORT,
+            write: 1,
+            size,
+            source: Forward::IMMEDIATE,
+            finish: Forward::RETURN,
+            rip_or_token: pack(Stage::Out, 1),
+            ..Forward::default()
+        },
+        &[],
+    ));
+    MmuReply::Forwarded
 }
 
 /// OUTS has written its chunk: go on.

@@ -10,11 +10,11 @@ use atoll_sdk::{Effects, Vault};
 
 use crate::mode::next_rip;
 use crate::operand::{ES, Operand, linear};
-use crate::plan::{Action, Binary, Plan, Repeat};
+use crate::plan::{Action, Binary, Plan, Repeat, Touch};
 use crate::registers::{self, RAX, RCX, RDI, RSI, mask};
 use crate::token::{Stage, pack};
 use crate::walk::Access;
-use crate::{MmuNpt, alu, device, ram, report};
+use crate::{MmuNpt, alu, device, execute, ram, report};
 
 /// RFLAGS.DF: downwards.
 const DF: u64 = 1 << 10;
@@ -218,6 +218,22 @@ pub(crate) fn start(
             }
         }
         Action::CompareString { size } if !write => {
+            let source = source_operand(vault, effects, context, registers, plan, size);
+            let destination =
+                destination_operand(vault, effects, context, registers, plan, size, Access::Read);
+            let memory = effects.guest().size();
+            match (source, destination) {
+                (Ok(source), Ok(destination))
+                    if !source.is_ram(memory) && !destination.is_ram(memory) =>
+                {
+                    let touch = Touch::read(u16::from(size));
+                    return execute::begin(vault, effects, gpa, context, touch);
+                }
+                (Err(exception), _) | (_, Err(exception)) => {
+                    return MmuReply::Exception(exception);
+                }
+                _ => {}
+            }
             device::read(effects, gpa, size, pack(Stage::Compare, gpa))
         }
         Action::ScanString { size } if !write => {
@@ -298,7 +314,7 @@ pub(crate) fn compared(
     } else {
         (source.value(effects.guest(), size), Some(value), source)
     };
-    // Both in devices: nobody does that.
+    // Both in devices, since they were first looked at.
     let (Some(first), Some(second)) = (first, second) else {
         return report::unsupported(vault, effects, context);
     };

@@ -2,8 +2,10 @@
 
 mod access;
 mod control;
+mod execute;
 mod machine;
 mod modify;
+mod opcodes;
 mod paging;
 mod port;
 mod strings;

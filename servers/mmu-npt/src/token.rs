@@ -17,16 +17,28 @@ pub(crate) enum Stage {
     In,
     /// OUTS; the number is the count of elements.
     Out,
+    /// The element that OUTS read from a device.
+    OutFrom,
+    /// Bytes of an operand for the CPU; the number says which.
+    Fetch,
+    /// The CPU has executed the instruction.
+    Executed,
+    /// Bytes that it has stored, on their way to the device; the number says which.
+    Store,
 }
 
 /// Stages by their number in a token.
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 10] = [
     Stage::Modify,
     Stage::Move,
     Stage::Compare,
     Stage::Scan,
     Stage::In,
     Stage::Out,
+    Stage::OutFrom,
+    Stage::Fetch,
+    Stage::Executed,
+    Stage::Store,
 ];
 
 /// Bits of the stage.

@@ -15,9 +15,11 @@
 
 use atoll_protocol::effect::Offer;
 use atoll_protocol::message::Header;
+use atoll_protocol::units::Gpa;
 use atoll_protocol::vcpu::Exception;
 
 use super::Vcpu;
+use super::stand_ins::StandIns;
 use super::step::Step;
 use super::vmcb::{Control, Vmcb, event, exit, intercept, vintr};
 use crate::machine::Machine;
@@ -53,6 +55,8 @@ pub struct Events {
     /// keeps an interrupt from preceding it.
     pub(super) shadowed: u64,
     pub(super) step: Step,
+    /// What stands in while the next instruction is executed.
+    pub(super) stand_ins: StandIns,
 }
 
 const NO_OFFER: Offer = Offer {
@@ -76,6 +80,7 @@ impl Events {
         eventful: false,
         shadowed: NOWHERE,
         step: Step::NONE,
+        stand_ins: StandIns::NONE,
     };
 
     /// Replaces the offer.
@@ -84,6 +89,13 @@ impl Events {
         self.nmi_pending |= offer.nmi != 0;
         self.offer = offer;
         self.busy = true;
+    }
+
+    /// A page stands in for the next instruction, which is therefore stepped over.
+    #[cold]
+    pub(crate) fn stand_in(&mut self, page: Gpa, token: u64) -> bool {
+        self.busy = true;
+        self.stand_ins.add(page, token)
     }
 
     /// An exception that a server raised.
@@ -212,7 +224,7 @@ impl Events {
         let waits = self.offer.kind != Offer::NONE && !self.blocked_by_priority(control);
         let nmi = self.nmi_pending && !self.nmi_blocked;
         let waits_for_step = nmi || waits && enabled && quirks.loses_shadow;
-        let step = shadow && self.first == 0 && waits_for_step;
+        let step = self.first == 0 && (shadow && waits_for_step || self.stand_ins.any());
         if self.first != 0 {
             control.event = core::mem::take(&mut self.first);
         } else if nmi && !step {
@@ -240,7 +252,7 @@ impl Events {
                 }
             }
         }
-        self.busy = self.offer.kind != Offer::NONE || self.nmi_pending;
+        self.busy = self.offer.kind != Offer::NONE || self.nmi_pending || self.stand_ins.any();
         step
     }
 }

@@ -1,7 +1,7 @@
 //! Single steps: the guest's own over instructions that are completed for it, and those it must not see.
 //!
-//! A hidden step runs the one instruction that is in an interrupt shadow, on CPUs that do not load the shadow at VMRUN (QEMU 7.2): TF is
-//! set and every exception intercepted. It ends with whatever exit comes first, so that no message shows its TF. What the instruction
+//! A hidden step runs one instruction: that in an interrupt shadow, on CPUs that do not load the shadow at VMRUN (QEMU 7.2), or that for
+//! which pages stand in ([`stand_ins`](super::stand_ins)). TF is set and every exception intercepted. It ends with whatever exit comes first, so that no message shows its TF. What the instruction
 //! itself does with TF is put right: PUSHF has stored it; POPF and IRET have loaded another; INTn, SYSCALL and the like would carry it
 //! away, so they run freely, and the kernel looks again soon (APM vol. 2 §8.2.2, §13.1.4, §15.12).
 
@@ -136,6 +136,12 @@ impl Vcpu {
         } else {
             self.trap(&exception);
         }
+    }
+
+    /// Whether the last exit is the end of a hidden step, whose instruction is done.
+    pub(crate) fn has_stepped(&self) -> bool {
+        let Step { ended, causes, .. } = self.events.step;
+        ended && causes & BS != 0 && self.vmcb.control.exit_code as u32 == exit::DEBUG
     }
 
     /// #DB, of a hidden step or during one: the guest's is what has another cause.

@@ -72,6 +72,8 @@ pub(crate) enum Act {
     Map(Mapping),
     Unmap(Mapping),
     UnmapAll,
+    StandIn(Gpa, Gpa),
+    StandDown(Gpa),
     CreateMachine(u64),
     Upload(u64, usize),
     CreateServer(ServerId),
@@ -380,6 +382,35 @@ impl Machine for Simulated {
     fn unmap(&mut self, mapping: Mapping) -> Stale {
         self.act(Act::Unmap(mapping));
         Stale(self.nested.unmap(mapping))
+    }
+
+    fn stand_in(&mut self, page: Gpa, memory: Gpa) -> Stale {
+        assert!(
+            ram_offset(self.memory.size, memory.0).is_some(),
+            "what is no RAM stands in"
+        );
+        self.act(Act::StandIn(page, memory));
+        let stale = self.nested.prune(page.0);
+        let mapping = Mapping {
+            gpa: page,
+            size: Mapping::SMALL,
+            access: Mapping::WRITE,
+        };
+        if self.nested.needs(mapping) <= self.tables {
+            let (_, tables) = self.nested.map(mapping);
+            self.tables -= tables;
+        } else {
+            assert!(
+                self.nested.is_waiting(),
+                "tables ran out, and none is about to be flushed"
+            );
+        }
+        Stale(stale)
+    }
+
+    fn stand_down(&mut self, page: Gpa) -> Stale {
+        self.act(Act::StandDown(page));
+        Stale(self.nested.prune(page.0))
     }
 
     fn unmap_all(&mut self) -> Stale {

@@ -26,6 +26,7 @@ mod residue;
 mod restart;
 mod rights;
 mod share;
+mod stand_ins;
 mod steps;
 mod supervision;
 mod supervisor;

@@ -73,6 +73,31 @@ impl Nested {
         self.leaves.len() != before || table.is_some()
     }
 
+    /// Takes out the page of 4 KiB there, and the tables that hold nothing else; whether there was one.
+    pub(crate) fn prune(&mut self, gpa: u64) -> bool {
+        if self
+            .leaves
+            .get(&gpa)
+            .is_none_or(|(size, _)| *size != Mapping::SMALL)
+        {
+            return false;
+        }
+        self.leaves.remove(&gpa);
+        for level in LEVELS.into_iter().rev() {
+            let inside = |at: &u64| at >> level == gpa >> level;
+            let lower = self
+                .tables
+                .keys()
+                .any(|(of, at)| *of < level && inside(&(at << of)));
+            if lower || self.leaves.keys().any(inside) {
+                break;
+            }
+            self.retired
+                .extend(self.tables.remove(&(level, gpa >> level)));
+        }
+        true
+    }
+
     /// Takes out everything.
     pub(crate) fn clear(&mut self) {
         self.leaves.clear();

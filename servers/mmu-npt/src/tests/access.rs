@@ -321,7 +321,8 @@ fn tables_that_map_themselves_end_the_walk() {
 
 #[test]
 fn what_cannot_be_emulated_is_undefined_and_logged_ever_less() {
-    let mut guest = Guest::new(&[0xf3, 0x0f, 0x6f, 0x03]);
+    // XSAVE: how much it stores depends on what XCR0 enables and the guest asks for.
+    let mut guest = Guest::new(&[0x0f, 0xae, 0x23]);
     let logged = (0..100)
         .filter(|_| {
             let said = guest.fault(DEVICE, READ);

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use atoll_protocol::effect::Forward;
 use atoll_protocol::vcpu::{Exception, Segment};
 
-use super::machine::{CODE, DATA, DATA_TABLE, DEVICE_LINEAR, Guest, LEAF};
+use super::machine::{CODE, DATA, DATA_TABLE, DEVICE, DEVICE_LINEAR, Guest, LEAF};
 
 const DF: u64 = 1 << 10;
 const PORT: u64 = 0x1f0;
@@ -262,9 +262,37 @@ fn a_limit_in_the_middle_ends_the_chunk_and_then_faults() {
 }
 
 #[test]
-fn string_io_on_a_devices_memory_is_refused() {
+fn outs_from_a_devices_memory_reads_the_device_and_writes_the_port() {
+    let mut guest = guest(&[0xf3, 0x6e], 2, DEVICE_LINEAR);
+    let (read, _) = guest.string_io(OUT | 8).forward.unwrap();
+    let page = DEVICE & !0xfff;
     assert_eq!(
-        guest(&[0x6e], 1, DEVICE_LINEAR).string_io(OUT).exception,
-        Some(Exception::UNDEFINED)
+        (read.space, read.address, read.write, read.size),
+        (Forward::MMIO, page, 0, 1)
     );
+    let (write, bytes) = guest.done(&read, 0x5a, &[]).forward.unwrap();
+    assert_eq!(
+        (write.space, write.address, write.write, write.value),
+        (Forward::PORT, 0x1f0, 1, 0x5a)
+    );
+    assert_eq!(bytes, []);
+    guest.done(&write, 0, &[]);
+    let [_, count, _, _, _, _, index, ..] = guest.registers.general;
+    assert_eq!(
+        (count, index, guest.context.rip),
+        (1, DEVICE_LINEAR + 1, CODE)
+    );
+}
+
+#[test]
+fn ins_to_a_devices_memory_reads_the_port_once_and_writes_the_device() {
+    let mut guest = guest(&[0xf3, 0x6c], 2, DEVICE_LINEAR);
+    let (read, _) = guest.string_io(IN | 8).forward.unwrap();
+    assert_eq!((read.space, read.count), (Forward::PORT, 1));
+    let (write, _) = guest.done(&read, 0x5a, &[]).forward.unwrap();
+    assert_eq!(
+        (write.space, write.address, write.write, write.value),
+        (Forward::MMIO, DEVICE & !0xfff, 1, 0x5a)
+    );
+    assert_eq!((guest.registers.general[1], guest.context.rip), (1, CODE));
 }
