@@ -184,18 +184,18 @@ pub(crate) fn prune(root: Hpa, address: u64, take: &mut impl FnMut(Hpa)) -> bool
 
 fn below(table: Hpa, shift: u32, address: u64, take: &mut impl FnMut(Hpa)) -> bool {
     let found = entry(table, address >> shift);
-    let leaf = shift == PageSize::Small as u32;
-    if found & PRESENT == 0 || found & LARGE != 0 && !leaf {
+    if shift == PageSize::Small as u32 {
+        set_entry(table, address >> shift, PageTableEntry::new());
+        return found.flags().contains(PageTableFlags::PRESENT);
+    }
+    if !is_table(&found) {
         return false;
     }
-    let next = Hpa(found & ADDRESS);
-    let removed = leaf || below(next, shift - 9, address, take);
-    let empty = || !(0..ENTRIES).step_by(8).any(|first| any(next, first));
-    if leaf || removed && empty() {
-        set_entry(table, address >> shift, 0);
-        if !leaf {
-            take(next);
-        }
+    let next = target(&found);
+    let removed = below(next, shift - 9, address, take);
+    if removed && !(0..ENTRIES).step_by(8).any(|first| any(next, first)) {
+        set_entry(table, address >> shift, PageTableEntry::new());
+        take(next);
     }
     removed
 }

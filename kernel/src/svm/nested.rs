@@ -94,9 +94,10 @@ impl Nested {
 
     /// Enters the page of 4 KiB at `to` for `gpa`, where nothing is mapped but by an emulator that errs: then the guest faults once more.
     pub(crate) fn stand_in(&mut self, gpa: Gpa, to: Hpa, frames: &mut Frames) -> Stale {
-        let leaf = to.0 | PRESENT | USER | WRITE | NO_EXECUTE;
+        let flags =
+            PageTableFlags::USER_ACCESSIBLE | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE;
         let stale = self.stand_down(gpa);
-        let _ = paging::insert(self.root, gpa.0, leaf, PageSize::Small, frames);
+        let _ = paging::insert(self.root, gpa.0, to, flags, PageSize::Small, frames);
         stale
     }
 

@@ -9,6 +9,7 @@ use atoll_guests::paging::Page;
 
 mod arithmetic;
 mod bits;
+mod cpu;
 mod exchanges;
 mod moves;
 mod pages;
@@ -37,5 +38,6 @@ fn main() {
     pages::pages();
     registers::registers();
     registers::nobodys();
+    cpu::cpu();
     atoll_guests::check::end();
 }
