@@ -67,12 +67,12 @@ pub fn split(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_le_bytes(*version), rest))
 }
 
-/// Implements [`Interchange`] for a state that has had one form so far.
-macro_rules! first_form {
-    ($name:ty) => {
+/// Implements [`Interchange`] for a state of which only this form is understood.
+macro_rules! only_form {
+    ($name:ty, $version:expr) => {
         impl $crate::interchange::Interchange for $name {
-            const VERSION: u16 = 1;
-            const OLDEST: u16 = 1;
+            const VERSION: u16 = $version;
+            const OLDEST: u16 = $version;
 
             fn write(&self, version: u16, into: &mut [u8]) -> Option<usize> {
                 if version == Self::VERSION {
@@ -90,6 +90,14 @@ macro_rules! first_form {
                 }
             }
         }
+    };
+}
+use only_form;
+
+/// The same for a state that has had one form so far.
+macro_rules! first_form {
+    ($name:ty) => {
+        $crate::interchange::only_form!($name, 1);
     };
 }
 use first_form;

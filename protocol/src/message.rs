@@ -210,8 +210,13 @@ pub struct CpuidExit {
     pub subleaf: u32,
     /// The host's own answer.
     pub host: Leaf,
-    /// The guest's CR4 (leaf 1 shows OSXSAVE).
+    /// The guest's CR4 (leaf 1 shows OSXSAVE), and [`CpuidExit::APIC_OFF`].
     pub cr4: u64,
+}
+
+impl CpuidExit {
+    /// Set in `cr4`, where CR4 never has a bit: the local APIC is disabled.
+    pub const APIC_OFF: u64 = 1 << 63;
 }
 
 /// RDMSR or WRMSR.

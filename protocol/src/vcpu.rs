@@ -138,6 +138,8 @@ pub enum SystemRegister {
     Dr6,
     /// DR7: which breakpoints are armed, and for what.
     Dr7,
+    /// APIC_BASE.EN: 1 while the local APIC is enabled, else 0. CPUID shows it.
+    ApicEnabled,
 }
 
 impl SystemRegister {

@@ -180,13 +180,14 @@ impl<'k, M: Machine> Check<'k, M> {
                 let may = match role {
                     RoleKind::Mmu => true,
                     RoleKind::Msr => matches!(register, SystemRegister::Efer | SystemRegister::Pat | SystemRegister::Tsc),
-                    RoleKind::Irqchip => *register == SystemRegister::TaskPriority,
+                    RoleKind::Irqchip => matches!(register, SystemRegister::TaskPriority | SystemRegister::ApicEnabled),
                     _ => false,
                 };
                 require(may, Reason::WrongRole)?;
                 let exists = match register {
                     SystemRegister::Xcr0 => self.has_xcr0(value.0),
                     SystemRegister::TaskPriority => value.0 < 16,
+                    SystemRegister::ApicEnabled => value.0 < 2,
                     _ => true,
                 };
                 require(self.ticket.is_some() && exists, Reason::BadValue)

@@ -155,7 +155,7 @@ impl<M: Machine> Kernel<M> {
             leaf,
             subleaf,
             host,
-            cr4: state.vcpu.vmcb.save.cr4,
+            cr4: state.vcpu.vmcb.save.cr4 | state.vcpu.system.apic,
         };
         Some(self.write_exit(
             server,

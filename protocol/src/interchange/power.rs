@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::first_form;
+use super::only_form;
 
 /// Power management's state. The PM timer follows from the host's counter: it was 0 when that was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,5 +18,7 @@ pub struct PowerState {
     pub changes_seen: u64,
     /// The SCI was last raised.
     pub raised: bool,
+    /// How often the keyboard controller's status was read that is not there, up to where that makes no difference any more.
+    pub keyboard_reads: u8,
 }
-first_form!(PowerState);
+only_form!(PowerState, 2);

@@ -61,6 +61,8 @@ pub enum IrqchipEffect {
     Disarm(TimerId),
     /// The class of the task priority, 0 to 15: what CR8 reads, and what the kernel blocks offers by.
     TaskPriority(u8),
+    /// Whether the local APIC is enabled (APIC_BASE.EN).
+    Enabled(bool),
 }
 
 impl From<IrqchipEffect> for Effect<'_> {
@@ -72,6 +74,9 @@ impl From<IrqchipEffect> for Effect<'_> {
             IrqchipEffect::Disarm(timer) => Effect::Disarm(timer),
             IrqchipEffect::TaskPriority(class) => {
                 Effect::System(SystemRegister::TaskPriority, Fixed(u64::from(class)))
+            }
+            IrqchipEffect::Enabled(enabled) => {
+                Effect::System(SystemRegister::ApicEnabled, Fixed(u64::from(enabled)))
             }
         }
     }

@@ -5,7 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use atoll_cpuid::CpuidServer;
+use atoll_cpuid::{CpuidServer, Facts};
 use atoll_protocol::interchange::CpuidState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Leaf, Machine};
@@ -35,7 +35,7 @@ pub struct Model {
     /// What the guest is shown, in the order of [`CpuidState::features`]: of the model, what the host has.
     features: [u32; 8],
     /// For the interfaces of a hypervisor.
-    facts: atoll_cpuid::Facts,
+    facts: Facts,
 }
 
 impl Model {
@@ -102,7 +102,7 @@ impl Server for StrictServer {
                 eax: host.eax,
                 ebx: host.ebx & 0xff00 | 1 << 16 | u32::from(effects.vcpu()) << 24,
                 ecx,
-                edx,
+                edx: edx & !Facts::disabled(request),
             },
             leaf if leaf >> 16 == 0x4000 => vault.facts.hypervisor(leaf),
             0x8000_0000 => Leaf {

@@ -106,9 +106,16 @@ impl Server for CpuidServer {
             leaf,
             subleaf,
             host,
-            ..
+            cr4,
         } = *request;
         match leaf {
+            0x8000_0001 => {
+                let shown = extended::leaf(vault, leaf, host);
+                Leaf {
+                    edx: shown.edx & !standard::disabled(cr4),
+                    ..shown
+                }
+            }
             leaf if leaf >> 16 == 0x8000 => extended::leaf(vault, leaf, host),
             2..=standard::LAST => standard::leaf(vault, leaf, subleaf, host, effects.vcpu()),
             _ => Self::quick(vault, request, effects).unwrap_or_default(),
@@ -130,6 +137,12 @@ impl Facts {
             features: self.features,
             physical_bits: self.physical_bits,
         }
+    }
+
+    /// Bits of EDX in leaf 1 that are clear as things stand.
+    #[must_use]
+    pub fn disabled(request: &CpuidRequest) -> u32 {
+        standard::disabled(request.cr4)
     }
 
     /// Leaf 0x80000008.

@@ -1,16 +1,16 @@
 //! Leaves from 0: features, caches, topology, extended state.
 
-use atoll_protocol::message::Leaf;
+use atoll_protocol::message::{CpuidExit, Leaf};
 
 use crate::Facts;
 
 /// Highest leaf of this range. What lies above it (Intel's frequencies, trace, SGX, V2 topology) has nothing for this machine.
 pub(crate) const LAST: u32 = 0xd;
 
-/// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, APIC, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
+/// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
 ///
-/// Without MCE and MCA: there are no machine-check banks. Without HTT: each virtual CPU is a core of its own.
-const EDX: u32 = 0x0700_0000 | 0x0080_0000 | 0x0008_0000 | 0x0003_b000 | 0x0000_0b7f;
+/// The machine-check architecture has no banks. Without HTT: each virtual CPU is a core of its own.
+const EDX: u32 = 0x0700_0000 | 0x0080_0000 | 0x0008_0000 | 0x0003_f000 | 0x0000_0bff;
 /// Leaf 1 ECX: SSE3, PCLMULQDQ, SSSE3, FMA, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND.
 ///
 /// Without MONITOR (HLT is what idles), VMX, PDCM (no performance counters) and PCID.
@@ -28,13 +28,15 @@ const ECX: u32 = 1
     | 7 << 28;
 /// Leaf 1 ECX: what our local APIC has whatever the host's can do (x2APIC, TSC deadline), and that this is a virtual machine.
 const ECX_OURS: u32 = 1 << 21 | 1 << 24 | 1 << 31;
+/// EDX of leaf 1 and of 0x80000001.
+const APIC: u32 = 1 << 9;
 const XSAVE: u32 = 1 << 26;
 const OSXSAVE: u32 = 1 << 27;
 const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// Leaf 7 EBX: FSGSBASE, BMI1, AVX2, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA.
 ///
-/// Without TSC_ADJUST, SGX, RTM, HLE, MPX, INVPCID, AVX-512 and processor trace.
+/// Without SGX, RTM, HLE, MPX, INVPCID, AVX-512 and processor trace.
 const STRUCTURED_EBX: u32 = 1
     | 1 << 3
     | 1 << 5
@@ -47,10 +49,12 @@ const STRUCTURED_EBX: u32 = 1
     | 1 << 23
     | 1 << 24
     | 1 << 29;
-/// Leaf 7 ECX: GFNI, VAES, VPCLMULQDQ, RDPID.
+/// Leaf 7 EBX: what our MSRs have, whatever the host's (TSC_ADJUST).
+const STRUCTURED_OURS: u32 = 1 << 1;
+/// Leaf 7 ECX: UMIP, GFNI, VAES, VPCLMULQDQ, RDPID.
 ///
-/// Without UMIP, PKU, WAITPKG and LA57.
-const STRUCTURED_ECX: u32 = 7 << 8 | 1 << 22;
+/// Without PKU, WAITPKG and LA57.
+const STRUCTURED_ECX: u32 = 1 << 2 | 7 << 8 | 1 << 22;
 /// Leaf 7 EDX: FSRM. Without the speculation controls, whose MSRs the guest does not have.
 const STRUCTURED_EDX: u32 = 1 << 4;
 
@@ -78,7 +82,7 @@ pub(crate) fn masked(host: Leaf) -> Leaf {
 /// Those of leaf 7.
 pub(crate) fn structured(host: Leaf) -> Leaf {
     Leaf {
-        ebx: host.ebx & STRUCTURED_EBX,
+        ebx: host.ebx & STRUCTURED_EBX | STRUCTURED_OURS,
         ecx: host.ecx & STRUCTURED_ECX,
         edx: host.edx & STRUCTURED_EDX,
         ..host
@@ -98,7 +102,17 @@ pub(crate) fn features(facts: &Facts, host: Leaf, cr4: u64, vcpu: u8) -> Leaf {
         eax: host.eax,
         ebx: host.ebx & 0xff00 | facts.vcpus << 16 | u32::from(vcpu) << 24,
         ecx: ecx | enabled,
-        edx: host.edx & EDX,
+        edx: host.edx & EDX & !disabled(cr4),
+    }
+}
+
+/// Bits of EDX that are clear as things stand: of the local APIC, while that is disabled (APM vol. 2 §16.3.1).
+#[inline(always)]
+pub(crate) fn disabled(cr4: u64) -> u32 {
+    if cr4 & CpuidExit::APIC_OFF != 0 {
+        APIC
+    } else {
+        0
     }
 }
 
@@ -117,7 +131,7 @@ pub(crate) fn leaf(facts: &Facts, leaf: u32, subleaf: u32, host: Leaf, vcpu: u8)
         },
         7 if subleaf == 0 => Leaf {
             eax: 0,
-            ebx: host.ebx & STRUCTURED_EBX,
+            ebx: host.ebx & STRUCTURED_EBX | STRUCTURED_OURS,
             ecx: host.ecx & STRUCTURED_ECX,
             edx: host.edx & STRUCTURED_EDX,
         },

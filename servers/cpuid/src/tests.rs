@@ -101,20 +101,46 @@ fn leaf_1_hides_what_does_not_work() {
         assert_eq!(ecx & 1 << bit, 0, "{name}");
     }
     let edx = leaf(1).edx;
-    for (bit, name) in [
-        (7, "MCE"),
-        (14, "MCA"),
-        (28, "HTT"),
-        (21, "DS"),
-        (22, "ACPI"),
-    ] {
+    for (bit, name) in [(28, "HTT"), (21, "DS"), (22, "ACPI")] {
         assert_eq!(edx & 1 << bit, 0, "{name}");
     }
     for bit in [
-        0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 26,
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26,
     ] {
         assert_ne!(edx & 1 << bit, 0, "{bit}");
     }
+}
+
+#[test]
+fn the_apics_bits_follow_its_base() {
+    let with = |leaf, cr4| {
+        ask(CpuidExit {
+            leaf,
+            cr4,
+            host: ALL,
+            ..CpuidExit::default()
+        })
+        .edx >> 9
+            & 1
+    };
+    for leaf in [1, 0x8000_0001] {
+        assert_eq!((with(leaf, 0x20), with(leaf, CpuidExit::APIC_OFF)), (1, 0));
+    }
+}
+
+#[test]
+fn cr8_by_lock_mov_is_not_offered() {
+    assert_eq!(leaf(0x8000_0001).ecx & 1 << 4, 0);
+}
+
+#[test]
+fn umip_is_the_hosts_and_tsc_adjust_is_there_whatever_the_host_has() {
+    let none = ask(CpuidExit {
+        leaf: 7,
+        ..CpuidExit::default()
+    });
+    assert_eq!((none.ebx, none.ecx), (1 << 1, 0));
+    assert_eq!(leaf(7).ecx & 1 << 2, 1 << 2);
 }
 
 #[test]
@@ -151,7 +177,6 @@ fn structured_features_hide_what_has_no_server() {
     let leaf = leaf(7);
     assert_eq!(leaf.eax, 0);
     for (bit, name) in [
-        (1, "TSC_ADJUST"),
         (4, "HLE"),
         (10, "INVPCID"),
         (11, "RTM"),

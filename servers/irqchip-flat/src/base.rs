@@ -44,12 +44,8 @@ impl State {
 
     /// WRMSR; `None` is a #GP.
     pub(crate) fn set_base(&mut self, value: u64) -> Option<()> {
-        let frames = 1_u64
-            .checked_shl(self.physical_bits)
-            .unwrap_or(0)
-            .wrapping_sub(1)
-            & !0xfff;
-        if value & !(frames | BOOTSTRAP | X2APIC | ENABLED) != 0 {
+        if value & !(BOOTSTRAP | X2APIC | ENABLED) != AFTER_RESET & !(BOOTSTRAP | X2APIC | ENABLED)
+        {
             return None;
         }
         match (Self::mode(self.base), Self::mode(value)) {

@@ -71,17 +71,17 @@ pub struct State {
     /// Its identification, and IOREGSEL.
     ioapic_id: u32,
     select: u32,
-    /// Bits of a physical address.
-    physical_bits: u32,
     /// What is on offer: kind and vector.
     offered: [u8; 2],
     /// 1: an NMI has come that is not offered yet.
     nmi: u8,
     /// Errors since ESR was last written.
     errors: u8,
+    /// 1: the kernel was told that the local APIC is off.
+    told_off: u8,
     /// 1: the I/O APIC lets the 8259s through to the CPU.
     through_ioapic: u8,
-    reserved: [u8; 11],
+    reserved: [u8; 14],
 }
 
 /// The server.
@@ -114,12 +114,12 @@ impl Server for FlatServer {
             lines: 0,
             ioapic_id: 0,
             select: 0,
-            physical_bits: machine.physical_bits,
             offered: NOTHING,
             nmi: 0,
             errors: 0,
+            told_off: 0,
             through_ioapic: 0,
-            reserved: [0; 11],
+            reserved: [0; 14],
         };
         state.reset();
         state.base = base::AFTER_RESET;
@@ -197,6 +197,11 @@ fn tell(state: &mut State, class: u8, effects: &mut Effects<'_, Irqchip>) {
     if state.class() != class {
         effects.emit(IrqchipEffect::TaskPriority(state.class()));
     }
+    let off = u8::from(!state.is_enabled());
+    if off != state.told_off {
+        state.told_off = off;
+        effects.emit(IrqchipEffect::Enabled(off == 0));
+    }
     let deadline = state.timer.deadline();
     if deadline != state.armed {
         state.armed = deadline;
@@ -243,7 +248,9 @@ impl State {
     /// A device's line changes.
     fn line(&mut self, LineChange { line, level, rose }: LineChange) {
         if line.0 < 16 {
-            self.with_pics(|pics| pics.line(line.0, level, rose));
+            let asked = self.pics.asks();
+            let rises = self.pics.line(line.0, level, rose);
+            self.pics_were(asked && !rises);
         }
         match line.0 {
             INTERVAL_TIMER => self.pin(INTERVAL_TIMER_PIN, level, rose),
@@ -256,9 +263,14 @@ impl State {
     fn with_pics<T>(&mut self, act: impl FnOnce(&mut Pics) -> T) -> T {
         let asked = self.pics.asks();
         let result = act(&mut self.pics);
+        self.pics_were(asked);
+        result
+    }
+
+    /// Whether they asked before.
+    fn pics_were(&mut self, asked: bool) {
         if !asked && self.pics.asks() && !self.through_lint0() {
             self.lint0();
         }
-        result
     }
 }

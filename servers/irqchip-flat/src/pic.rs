@@ -79,12 +79,12 @@ fn put(word: &mut u16, chip: usize, value: u8) {
 }
 
 impl Pics {
-    /// Vectors set, everything masked.
+    /// Vectors set, and what SeaBIOS does not use masked.
     pub(crate) const AS_FIRMWARE_LEAVES_THEM: Pics = Pics {
         lines: 0,
         edges: 0,
         by_level: 0,
-        masks: u16::MAX,
+        masks: 0x8eb8,
         services: 0,
         reserved: 0,
         modes: [
@@ -111,13 +111,18 @@ impl Pics {
 
     /// The input that a chip asks for: from the highest priority on, the first one that is requested before one that is served.
     fn first(&self, chip: usize) -> Option<u8> {
+        self.first_of(chip, self.requests(chip))
+    }
+
+    /// The same of some requests.
+    fn first_of(&self, chip: usize, requests: u8) -> Option<u8> {
         let mode = &self.modes[chip];
         let mask = part(self.masks, chip);
         let cascade = if chip == MASTER { 1 << CASCADE } else { 0 };
         let ignored = if mode.special_mask != 0 { mask } else { 0 }
             | if mode.special_nested != 0 { cascade } else { 0 };
         let served = part(self.services, chip) & !ignored;
-        let requested = self.requests(chip) & !mask;
+        let requested = requests & !mask;
         let mut inputs = (0..8).map(|rank| mode.first.wrapping_add(rank) & 7);
         inputs
             .find(|input| (served | requested) >> input & 1 != 0)
@@ -160,16 +165,26 @@ impl Pics {
         }
     }
 
-    /// An input changes.
-    pub(crate) fn line(&mut self, line: u8, level: bool, rose: bool) {
+    /// Whether the output is high as the chips have it by themselves, where what these inputs do not say is not asked for.
+    fn is_high(&self, inputs: u16) -> bool {
+        let now = |chip| self.requests(chip) & part(inputs, chip);
+        let slave = self.first_of(SLAVE, now(SLAVE)).is_some();
+        let master = now(MASTER) & !(1 << CASCADE) | u8::from(slave) << CASCADE;
+        self.first_of(MASTER, master).is_some()
+    }
+
+    /// An input changes; whether the output rises, and be it for as long as a pulse.
+    pub(crate) fn line(&mut self, line: u8, level: bool, rose: bool) -> bool {
         if line == CASCADE {
-            return;
+            return false;
         }
+        let before = self.is_high(self.lines);
         let bit = 1_u16 << (line & 15);
         self.lines = self.lines & !bit | if level { bit } else { 0 };
         if rose {
             self.edges |= bit & !self.by_level;
         }
+        rose && !before && self.is_high(self.lines | bit)
     }
 
     /// A read of a port.

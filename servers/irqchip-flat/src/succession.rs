@@ -72,6 +72,7 @@ impl State {
     pub(crate) fn import(&mut self, before: &IrqchipState) {
         let lapic = &before.lapics[0];
         self.base = lapic.base;
+        self.told_off = u8::from(!self.is_enabled());
         let values = [
             (n::TPR, lapic.task_priority.into()),
             (n::LDR, lapic.logical_destination),

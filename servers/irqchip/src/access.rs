@@ -159,13 +159,17 @@ impl Wires<'_, '_, '_> {
     /// WRMSR; `None` is a #GP.
     fn write_msr(&mut self, exit: &MsrExit) -> Option<()> {
         let vcpu = self.effects.vcpu();
-        let (now, tsc_khz, physical_bits) = (
-            self.effects.now().0,
-            self.vault.tsc_khz,
-            self.vault.physical_bits,
-        );
+        let (now, tsc_khz) = (self.effects.now().0, self.vault.tsc_khz);
         match exit.index {
-            APIC_BASE => self.change(vcpu, |lapic| lapic.set_base(exit.value, physical_bits)),
+            APIC_BASE => {
+                let before = self.vault.lapics[place(vcpu)].registers.enabled();
+                self.change(vcpu, |lapic| lapic.set_base(exit.value))?;
+                let enabled = self.vault.lapics[place(vcpu)].registers.enabled();
+                if enabled != before {
+                    self.effects.emit(IrqchipEffect::Enabled(enabled));
+                }
+                Some(())
+            }
             TSC_DEADLINE => {
                 self.change(vcpu, |lapic| {
                     if lapic.live.by_deadline() {

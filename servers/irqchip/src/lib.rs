@@ -63,9 +63,7 @@ pub struct State {
     pub tsc_khz: u64,
     /// Virtual CPUs that there are.
     pub vcpus: u32,
-    /// Physical address bits.
-    pub physical_bits: u32,
-    reserved: [u64; 6],
+    reserved: [u32; 13],
 }
 
 const _: () =
@@ -100,8 +98,7 @@ impl Server for IrqchipServer {
             ioapic: Ioapic::new(),
             tsc_khz: machine.tsc_khz,
             vcpus: machine.vcpus.max(1),
-            physical_bits: machine.physical_bits,
-            reserved: [0; 6],
+            reserved: [0; 13],
         })
     }
 

@@ -9,6 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Input of the master that the slave drives.
 const CASCADE: u8 = 2;
 
+/// What is masked when a PC's firmware is done (SeaBIOS's): open are the timer, the keyboard, the cascade and the diskette; the clock, the mouse,
+/// the coprocessor and the first disk.
+const MASKS: [u8; 2] = [0xb8, 0x8e];
+
 /// Both chips. One vault line.
 #[repr(C)]
 #[derive(
@@ -27,8 +31,8 @@ impl Pics {
     #[must_use]
     pub fn new() -> Pics {
         Pics {
-            master: Chip::new(0x08, 1 << CASCADE),
-            slave: Chip::new(0x70, 0),
+            master: Chip::new(0x08, 1 << CASCADE, MASKS[0]),
+            slave: Chip::new(0x70, 0, MASKS[1]),
             ..Pics::default()
         }
     }
@@ -50,14 +54,27 @@ impl Pics {
         pics
     }
 
-    /// IRQ 0 to 15 changes. IRQ 2 is no input: the slave is there.
-    pub fn line(&mut self, irq: u8, level: bool, rose: bool) {
+    /// IRQ 0 to 15 changes. IRQ 2 is no input: the slave is there. True if the output rises by that, be it for a moment.
+    ///
+    /// A request is kept until an acknowledge cycle asks for it, since devices' pulses are short here. The chip's own output ends with its
+    /// inputs: who has no acknowledge cycles, but looks at the output's edges, sees one for each pulse.
+    pub fn line(&mut self, irq: u8, level: bool, rose: bool) -> bool {
+        let was_high = self.is_high(0);
         match irq {
-            CASCADE => return,
+            CASCADE => return false,
             0..8 => self.master.line(irq, level, rose),
             _ => self.slave.line(irq & 7, level, rose),
         }
         self.settle();
+        rose && !was_high && self.is_high(1_u16 << (irq & 15))
+    }
+
+    /// Whether the output is high if that depends on the inputs alone, these beside.
+    fn is_high(&self, beside: u16) -> bool {
+        let [to_master, to_slave] = beside.to_le_bytes();
+        let slave = self.slave.is_high(self.slave.inputs() | to_slave);
+        let inputs = self.master.inputs() & !(1 << CASCADE) | u8::from(slave) << CASCADE;
+        self.master.is_high(inputs | to_master)
     }
 
     /// The vector that an acknowledge cycle would read now.

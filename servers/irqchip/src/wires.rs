@@ -34,10 +34,12 @@ impl Wires<'_, '_, '_> {
         } = change;
         if line < ISA_LINES {
             let asked = self.vault.pics.output;
-            self.vault
-                .at(|state| &mut state.pics)
-                .line(line, level, rose);
-            self.pics_changed(asked);
+            let pics = self.vault.at(|state| &mut state.pics);
+            if pics.line(line, level, rose) {
+                self.pics_rose();
+            } else {
+                self.pics_changed(asked);
+            }
         }
         // Line 2 is where the slave 8259 sits; the I/O APIC's pin 2 belongs to the timer.
         let pin = match line {
@@ -58,10 +60,14 @@ impl Wires<'_, '_, '_> {
 
     /// The 8259s' output may have changed: LINT0 sees its edge if it is not the 8259s' own way to the CPU.
     pub(crate) fn pics_changed(&mut self, asked: u8) {
-        if asked == 0
-            && self.vault.pics.output != 0
-            && !self.vault.lapics[0].registers.external_through()
-        {
+        if asked == 0 && self.vault.pics.output != 0 {
+            self.pics_rose();
+        }
+    }
+
+    /// The 8259s' output has risen.
+    fn pics_rose(&mut self) {
+        if !self.vault.lapics[0].registers.external_through() {
             let entry = self.vault.lapics[0].registers.lint0;
             self.lapic(0).local(entry);
         }

@@ -82,10 +82,10 @@ pub struct State {
 
 /// x87, SSE, AVX.
 const XCR0_DEFAULT: u64 = 0x7;
-/// VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE, SMEP, SMAP.
+/// VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE, SMEP, SMAP.
 ///
-/// Without UMIP, five levels, PCID, PKE and CET, which the guest's CPUID does not offer.
-const CR4_DEFAULT: u64 = 0x0035_07ff;
+/// Without five levels, PCID, PKE and CET, which the guest's CPUID does not offer.
+const CR4_DEFAULT: u64 = 0x0035_0fff;
 
 impl Server for MmuNpt {
     type Role = Mmu;

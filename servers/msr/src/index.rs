@@ -2,6 +2,8 @@
 
 /// Time-stamp counter.
 pub(crate) const TSC: u32 = 0x10;
+/// What has been added to the time-stamp counter.
+pub(crate) const TSC_ADJUST: u32 = 0x3b;
 /// KVM's wall clock, by its first number.
 pub(crate) const KVM_WALL_CLOCK_OLD: u32 = 0x11;
 /// KVM's system time, by its first number.

@@ -67,7 +67,7 @@ pub struct KvmClock {
     /// Host TSC at system time 0.
     origin: u64,
     /// Guest TSC less host TSC.
-    offset: u64,
+    pub(crate) offset: u64,
     /// Seconds since 1970 at the origin.
     wall_seconds: u64,
     /// Bytes of guest memory.

@@ -161,6 +161,7 @@ fn read_rare(state: &mut State, index: u32, effects: &mut Effects<'_, Msr>) -> M
     let value = match index {
         index::PATCH_LEVEL => Some(PATCH_LEVEL),
         index::DE_CFG => Some(DE_CFG),
+        index::TSC_ADJUST => Some(state.clock.offset),
         _ if index::is_inert(index) => Some(0),
         _ => state.ranges.read(index),
     };
@@ -168,6 +169,14 @@ fn read_rare(state: &mut State, index: u32, effects: &mut Effects<'_, Msr>) -> M
         || unknown::answer(&mut state.plain, index, None, effects),
         MsrReply::Value,
     )
+}
+
+/// The guest's counter becomes `value`.
+fn set_tsc(state: &mut State, value: u64, effects: &mut Effects<'_, Msr>) -> MsrReply {
+    effects.emit(MsrEffect::Set(SystemRegister::Tsc, value));
+    let now = effects.now();
+    state.clock.set_tsc(now, value, effects);
+    MsrReply::Done
 }
 
 fn write_rare(state: &mut State, exit: &MsrExit, effects: &mut Effects<'_, Msr>) -> MsrReply {
@@ -184,11 +193,11 @@ fn write_rare(state: &mut State, exit: &MsrExit, effects: &mut Effects<'_, Msr>)
             MsrReply::Done
         }
         index::PAT => MsrReply::GeneralProtection,
-        index::TSC => {
-            effects.emit(MsrEffect::Set(SystemRegister::Tsc, exit.value));
-            let now = effects.now();
-            state.clock.set_tsc(now, exit.value, effects);
-            MsrReply::Done
+        index::TSC => set_tsc(state, exit.value, effects),
+        // Both change the counter and the register; the counter began without an adjustment.
+        index::TSC_ADJUST => {
+            let value = effects.now().0.wrapping_add(exit.value);
+            set_tsc(state, value, effects)
         }
         index::KVM_SYSTEM_TIME | index::KVM_SYSTEM_TIME_OLD => {
             state.clock.set_system_time(exit.value, effects)

@@ -284,3 +284,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_counter_and_its_adjustment_follow_one_another() {
+    let mut server = start(&MACHINE);
+    assert_eq!(read(&mut server, index::TSC_ADJUST).value(), 0);
+    server.header.now = Ticks(1000);
+    write(&mut server, index::TSC, 1500);
+    assert_eq!(read(&mut server, index::TSC_ADJUST).value(), 500);
+    server.header.now = Ticks(2000);
+    let answer = write(&mut server, index::TSC_ADJUST, 10_u64.wrapping_neg());
+    let set = Effect::System(SystemRegister::Tsc, Fixed(1990));
+    assert!(answer.effects().contains(&set), "{:?}", answer.effects());
+    assert_eq!(
+        read(&mut server, index::TSC_ADJUST).value(),
+        10_u64.wrapping_neg()
+    );
+}
+
+#[test]
+fn the_machine_check_architecture_has_no_banks() {
+    let mut server = start(&MACHINE);
+    assert_eq!(read(&mut server, 0x179).value(), 0);
+    assert_eq!(read(&mut server, 0x17a).value(), 0);
+}

@@ -6,7 +6,8 @@
 //! | base + 4 | PM1_CNT; SLP_EN with SLP_TYP 0 (S5 in the loader's DSDT) switches the power off |
 //! | base + 8 | PM timer, 24 bits |
 //! | 0xcf9 | reset control register: bit 2 resets (the FADT's RESET_REG) |
-//! | 0x60, 0x64 | a keyboard controller that is not there, but resets on command 0xfe |
+//! | 0x64 | a keyboard controller that is not there, but resets on command 0xfe |
+//! | 0x92 | system control port A: bit 0 resets, bit 1, the address line A20, is always on |
 //!
 //! The option `base` is the first port (default 0x600). Line 0 is the SCI. There is no SMI command port: the machine is always in ACPI mode.
 #![no_std]
@@ -38,10 +39,18 @@ const AT_ONCE: u8 = 2;
 const RESET_CONTROL: u16 = 0xcf9;
 /// Keyboard controller: status and command.
 const KEYBOARD: u16 = 0x64;
-/// What an absent keyboard controller's status reads: all ones but "input buffer full". Linux looks for a controller by emptying its output
-/// buffer, which never becomes empty here: it says "No controller found" within a millisecond. With 0 it would wait half a second for an answer
-/// to its first command; with 0xff its reset would wait for the input buffer before it sends 0xfe.
-const KEYBOARD_ABSENT: u8 = 0xfd;
+/// What the status of a keyboard controller reads that is not there: systems that look take it for what it is, Linux among them, when its
+/// output buffer does not become empty.
+const KEYBOARD_ABSENT: u8 = 0xff;
+/// So often; then it reads as one with empty buffers, so that a loop comes to its end that empties the output buffer, or waits for the input
+/// buffer before it sends a command (Linux does, to reset).
+const KEYBOARD_READS: u8 = 64;
+/// Buffers empty, not locked, last written a command.
+const KEYBOARD_EMPTY: u8 = 0x18;
+/// System control port A.
+const CONTROL_A: u16 = 0x92;
+/// Its address line A20 is on.
+const A20: u8 = 1 << 1;
 /// Keyboard controller's command to pulse the CPU's reset.
 const KEYBOARD_RESET: u8 = 0xfe;
 
@@ -83,6 +92,7 @@ impl Server for PmServer {
             reset_control,
             seen,
             raised,
+            keyboard_reads,
             ..
         } = *state;
         Some(PowerState {
@@ -91,6 +101,7 @@ impl Server for PmServer {
             reset_control,
             changes_seen: seen,
             raised: raised != 0,
+            keyboard_reads,
         })
     }
 
@@ -107,6 +118,7 @@ impl Server for PmServer {
             reset_control,
             changes_seen,
             raised,
+            keyboard_reads,
         } = before;
         let (enable, control) = (enable & ENABLE_MASK, control & CONTROL_MASK);
         Ok(PmState {
@@ -115,6 +127,7 @@ impl Server for PmServer {
             reset_control,
             seen: changes_seen,
             raised: raised.into(),
+            keyboard_reads,
             ..fresh
         })
     }
@@ -168,13 +181,18 @@ fn other(
     u32::from_le_bytes(value)
 }
 
-fn read(vault: &Vault<'_, PmServer>, port: u16, effects: &Effects<'_, Power>) -> u8 {
+fn read(vault: &mut Vault<'_, PmServer>, port: u16, effects: &Effects<'_, Power>) -> u8 {
     let now = effects.now();
     let offset = port.wrapping_sub(vault.base);
     let half = |value: u16| (value >> (8 * (offset & 1))) as u8;
     match (port, offset) {
         (RESET_CONTROL, _) => vault.reset_control,
-        (KEYBOARD, _) => KEYBOARD_ABSENT,
+        (KEYBOARD, _) if vault.keyboard_reads >= KEYBOARD_READS => KEYBOARD_EMPTY,
+        (KEYBOARD, _) => {
+            *vault.at(|s| &mut s.keyboard_reads) += 1;
+            KEYBOARD_ABSENT
+        }
+        (CONTROL_A, _) => A20,
         (_, 0 | 1) => half(vault.status(now)),
         (_, 2 | 3) => half(vault.enable),
         (_, 4 | 5) => half(vault.control),
@@ -199,6 +217,7 @@ fn write(vault: &mut Vault<'_, PmServer>, port: u16, value: u8, effects: &mut Ef
             *vault.at(|s| &mut s.reset_control) = value & 0x0a;
         }
         (KEYBOARD, _) if value == KEYBOARD_RESET => stop(Stop::Reset, effects),
+        (CONTROL_A, _) if value & 1 != 0 => stop(Stop::Reset, effects),
         (_, 0) if value & TIMER as u8 != 0 => {
             let seen = vault.changes(effects.now());
             *vault.at(|s| &mut s.seen) = seen;

@@ -45,8 +45,10 @@ pub struct PmState {
     pub(crate) armed: u8,
     /// The reset control register (port 0xcf9).
     pub(crate) reset_control: u8,
+    /// How often the status of the keyboard controller was read, up to a bound.
+    pub(crate) keyboard_reads: u8,
     /// Not used; zero.
-    pub(crate) reserved: [u8; 6],
+    pub(crate) reserved: [u8; 5],
     /// Not used; zero.
     pub(crate) rest: [u64; 3],
 }

@@ -3,6 +3,7 @@
 //! - [`calendar`] and [`format`]: seconds as a date, and a date as registers.
 //! - [`state`]: how time runs.
 //! - [`interrupts`]: flags, alarm and the interrupt line (line 0 of the set-up).
+//! - [`setup`]: what a PC's firmware has written into the CMOS RAM.
 //!
 //! Time is the host's wall clock at the start plus what the time-stamp counter says; the guest may set it. The century is at location
 //! 0x32 (the FADT's CENTURY). Not there: daylight saving, square wave, and other time bases than 32,768 Hz.
@@ -24,6 +25,7 @@ use crate::state::{
 mod calendar;
 mod format;
 mod interrupts;
+mod setup;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,10 @@ impl Server for RtcServer {
             line,
             ..Run::default()
         };
-        Ok(RtcState { run, ram: [0; 128] })
+        Ok(RtcState {
+            run,
+            ram: setup::ram(machine.memory),
+        })
     }
 
     fn export(state: &RtcState) -> Option<ClockState> {

@@ -11,6 +11,7 @@
 //! CR0 is read and written by exits while it differs, else by the guest itself, but for changes beyond TS and MP. CR3, CR4 and PAT are in the
 //! VMCB as the guest sees them. AMD APM vol. 2 §3.1, §14.6, §15.5.1, §15.9.
 
+use atoll_protocol::message::CpuidExit;
 use atoll_protocol::vcpu::SystemRegister;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 
@@ -32,6 +33,8 @@ pub struct System {
     /// CR0, but for [`OWN`].
     cr0: u64,
     efer: u64,
+    /// What CPUID's message has beside CR4: whether the local APIC is disabled.
+    pub(crate) apic: u64,
     /// The debug registers.
     pub debug: Debug,
 }
@@ -41,6 +44,7 @@ impl System {
     pub(crate) const RESET: System = System {
         cr0: 0,
         efer: 0,
+        apic: 0,
         debug: Debug::RESET,
     };
 }
@@ -126,6 +130,9 @@ impl Vcpu {
             SystemRegister::TaskPriority => {
                 let control = &mut self.vmcb.control;
                 control.vintr = control.vintr & !vintr::TPR | value & 0xf;
+            }
+            SystemRegister::ApicEnabled => {
+                self.system.apic = if value == 0 { CpuidExit::APIC_OFF } else { 0 };
             }
             SystemRegister::Dr0 => self.system.debug.set_address(0, value),
             SystemRegister::Dr1 => self.system.debug.set_address(1, value),

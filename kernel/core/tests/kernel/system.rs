@@ -5,11 +5,11 @@ use atoll_core::vcpu::Stand;
 use atoll_core::vcpu::vmcb::{Save, event, exit};
 use atoll_protocol::effect::{Effect, Offer};
 use atoll_protocol::fixed::Fixed;
-use atoll_protocol::message::{Body, LineChange};
+use atoll_protocol::message::{Body, CpuidExit, LineChange};
 use atoll_protocol::units::LineId;
 use atoll_protocol::vcpu::{Exception, SystemRegister};
 
-use crate::cast::{IRQCHIP, MMU, MSR};
+use crate::cast::{CPUID, IRQCHIP, MMU, MSR};
 use crate::exits::{self, Exit};
 use crate::script::ENTRY;
 use crate::world::World;
@@ -252,4 +252,21 @@ fn debug_registers_are_kept_and_told() {
     );
     assert_eq!(vcpu.vmcb.save.dr7, 0x400, "armed at the entry, if at all");
     assert!(vcpu.system.debug.is_enabled());
+}
+
+#[test]
+fn cpuid_hears_whether_the_local_apic_is_off() {
+    let mut world = World::booted();
+    for (enabled, off) in [(0, CpuidExit::APIC_OFF), (1, 0)] {
+        let told = Effect::System(SystemRegister::ApicEnabled, Fixed(enabled));
+        world.on(IRQCHIP, &[told, Effect::Done]);
+        world.exit(Exit::WriteMsr(0x800, 0));
+        world.exit(Exit::Cpuid(1));
+        let heard = world.last(CPUID, |message| match message.body {
+            Body::Cpuid(exit) => exit.0.cr4,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(heard, off);
+    }
+    world.assert_no_fault();
 }

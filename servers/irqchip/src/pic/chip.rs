@@ -45,12 +45,12 @@ pub(crate) struct Chip {
 }
 
 impl Chip {
-    /// As a PC's firmware leaves it: vectors set, everything masked.
-    pub(super) fn new(base: u8, cascade: u8) -> Chip {
+    /// As a PC's firmware leaves it: vectors set, and what it does not use masked.
+    pub(super) fn new(base: u8, cascade: u8, mask: u8) -> Chip {
         Chip {
             base,
             cascade,
-            mask: 0xff,
+            mask,
             ..Chip::default()
         }
     }
@@ -65,7 +65,22 @@ impl Chip {
     /// The input that would be served now, unless a service of the same or a higher priority is going on.
     #[inline(always)]
     pub(super) fn highest(&self) -> Option<u8> {
-        let pending = self.requests() & !self.mask;
+        self.winner(self.requests())
+    }
+
+    /// Whether the output is high as the chip itself has it, where a request ends with its input: of these inputs, which are high.
+    pub(super) fn is_high(&self, inputs: u8) -> bool {
+        self.winner(self.requests() & inputs).is_some()
+    }
+
+    /// Levels of the inputs.
+    pub(super) fn inputs(&self) -> u8 {
+        self.lines
+    }
+
+    #[inline(always)]
+    fn winner(&self, requests: u8) -> Option<u8> {
+        let pending = requests & !self.mask;
         if pending == 0 {
             return None;
         }

@@ -194,16 +194,52 @@ fn lint0_as_a_fixed_vector_sees_the_output_rise() {
 }
 
 #[test]
-fn lint0_as_nmi_is_told_once() {
+fn lint0_sees_every_pulse_and_no_masked_one() {
     let mut board = legacy(0xfffe);
     board.store(LAPIC + 0x350, 0x400);
-    board.pulse(0);
-    assert_eq!(
-        (board.nmis, board.external(), board.fixed()),
-        (1, None, None)
-    );
-    board.pulse(0);
-    assert_eq!(board.nmis, 1, "the output is still high");
+    for nmis in 1..4 {
+        board.pulse(0);
+        assert_eq!(
+            (board.nmis, board.external(), board.fixed()),
+            (nmis, None, None)
+        );
+    }
+    board.pulse(1);
+    board.pulse(8);
+    assert_eq!(board.nmis, 3, "masked lines are silent");
+}
+
+#[test]
+fn lint0_as_a_fixed_vector_comes_again_after_its_end() {
+    let mut board = legacy(0xfffe);
+    board.store(LAPIC + 0x350, 0x77);
+    for _ in 0..3 {
+        board.pulse(0);
+        assert_eq!(board.take(), 0x77);
+        board.store(LAPIC + 0xb0, 0);
+    }
+}
+
+#[test]
+fn an_input_that_stays_high_hides_another_ones_pulse_from_lint0() {
+    let mut board = legacy(0x0000);
+    board.store(LAPIC + 0x350, 0x400);
+    board.line(3, true, true);
+    assert_eq!(board.nmis, 1);
+    board.pulse(4);
+    assert_eq!(board.nmis, 1, "the output is high all the time");
+    board.line(3, false, false);
+    board.pulse(4);
+    assert_eq!(board.nmis, 2);
+}
+
+#[test]
+fn the_slaves_pulses_reach_lint0_through_the_cascade() {
+    let mut board = legacy(0xfefb);
+    board.store(LAPIC + 0x350, 0x400);
+    board.pulse(8);
+    board.pulse(8);
+    assert_eq!(board.nmis, 2);
 }
 
 #[test]
@@ -237,4 +273,30 @@ fn a_sixteen_bit_access_is_two() {
         ..PortExit::default()
     })));
     assert_eq!(read.value(), 0x0c20);
+}
+
+#[test]
+fn the_kernel_hears_when_the_apic_is_switched_off_and_on() {
+    use atoll_protocol::effect::Effect;
+    use atoll_protocol::fixed::Fixed;
+    use atoll_protocol::message::{Body, MsrExit};
+    use atoll_protocol::vcpu::SystemRegister;
+    let mut board = Board::with_apic();
+    for (value, told) in [
+        (LAPIC | 0x900, None),
+        (LAPIC | 0x100, Some(0)),
+        (LAPIC | 0x900, Some(1)),
+    ] {
+        let exit = MsrExit {
+            index: 0x1b,
+            value,
+            ..MsrExit::default()
+        };
+        let answer = board.deliver(Body::MsrWrite(Fixed(exit)));
+        let heard = answer.effects().iter().find_map(|effect| match effect {
+            Effect::System(SystemRegister::ApicEnabled, value) => Some(value.0),
+            _ => None,
+        });
+        assert_eq!(heard, told, "{value:#x}");
+    }
 }

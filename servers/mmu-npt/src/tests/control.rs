@@ -29,13 +29,13 @@ fn a_good_cr4_is_set_and_the_guest_goes_on_behind_the_instruction() {
 
 #[test]
 fn a_cr4_that_the_cpu_would_refuse_is_a_protection_fault() {
-    // No PAE in long mode, VMXE, LA57, PCIDE, UMIP, a reserved bit, an upper bit.
+    // No PAE in long mode, VMXE, LA57, PCIDE, PKE, a reserved bit, an upper bit.
     for value in [
         0,
         1 << 13 | 0x20,
         1 << 12 | 0x20,
         1 << 17 | 0x20,
-        1 << 11 | 0x20,
+        1 << 22 | 0x20,
         1 << 15 | 0x20,
         1 << 63 | 0x20,
     ] {
