@@ -26,10 +26,14 @@ pub trait Programs {
 /// The guest's part.
 #[derive(Clone, Debug)]
 pub struct GuestFiles<'g> {
+    /// What its kernel is called.
+    pub name: &'g str,
     /// Its kernel.
     pub kernel: &'g [u8],
     /// Its initial RAM disk.
     pub initrd: Option<&'g [u8]>,
+    /// A multiboot kernel's modules, each with its text.
+    pub modules: &'g [(String, Vec<u8>)],
     /// Its command line.
     pub command_line: &'g str,
 }
@@ -82,9 +86,14 @@ pub fn pack(
         archive.add(&format!("image/{name}"), &image::strip(&path, &file)?)?;
     }
     archive.add("zeros", &ZEROS)?;
+    archive.add("guest/name", guest.name.as_bytes())?;
     archive.add("guest/kernel", guest.kernel)?;
     if let Some(initrd) = guest.initrd {
         archive.add("guest/initrd", initrd)?;
+    }
+    for (number, (text, module)) in (1..).zip(guest.modules) {
+        archive.add(&format!("guest/module/{number}"), module)?;
+        archive.add(&format!("guest/module/{number}/cmdline"), text.as_bytes())?;
     }
     archive.add("guest/cmdline", guest.command_line.as_bytes())?;
     // The last: from here on the bundle may be written.

@@ -344,10 +344,10 @@ pub struct BootArgs {
     /// qemu/guests, such as `hello` [default: linux].
     #[arg(conflicts_with = "kernel")]
     pub guest: Option<String>,
-    /// A kernel: bzImage, multiboot, or ELF with a PVH note.
+    /// A kernel: bzImage, multiboot, or ELF with a PVH note; packed by gzip, too.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// An initial RAM disk, instead of Atoll's own with a busybox shell.
+    /// An initial RAM disk, instead of Atoll's own with a busybox shell. For a multiboot kernel its modules: FILE, or 'FILE TEXT,FILE TEXT,...'.
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
     /// More for the guest's command line.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::addition::Addition;
 use super::archive::Archive;
-use super::format::{Format, memory_needed};
+use super::format::{self, Format, memory_needed};
 use super::init::Marks;
 use super::initramfs::{self, Job};
 use super::intree;
@@ -15,6 +15,8 @@ use crate::bare::target::Permission;
 use crate::error::{Error, Result};
 use crate::progress::note;
 
+/// Most modules of a multiboot kernel.
+const MODULES: usize = 7;
 /// What any guest needs beside its files.
 const WORKING_MEMORY: u64 = 8 << 20;
 
@@ -25,7 +27,7 @@ pub struct Choice {
     pub name: Option<String>,
     /// A kernel's file.
     pub kernel: Option<PathBuf>,
-    /// An initial RAM disk's file.
+    /// An initial RAM disk's file; of a multiboot kernel the modules' files, each with its text behind a blank, between commas.
     pub initrd: Option<PathBuf>,
     /// More for the command line.
     pub append: Option<String>,
@@ -50,6 +52,8 @@ pub struct Guest {
     pub kernel: Vec<u8>,
     /// Its initial RAM disk.
     pub initrd: Option<Vec<u8>>,
+    /// Its modules, if it is a multiboot kernel, each with its text.
+    pub modules: Vec<(String, Vec<u8>)>,
     /// Its command line.
     pub command_line: String,
     /// Marks around its command's output, if it runs one.
@@ -85,15 +89,21 @@ impl Choice {
     }
 
     fn given(&self, path: &Path) -> Result<Guest> {
-        let (format, kernel) = Format::read(path)?;
-        let ours = format == Format::BzImage && self.initrd.is_none();
+        let (format, kernel) = format::read(path)?;
+        let is_linux = is_linux(format, &kernel);
+        let ours = is_linux && self.initrd.is_none();
         if self.job.exec.is_some() && !ours {
             return Err(Error::guest(
                 path,
-                "is no bzImage: --exec needs Linux with Atoll's own initramfs",
+                "is no Linux kernel: --exec needs Linux with Atoll's own initramfs",
             ));
         }
+        let modules = match &self.initrd {
+            Some(list) if format == Format::Multiboot => read_modules(list)?,
+            _ => Vec::new(),
+        };
         let initrd = match &self.initrd {
+            Some(_) if format == Format::Multiboot => None,
             Some(initrd) => Some(fs::read(initrd).map_err(Error::file(initrd))?),
             None if ours => match linux::busybox(self.permission.offline) {
                 Ok(busybox) => Some(initramfs::build(&busybox, &self.job)?),
@@ -125,7 +135,8 @@ impl Choice {
             format,
             kernel,
             initrd,
-            command_line: self.command_line(format),
+            modules,
+            command_line: self.command_line(is_linux),
             marks,
         })
     }
@@ -142,20 +153,21 @@ impl Choice {
             });
         }
         let (path, kernel) = intree::build(name, &Toolchain::find(self.permission)?)?;
-        let command_line = self.command_line(Format::Multiboot);
+        let command_line = self.command_line(false);
         Ok(Guest {
             path,
             format: Format::Multiboot,
             kernel,
             initrd: None,
+            modules: Vec::new(),
             command_line,
             marks: None,
         })
     }
 
-    fn command_line(&self, format: Format) -> String {
+    fn command_line(&self, is_linux: bool) -> String {
         let mut words = Vec::new();
-        if format == Format::BzImage {
+        if is_linux {
             words.push("console=ttyS0 panic=-1");
             if self.repeatable {
                 words.push("nokaslr");
@@ -166,6 +178,36 @@ impl Choice {
     }
 }
 
+/// Whether a kernel is Linux: one without its own packing says so itself.
+fn is_linux(format: Format, kernel: &[u8]) -> bool {
+    let banner = b"Linux version ";
+    match format {
+        Format::BzImage => true,
+        Format::Multiboot => false,
+        Format::Pvh => kernel.windows(banner.len()).any(|text| text == banner),
+    }
+}
+
+/// Reads a multiboot kernel's modules. QEMU and Atoll give each its text with the file's name in front, as GRUB does.
+fn read_modules(list: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let list = list.to_string_lossy();
+    let modules: Vec<&str> = list.split(',').map(str::trim).collect();
+    if modules.len() > MODULES {
+        return Err(Error::Usage {
+            what: format!(
+                "--initrd names {} modules; at most {MODULES} are loaded",
+                modules.len()
+            ),
+        });
+    }
+    let read = |text: &&str| {
+        let file = Path::new(text.split(' ').next().unwrap_or_default());
+        let bytes = fs::read(file).map_err(Error::file(file))?;
+        Ok(((*text).to_owned(), bytes))
+    };
+    modules.iter().map(read).collect()
+}
+
 impl Guest {
     /// Adds an archive to its initial RAM disk. Linux unpacks one after the other; what comes later replaces what was there.
     pub(crate) fn unpack_also(&mut self, more: Archive) -> Result<()> {
@@ -173,10 +215,18 @@ impl Guest {
         Ok(())
     }
 
+    /// What its kernel is called: the first word of a multiboot kernel's command line.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// Refuses a guest that its machine's memory cannot hold.
     pub fn check_memory(&self, memory: u64) -> Result<()> {
-        let initrd = self.initrd.as_ref().map_or(0, Vec::len) as u64;
-        let needed = memory_needed(self.format, &self.kernel)
+        let modules = self.modules.iter().map(|(_, bytes)| bytes.len());
+        let initrd = (self.initrd.as_ref().map_or(0, Vec::len) + modules.sum::<usize>()) as u64;
+        let needed = memory_needed(&self.kernel)
             .saturating_add(initrd)
             .saturating_add(WORKING_MEMORY);
         if needed <= memory {
@@ -228,12 +278,43 @@ mod tests {
     }
 
     #[test]
+    fn a_multiboot_kernels_modules_are_read_each_with_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        fs::write(&one, "first").unwrap();
+        fs::write(&two, "second").unwrap();
+        let list = format!("{} root=/dev/sda,{}", one.display(), two.display());
+        let modules = read_modules(Path::new(&list)).unwrap();
+        assert_eq!(
+            modules,
+            [
+                (
+                    format!("{} root=/dev/sda", one.display()),
+                    b"first".to_vec()
+                ),
+                (two.display().to_string(), b"second".to_vec())
+            ]
+        );
+        let many = vec![one.display().to_string(); 8].join(",");
+        let error = read_modules(Path::new(&many)).unwrap_err().to_string();
+        assert!(error.contains("at most 7"), "{error}");
+    }
+
+    #[test]
+    fn an_elf_file_is_linux_if_it_says_so() {
+        assert!(is_linux(Format::Pvh, b"...Linux version 6.1 (debian)"));
+        assert!(!is_linux(Format::Pvh, b"Xen 4.17"));
+        assert!(is_linux(Format::BzImage, b"") && !is_linux(Format::Multiboot, b"Linux version "));
+    }
+
+    #[test]
     fn a_guest_that_does_not_fit_says_how_much_it_needs() {
         let guest = Guest {
             path: "vmlinuz".into(),
             format: Format::Multiboot,
             kernel: vec![0; 40 << 20],
             initrd: None,
+            modules: Vec::new(),
             command_line: String::new(),
             marks: None,
         };

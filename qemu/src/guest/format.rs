@@ -1,66 +1,56 @@
-//! Which kind of kernel a file is, told before anything starts: the loader server would refuse it too, but later and less kindly.
+//! Which kind of kernel a file is, told before anything starts. It is the loader server's own reader that tells: so nothing is refused here
+//! that it would place, and the other way round.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+
+pub use atoll_loader::Format;
+use atoll_loader::Refusal;
+use flate2::read::GzDecoder;
 
 use crate::error::{Error, Result};
 
-/// A kind of kernel that the loader can place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Linux's own format (Documentation/arch/x86/boot.rst).
-    BzImage,
-    /// Multiboot 1.
-    Multiboot,
-    /// An ELF with a Xen PVH entry point.
-    Pvh,
-}
-
-const SETUP_MAGIC: &[u8] = b"HdrS";
 const SETUP_SECTORS_AT: usize = 0x1f1;
 const SYSTEM_SIZE_AT: usize = 0x1f4;
-const SETUP_MAGIC_AT: usize = 0x202;
-const PREFERRED_ADDRESS_AT: usize = 0x258;
-const INIT_SIZE_AT: usize = 0x260;
-const MULTIBOOT_MAGIC: u32 = 0x1bad_b002;
-const MULTIBOOT_SEARCH: usize = 8192;
-/// Type of the note that gives a PVH entry point (Xen's `XEN_ELFNOTE_PHYS32_ENTRY`).
-const PVH_NOTE: object::elf::NoteType = object::elf::NoteType(18);
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+/// More than any kernel has.
+const LARGEST: u64 = 1 << 30;
 
-impl Format {
-    /// Reads and recognises a kernel.
-    pub fn read(path: &Path) -> Result<(Self, Vec<u8>)> {
-        let bytes = fs::read(path).map_err(Error::file(path))?;
-        match Self::of(&bytes) {
-            Some(format) => match missing(format, &bytes) {
-                Some(length) => Err(Error::guest(
-                    path,
-                    format_args!(
-                        "is cut short: it has {} bytes, and its header tells of {length}",
-                        bytes.len()
-                    ),
-                )),
-                None => Ok((format, bytes)),
-            },
-            None => Err(Error::guest(
-                path,
-                "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note",
-            )),
-        }
+/// Reads and recognises a kernel. One that is packed as a whole, as Debian has Xen's and the Hurd's, is unpacked; a bzImage unpacks itself.
+pub fn read(path: &Path) -> Result<(Format, Vec<u8>)> {
+    let mut bytes = fs::read(path).map_err(Error::file(path))?;
+    if bytes.starts_with(&GZIP) {
+        bytes = unpack(&bytes).map_err(|why| Error::guest(path, why))?;
     }
+    match Format::of(&bytes) {
+        Ok(format) => match missing(format, &bytes) {
+            Some(length) => Err(Error::guest(
+                path,
+                format_args!(
+                    "is cut short: it has {} bytes, and its header tells of {length}",
+                    bytes.len()
+                ),
+            )),
+            None => Ok((format, bytes)),
+        },
+        Err(Refusal::Format) => Err(Error::guest(
+            path,
+            "is neither a bzImage, nor a multiboot kernel, nor an ELF with a PVH note",
+        )),
+        Err(why) => Err(Error::guest(path, format!("cannot be booted: {why}"))),
+    }
+}
 
-    /// Recognises a kernel by its first bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Option<Self> {
-        if bytes.get(SETUP_MAGIC_AT..SETUP_MAGIC_AT + SETUP_MAGIC.len()) == Some(SETUP_MAGIC) {
-            Some(Self::BzImage)
-        } else if multiboot_header(bytes).is_some() {
-            Some(Self::Multiboot)
-        } else if has_pvh_note(bytes) {
-            Some(Self::Pvh)
-        } else {
-            None
-        }
+fn unpack(bytes: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let read = GzDecoder::new(bytes)
+        .take(LARGEST)
+        .read_to_end(&mut unpacked);
+    match read {
+        Ok(_) if (unpacked.len() as u64) < LARGEST => Ok(unpacked),
+        Ok(_) => Err("holds more than a kernel can have".to_owned()),
+        Err(why) => Err(format!("is a gzip file that cannot be unpacked: {why}")),
     }
 }
 
@@ -119,85 +109,52 @@ fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Memory that a kernel needs from address 0 on until it looks after itself: a bzImage says it (boot.rst, `pref_address` and
-/// `init_size`), of others the file's size is known.
+/// Memory that a kernel needs from address 0 on until it looks after itself.
 #[must_use]
-pub fn memory_needed(format: Format, bytes: &[u8]) -> u64 {
-    match format {
-        Format::BzImage => {
-            number(bytes, PREFERRED_ADDRESS_AT, 8).saturating_add(number(bytes, INIT_SIZE_AT, 4))
-        }
-        Format::Multiboot | Format::Pvh => bytes.len() as u64,
-    }
-}
-
-/// Offset of the multiboot header: aligned, in the first 8 KiB, with a checksum that makes it unlikely to be met by chance.
-#[must_use]
-pub fn multiboot_header(bytes: &[u8]) -> Option<usize> {
-    let head = &bytes[..bytes.len().min(MULTIBOOT_SEARCH)];
-    let word = |at: usize| {
-        head.get(at..at + 4).map_or(0, |word| {
-            u32::from_le_bytes([word[0], word[1], word[2], word[3]])
-        })
-    };
-    (0..head.len()).step_by(4).find(|&at| {
-        word(at) == MULTIBOOT_MAGIC
-            && word(at)
-                .wrapping_add(word(at + 4))
-                .wrapping_add(word(at + 8))
-                == 0
-    })
-}
-
-fn has_pvh_note(bytes: &[u8]) -> bool {
-    use object::elf::FileHeader64;
-    use object::read::elf::{FileHeader, ProgramHeader};
-    let Ok(header) = FileHeader64::<object::Endianness>::parse(bytes) else {
-        return false;
-    };
-    let Ok(endian) = header.endian() else {
-        return false;
-    };
-    let Ok(segments) = header.program_headers(endian, bytes) else {
-        return false;
-    };
-    segments.iter().any(|segment| {
-        let Ok(Some(mut notes)) = segment.notes(endian, bytes) else {
-            return false;
-        };
-        while let Ok(Some(note)) = notes.next() {
-            if note.name() == b"Xen" && note.n_type(endian) == PVH_NOTE {
-                return true;
-            }
-        }
-        false
-    })
+pub fn memory_needed(bytes: &[u8]) -> u64 {
+    Format::memory_needed(bytes).unwrap_or(bytes.len() as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
-    #[test]
-    fn a_bzimage_is_known_by_the_magic_in_its_setup_header() {
-        let mut image = vec![0; 1024];
-        image[SETUP_MAGIC_AT..][..4].copy_from_slice(SETUP_MAGIC);
-        assert_eq!(Format::of(&image), Some(Format::BzImage));
+    /// A kernel that is nothing but a multiboot header.
+    fn multiboot() -> Vec<u8> {
+        let magic = 0x1bad_b002_u32;
+        let words = [0, magic, 0, magic.wrapping_neg()];
+        words.into_iter().flat_map(u32::to_le_bytes).collect()
+    }
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
     }
 
     #[test]
-    fn a_multiboot_magic_without_its_checksum_is_no_header() {
-        let mut image = vec![0; 64];
-        image[32..36].copy_from_slice(&MULTIBOOT_MAGIC.to_le_bytes());
-        assert_eq!(Format::of(&image), None);
-        image[40..44].copy_from_slice(&MULTIBOOT_MAGIC.wrapping_neg().to_le_bytes());
-        assert_eq!(Format::of(&image), Some(Format::Multiboot));
+    fn a_multiboot_kernel_in_a_gzip_file_is_unpacked() {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(&multiboot()).unwrap();
+        let packed = packed.finish().unwrap();
+        let (format, bytes) = read(file(&packed).path()).unwrap();
+        assert_eq!((format, bytes), (Format::Multiboot, multiboot()));
+        let cut = read(file(&packed[..packed.len() - 9]).path()).unwrap_err();
+        assert!(cut.to_string().contains("cannot be unpacked"), "{cut}");
     }
 
     #[test]
     fn a_kernel_that_is_cut_short_is_refused_with_what_its_header_tells() {
         let mut image = vec![0; 0x5000];
-        image[SETUP_MAGIC_AT..][..4].copy_from_slice(SETUP_MAGIC);
+        image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x206..0x208].copy_from_slice(&[3, 2]);
+        image[0x211] = 1;
         image[SETUP_SECTORS_AT] = 1;
         image[SYSTEM_SIZE_AT..][..2].copy_from_slice(&0x4c0_u16.to_le_bytes());
         assert_eq!(missing(Format::BzImage, &image), None);
@@ -210,7 +167,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bzImage");
         std::fs::write(&path, &image[..0x4000]).unwrap();
-        let error = Format::read(&path).unwrap_err().to_string();
+        let error = read(&path).unwrap_err().to_string();
         assert!(
             error.ends_with("is cut short: it has 16384 bytes, and its header tells of 20480"),
             "{error}"
@@ -218,8 +175,27 @@ mod tests {
     }
 
     #[test]
-    fn text_is_no_kernel() {
-        assert_eq!(Format::of(b"#!/bin/sh\n"), None);
-        assert_eq!(Format::of(b""), None);
+    fn text_is_no_kernel_and_the_error_says_what_is() {
+        for bytes in [&b"#!/bin/sh\n"[..], b""] {
+            let error = read(file(bytes).path()).unwrap_err().to_string();
+            assert!(
+                error.contains("neither a bzImage, nor a multiboot kernel"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bzimage_from_before_protocol_2_10_needs_its_size_above_one_mebibyte() {
+        // What follows its header, which ends at 0x230, is code.
+        let mut image = vec![0x77; 0x8000];
+        image[0x1f1] = 1;
+        image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+        image[0x200..0x206].copy_from_slice(b"\xeb\x2aHdrS");
+        image[0x206..0x208].copy_from_slice(&[3, 2]);
+        image[0x211] = 1;
+        image[0x22c..0x230].copy_from_slice(&0x37ff_ffff_u32.to_le_bytes());
+        assert_eq!(Format::of(&image).unwrap(), Format::BzImage);
+        assert_eq!(memory_needed(&image), (1 << 20) + 0x8000 - 0x400);
     }
 }

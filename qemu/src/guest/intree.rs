@@ -80,7 +80,7 @@ pub fn flatten(path: &Path, file: &[u8]) -> Result<Vec<u8>> {
         }
         flat[at..end].copy_from_slice(bytes);
     }
-    if super::format::multiboot_header(&flat).is_none() {
+    if super::format::Format::of(&flat) != Ok(super::format::Format::Multiboot) {
         return Err(Error::guest(
             path,
             "has no multiboot header in its first 8 KiB",

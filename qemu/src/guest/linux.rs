@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use object::read::elf::ProgramHeader;
 
-use super::format::Format;
+use super::format::{self, Format};
 use crate::error::{Error, Result};
 use crate::package::apt::Apt;
 use crate::package::lock::Lock;
@@ -183,7 +183,7 @@ pub fn take_from(dir: &Path) -> Result<Vec<PathBuf>> {
 /// Whether a file by hand is what its name says: the guest would tell later, and less clearly.
 fn check_taken(path: &Path) -> Result<()> {
     if path.file_name().is_some_and(|name| name != BUSYBOX) {
-        return match Format::read(path)? {
+        return match format::read(path)? {
             (Format::BzImage, _) => Ok(()),
             _ => Err(Error::guest(path, "is no bzImage, which Linux's kernel is")),
         };

@@ -54,8 +54,10 @@ impl Plan<'_> {
             }
         }
         let guest = GuestFiles {
+            name: &self.guest.name(),
             kernel: &self.guest.kernel,
             initrd: self.guest.initrd.as_deref(),
+            modules: &self.guest.modules,
             command_line: &self.guest.command_line,
         };
         instance.note_clock(self.icount)?;
@@ -83,6 +85,16 @@ impl Plan<'_> {
             .as_ref()
             .map(|initrd| instance.write("initrd", initrd))
             .transpose()?;
+        let mut modules = Vec::new();
+        for (number, (text, bytes)) in self.guest.modules.iter().enumerate() {
+            let file = instance.write(&format!("module-{number}"), bytes)?;
+            let words = text.split_once(' ').map_or("", |(_, words)| words);
+            modules.push(format!("{} {words}", file.display()));
+        }
+        let initrd = match modules.is_empty() {
+            true => initrd,
+            false => Some(modules.join(",").into()),
+        };
         let boot = Boot::Direct {
             kernel,
             initrd,

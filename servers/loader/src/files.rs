@@ -2,7 +2,7 @@
 
 use atoll_sdk::bundle::{Bundle, Entry};
 
-use crate::memory::{CMDLINE, CMDLINE_MAX, PAGE, Ram};
+use crate::memory::{CMDLINE, HIGH, PAGE, Ram};
 use crate::placer::Placer;
 use crate::refusal::Refusal;
 
@@ -15,7 +15,24 @@ pub(crate) struct Files<'b> {
     pub(crate) initrd: Option<Entry<'b>>,
     /// Without the line's end.
     pub(crate) cmdline: Entry<'b>,
+    /// The kernel's name.
+    pub(crate) name: Option<Entry<'b>>,
+    /// More modules, each with its text.
+    pub(crate) modules: [Option<(Entry<'b>, Option<Entry<'b>>)>; MODULES],
 }
+
+/// Most modules beside the initial RAM disk.
+pub(crate) const MODULES: usize = 7;
+/// Their names in the bundle.
+const NAMES: [[&str; 2]; MODULES] = [
+    ["guest/module/1", "guest/module/1/cmdline"],
+    ["guest/module/2", "guest/module/2/cmdline"],
+    ["guest/module/3", "guest/module/3/cmdline"],
+    ["guest/module/4", "guest/module/4/cmdline"],
+    ["guest/module/5", "guest/module/5/cmdline"],
+    ["guest/module/6", "guest/module/6/cmdline"],
+    ["guest/module/7", "guest/module/7/cmdline"],
+];
 
 impl<'b> Files<'b> {
     /// Finds them.
@@ -41,10 +58,20 @@ impl<'b> Files<'b> {
             .next()
             .unwrap_or(&[])
             .trim_ascii_end();
+        let name = bundle.find("guest/name")?;
+        let mut modules = [None; MODULES];
+        for (place, [file, text]) in modules.iter_mut().zip(NAMES) {
+            *place = match bundle.find(file)? {
+                Some(file) => Some((file, bundle.find(text)?)),
+                None => None,
+            };
+        }
         Ok(Files {
             kernel,
             zeros,
             initrd,
+            name,
+            modules,
             cmdline: Entry {
                 bytes: text,
                 ..cmdline
@@ -79,7 +106,7 @@ impl<'b> Files<'b> {
             return Ok(Initrd { at: 0, size: 0 });
         };
         let size = file.bytes.len() as u64;
-        let at = floor.next_multiple_of(PAGE);
+        let at = floor.max(HIGH).next_multiple_of(PAGE);
         let no_room = Refusal::NoRoom {
             what: "the initrd above the kernel",
             size,
@@ -92,9 +119,9 @@ impl<'b> Files<'b> {
         }
     }
 
-    /// Refuses a command line that is longer than its place.
-    pub(crate) fn check_cmdline(&self) -> Result<(), Refusal> {
-        let (length, most) = (self.cmdline.bytes.len() as u64, CMDLINE_MAX - 1);
+    /// Refuses a command line that is longer than its place, with its end.
+    pub(crate) fn check_cmdline(&self, room: u64) -> Result<(), Refusal> {
+        let (length, most) = (self.cmdline.bytes.len() as u64, room.saturating_sub(1));
         if length > most {
             Err(Refusal::CommandLine { length, most })
         } else {
@@ -102,10 +129,15 @@ impl<'b> Files<'b> {
         }
     }
 
-    /// Copies the command line, and ends it.
+    /// Copies the command line to its usual place, and ends it.
     pub(crate) fn copy_cmdline(&self, placer: &mut Placer<'_, '_>) {
-        placer.copy(CMDLINE, &self.cmdline);
-        placer.zero(CMDLINE + self.cmdline.bytes.len() as u64, 1);
+        self.copy_cmdline_to(CMDLINE, placer);
+    }
+
+    /// Copies it elsewhere.
+    pub(crate) fn copy_cmdline_to(&self, at: u64, placer: &mut Placer<'_, '_>) {
+        placer.copy(at, &self.cmdline);
+        placer.zero(at + self.cmdline.bytes.len() as u64, 1);
     }
 
     /// Copies it there.

@@ -1,6 +1,7 @@
 //! Places bzImage, multiboot 1 and PVH guests.
 //!
-//! The guest's files are in the bundle: `guest/kernel`, and where there are any `guest/initrd` and `guest/cmdline`; and `zeros`, which clears
+//! The guest's files are in the bundle: `guest/kernel`, and where there are any `guest/initrd`, `guest/cmdline` and `guest/name`, the
+//! kernel's name; more modules of a multiboot kernel as `guest/module/1` to `guest/module/7`, each with `guest/module/N/cmdline`; and `zeros`, which clears
 //! what must be zero, since guest memory is as the firmware left it. The loader tells the
 //! kernel's format, decides where everything goes, and has the microkernel put it there. It runs once, over as many activations as its
 //! effects need answers, and is destroyed before the guest's first instruction.
@@ -19,21 +20,26 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 mod acpi;
 mod cpu;
 mod files;
+mod firmware;
+mod image;
 mod linux;
 mod memory;
 mod multiboot;
+mod multiprocessor;
 mod placer;
 mod program;
 mod pvh;
 mod refusal;
+mod smbios;
 #[cfg(test)]
 mod tests;
 
 use files::Files;
+pub use image::Format;
+use image::Image;
 use memory::Ram;
 use placer::Placer;
-use program::Program;
-use refusal::Refusal;
+pub use refusal::Refusal;
 
 /// What must survive between activations.
 #[repr(C)]
@@ -139,14 +145,15 @@ fn place(state: &State, files: &Files<'_>, placer: &mut Placer<'_, '_>) -> Resul
     for (at, length) in memory::FIRMWARE {
         placer.zero(at, length);
     }
+    firmware::place(placer);
     acpi::place(state.vcpus, placer);
-    if let Some(header) = linux::Header::read(&files.kernel)? {
-        return linux::place(&header, files, ram, state.protected_entry != 0, placer);
+    smbios::place(placer);
+    multiprocessor::place(state.vcpus, placer);
+    match Image::read(&files.kernel)? {
+        Image::Linux(header) => {
+            linux::place(&header, files, ram, state.protected_entry != 0, placer)
+        }
+        Image::Multiboot(header) => multiboot::place(&header, files, ram, placer),
+        Image::Pvh(program, entry) => pvh::place(&program, entry, files, ram, placer),
     }
-    if let Some(header) = multiboot::Header::read(&files.kernel)? {
-        return multiboot::place(&header, files, ram, placer);
-    }
-    let program = Program::read(&files.kernel).ok_or(Refusal::Format)?;
-    let entry = pvh::entry(&program).ok_or(Refusal::Format)?;
-    pvh::place(&program, entry, files, ram, placer)
 }

@@ -70,6 +70,17 @@ pub(crate) fn place(
     })
 }
 
+/// Memory from address 0 on that a file of so many bytes needs at least.
+pub(crate) fn memory_needed(header: &Header, file: u64) -> u64 {
+    let size = file.saturating_sub(header.setup_size);
+    let lowest = if header.relocatable {
+        HIGH.next_multiple_of(header.alignment)
+    } else {
+        header.preferred
+    };
+    lowest.saturating_add(size.max(header.init_size))
+}
+
 /// The preferred address if RAM reaches so far; else, for a relocatable kernel, the lowest that is aligned.
 fn load_address(header: &Header, needed: u64, ram: Ram) -> Result<u64, Refusal> {
     let lowest = HIGH.next_multiple_of(header.alignment);

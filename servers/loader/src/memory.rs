@@ -2,6 +2,8 @@
 
 use atoll_protocol::layout::{GAP_END, GAP_START};
 
+use crate::refusal::Refusal;
+
 /// The boot-time descriptor table.
 pub(crate) const GDT: u64 = 0x500;
 /// Boot parameters of whichever protocol: one page, with a second for what they point to.
@@ -10,6 +12,11 @@ pub(crate) const BOOT_INFO: u64 = 0x7000;
 pub(crate) const PAGE_TABLES: u64 = 0x9000;
 /// The command line.
 pub(crate) const CMDLINE: u64 = 0x2_0000;
+/// The command line of a kernel that wants its usual place for itself, and most bytes of it.
+const OTHER_CMDLINE: u64 = 0x1000;
+const OTHER_CMDLINE_MAX: u64 = 0x6000;
+/// Kernels that go below 1 MiB begin here or above: what is below is the loader's.
+const LOW: u64 = BOOT_INFO + PAGE;
 /// Most bytes of a command line, with its NUL.
 pub(crate) const CMDLINE_MAX: u64 = 0x1_0000;
 /// ACPI tables: where a BIOS has its own, and where systems look for the first of them.
@@ -20,7 +27,8 @@ pub(crate) const FIRMWARE: [(u64, u64); 2] = [(0, 0x1000), (0xc_0000, 0x4_0000)]
 /// RAM for kernels begins here.
 pub(crate) const HIGH: u64 = 0x10_0000;
 
-const LOW_END: u64 = 0x9_fc00;
+/// End of the RAM below the holes.
+pub(crate) const LOW_END: u64 = 0x9_fc00;
 const EBDA_END: u64 = 0xa_0000;
 const IOAPIC: u64 = 0xfec0_0000;
 const LAPIC: u64 = 0xfee0_0000;
@@ -59,14 +67,29 @@ impl Ram {
         self.memory.min(GAP_START)
     }
 
+    /// The next page-aligned place above `floor` and 1 MiB for a module of so many bytes, and the size.
+    pub(crate) fn next(self, floor: u64, size: u64) -> Result<(u64, u64), Refusal> {
+        let at = floor.max(HIGH).next_multiple_of(PAGE);
+        if self.holds(at, size) {
+            Ok((at, size))
+        } else {
+            Err(Refusal::NoRoom {
+                what: "a module above the kernel",
+                size,
+                at,
+            })
+        }
+    }
+
     /// Bytes above 4 GiB.
     fn above(self) -> u64 {
         self.memory.saturating_sub(GAP_START)
     }
 
-    /// Whether `size` bytes at `at` are RAM that kernels may use, between 1 MiB and the gap.
+    /// Whether `size` bytes at `at` are RAM that kernels may use, below the holes or between 1 MiB and the gap.
     pub(crate) fn holds(self, at: u64, size: u64) -> bool {
-        at >= HIGH && at.checked_add(size).is_some_and(|end| end <= self.end())
+        let ends_by = |last| at.checked_add(size).is_some_and(|end| end <= last);
+        at >= HIGH && ends_by(self.end()) || at >= LOW && ends_by(LOW_END.min(self.end()))
     }
 
     /// The highest page-aligned place for `size` bytes between `floor` and `ceiling`.
@@ -100,6 +123,16 @@ impl Ram {
             (LOW_END >> 10) as u32,
             (self.end().saturating_sub(HIGH) >> 10) as u32,
         )
+    }
+}
+
+/// Where the command line goes, and most bytes of it, beside a kernel that takes these places.
+pub(crate) fn place_of_cmdline(kernel: impl IntoIterator<Item = (u64, u64)>) -> (u64, u64) {
+    let in_the_way = |(at, size): (u64, u64)| at < CMDLINE + CMDLINE_MAX && at + size > CMDLINE;
+    if kernel.into_iter().any(in_the_way) {
+        (OTHER_CMDLINE, OTHER_CMDLINE_MAX)
+    } else {
+        (CMDLINE, CMDLINE_MAX)
     }
 }
 
@@ -142,7 +175,9 @@ mod tests {
         assert_eq!(ram.highest(0x1000, 64 << 20, u64::MAX), None);
         assert_eq!(ram.highest(65 << 20, HIGH, u64::MAX), None);
         assert!(
-            !ram.holds(0x8_0000, 1)
+            ram.holds(0x8000, 0x9_7c00)
+                && !ram.holds(0x7fff, 1)
+                && !ram.holds(0x9_fc00, 1)
                 && ram.holds(HIGH, 63 << 20)
                 && !ram.holds(HIGH, 64 << 20)
                 && !ram.holds(HIGH, u64::MAX)

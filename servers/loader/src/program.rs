@@ -40,6 +40,12 @@ impl<'b> Program<'b> {
         segments.filter(|segment| segment.p_type == PT_LOAD && segment.p_memsz != 0)
     }
 
+    /// Where its segments are in memory, and their sizes.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.segments()
+            .map(|segment| (segment.p_paddr, segment.p_memsz))
+    }
+
     /// Checks all segments; nothing is placed.
     pub(crate) fn extent(&self, ram: Ram) -> Result<Extent, Refusal> {
         let mut extent = Extent { end: 0, size: 0 };

@@ -6,7 +6,7 @@ use elf::note::Note;
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::files::{Files, Initrd};
-use crate::memory::{ACPI, BOOT_INFO, CMDLINE, Ram};
+use crate::memory::{ACPI, BOOT_INFO, Ram, place_of_cmdline};
 use crate::placer::Placer;
 use crate::program::Program;
 use crate::refusal::Refusal;
@@ -91,12 +91,13 @@ pub(crate) fn place(
     placer: &mut Placer<'_, '_>,
 ) -> Result<Loaded, Refusal> {
     let extent = program.extent(ram)?;
-    files.check_cmdline()?;
+    let (cmdline, room) = place_of_cmdline(program.places());
+    files.check_cmdline(room)?;
     let initrd = files.place_initrd(ram, extent.end, u64::MAX)?;
     program.place(placer);
-    files.copy_cmdline(placer);
+    files.copy_cmdline_to(cmdline, placer);
     files.copy_initrd(initrd, placer);
-    parameters(initrd, ram, placer);
+    parameters(cmdline, initrd, ram, placer);
     let mut state = cpu::protected(entry, placer);
     cpu::set(&mut state, cpu::RBX, BOOT_INFO);
     placer.initial(&state);
@@ -108,11 +109,11 @@ pub(crate) fn place(
     })
 }
 
-fn parameters(initrd: Initrd, ram: Ram, placer: &mut Placer<'_, '_>) {
+fn parameters(cmdline: u64, initrd: Initrd, ram: Ram, placer: &mut Placer<'_, '_>) {
     let mut info = StartInfo {
         magic: MAGIC,
         version: VERSION,
-        cmdline: CMDLINE,
+        cmdline,
         rsdp: ACPI,
         memory_map: MEMORY_MAP,
         ..StartInfo::default()

@@ -6,7 +6,7 @@ use atoll_sdk::bundle::Broken;
 
 /// The reason, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// The bundle is broken.
     Archive(Broken),
     /// There is no `guest/kernel`.

@@ -58,8 +58,8 @@ fn a_kernel_is_placed_and_entered_in_long_mode() {
         "what the zero page does not say is zero"
     );
     assert!(
-        placed.is_zero(0x40e, 2) && placed.is_zero(0xf_0000, 0x1_0000),
-        "no BIOS has left its data and tables"
+        placed.is_zero(0x500 + 0x100, 0xa00) && placed.is_zero(0xc_0000, 0x2_0000),
+        "what the firmware's data and tables do not say is zero"
     );
 
     let zero = |offset: u64| placed.word(BOOT_INFO + offset);

@@ -122,7 +122,7 @@ fn a_flat_multiboot_kernel_is_placed_by_its_header() {
     let info = |offset: u64| placed.word(BOOT_INFO + offset);
     assert_eq!(info(0), 0x24d);
     assert_eq!((info(4), info(8)), (639, 63 * 1024));
-    assert_eq!(placed.bytes(info(16).into(), 6), b"quiet\0");
+    assert_eq!(placed.bytes(info(16).into(), 13), b"kernel quiet\0");
     let module = u64::from(info(24));
     assert_eq!(
         (info(20), placed.word(module), placed.word(module + 4)),
@@ -206,11 +206,76 @@ fn what_a_kernel_demands_and_nobody_knows_is_refused() {
 }
 
 #[test]
-fn a_kernel_outside_ram_is_refused() {
+fn a_multiboot_command_line_begins_with_the_kernels_name() {
+    let placed = load(
+        &[
+            ("guest/kernel", &flat(0x1_0003)),
+            ("guest/name", b"xen.gz"),
+            ("guest/cmdline", b"console=com1"),
+        ],
+        "",
+    )
+    .unwrap();
+    let line = u64::from(placed.word(BOOT_INFO + 16));
+    assert_eq!(placed.bytes(line, 20), b"xen.gz console=com1\0");
+}
+
+#[test]
+fn several_modules_lie_one_above_the_other_each_with_its_text() {
+    let placed = load(
+        &[
+            ("guest/kernel", &flat(0x1_0003)),
+            ("guest/initrd", &[9; 5000]),
+            ("guest/module/1", &[8; 100]),
+            ("guest/module/1/cmdline", b"vmlinuz root=/dev/sda"),
+            ("guest/module/2", &[7; 10]),
+        ],
+        "",
+    )
+    .unwrap();
+    let info = |offset: u64| placed.word(BOOT_INFO + offset);
+    assert_eq!(info(20), 3);
+    let list = u64::from(info(24));
+    let module =
+        |number: u64| [0, 4, 8].map(|offset| u64::from(placed.word(list + 16 * number + offset)));
+    let [start, end, text] = module(1);
+    assert_eq!(
+        (end - start, placed.bytes(start, 100)),
+        (100, &[8; 100][..])
+    );
+    assert_eq!(placed.bytes(text, 22), b"vmlinuz root=/dev/sda\0");
+    let [start, end, text] = module(2);
+    assert_eq!((end - start, placed.bytes(start, 10)), (10, &[7; 10][..]));
+    assert_eq!(placed.bytes(text, 1), [0]);
+    assert!(module(0)[1] <= module(1)[0] && module(1)[2] < module(2)[0]);
+}
+
+#[test]
+fn a_kernel_below_one_mebibyte_is_placed_and_its_command_line_beside_it() {
     let mut low = multiboot_elf();
-    low[52 + 12..52 + 16].copy_from_slice(&0x1000_u32.to_le_bytes());
-    let refused = load(&[("guest/kernel", &low)], "").err().unwrap();
-    assert!(refused.contains("of the kernel at 0x1000"), "{refused}");
+    for (at, value) in [(12, 0x9000_u32), (20, 0x2_0000)] {
+        low[52 + at..52 + at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    let placed = with_all(&low);
+    assert_eq!(placed.word(0x9000), MAGIC);
+    let line = u64::from(placed.word(BOOT_INFO + 16));
+    assert!(line < BOOT_INFO);
+    assert_eq!(placed.bytes(line, 13), b"kernel quiet\0");
+    assert_eq!(placed.bytes(0x10_0000, 1), [9], "the module is above 1 MiB");
+}
+
+#[test]
+fn a_kernel_outside_ram_or_on_the_loaders_own_is_refused() {
+    for (at, text) in [
+        (0x1000_u32, "at 0x1000"),
+        (0x9_f000, "at 0x9f000"),
+        (0xb_8000, "at 0xb8000"),
+    ] {
+        let mut low = multiboot_elf();
+        low[52 + 12..52 + 16].copy_from_slice(&at.to_le_bytes());
+        let refused = load(&[("guest/kernel", &low)], "").err().unwrap();
+        assert!(refused.contains(text), "{refused}");
+    }
 }
 
 proptest! {
