@@ -70,7 +70,7 @@ impl Server for MyServer {
 
     fn export(state: &State) -> Option<PowerState> {
         let State { enable, control, reset_control, changes_seen, .. } = *state;
-        Some(PowerState { enable, control, reset_control, changes_seen, raised: false })
+        Some(PowerState { enable, control, reset_control, changes_seen, raised: false, keyboard_reads: 0 })
     }
 
     fn import(machine: &Machine, setup: &Setup<'_>, before: PowerState, force: bool) -> Result<State, Refuse> {
