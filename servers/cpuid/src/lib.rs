@@ -8,7 +8,7 @@
 
 use atoll_protocol::interchange::CpuidState;
 use atoll_protocol::manifest::Setup;
-use atoll_protocol::message::{Leaf, Machine};
+use atoll_protocol::message::{CpuidExit, Leaf, Machine};
 use atoll_protocol::role::{Cpuid, CpuidRequest};
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -91,7 +91,9 @@ impl Server for CpuidServer {
                 eax: host.eax.min(standard::LAST),
                 ..host
             }),
-            1 => Some(standard::features(vault, host, cr4, effects.vcpu())),
+            1 if cr4 & CpuidExit::APIC_OFF == 0 => {
+                Some(standard::features(vault, host, cr4, effects.vcpu()))
+            }
             leaf if leaf >> 16 == 0x4000 => Some(hypervisor::leaf(vault, leaf)),
             _ => None,
         }
@@ -109,6 +111,13 @@ impl Server for CpuidServer {
             cr4,
         } = *request;
         match leaf {
+            1 => {
+                let shown = standard::features(vault, host, cr4, effects.vcpu());
+                Leaf {
+                    edx: shown.edx & !standard::disabled(cr4),
+                    ..shown
+                }
+            }
             0x8000_0001 => {
                 let shown = extended::leaf(vault, leaf, host);
                 Leaf {

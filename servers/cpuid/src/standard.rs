@@ -89,7 +89,7 @@ pub(crate) fn structured(host: Leaf) -> Leaf {
     }
 }
 
-/// Leaf 1.
+/// Leaf 1, with the local APIC enabled.
 #[inline(always)]
 pub(crate) fn features(facts: &Facts, host: Leaf, cr4: u64, vcpu: u8) -> Leaf {
     let ecx = host.ecx & ECX | ECX_OURS;
@@ -102,12 +102,11 @@ pub(crate) fn features(facts: &Facts, host: Leaf, cr4: u64, vcpu: u8) -> Leaf {
         eax: host.eax,
         ebx: host.ebx & 0xff00 | facts.vcpus << 16 | u32::from(vcpu) << 24,
         ecx: ecx | enabled,
-        edx: host.edx & EDX & !disabled(cr4),
+        edx: host.edx & EDX,
     }
 }
 
 /// Bits of EDX that are clear as things stand: of the local APIC, while that is disabled (APM vol. 2 §16.3.1).
-#[inline(always)]
 pub(crate) fn disabled(cr4: u64) -> u32 {
     if cr4 & CpuidExit::APIC_OFF != 0 {
         APIC
