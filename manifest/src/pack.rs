@@ -34,7 +34,7 @@ impl Server {
         let peers = list(
             self.peers
                 .iter()
-                .map(|(name, number)| (name.as_str(), ServerId(*number))),
+                .map(|(name, number)| (name.as_str(), ServerId::nth(*number))),
         )?;
         let config = encode(&Setup {
             lines: &self.lines,
@@ -89,7 +89,7 @@ mod tests {
         let place = |name: &str| specs.iter().position(|spec| spec.name == name).unwrap();
         let (uart, console) = (&specs[place("uart")], place("console"));
         assert_eq!(uart.role, RoleKind::Serial);
-        let number = ServerId(u8::try_from(console).unwrap() + 1);
+        let number = ServerId::nth(u8::try_from(console).unwrap() + 1);
         let setup: Setup<'_> = postcard::from_bytes(uart.config).unwrap();
         assert_eq!(setup.peer("console"), Some(number));
         assert!(

@@ -321,29 +321,29 @@ impl Resolver<'_, '_> {
             )?;
             server.grants.push(Grant::HostPorts(first, last));
         }
-        for irq in &text.host_irqs {
+        for line in &text.host_irqs {
             fits(
                 source,
                 Right::Host,
                 server,
-                irq,
+                line,
                 "a grant of host interrupts",
             )?;
-            let number = *irq.get_ref();
-            if number > 15 {
+            let number = *line.get_ref();
+            let Some(irq) = HostIrq::new(number) else {
                 return Err(source.error(
-                    irq.span(),
+                    line.span(),
                     format!("host interrupt {number}: expected 0 to 15"),
                 ));
-            }
+            };
             self.spaces.host_irqs.claim(
                 source,
-                irq.span(),
+                line.span(),
                 "host interrupt",
                 (number.into(), number.into()),
                 &server.name,
             )?;
-            server.grants.push(Grant::HostIrq(HostIrq(number)));
+            server.grants.push(Grant::HostIrq(irq));
         }
         Ok(())
     }
@@ -358,12 +358,12 @@ impl Resolver<'_, '_> {
                 "a grant of interrupt lines",
             )?;
             let number = *line.get_ref();
-            if usize::from(number) >= LINES {
+            let Some(id) = LineId::new(number) else {
                 return Err(self.source.error(
                     line.span(),
                     format!("interrupt line {number}: expected 0 to {}", LINES - 1),
                 ));
-            }
+            };
             self.spaces.lines.claim(
                 self.source,
                 line.span(),
@@ -371,7 +371,7 @@ impl Resolver<'_, '_> {
                 (number.into(), number.into()),
                 &server.name,
             )?;
-            server.grants.push(Grant::Line(LineId(number)));
+            server.grants.push(Grant::Line(id));
         }
         Ok(())
     }
@@ -399,7 +399,7 @@ impl Resolver<'_, '_> {
             }
             server
                 .grants
-                .push(Grant::Mail(ServerId(number), *credit.get_ref()));
+                .push(Grant::Mail(ServerId::nth(number), *credit.get_ref()));
             server.peers.push((peer.get_ref().clone(), number));
         }
         Ok(())

@@ -85,6 +85,12 @@ impl Dump {
         dump
     }
 
+    /// The report of the fault.
+    #[must_use]
+    pub fn report(&self) -> Option<FaultReport> {
+        self.fault
+    }
+
     /// Says it in lines, for a log: once.
     pub fn tell(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
         let Some(fault) = self.fault.filter(|_| !self.told) else {
@@ -93,7 +99,8 @@ impl Dump {
         self.told = true;
         line(format_args!(
             "what is known of the fault of server {}, generation {}:",
-            fault.server.0, fault.generation
+            fault.server.number(),
+            fault.generation
         ));
         if self.registers.iter().any(|value| *value != 0) {
             line(format_args!("its registers: {}", Named(&self.registers)));

@@ -31,6 +31,7 @@ pub mod fault;
 pub mod fixed;
 pub mod frames;
 pub mod grant;
+pub mod ids;
 pub mod inject;
 pub mod interchange;
 pub mod layout;
@@ -47,7 +48,7 @@ pub mod vcpu;
 pub mod wire;
 
 /// Version of the protocol: raised with every change of meaning or of layout, together with a line in `CHANGELOG.md`.
-pub const VERSION: u32 = 17;
+pub const VERSION: u32 = 18;
 pub use schema::SCHEMA_HASH;
 
 /// Bytes of a message page, and of an answer page.
@@ -71,10 +72,10 @@ pub const LINE: usize = 64;
 /// Pages that may stand in for others while the guest executes one instruction: an instruction rarely touches two devices.
 pub const STAND_INS: usize = 2;
 /// Most servers of one machine, the supervisor (always number 0) included.
-pub const SERVERS: usize = 32;
+pub const SERVERS: usize = ids::ServerId::COUNT;
 /// Most timers of one server.
-pub const TIMERS: usize = 4;
+pub const TIMERS: usize = ids::TimerId::COUNT;
 /// How long the supervisor may take for a message, in microseconds: no manifest says so, since it is the one to read it.
 pub const SUPERVISOR_BUDGET_US: u32 = 200_000;
 /// Interrupt lines of a virtual machine (IOAPIC pins; the first 16 are the 8259s' as well).
-pub const LINES: usize = 24;
+pub const LINES: usize = ids::LineId::COUNT;

@@ -153,7 +153,7 @@ impl<'m> Setup<'m> {
     pub fn line(&self, place: usize) -> Option<crate::units::LineId> {
         self.lines
             .get(place)
-            .map(|line| crate::units::LineId(*line))
+            .and_then(|line| crate::units::LineId::new(*line))
     }
 
     /// An option's value.

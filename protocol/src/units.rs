@@ -1,5 +1,6 @@
 //! Newtypes for what must not be mixed.
 
+pub use crate::ids::{HostIrq, LineId, ServerId, TimerId, VcpuId, VmId};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -33,28 +34,8 @@ unit! {
     Ticks(u64)
 }
 unit! {
-    /// A server's place in the machine: its role's slot, stable over restarts. The supervisor is 0.
-    ServerId(u8)
-}
-unit! {
-    /// A virtual CPU of the machine, from 0.
-    VcpuId(u8)
-}
-unit! {
     /// An operation that the kernel waits for: slot in the low 8 bits, generation above. 0 is none.
     TicketId(u32)
-}
-unit! {
-    /// One of a server's own timers.
-    TimerId(u8)
-}
-unit! {
-    /// An interrupt line of the virtual machine, by IOAPIC pin.
-    LineId(u8)
-}
-unit! {
-    /// An interrupt request line of the host (ISA numbering).
-    HostIrq(u8)
 }
 
 impl Ticks {

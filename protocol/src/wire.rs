@@ -269,7 +269,7 @@ impl<'a> Effect<'a> {
             Effect::Map(block) => (tag::MAP, put_one(rest, &block.0)?),
             Effect::Arm(timer, at) => {
                 let (place, rest) = rest.split_first_mut()?;
-                *place = timer.0;
+                *place = timer.number();
                 (tag::ARM, 1 + put_one(rest, &at.0)?)
             }
             _ => return None,

@@ -118,7 +118,7 @@ proptest! {
             Effect::Forward(Fixed(block::<Forward>(&seed)), &seed),
             Effect::Offer(Fixed(block::<Offer>(&seed))),
             Effect::Map(Fixed(block::<Mapping>(&seed))),
-            Effect::Arm(TimerId(timer), Fixed(block::<Ticks>(&seed))),
+            Effect::Arm(TimerId::nth(timer % 4), Fixed(block::<Ticks>(&seed))),
             Effect::NeedRegisters,
             Effect::Log("a line"),
         ];

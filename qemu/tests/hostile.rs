@@ -116,7 +116,7 @@ fn anything(dice: &mut Dice) -> Vec<u8> {
         dice.any() >> 32,
         u64::from(u32::MAX),
     ][dice.below(6) as usize] as u32;
-    let server = ServerId(dice.below(SLOTS) as u8);
+    let server = ServerId::nth(dice.below(SLOTS) as u8);
     let name: String = bytes(dice, 40)
         .into_iter()
         .map(|byte| char::from(byte & 0x7f))
@@ -137,7 +137,7 @@ fn anything(dice: &mut Dice) -> Vec<u8> {
             dice.below(2) == 0,
             [None, Some(&name[..])][dice.below(2) as usize],
         ))),
-        6 => frame(Ask::Dump(server.0)),
+        6 => frame(Ask::Dump(server.number())),
         7 => [Ask::Servers, Ask::Exits, Ask::Machine, Ask::Ping(number)]
             .map(frame)
             .concat(),

@@ -91,12 +91,12 @@ fn a_server_that_crashes_at_every_second_message_falls_back_and_can_forge_nothin
 /// What makes a power server one that is always due, and takes 3 ms each time where an instruction is a nanosecond.
 const ALWAYS_DUE: &str = r"
     fn started(_: &mut Vault<'_, Self>, effects: &mut Effects<'_, Power>) {
-        effects.emit(PowerEffect::Arm(atoll_sdk::protocol::units::TimerId(0), effects.now()));
+        effects.emit(PowerEffect::Arm(atoll_sdk::protocol::units::TimerId::nth(0), effects.now()));
     }
 
     fn event(_: &mut Vault<'_, Self>, _: atoll_sdk::protocol::role::DeviceEvent, effects: &mut Effects<'_, Power>) {
         (0..750_000_u32).for_each(|turn| _ = core::hint::black_box(turn));
-        effects.emit(PowerEffect::Arm(atoll_sdk::protocol::units::TimerId(0), effects.now()));
+        effects.emit(PowerEffect::Arm(atoll_sdk::protocol::units::TimerId::nth(0), effects.now()));
     }
 
     fn handle(";

@@ -206,7 +206,7 @@ fn injection(model: Model, message: Option<(ServerId, u8)>, dice: &mut Dice) -> 
         Needs::Image => 0,
     };
     let (server, kind) =
-        message.unwrap_or((ServerId(1 + dice.below(servers) as u8), Injection::ANY));
+        message.unwrap_or((ServerId::nth(1 + dice.below(servers) as u8), Injection::ANY));
     let supervisor = server == SUPERVISOR;
     let mut limit = LIMIT;
     if model == Model::Kill && (argument == 0 || supervisor) {
@@ -231,7 +231,7 @@ fn injection(model: Model, message: Option<(ServerId, u8)>, dice: &mut Dice) -> 
     };
     Injection {
         model: model.number(),
-        server: server.0,
+        server: server.number(),
         kind,
         flags,
         chance,

@@ -29,9 +29,9 @@ pub struct Books {
     pub free_frames: u64,
 }
 
-/// Whether somebody waits for the answer.
-fn is_request(ticket: &Ticket) -> bool {
-    ticket.operation == Operation::Mail && usize::from(ticket.asker.0) < SERVERS
+/// Who waits for the answer, if it is a request and somebody does.
+fn asker(ticket: &Ticket) -> Option<ServerId> {
+    ticket.asker.filter(|_| ticket.operation == Operation::Mail)
 }
 
 impl Books {
@@ -45,29 +45,23 @@ impl Books {
                 .filter(|ticket| !matches!(ticket.operation, Operation::Mail | Operation::Load))
                 .count(),
             waits: state.vcpu.stand == Stand::Waiting,
-            requests: tickets()
-                .filter(|ticket| is_request(ticket))
-                .map(|ticket| ticket.asker)
-                .collect(),
+            requests: tickets().filter_map(asker).collect(),
             free_frames: state.machine.frames.free(),
             ..Self::default()
         };
-        for (to, server) in (0..).map(ServerId).zip(&state.servers) {
+        for (to, server) in state.servers.iter() {
             let mut letters = [0; SERVERS];
             let mut results = 0;
             for (from, _) in server.letters() {
                 match from {
-                    // What a fault orders comes from nobody.
-                    Some(from) => letters
-                        .iter_mut()
-                        .skip(usize::from(from.0))
-                        .take(1)
-                        .for_each(|count| *count += 1),
+                    // What a fault orders is as if the supervisor had asked itself, which has no credit for that.
+                    Some(from) if from == to => {}
+                    Some(from) => letters[from.index()] += 1,
                     None => results += 1,
                 }
             }
-            for (from, letters) in (0..).map(ServerId).zip(letters) {
-                let taken = usize::from(state.servers[usize::from(from.0)].undelivered_to(to));
+            for (from, letters) in ServerId::all().zip(letters) {
+                let taken = usize::from(state.servers[from].undelivered_to(to));
                 if taken + letters > 0 {
                     books.mail.push((from, to, taken, letters));
                 }
@@ -104,7 +98,8 @@ impl Books {
         {
             return Err(format!(
                 "server {} has used {taken} credits for mail to server {}, which has {letters} undelivered letters",
-                from.0, to.0
+                from.number(),
+                to.number()
             ));
         }
         for (server, reserved, there) in &self.results {
@@ -116,7 +111,7 @@ impl Books {
             if *reserved != there + awaited {
                 return Err(format!(
                     "server {} has reserved {reserved} places, expected {}: {there} results are there and {awaited} are to come",
-                    server.0,
+                    server.number(),
                     there + awaited
                 ));
             }
@@ -128,7 +123,7 @@ impl Books {
         if let Some(asker) = unheard {
             return Err(format!(
                 "server {} waits for an answer and has no place reserved for it",
-                asker.0
+                asker.number()
             ));
         }
         if self.stray_frames > 0 {

@@ -59,9 +59,9 @@ impl Cast {
         let manifest: Manifest<'_> =
             postcard::from_bytes(packed).map_err(|error| format!("the manifest: {error}"))?;
         let (mut script, mut parts) = (Vec::new(), Vec::new());
-        let mut loader = ServerId(0);
+        let mut loader = ServerId::SUPERVISOR;
         for (number, spec) in (1..).zip(manifest.servers()) {
-            let id = ServerId(number);
+            let id = ServerId::nth(number);
             if spec.role == RoleKind::Loader {
                 loader = id;
             }
@@ -110,14 +110,14 @@ impl Cast {
     /// The server with this number; the supervisor is none of them.
     #[must_use]
     pub fn part(&self, id: ServerId) -> Option<&Part> {
-        self.parts.get(usize::from(id.0).checked_sub(1)?)
+        self.parts.get(id.index().checked_sub(1)?)
     }
 
     /// The first server of a role.
     #[must_use]
     pub fn with_role(&self, role: RoleKind) -> Option<ServerId> {
         let place = self.parts.iter().position(|part| part.role == role)?;
-        Some(ServerId(place as u8 + 1))
+        Some(ServerId::nth(place as u8 + 1))
     }
 
     pub(crate) fn console(&self) -> Option<ServerId> {
@@ -131,8 +131,8 @@ impl Cast {
 
     /// The servers that stay, the supervisor aside.
     pub fn servers(&self) -> impl Iterator<Item = ServerId> {
-        (1..)
-            .map(ServerId)
+        ServerId::all()
+            .skip(1)
             .zip(&self.parts)
             .filter(|(_, part)| part.role != RoleKind::Loader)
             .map(|(id, _)| id)

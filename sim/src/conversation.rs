@@ -21,19 +21,19 @@ impl Default for Conversation {
 
 impl Pages for Conversation {
     fn message(&mut self, server: ServerId) -> &mut [u8] {
-        &mut self.messages[usize::from(server.0)]
+        &mut self.messages[server.index()]
     }
 
     fn answer(&self, server: ServerId, length: usize) -> &[u8] {
-        &self.answers[usize::from(server.0)][..length.min(PAGE)]
+        &self.answers[server.index()][..length.min(PAGE)]
     }
 
     fn clear(&mut self, server: ServerId) {
-        self.messages[usize::from(server.0)] = [0; PAGE];
-        self.answers[usize::from(server.0)] = [0; PAGE];
+        self.messages[server.index()] = [0; PAGE];
+        self.answers[server.index()] = [0; PAGE];
     }
 
     fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
-        &mut self.answers[usize::from(server.0)]
+        &mut self.answers[server.index()]
     }
 }

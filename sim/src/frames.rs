@@ -31,7 +31,7 @@ impl Frames {
     /// Frames that this server has.
     #[must_use]
     pub fn held(&self, server: ServerId) -> u64 {
-        self.held[usize::from(server.0)]
+        self.held[server.index()]
     }
 
     /// Takes frames for the guest.
@@ -47,14 +47,14 @@ impl Frames {
 
     pub(crate) fn take_for(&mut self, server: ServerId, count: u64) {
         self.take(count);
-        self.held[usize::from(server.0)] += count;
+        self.held[server.index()] += count;
     }
 
     pub(crate) fn give_back(&mut self, server: ServerId) {
-        self.free += std::mem::take(&mut self.held[usize::from(server.0)]);
+        self.free += std::mem::take(&mut self.held[server.index()]);
     }
 
     pub(crate) fn exchange(&mut self, one: ServerId, other: ServerId) {
-        self.held.swap(usize::from(one.0), usize::from(other.0));
+        self.held.swap(one.index(), other.index());
     }
 }

@@ -395,7 +395,7 @@ fn ask(value: u64, dice: &mut Dice) -> Vec<u8> {
     let ask = match value % 8 {
         0 | 1 => Ask::Ping(dice.any() as u32),
         2..5 => Ask::Dump(NOBODY),
-        5 | 6 => Ask::Order(Order::Kill(ServerId(dice.pick(&KILLED)))),
+        5 | 6 => Ask::Order(Order::Kill(ServerId::nth(dice.pick(&KILLED)))),
         _ => return vec![value as u8; 1 + dice.below(4) as usize],
     };
     // What noise has begun ends with a zero byte.
@@ -482,5 +482,5 @@ pub fn interrupted(taken: &Exit) -> Exit {
 /// The interrupt of a serial port of the host.
 #[must_use]
 pub fn irq_of(port: usize) -> HostIrq {
-    HostIrq(if port == 0 { 4 } else { 3 })
+    HostIrq::nth(if port == 0 { 4 } else { 3 })
 }

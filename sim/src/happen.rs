@@ -1,6 +1,6 @@
 //! What happens to a machine, and everything that follows from it.
 
-use atoll_core::machine::Machine;
+use atoll_core::machine::Clock;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::Stand;
 use atoll_protocol::units::Ticks;
@@ -51,7 +51,7 @@ pub(crate) fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
             continue;
         }
         // The guest would have its turn: here it waits until all is delivered.
-        let waits = last == Turn::Enter && kernel.state.ready != 0;
+        let waits = last == Turn::Enter && !kernel.state.ready.is_empty();
         if !waits && matches!(last, Turn::Idle | Turn::Enter | Turn::Leave(_)) {
             break;
         }

@@ -1,18 +1,22 @@
 //! The hardware below the kernel, simulated: memory, two serial ports, frames, and servers in this process.
 
+mod experiment;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use atoll_core::inject::Area;
-use atoll_core::machine::{Machine, Outcome, Place, Stale};
+use atoll_core::machine::{
+    AddressSpaces, Clock, GuestRam, HostPorts, Log, Outcome, Place, Processor, Stale, Stock,
+    Translations,
+};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::frames::{of_grant, of_image, of_memory, of_nested, of_server};
 use atoll_protocol::grant::{Grant, Limits};
-use atoll_protocol::inject::{Injection, Model, Plan, kind_of};
+use atoll_protocol::inject::{Model, Plan, kind_of};
 use atoll_protocol::layout::ram_offset;
 use atoll_protocol::message::{Header, Leaf};
 use atoll_protocol::units::{Gpa, HostIrq, ServerId, Ticks};
@@ -135,7 +139,7 @@ impl Host {
     /// What the supervisor remembers.
     #[must_use]
     pub fn supervisor(&self) -> Memory {
-        let vault = self.vaults[usize::from(SUPERVISOR.0)].committed.as_bytes();
+        let vault = self.vaults[SUPERVISOR.index()].committed.as_bytes();
         Memory::read_from_prefix(vault).map_or(Memory::default(), |(memory, _)| memory)
     }
 
@@ -188,7 +192,7 @@ impl Host {
         let vault = vaults[server].working.as_mut_bytes();
         let bundle = packed
             .as_ref()
-            .filter(|_| server == usize::from(SUPERVISOR.0))
+            .filter(|_| server == SUPERVISOR.index())
             .map_or(&[][..], Packed::bytes);
         activate(
             islands[server].as_deref_mut(),
@@ -269,52 +273,20 @@ fn activate(
 ) -> u64 {
     match island {
         Some(island) => island.activate(message, answer, vault, around),
-        None if server == usize::from(SUPERVISOR.0) => {
+        None if server == SUPERVISOR.index() => {
             supervisor::answer(cast, desk, message, answer, vault)
         }
         None => cast::load(message, answer),
     }
 }
 
-impl Machine for Host {
-    type Pages = Conversation;
-
+impl Clock for Host {
     fn now(&self) -> Ticks {
         Ticks(self.clock)
     }
 
     fn tsc_khz(&self) -> u64 {
         TSC_KHZ
-    }
-
-    fn activate(
-        &mut self,
-        pages: &mut Conversation,
-        server: ServerId,
-        length: usize,
-        _: Ticks,
-    ) -> Outcome {
-        let place = usize::from(server.0);
-        let mut answer = std::mem::replace(&mut pages.answers[place], [0; PAGE]);
-        let message = &pages.messages[place][..length];
-        let header = message
-            .get(1..)
-            .and_then(|bytes| Header::read_from_prefix(bytes).ok());
-        let accepted = header.is_some_and(|(header, _)| header.accepted != Header::NOT_ACCEPTED);
-        self.told[place] = (kind_of(message).unwrap_or_default(), accepted);
-        let used = self.run(place, message, &mut answer);
-        pages.answers[place] = answer;
-        if used == HANGS {
-            return Outcome::Fault(Reason::Hang);
-        }
-        Outcome::Answer(used)
-    }
-
-    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
-        let lines =
-            usize::from(first) * LINE / 8..(usize::from(first) + usize::from(count)) * LINE / 8;
-        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
-        committed[lines.clone()].copy_from_slice(&working[lines]);
     }
 
     fn arm(&mut self, deadline: Ticks) {
@@ -325,15 +297,21 @@ impl Machine for Host {
         self.armed.0 <= self.clock
     }
 
+    fn counts_instructions(&self) -> bool {
+        true
+    }
+
+    fn wall_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+}
+
+impl Processor for Host {
     fn set_xcr0(&mut self, value: u64) {
         assert!(
             value & 1 != 0 && value & !7 == 0,
             "XSETBV with {value:#x} is a general protection fault"
         );
-    }
-
-    fn counts_instructions(&self) -> bool {
-        true
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
@@ -352,6 +330,16 @@ impl Machine for Host {
         }
     }
 
+    fn physical_bits(&self) -> u32 {
+        40
+    }
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        [0; REGISTERS]
+    }
+}
+
+impl HostPorts for Host {
     fn port_in(&mut self, port: u16, size: u8) -> u32 {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
         self.uart(port)
@@ -366,7 +354,9 @@ impl Machine for Host {
     }
 
     fn unmask(&mut self, _: HostIrq) {}
+}
 
+impl GuestRam for Host {
     fn guest_size(&self) -> u64 {
         self.memory.len() as u64
     }
@@ -408,6 +398,23 @@ impl Machine for Host {
         self.guest_write(cas.gpa, &cas.new.to_le_bytes()[..cas.size as usize]);
     }
 
+    fn can_hold(&self, bytes: u64) -> bool {
+        bytes / PAGE as u64 <= self.frames.free()
+    }
+
+    fn create_machine(&mut self, bytes: u64) {
+        self.frames.take(of_memory(bytes) + of_nested(bytes));
+        let used = MEMORIES.with_borrow_mut(|memories| {
+            let place = memories
+                .iter()
+                .position(|memory| memory.len() as u64 == bytes)?;
+            Some(memories.swap_remove(place))
+        });
+        self.memory = used.unwrap_or_else(|| vec![0; bytes as usize]);
+    }
+}
+
+impl Translations for Host {
     fn map(&mut self, mapping: Mapping) -> Stale {
         assert!(
             ram_offset(self.memory.len() as u64, mapping.gpa.0).is_some(),
@@ -438,7 +445,9 @@ impl Machine for Host {
     }
 
     fn flushed(&mut self) {}
+}
 
+impl Stock for Host {
     fn bundle_size(&self) -> u64 {
         self.packed
             .as_ref()
@@ -454,33 +463,52 @@ impl Machine for Host {
     fn free_frames(&self) -> u64 {
         self.frames.free()
     }
+}
 
-    fn can_hold(&self, bytes: u64) -> bool {
-        bytes / PAGE as u64 <= self.frames.free()
+impl AddressSpaces for Host {
+    type Pages = Conversation;
+
+    fn activate(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        _: Ticks,
+    ) -> Outcome {
+        let place = server.index();
+        let mut answer = std::mem::replace(&mut pages.answers[place], [0; PAGE]);
+        let message = &pages.messages[place][..length];
+        let header = message
+            .get(1..)
+            .and_then(|bytes| Header::read_from_prefix(bytes).ok());
+        let accepted = header.is_some_and(|(header, _)| header.accepted != Header::NOT_ACCEPTED);
+        self.told[place] = (kind_of(message).unwrap_or_default(), accepted);
+        let used = self.run(place, message, &mut answer);
+        pages.answers[place] = answer;
+        if used == HANGS {
+            return Outcome::Fault(Reason::Hang);
+        }
+        Outcome::Answer(used)
     }
 
-    fn create_machine(&mut self, bytes: u64) {
-        self.frames.take(of_memory(bytes) + of_nested(bytes));
-        let used = MEMORIES.with_borrow_mut(|memories| {
-            let place = memories
-                .iter()
-                .position(|memory| memory.len() as u64 == bytes)?;
-            Some(memories.swap_remove(place))
-        });
-        self.memory = used.unwrap_or_else(|| vec![0; bytes as usize]);
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
+        let lines =
+            usize::from(first) * LINE / 8..(usize::from(first) + usize::from(count)) * LINE / 8;
+        let Vault { working, committed } = &mut self.vaults[server.index()];
+        committed[lines.clone()].copy_from_slice(&working[lines]);
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let words = usize::from(limits.vault_lines) * LINE / 8;
         self.frames.take_for(server, of_server(limits));
-        self.vaults[usize::from(server.0)] = Vault {
+        self.vaults[server.index()] = Vault {
             working: vec![0; words],
             committed: vec![0; words],
         };
     }
 
     fn fill_segment(&mut self, server: ServerId, segment: &Segment) {
-        let filled = &mut self.filled[usize::from(server.0)];
+        let filled = &mut self.filled[server.index()];
         let before = of_image(filled.iter());
         filled.push(*segment);
         // The first also pays for what every image has.
@@ -496,17 +524,17 @@ impl Machine for Host {
             Some(packed) if segment.access == Segment::EXECUTE => packed.island(segment),
             Some(_) => return,
         };
-        self.islands[usize::from(server.0)] = island;
+        self.islands[server.index()] = island;
     }
 
     fn restore_vault(&mut self, server: ServerId) {
-        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
+        let Vault { working, committed } = &mut self.vaults[server.index()];
         working.copy_from_slice(committed);
     }
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
         self.frames.exchange(one, other);
-        let (one, other) = (usize::from(one.0), usize::from(other.0));
+        let (one, other) = (one.index(), other.index());
         self.islands.swap(one, other);
         self.filled.swap(one, other);
         self.vaults.swap(one, other);
@@ -518,7 +546,7 @@ impl Machine for Host {
             server,
             of_grant(Grant::GuestRead, self.memory.len() as u64, bundle::SIZE),
         );
-        self.reads_guest[usize::from(server.0)] = true;
+        self.reads_guest[server.index()] = true;
     }
 
     fn show_bundle(&mut self, server: ServerId) {
@@ -531,7 +559,7 @@ impl Machine for Host {
     fn set_entry(&mut self, _: ServerId, _: u64) {}
 
     fn destroy_server(&mut self, server: ServerId) {
-        let place = usize::from(server.0);
+        let place = server.index();
         (
             self.islands[place],
             self.vaults[place],
@@ -540,15 +568,9 @@ impl Machine for Host {
         self.filled[place].clear();
         self.frames.give_back(server);
     }
+}
 
-    fn wall_seconds(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn physical_bits(&self) -> u32 {
-        40
-    }
-
+impl Log for Host {
     fn log(&mut self, line: fmt::Arguments<'_>) {
         let text = line.to_string();
         self.found += u32::from(text.starts_with("inject: detected"));
@@ -556,52 +578,5 @@ impl Machine for Host {
             self.log.pop_front();
         }
         self.log.push_back(text);
-    }
-
-    fn registers(&self) -> [u64; REGISTERS] {
-        [0; REGISTERS]
-    }
-
-    fn plan(&self, known: u64) -> Option<Plan> {
-        (self.plan.sequence != known).then_some(self.plan)
-    }
-
-    fn about_to_inject(
-        &mut self,
-        pages: &mut Conversation,
-        server: ServerId,
-        length: usize,
-        injection: &Injection,
-    ) {
-        if let Some(model) = Model::with_number(u64::from(injection.model)) {
-            let place = usize::from(server.0);
-            self.rehearse(place, &pages.messages[place][..length], model);
-        }
-    }
-
-    fn accepted(&mut self, pages: &Conversation, server: ServerId, length: usize) {
-        let place = usize::from(server.0);
-        // Its message page may hold the next message already.
-        let (kind, told) = self.told[place];
-        self.ledger.enter(
-            server,
-            kind,
-            told,
-            pages.answers[place].get(..length).unwrap_or(&[]),
-        );
-    }
-
-    fn flip(&mut self, server: ServerId, area: Area, bit: u64) -> bool {
-        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
-        let Some(bit) = bit
-            .checked_rem(working.len() as u64 * 64)
-            .filter(|_| area == Area::Vault)
-        else {
-            return false;
-        };
-        for copy in [working, committed] {
-            copy[(bit / 64) as usize] ^= 1 << (bit % 64);
-        }
-        true
     }
 }

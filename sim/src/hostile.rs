@@ -89,7 +89,7 @@ impl Hostile {
         let peer = if dice.below(3) > 0 {
             SUPERVISOR
         } else {
-            ServerId(dice.below(SERVERS as u64 + 2) as u8)
+            ServerId::nth(dice.below(SERVERS as u64) as u8)
         };
         let noise = bytes(dice, 300);
         let written = match dice.below(14) {
@@ -101,16 +101,16 @@ impl Hostile {
             6 => Effect::Mail(peer, &noise).write(into),
             7 => Effect::Log("\n[9.999999] hypervisor fault: forged \x1b[31m").write(into),
             8 => Effect::Arm(
-                TimerId(dice.below(5) as u8),
+                TimerId::nth(dice.below(4) as u8),
                 Fixed(Ticks(now.wrapping_add(dice.below(3_000_000)))),
             )
             .write(into),
             9 => {
-                let server = ServerId(dice.any() as u8);
+                let server = ServerId::nth(dice.any() as u8 % 64);
                 let query = dice.pick(&[
                     Query::Machine,
                     Query::Server(server),
-                    Query::Exit(server.0),
+                    Query::Exit(server.number()),
                     Query::Dump(server, 0),
                 ]);
                 Effect::Query(query).write(into)
@@ -144,14 +144,14 @@ fn bytes(dice: &mut Dice, most: u64) -> Vec<u8> {
 
 /// An order, as its bytes.
 fn order(dice: &mut Dice, upload: &mut Upload) -> Vec<u8> {
-    let server = ServerId(dice.below(SERVERS as u64 + 2) as u8);
+    let server = ServerId::nth(dice.below(SERVERS as u64) as u8);
     let place = dice.below(PRETENDED.len() as u64) as usize;
     let (pretended, role) = PRETENDED[place];
     let evil = format!("{EVIL}{pretended}");
     // One that the image could take over from, more often than not.
     let fitting = dice.below(4) > 0;
     let of = if fitting {
-        ServerId(SLOTS[place])
+        ServerId::nth(SLOTS[place])
     } else {
         server
     };

@@ -189,7 +189,7 @@ impl Ledger {
             if !equal {
                 return Err(Difference(format!(
                     "server {}: {} instead of {}",
-                    server.0,
+                    server.number(),
                     text(&seen),
                     text(&wanted)
                 )));
@@ -265,7 +265,7 @@ fn text(answers: &[Answer<'_>]) -> String {
 mod tests {
     use super::*;
 
-    const UART: ServerId = ServerId(9);
+    const UART: ServerId = ServerId::nth(9);
 
     /// `Done`, and `Save` of one line.
     fn answer(line: u16) -> Vec<u8> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use atoll_core::machine::Machine;
+use atoll_core::machine::GuestRam;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::Stand;
 use atoll_core::vcpu::vmcb::Vmcb;
@@ -152,7 +152,7 @@ fn machine(cast: &Arc<Cast>, plan: Plan) -> Box<Kernel> {
     (1..atoll_protocol::SERVERS as u8).for_each(|server| {
         kernel
             .state
-            .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+            .give(SUPERVISOR, Grant::Mail(ServerId::nth(server), 1))
     });
     let segment = bundle::segment("supervisor").expect("a page of the bundle is the supervisor's");
     kernel
@@ -322,7 +322,7 @@ impl Play {
         self.what = format!("{what:x?}");
         self.step += 1;
         if swap {
-            self.what += &format!(" with a swap of server {}", victim.0);
+            self.what += &format!(" with a swap of server {}", victim.number());
             self.order(victim);
         }
         let went = self.both(&what)? && self.ring();

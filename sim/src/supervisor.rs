@@ -13,11 +13,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::cast::Cast;
 
 /// The supervisor.
-pub const SUPERVISOR: ServerId = ServerId(0);
+pub const SUPERVISOR: ServerId = ServerId::SUPERVISOR;
 /// The slot in which successors are made.
-pub const FREE: ServerId = ServerId(30);
+pub const FREE: ServerId = ServerId::nth(30);
 /// The interrupt that says that there is something on the desk.
-pub const BELL: HostIrq = HostIrq(7);
+pub const BELL: HostIrq = HostIrq::nth(7);
 /// How often a swap is tried.
 const TRIES: u64 = 60;
 /// The token of a request that is made before the machine is left.
@@ -73,7 +73,7 @@ impl Memory {
             let (of, image) = desk.swaps.get(self.swapped as usize)?;
             return Some((*of, image));
         };
-        let of = ServerId(ordered as u8);
+        let of = ServerId::nth(ordered as u8);
         Some((of, &cast.part(of)?.image))
     }
 
@@ -160,7 +160,7 @@ pub(crate) fn answer(
                 Ok(Order::Swap(of, ..))
                     if cast.stays(of) && memory.made == 0 && memory.ordered == 0 =>
                 {
-                    memory.ordered = u64::from(of.0) + 1;
+                    memory.ordered = u64::from(of.number()) + 1;
                     begin(cast, desk, memory, &mut answer);
                     Outcome::Done
                 }

@@ -26,7 +26,7 @@ fn quiet(seed: u64) -> Scenario {
 /// Which rule a model breaks that damages what is committed, played as if it did not.
 fn broken_by(model: Model, role: RoleKind, kind: &str, argument: u64) -> Rule {
     let cast = cast();
-    let server = cast.with_role(role).expect("a server of the role").0;
+    let server = cast.with_role(role).expect("a server of the role").number();
     let kind = kind_with_name(kind).expect("a kind of message");
     let mut plan = Plan {
         sequence: 1,
@@ -116,7 +116,7 @@ fn a_byte_that_comes_twice_is_noticed() {
 #[test]
 fn a_place_that_is_not_given_back_is_noticed() {
     assert!(matches!(
-        broken_after(|play| play.subject.state.servers[9].results += 1),
+        broken_after(|play| play.subject.state.servers[ServerId::nth(9)].results += 1),
         Rule::Books(_)
     ));
 }
@@ -129,7 +129,7 @@ fn books_that_do_not_balance_are_noticed() {
             .subject,
     );
     assert_eq!((books.balance(), books.closed(&books)), (Ok(()), Ok(())));
-    let (uart, console) = (ServerId(9), ServerId(10));
+    let (uart, console) = (ServerId::nth(9), ServerId::nth(10));
     let wrong: [(&str, Books); 6] = [
         (
             "exits are open",

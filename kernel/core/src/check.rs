@@ -54,8 +54,7 @@ pub struct Check<'k, M> {
 impl<'k, M: Machine> Check<'k, M> {
     /// Begins the check of `answer` by `me` to a message with `ticket` (0 for none).
     pub fn new(state: &'k State<M>, me: ServerId, ticket: TicketId, answer: &'k [u8]) -> Self {
-        // The caller has just activated it, so the number is one.
-        let server = state.server(me).unwrap_or(&state.servers[0]);
+        let server = &state.servers[me];
         let ticket = if ticket.0 == 0 {
             None
         } else {
@@ -224,7 +223,7 @@ impl<'k, M: Machine> Check<'k, M> {
                 require(self.copied <= COPY_BYTES, Reason::TooManyEffects)?;
                 self.state.in_memory(copy.0.gpa, copy.0.length)
             }
-            Effect::Line(line, _) => require(line.0 < 32 && self.server.grants.lines & 1 << line.0 != 0, Reason::NotGranted),
+            Effect::Line(line, _) => require(self.server.grants.lines.contains(*line), Reason::NotGranted),
             Effect::Arm(timer, _) | Effect::Disarm(timer) => self.timer(*timer),
             Effect::PortOut(port, size, _) => {
                 self.port(*port, *size)?;
@@ -304,7 +303,10 @@ impl<'k, M: Machine> Check<'k, M> {
     }
 
     fn timer(&self, timer: TimerId) -> Result<(), Reason> {
-        require(timer.0 < self.server.limits.timers, Reason::NotGranted)
+        require(
+            timer.number() < self.server.limits.timers,
+            Reason::NotGranted,
+        )
     }
 
     fn port(&self, port: u16, size: u8) -> Result<(), Reason> {
@@ -324,24 +326,14 @@ impl<'k, M: Machine> Check<'k, M> {
     }
 
     fn credit(&self, to: ServerId) -> Result<(), Reason> {
-        let credit = self
-            .server
-            .grants
-            .mail
-            .get(usize::from(to.0))
-            .copied()
-            .unwrap_or(0);
+        let credit = self.server.credit_to(to);
         require(credit > 0, Reason::NotGranted)?;
         let same = |effect: &Effect<'_>| matches!(effect, Effect::Mail(other, _) | Effect::Request(other, ..) if *other == to);
         let sent = self.earlier().filter(same).count();
-        let outstanding = self
-            .server
-            .outstanding
-            .get(usize::from(to.0))
-            .map_or(0, |count| usize::from(*count));
+        let outstanding = usize::from(self.server.undelivered_to(to));
         // Mail to a server that does not run may be lost: its fault must not become its correspondents'.
         let restarted = |effect: &Effect<'_>| matches!(effect, Effect::Supervise(Supervise::Restart(id)) if *id == to);
-        let lost = !self.state.server(to).is_some_and(Server::is_running)
+        let lost = !self.state.servers[to].is_running()
             && !self.earlier().any(|effect| restarted(&effect));
         require(
             lost || sent + outstanding < usize::from(credit),
@@ -386,11 +378,7 @@ impl<M: Machine> State<M> {
         by: ServerId,
         mapping: &Mapping,
     ) -> Result<(), Reason> {
-        require(
-            self.server(by)
-                .is_some_and(|server| server.role == RoleKind::Mmu),
-            Reason::WrongRole,
-        )?;
+        require(self.servers[by].role == RoleKind::Mmu, Reason::WrongRole)?;
         require(
             matches!(mapping.size, Mapping::SMALL | Mapping::LARGE) && mapping.access < 4,
             Reason::BadValue,

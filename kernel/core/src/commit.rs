@@ -16,7 +16,7 @@ use crate::vcpu::Stand;
 use crate::vcpu::vmcb::exit;
 
 /// The supervisor's number.
-const SUPERVISOR: ServerId = ServerId(0);
+const SUPERVISOR: ServerId = ServerId::SUPERVISOR;
 
 impl<M: Machine> State<M> {
     /// Carries out one effect of an answer by `from` to the message with `ticket`; what follows from it goes to `step`.
@@ -212,15 +212,10 @@ impl<M: Machine> State<M> {
     }
 
     pub(crate) fn line(&mut self, line: LineId, signal: Signal) {
-        let bit = 1 << line.0;
-        let was = self.levels & bit != 0;
+        let was = self.levels.contains(line);
         let level = signal == Signal::Raise;
         let rose = (level || signal == Signal::Pulse) && !was;
-        self.levels = if level {
-            self.levels | bit
-        } else {
-            self.levels & !bit
-        };
+        self.levels.set(line, level);
         if let (Some(irqchip), true) = (self.routes.lines, rose || was != level) {
             self.post(irqchip, |mailbox| mailbox.line(line, level, rose));
         }
@@ -235,9 +230,7 @@ impl<M: Machine> State<M> {
     }
 
     fn forget_timer(&mut self, server: ServerId, timer: TimerId) {
-        if let Some(server) = self.server_mut(server) {
-            server.mailbox.forget_timer(timer);
-        }
+        self.servers[server].mailbox.forget_timer(timer);
     }
 
     /// Sees to it that the hardware's timer fires at `at` or earlier.
@@ -278,38 +271,25 @@ impl<M: Machine> State<M> {
 
     /// A result for a server that has a place reserved for it.
     pub(crate) fn result(&mut self, to: ServerId, kind: Kind, bytes: &[u8]) {
-        if let Some(server) = self.server_mut(to) {
-            server.results = server.results.saturating_add(1);
-        }
+        let results = &mut self.servers[to].results;
+        *results = results.saturating_add(1);
         self.post(to, |mailbox| mailbox.put(&Letter::new(kind, to, bytes)));
     }
 
     fn mail(&mut self, from: ServerId, to: ServerId, kind: Kind, bytes: &[u8]) {
         // Mail to a server that is gone is lost, as bytes to a device that is switched off are.
-        if !self
-            .server(to)
-            .is_some_and(crate::server::Server::is_running)
-            && !self.keeps(from, to)
-        {
+        if !self.takes_mail(from, to) {
             return;
         }
-        if let Some(count) = self
-            .server_mut(from)
-            .and_then(|server| server.outstanding.get_mut(usize::from(to.0)))
-        {
-            *count = count.saturating_add(1);
-        }
+        let outstanding = &mut self.servers[from].outstanding[to];
+        *outstanding = outstanding.saturating_add(1);
         self.post(to, |mailbox| mailbox.put(&Letter::new(kind, from, bytes)));
     }
 
     fn request(&mut self, from: ServerId, to: ServerId, token: u32, bytes: &[u8]) {
-        if let Some(server) = self.server_mut(from) {
-            server.results = server.results.saturating_add(1);
-        }
-        let there = self
-            .server(to)
-            .is_some_and(crate::server::Server::is_running)
-            || self.keeps(from, to);
+        let results = &mut self.servers[from].results;
+        *results = results.saturating_add(1);
+        let there = self.takes_mail(from, to);
         let Some(slot) = self.tickets.free_slot().filter(|_| there) else {
             self.post(from, |mailbox| {
                 mailbox.put(&Letter::new(Kind::GivenUp(token), to, &[]))
@@ -318,7 +298,7 @@ impl<M: Machine> State<M> {
         };
         let ticket = self.tickets.open(slot, Operation::Mail, to, 0);
         if let Some(open) = self.tickets.get_mut(ticket) {
-            (open.asker, open.token) = (from, token);
+            (open.asker, open.token) = (Some(from), token);
         }
         self.mail(from, to, Kind::Request(ticket), bytes);
     }
@@ -329,11 +309,13 @@ impl<M: Machine> State<M> {
             return;
         };
         self.tickets.close(ticket);
-        if !self.is_served(open.asker) {
+        let Some(asker) = open.asker else {
+            return;
+        };
+        if !self.is_served(asker) {
             // Nobody is there to be told; the place that was reserved is free again.
-            if let Some(asker) = self.server_mut(open.asker) {
-                asker.results = asker.results.saturating_sub(1);
-            }
+            let results = &mut self.servers[asker].results;
+            *results = results.saturating_sub(1);
             return;
         }
         let kind = if bytes.is_some() {
@@ -342,7 +324,7 @@ impl<M: Machine> State<M> {
             Kind::GivenUp(open.token)
         };
         // Its place was reserved when the request was made.
-        self.post(open.asker, |mailbox| {
+        self.post(asker, |mailbox| {
             mailbox.put(&Letter::new(kind, open.holder, bytes.unwrap_or(&[])))
         });
     }

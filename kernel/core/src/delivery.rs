@@ -59,7 +59,7 @@ impl<M: Machine> State<M> {
     /// The header of a message to `to`, written at `now`.
     #[inline(always)]
     pub(crate) fn header(&self, to: ServerId, ticket: TicketId, now: Ticks) -> Header {
-        if self.routes.irqchip == to.0 {
+        if self.routes.lines == Some(to) {
             let (tpr, accepted) = (
                 self.vcpu.vmcb.control.vintr as u8,
                 self.vcpu.events.accepted,
@@ -85,9 +85,7 @@ impl<M: Machine> State<M> {
     #[inline(always)]
     fn account(&mut self, to: ServerId, began: Ticks) {
         let span = self.machine.now().0.wrapping_sub(began.0);
-        let Some(server) = self.servers.get_mut(usize::from(to.0)) else {
-            return;
-        };
+        let server = &mut self.servers[to];
         record(&mut server.time, span);
         if span > server.long.0 {
             server.forgive(span);
@@ -118,9 +116,7 @@ impl<M: Machine> State<M> {
         };
         let one = self.machine.tsc_khz().wrapping_mul(PERIOD_MS);
         let period = Ticks(one.wrapping_mul(periods));
-        let Some(server) = self.server_mut(to) else {
-            return;
-        };
+        let server = &mut self.servers[to];
         if server.allowance.0 >= one {
             // It may use all of its periods. That it leaves the guest time to run is seen to where messages are delivered.
             server.run_until = u64::MAX;
@@ -215,13 +211,10 @@ impl<M: Machine> Kernel<M> {
         let Due {
             to, ticket, now, ..
         } = due;
-        let Some(server) = state
-            .servers
-            .get_mut(usize::from(to.0))
-            .filter(|server| server.is_running())
-        else {
+        let server = &mut state.servers[to];
+        if !server.is_running() {
             return self.without(to, ticket, due.length);
-        };
+        }
         server.remember(now, due.cause);
         let deadline = Ticks(now.0.wrapping_add(server.budget.0));
         #[cfg(not(feature = "fault-injection"))]
@@ -300,13 +293,10 @@ impl<M: Machine> Kernel<M> {
             now,
             cause,
         } = due;
-        let Some(server) = self
-            .state
-            .server_mut(to)
-            .filter(|server| server.is_running())
-        else {
+        let server = &mut self.state.servers[to];
+        if !server.is_running() {
             return Step::Faulted;
-        };
+        }
         server.remember(now, cause);
         let deadline = now.after(server.budget);
         #[cfg(not(feature = "fault-injection"))]
@@ -355,10 +345,9 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     fn clear_pages(&mut self) {
-        let slots = core::mem::take(&mut self.state.new_owners);
-        (0..atoll_protocol::SERVERS as u8)
-            .filter(|slot| slots & 1 << slot != 0)
-            .for_each(|slot| self.pages.clear(ServerId(slot)));
+        while let Some(slot) = self.state.new_owners.take_first() {
+            self.pages.clear(slot);
+        }
     }
 
     /// An answer's length that is none: the text of a panic, or nonsense.
@@ -370,7 +359,7 @@ impl<M: Machine> Kernel<M> {
         }
         let text = Quoted(self.pages.answer(from, text as usize));
         self.state
-            .tell(from, format_args!("server {} panicked: {text}", from.0));
+            .tell(from, format_args!("server {from} panicked: {text}"));
         Reason::Panicked
     }
 
@@ -389,7 +378,7 @@ impl<M: Machine> Kernel<M> {
                 let mut step = Step::Committed;
                 wire::effects(answer)
                     .for_each(|effect| self.state.commit(from, ticket, &effect, &mut step));
-                if self.state.new_owners != 0 {
+                if !self.state.new_owners.is_empty() {
                     self.clear_pages();
                 }
                 Ok(step)

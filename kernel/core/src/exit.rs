@@ -24,7 +24,7 @@ const MSR_EFER: u32 = 0xc000_0080;
 /// MOV to a control register.
 const MOV_TO_CR: [u8; 2] = [0x0f, 0x22];
 /// The line of the x87 unit's FERR#.
-const X87_LINE: LineId = LineId(13);
+const X87_LINE: LineId = LineId::nth(13);
 
 impl<M: Machine> Kernel<M> {
     /// Handles the exit that the vCPU has just taken. True if it was for a host interrupt, which is still to be let in.

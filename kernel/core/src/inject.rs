@@ -11,11 +11,12 @@ mod journal;
 mod models;
 mod schedule;
 
+use atoll_protocol::MAIL_BYTES;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::inject::{INJECTIONS, KINDS, Plan, kind_of};
 use atoll_protocol::units::{LineId, ServerId, Ticks};
-use atoll_protocol::{MAIL_BYTES, SERVERS};
 
+use crate::ids::PerServer;
 use crate::machine::{Machine, Outcome, Pages};
 use crate::run::HostEvent;
 use crate::{Kernel, State};
@@ -68,7 +69,7 @@ impl Subject {
 enum Sequel {
     Nothing,
     Reorder(ServerId),
-    Spurious(u8),
+    Spurious(LineId),
 }
 
 /// The plan, and how far it has come.
@@ -80,7 +81,7 @@ pub struct Injector {
     fired: [u32; INJECTIONS],
     /// Random states.
     draws: [u64; INJECTIONS],
-    subjects: [Subject; SERVERS],
+    subjects: PerServer<Subject>,
     sequel: Sequel,
     over: bool,
     paused: bool,
@@ -93,19 +94,21 @@ impl Injector {
         matches: [0; INJECTIONS],
         fired: [0; INJECTIONS],
         draws: [0; INJECTIONS],
-        subjects: [Subject {
-            counts: [0; KINDS],
-            current: 0,
-            active: false,
-            retry: 0,
-            faulted: None,
-            held: false,
-            under: None,
-            ended: Ticks(0),
-            answered: 0,
-            kept: [0; KEPT],
-            kept_length: 0,
-        }; SERVERS],
+        subjects: PerServer(
+            [Subject {
+                counts: [0; KINDS],
+                current: 0,
+                active: false,
+                retry: 0,
+                faulted: None,
+                held: false,
+                under: None,
+                ended: Ticks(0),
+                answered: 0,
+                kept: [0; KEPT],
+                kept_length: 0,
+            }; ServerId::COUNT],
+        ),
         sequel: Sequel::Nothing,
         over: false,
         paused: false,
@@ -120,18 +123,8 @@ impl Injector {
     /// How many messages of this kind a server was sent.
     #[must_use]
     pub fn count(&self, server: ServerId, kind: u8) -> u32 {
-        self.subject(server)
-            .and_then(|subject| subject.counts.get(usize::from(kind)))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    fn subject(&self, server: ServerId) -> Option<&Subject> {
-        self.subjects.get(usize::from(server.0))
-    }
-
-    fn subject_mut(&mut self, server: ServerId) -> Option<&mut Subject> {
-        self.subjects.get_mut(usize::from(server.0))
+        let counts = &self.subjects[server].counts;
+        counts.get(usize::from(kind)).copied().unwrap_or(0)
     }
 }
 
@@ -162,9 +155,7 @@ impl<M: Machine> Kernel<M> {
         let inject = &mut self.state.inject;
         let again = inject.arrived(to, kind);
         let due = inject.due(to, kind, message, again, self.state.statistics.exits, now);
-        if let Some(subject) = inject.subject_mut(to) {
-            subject.under = due.map(|(place, _)| place);
-        }
+        inject.subjects[to].under = due.map(|(place, _)| place);
         let outcome = match due {
             Some((place, injection)) => {
                 inject.tell_injected(&mut self.state.machine, place, to, kind, now);
@@ -182,26 +173,22 @@ impl<M: Machine> Kernel<M> {
             self.keep(to, length as usize);
         }
         let ended = self.state.machine.now();
-        if let Some(subject) = self.state.inject.subject_mut(to) {
-            subject.ended = ended;
-            subject.answered = if let Outcome::Answer(length) = outcome {
-                length as usize
-            } else {
-                0
-            };
-        }
+        let subject = &mut self.state.inject.subjects[to];
+        subject.ended = ended;
+        subject.answered = if let Outcome::Answer(length) = outcome {
+            length as usize
+        } else {
+            0
+        };
         outcome
     }
 
     /// What the last activation has left to be done, now that its answer was judged.
     fn settle_injected(&mut self) {
-        for (server, subject) in (0_u8..)
-            .zip(&self.state.inject.subjects)
-            .filter(|(_, subject)| subject.active)
-        {
-            self.state
-                .machine
-                .accepted(&self.pages, ServerId(server), subject.answered);
+        let subjects = self.state.inject.subjects.iter();
+        for (server, subject) in subjects.filter(|(_, subject)| subject.active) {
+            let machine = &mut self.state.machine;
+            machine.accepted(&self.pages, server, subject.answered);
         }
         let State {
             inject,
@@ -209,19 +196,15 @@ impl<M: Machine> Kernel<M> {
             servers,
             ..
         } = &mut self.state;
-        let fault = |server: u8| servers.get(usize::from(server)).map(|server| server.fault);
-        inject.handled(machine, |server| fault(server) == Some(Reason::Exchanged));
+        inject.handled(machine, |server| servers[server].fault == Reason::Exchanged);
         match core::mem::replace(&mut inject.sequel, Sequel::Nothing) {
             Sequel::Nothing => {}
             Sequel::Reorder(server) => {
-                if let Some(server) = self.state.server_mut(server) {
-                    server.mailbox.reorder();
-                }
+                self.state.servers[server].mailbox.reorder();
             }
             Sequel::Spurious(line) => {
-                let level = self.state.levels & 1 << (line % 32) != 0;
+                let level = self.state.levels.contains(line);
                 if let Some(irqchip) = self.state.routes.lines {
-                    let line = LineId(line);
                     self.state
                         .post(irqchip, |mailbox| mailbox.line(line, level, true));
                 }
@@ -267,9 +250,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let answer = self.pages.answer(from, length);
-        let Some(subject) = self.state.inject.subject_mut(from) else {
-            return;
-        };
+        let subject = &mut self.state.inject.subjects[from];
         subject.kept_length = 0;
         if let Some(place) = subject.kept.get_mut(..answer.len()) {
             place.copy_from_slice(answer);

@@ -11,7 +11,7 @@
 //! 5. [`commit`]: all effects are carried out; completing the [`ticket`] finishes the guest's instruction.
 //! 6. [`run`]: whatever is in the [`mailbox`]es is delivered, events are prepared, and the guest runs on.
 //!
-//! [`machine`] is the one trait between this and the hardware; [`supervise`] is what only the supervisor may do, [`restart`] what becomes
+//! [`machine`] is what lies between this and the hardware, in small traits; [`supervise`] is what only the supervisor may do, [`restart`] what becomes
 //! of a server that breaks a rule.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod commit;
 pub mod delivery;
 pub mod emulation;
 pub mod exit;
+pub mod ids;
 #[cfg(feature = "fault-injection")]
 pub mod inject;
 pub mod machine;
@@ -52,10 +53,10 @@ pub mod timers;
 pub mod usual;
 pub mod vcpu;
 
-use atoll_protocol::SERVERS;
 use atoll_protocol::message::Stop;
-use atoll_protocol::units::{ServerId, Ticks};
+use atoll_protocol::units::{LineId, ServerId, Ticks};
 
+use crate::ids::{PerServer, Set};
 use crate::machine::Machine;
 use crate::mailbox::Mailbox;
 use crate::restart::Relapse;
@@ -86,7 +87,7 @@ pub struct State<M> {
     /// The hardware.
     pub machine: M,
     /// The servers, by number; 0 is the supervisor.
-    pub servers: [Server; SERVERS],
+    pub servers: PerServer<Server>,
     /// Who gets which exit.
     pub routes: Routes,
     /// What waits.
@@ -95,10 +96,10 @@ pub struct State<M> {
     pub timers: Timers,
     /// Where the time went.
     pub statistics: Statistics,
-    /// Servers with something in their mailbox, by bit.
-    pub ready: u32,
+    /// Servers with something in their mailbox.
+    pub ready: Set<ServerId>,
     /// Where the round of deliveries goes on.
-    pub(crate) turn: u32,
+    pub(crate) turn: ServerId,
     /// Whether it is the guest's turn, whatever waits in mailboxes.
     pub(crate) due: bool,
     /// Whether there was an activation of some length.
@@ -113,14 +114,14 @@ pub struct State<M> {
     pub(crate) succession: Option<Succession>,
     /// The state that goes from one server to the other.
     pub(crate) interchange: [u8; atoll_protocol::INTERCHANGE_BYTES],
-    /// Slots with a new owner, by bit: their pages of the conversation are still to be cleared.
-    pub(crate) new_owners: u32,
+    /// Slots with a new owner: their pages of the conversation are still to be cleared.
+    pub(crate) new_owners: Set<ServerId>,
     /// From where on the bundle may be written.
     pub(crate) reserve: u64,
     /// Whether the supervisor lets the vCPUs run.
     pub(crate) wanted: bool,
-    /// Servers that cannot answer now but will, or somebody for them, by bit: the guest must not notice, so it does not run meanwhile.
-    pub(crate) absent: u32,
+    /// Servers that cannot answer now but will, or somebody for them: the guest must not notice, so it does not run meanwhile.
+    pub(crate) absent: Set<ServerId>,
     /// Where the supervisor stood at its last fault, and how often it was restarted there.
     pub(crate) relapse: Relapse,
     /// Why the machine stopped by itself, if it did.
@@ -134,7 +135,7 @@ pub struct State<M> {
     /// Which of them are touched most.
     pub(crate) strays: stray::Strays,
     /// Levels of the machine's lines as their devices drive them.
-    pub levels: u32,
+    pub levels: Set<LineId>,
     /// The words that describe forwarded accesses to device memory that were checked: see [`usual`].
     pub(crate) good_shapes: [u64; usual::SHAPES],
     /// Bytes of a string access on their way from one server to another.
@@ -155,13 +156,13 @@ impl<M: Machine> Kernel<M> {
                     ..Vcpu::STOPPED
                 },
                 machine,
-                servers: [const { Server::EMPTY }; SERVERS],
+                servers: PerServer([const { Server::EMPTY }; ServerId::COUNT]),
                 routes: Routes::NONE,
                 tickets: Tickets::NONE,
                 timers: Timers::NONE,
                 statistics: Statistics::NONE,
-                ready: 0,
-                turn: 0,
+                ready: Set::EMPTY,
+                turn: ServerId::SUPERVISOR,
                 due: false,
                 long: false,
                 share: Share::NONE,
@@ -169,17 +170,17 @@ impl<M: Machine> Kernel<M> {
                 running: false,
                 succession: None,
                 interchange: [0; atoll_protocol::INTERCHANGE_BYTES],
-                new_owners: 0,
+                new_owners: Set::EMPTY,
                 reserve: u64::MAX,
                 wanted: false,
-                absent: 0,
+                absent: Set::EMPTY,
                 relapse: Relapse::NONE,
                 stopped: None,
                 leave: None,
                 stray_ports: 0,
                 stray_memory: 0,
                 strays: stray::Strays::NONE,
-                levels: 0,
+                levels: Set::EMPTY,
                 good_shapes: [u64::MAX; usual::SHAPES],
                 string: [0; atoll_protocol::STRING_BYTES],
                 string_length: 0,
@@ -192,24 +193,10 @@ impl<M: Machine> Kernel<M> {
 }
 
 impl<M: Machine> State<M> {
-    /// A server, if the number is one.
-    #[inline(always)]
-    pub(crate) fn server(&self, id: ServerId) -> Option<&Server> {
-        self.servers.get(usize::from(id.0))
-    }
-
-    /// A server, to change it.
-    #[inline(always)]
-    pub(crate) fn server_mut(&mut self, id: ServerId) -> Option<&mut Server> {
-        self.servers.get_mut(usize::from(id.0))
-    }
-
     /// Puts something into a server's mailbox and sees to it that it is delivered.
     #[inline(always)]
     pub(crate) fn post(&mut self, to: ServerId, what: impl FnOnce(&mut Mailbox)) {
-        if let Some(server) = self.servers.get_mut(usize::from(to.0)) {
-            what(&mut server.mailbox);
-            self.ready |= 1 << to.0;
-        }
+        what(&mut self.servers[to].mailbox);
+        self.ready.insert(to);
     }
 }

@@ -1,10 +1,11 @@
 //! What waits for a server. A mailbox is never full: mail is bounded by credits that were checked when it was sent, results by
 //! reserved places, and everything else coalesces.
 
-use atoll_protocol::fault::FaultReport;
+use atoll_protocol::MAIL_BYTES;
 use atoll_protocol::message::{LineChange, Stop};
 use atoll_protocol::units::{HostIrq, LineId, ServerId, TicketId, TimerId};
-use atoll_protocol::{LINES, MAIL_BYTES, TIMERS};
+
+use crate::ids::Set;
 
 /// Letters that a mailbox holds: the sum of the credits for it, plus [`RESULTS`].
 pub const LETTERS: usize = 40;
@@ -43,7 +44,7 @@ pub(crate) struct Letter {
 impl Letter {
     pub(crate) const EMPTY: Letter = Letter {
         kind: Kind::Mail,
-        from: ServerId(0),
+        from: ServerId::SUPERVISOR,
         length: 0,
         bytes: [0; MAIL_BYTES],
     };
@@ -81,15 +82,10 @@ pub(crate) enum Next {
     Timer(TimerId),
     HostIrq(HostIrq),
     Letter,
-    ServerFaulted(FaultReport),
+    ServerFaulted(ServerId),
     ServerStarted(ServerId),
     Loaded,
     Stopped(Stop),
-}
-
-/// Small sets, one bit per member.
-fn lowest(set: u32) -> Option<u8> {
-    (set != 0).then(|| set.trailing_zeros() as u8)
 }
 
 /// The server is to be faulted.
@@ -112,17 +108,16 @@ pub(crate) struct Mailbox {
     /// The loader wants to be asked again.
     pub(crate) load_again: bool,
     pub(crate) accepted: bool,
-    timers: u32,
-    irqs: u32,
+    timers: Set<TimerId>,
+    irqs: Set<HostIrq>,
     /// Lines that changed, their levels, and those that rose since the last message.
-    changed: u32,
-    levels: u32,
-    rose: u32,
+    changed: Set<LineId>,
+    levels: Set<LineId>,
+    rose: Set<LineId>,
     /// To the supervisor: a succession took too long.
     pub(crate) released: Option<ServerId>,
-    started: u32,
-    faulted: u32,
-    reports: [Option<FaultReport>; atoll_protocol::SERVERS],
+    started: Set<ServerId>,
+    faulted: Set<ServerId>,
     pub(crate) loaded: bool,
     pub(crate) stopped: Option<Stop>,
 }
@@ -136,15 +131,14 @@ impl Mailbox {
         load: false,
         load_again: false,
         accepted: false,
-        timers: 0,
-        irqs: 0,
-        changed: 0,
-        levels: 0,
-        rose: 0,
+        timers: Set::EMPTY,
+        irqs: Set::EMPTY,
+        changed: Set::EMPTY,
+        levels: Set::EMPTY,
+        rose: Set::EMPTY,
         released: None,
-        started: 0,
-        faulted: 0,
-        reports: [None; atoll_protocol::SERVERS],
+        started: Set::EMPTY,
+        faulted: Set::EMPTY,
         loaded: false,
         stopped: None,
     };
@@ -159,51 +153,43 @@ impl Mailbox {
     }
 
     pub(crate) fn timer(&mut self, timer: TimerId) {
-        debug_assert!(usize::from(timer.0) < TIMERS);
-        self.timers |= 1 << timer.0;
+        self.timers.insert(timer);
     }
 
     /// A timer that was armed anew or disarmed has not expired.
     pub(crate) fn forget_timer(&mut self, timer: TimerId) {
-        self.timers &= !(1 << timer.0);
+        self.timers.remove(timer);
     }
 
     pub(crate) fn irq(&mut self, irq: HostIrq) {
-        self.irqs |= 1 << (irq.0 & 15);
+        self.irqs.insert(irq);
     }
 
     pub(crate) fn line(&mut self, line: LineId, level: bool, rose: bool) {
-        debug_assert!(usize::from(line.0) < LINES);
-        let bit = 1 << line.0;
-        self.changed |= bit;
-        self.levels = if level {
-            self.levels | bit
-        } else {
-            self.levels & !bit
-        };
-        self.rose |= if rose { bit } else { 0 };
+        self.changed.insert(line);
+        self.levels.set(line, level);
+        if rose {
+            self.rose.insert(line);
+        }
     }
 
     pub(crate) fn server_started(&mut self, server: ServerId) {
-        self.started |= 1 << server.0;
+        self.started.insert(server);
     }
 
     /// That a server has started is of no interest any more.
     pub(crate) fn forget_start(&mut self, server: ServerId) {
-        self.started &= !(1 << server.0);
+        self.started.remove(server);
     }
 
     /// Nothing about a server is of interest any more.
     pub(crate) fn forget_server(&mut self, server: ServerId) {
         self.forget_start(server);
-        self.faulted &= !(1 << server.0);
+        self.faulted.remove(server);
     }
 
-    pub(crate) fn server_faulted(&mut self, report: FaultReport) {
-        self.faulted |= 1 << report.server.0;
-        if let Some(place) = self.reports.get_mut(usize::from(report.server.0)) {
-            *place = Some(report);
-        }
+    pub(crate) fn server_faulted(&mut self, server: ServerId) {
+        self.faulted.insert(server);
     }
 
     /// The server begins anew; one that had not begun has nothing to be told of.
@@ -253,28 +239,22 @@ impl Mailbox {
             return Some(Next::Accepted);
         }
         // Ahead of all that the supervisor might want to do with the server.
-        if let Some(server) = lowest(self.faulted) {
-            return self
-                .reports
-                .get(usize::from(server))
-                .copied()
-                .flatten()
-                .map(Next::ServerFaulted);
+        if let Some(server) = self.faulted.first() {
+            return Some(Next::ServerFaulted(server));
         }
-        if let Some(line) = lowest(self.changed) {
-            let bit = 1 << line;
+        if let Some(line) = self.changed.first() {
             let change = LineChange {
-                line: LineId(line),
-                level: self.levels & bit != 0,
-                rose: self.rose & bit != 0,
+                line,
+                level: self.levels.contains(line),
+                rose: self.rose.contains(line),
             };
             return Some(Next::Line(change));
         }
-        if let Some(timer) = lowest(self.timers).filter(|_| !held) {
-            return Some(Next::Timer(TimerId(timer)));
+        if let Some(timer) = self.timers.first().filter(|_| !held) {
+            return Some(Next::Timer(timer));
         }
-        if let Some(irq) = lowest(self.irqs).filter(|_| !held) {
-            return Some(Next::HostIrq(HostIrq(irq)));
+        if let Some(irq) = self.irqs.first().filter(|_| !held) {
+            return Some(Next::HostIrq(irq));
         }
         if self.count > 0 {
             return Some(Next::Letter);
@@ -282,8 +262,8 @@ impl Mailbox {
         if let Some(server) = self.released {
             return Some(Next::Released(server));
         }
-        if let Some(server) = lowest(self.started) {
-            return Some(Next::ServerStarted(ServerId(server)));
+        if let Some(server) = self.started.first() {
+            return Some(Next::ServerStarted(server));
         }
         if self.load {
             return Some(Next::Load);
@@ -326,17 +306,17 @@ impl Mailbox {
             Next::Load => self.load = core::mem::take(&mut self.load_again),
             Next::Accepted => self.accepted = false,
             Next::Line(change) => {
-                self.changed &= !(1 << change.line.0);
-                self.rose &= !(1 << change.line.0);
+                self.changed.remove(change.line);
+                self.rose.remove(change.line);
             }
-            Next::Timer(timer) => self.timers &= !(1 << timer.0),
-            Next::HostIrq(irq) => self.irqs &= !(1 << irq.0),
+            Next::Timer(timer) => self.timers.remove(timer),
+            Next::HostIrq(irq) => self.irqs.remove(irq),
             Next::Letter => {
                 self.head = (self.head + 1) % LETTERS;
                 self.count = self.count.saturating_sub(1);
             }
-            Next::ServerFaulted(report) => self.faulted &= !(1 << report.server.0),
-            Next::ServerStarted(server) => self.started &= !(1 << server.0),
+            Next::ServerFaulted(server) => self.faulted.remove(server),
+            Next::ServerStarted(server) => self.started.remove(server),
             Next::Loaded => self.loaded = false,
             Next::Stopped(_) => self.stopped = None,
         }
@@ -345,17 +325,18 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use atoll_protocol::fault::Reason;
-    use atoll_protocol::units::Ticks;
-
     use super::*;
 
     #[test]
     fn letters_come_in_the_order_they_were_sent() {
         let mut mailbox = Mailbox::EMPTY;
         for round in 0..100_u32 {
-            mailbox.put(&Letter::new(Kind::PortValue(round), ServerId(1), &[]));
-            mailbox.put(&Letter::new(Kind::Mail, ServerId(2), &round.to_le_bytes()));
+            mailbox.put(&Letter::new(Kind::PortValue(round), ServerId::nth(1), &[]));
+            mailbox.put(&Letter::new(
+                Kind::Mail,
+                ServerId::nth(2),
+                &round.to_le_bytes(),
+            ));
             assert_eq!(mailbox.letter().kind, Kind::PortValue(round));
             mailbox.done(Next::Letter);
             assert_eq!(mailbox.letter().bytes(), &round.to_le_bytes());
@@ -369,41 +350,28 @@ mod tests {
         let mut mailbox = Mailbox::EMPTY;
         mailbox.put(&Letter::new(
             Kind::Request(TicketId(9)),
-            ServerId(11),
+            ServerId::nth(11),
             b"swap it",
         ));
-        mailbox.timer(TimerId(0));
-        let report = FaultReport {
-            server: ServerId(4),
-            generation: 1,
-            reason: Reason::Hang,
-            effect: 0,
-            at: Ticks(5),
-            handled: 3,
-            injected: false,
-        };
-        mailbox.server_faulted(report);
-        assert!(matches!(
-            mailbox.next(false),
-            Some(Next::ServerFaulted(FaultReport {
-                server: ServerId(4),
-                ..
-            }))
-        ));
+        mailbox.timer(TimerId::nth(0));
+        let faulted = ServerId::nth(4);
+        mailbox.server_faulted(faulted);
+        let next = mailbox.next(false);
+        assert!(matches!(next, Some(Next::ServerFaulted(server)) if server == faulted));
     }
 
     #[test]
     fn an_edge_is_not_lost_when_the_line_has_fallen_again() {
         let mut mailbox = Mailbox::EMPTY;
-        mailbox.line(LineId(4), true, true);
-        mailbox.line(LineId(4), false, false);
+        mailbox.line(LineId::nth(4), true, true);
+        mailbox.line(LineId::nth(4), false, false);
         let Some(Next::Line(change)) = mailbox.next(false) else {
             panic!("no line")
         };
         assert_eq!(
             change,
             LineChange {
-                line: LineId(4),
+                line: LineId::nth(4),
                 level: false,
                 rose: true
             }

@@ -3,8 +3,7 @@
 use atoll_protocol::units::{ServerId, Ticks, TimerId};
 
 use crate::mailbox::Letter;
-use crate::report::LOG_LINES;
-use crate::server::Server;
+use crate::server::{LOG_LINES, Server};
 use crate::timers::Timers;
 
 impl Server {
@@ -15,19 +14,12 @@ impl Server {
 
     /// Mail that it may have on the way to `to`.
     pub fn credit_to(&self, to: ServerId) -> u8 {
-        self.grants
-            .mail
-            .get(usize::from(to.0))
-            .copied()
-            .unwrap_or(0)
+        self.grants.mail[to]
     }
 
     /// Mail that it has on the way to `to`.
     pub fn undelivered_to(&self, to: ServerId) -> u8 {
-        self.outstanding
-            .get(usize::from(to.0))
-            .copied()
-            .unwrap_or(0)
+        self.outstanding[to]
     }
 
     /// The letters in its mailbox, oldest first: from whom (`None` for the result of something that it asked for), and the content.
@@ -49,6 +41,5 @@ impl Timers {
     /// The timers that are armed.
     pub fn armed(&self) -> impl Iterator<Item = (ServerId, TimerId, Ticks)> + '_ {
         self.each()
-            .map(|(place, deadline)| (Timers::owner(place).0, Timers::owner(place).1, deadline))
     }
 }

@@ -15,13 +15,11 @@ use atoll_protocol::units::ServerId;
 use crate::State;
 use crate::machine::Machine;
 use crate::mailbox::Kind;
-use crate::server::{Server, Standing};
+use crate::server::{LOG_LINES, Server, Standing};
 use crate::statistics::{Kind as ExitKind, reported};
 use crate::vcpu::Stand;
 use crate::vcpu::vmcb::{Control, Save};
 
-/// Lines that may be written about one server at once: its own, and the kernel's of its faults and panics.
-pub(crate) const LOG_LINES: u32 = 64;
 /// Those of them that only the kernel may write: a server that talks much does not hide that it was faulted.
 const LOG_KERNEL: u32 = 16;
 /// Milliseconds that earn it one more.
@@ -50,13 +48,10 @@ impl<M: Machine> State<M> {
     #[cold]
     pub(crate) fn fault(&mut self, id: ServerId, reason: Reason, effect: usize, message: &[u8]) {
         let at = self.machine.now();
-        let Some(server) = self
-            .servers
-            .get_mut(usize::from(id.0))
-            .filter(|server| server.is_running())
-        else {
+        let server = &mut self.servers[id];
+        if !server.is_running() {
             return;
-        };
+        }
         self.machine.log_digests("at the fault", &self.vcpu);
         server.standing = Standing::Faulted;
         server.fault = reason;
@@ -65,12 +60,12 @@ impl<M: Machine> State<M> {
         let injected = false;
         #[cfg(feature = "fault-injection")]
         let injected = self.inject.detected(&mut self.machine, id, reason);
-        let (number, name, role) = (id.0, server.name, server.role.name());
+        let (name, role) = (server.name, server.role.name());
         let name = name.text();
         self.tell(
             id,
             format_args!(
-                "fault: server {number} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
+                "fault: server {id} `{name}` (role {role}, generation {generation}) broke a rule: {reason:?} (effect {effect})"
             ),
         );
         let handled = self.fell(id);
@@ -85,13 +80,12 @@ impl<M: Machine> State<M> {
         };
         let stopped = matches!(reason, Reason::Exception { .. } | Reason::Hang);
         let registers = stopped.then(|| self.machine.registers());
-        if let Some(server) = self.server_mut(id) {
-            server.dump = Dump::of(report, registers, message, server.history());
-        }
-        if id.0 == 0 {
+        let server = &mut self.servers[id];
+        server.dump = Dump::of(report, registers, message, server.history());
+        if id == ServerId::SUPERVISOR {
             self.revive_supervisor(reason, handled);
         } else {
-            self.post(ServerId(0), |mailbox| mailbox.server_faulted(report));
+            self.post(ServerId::SUPERVISOR, |mailbox| mailbox.server_faulted(id));
         }
     }
 
@@ -100,6 +94,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn tell_faults(&mut self) {
         for server in self
             .servers
+            .0
             .iter_mut()
             .filter(|server| server.standing == Standing::Faulted)
         {
@@ -141,10 +136,7 @@ impl<M: Machine> State<M> {
 
     /// A server's own line.
     pub(crate) fn log(&mut self, from: ServerId, text: &str) {
-        let Some(server) = self.server(from) else {
-            return;
-        };
-        let name = server.name;
+        let name = self.servers[from].name;
         self.throttled(
             from,
             LOG_KERNEL,
@@ -162,9 +154,7 @@ impl<M: Machine> State<M> {
     fn throttled(&mut self, about: ServerId, kept: u32, line: fmt::Arguments<'_>) {
         let now = self.machine.now();
         let per_line = self.machine.tsc_khz().saturating_mul(LOG_MS).max(1);
-        let Some(server) = self.servers.get_mut(usize::from(about.0)) else {
-            return;
-        };
+        let server = &mut self.servers[about];
         let earned = now.since(server.log.since).0 / per_line;
         if earned > 0 {
             server.log.since = now;
@@ -189,6 +179,7 @@ impl<M: Machine> State<M> {
     fn tell_suppressed(&mut self) {
         for server in self
             .servers
+            .0
             .iter_mut()
             .filter(|server| server.log.suppressed > 0)
         {
@@ -225,11 +216,8 @@ impl<M: Machine> State<M> {
         for index in (0..).take(KINDS) {
             tell(self, "exit", Query::Exit(index));
         }
-        for id in (0..).take(self.servers.len()).map(ServerId) {
-            if self
-                .server(id)
-                .is_some_and(|server| server.standing != Standing::Empty)
-            {
+        for id in ServerId::all() {
+            if self.servers[id].standing != Standing::Empty {
                 tell(self, "server", Query::Server(id));
                 // Its last fault's, if it had one.
                 let _ = (0..=u8::MAX)
@@ -276,9 +264,9 @@ impl<M: Machine> State<M> {
                 pack(&ExitRecord { index, name, time }, page)
             }),
             Query::Server(id) => {
-                let mut from = self.servers.iter().zip(0..).skip(usize::from(id.0));
-                from.find(|(server, _)| server.standing != Standing::Empty)
-                    .and_then(|(server, id)| {
+                let mut from = self.servers.iter().skip(id.index());
+                from.find(|(_, server)| server.standing != Standing::Empty)
+                    .and_then(|(id, server)| {
                         let (name, image, time) = (
                             server.name.text(),
                             server.image.text(),
@@ -293,7 +281,7 @@ impl<M: Machine> State<M> {
                         } = server;
                         pack(
                             &ServerRecord {
-                                id,
+                                id: id.number(),
                                 name,
                                 image,
                                 role,
@@ -306,9 +294,10 @@ impl<M: Machine> State<M> {
                         )
                     })
             }
-            Query::Dump(id, index) => self
-                .server(id)
-                .and_then(|server| pack(&server.dump.part(index)?, page)),
+            Query::Dump(id, index) => {
+                let part = self.servers[id].dump.part(index);
+                part.and_then(|part| pack(&part, page))
+            }
             Query::Machine => {
                 let record = MachineRecord {
                     tsc_khz: self.machine.tsc_khz(),

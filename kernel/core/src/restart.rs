@@ -14,7 +14,7 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Held, Message, Stop};
 use atoll_protocol::role;
-use atoll_protocol::units::{LineId, ServerId, TicketId, Ticks};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
 
 use crate::delivery::Step;
 use crate::machine::{Machine, Pages};
@@ -55,23 +55,22 @@ fn is_untouched(ticket: &Ticket) -> bool {
 impl<M: Machine> State<M> {
     /// Whether the vCPUs may run, after something changed about it.
     pub(crate) fn decide(&mut self) {
-        self.running = self.wanted && self.absent == 0 && self.leave.is_none();
+        self.running = self.wanted && self.absent.is_empty() && self.leave.is_none();
     }
 
     /// The guest waits for this server from here on.
     pub(crate) fn hold(&mut self, id: ServerId, why: Kind) {
-        if self.wanted && self.absent == 0 {
+        if self.wanted && self.absent.is_empty() {
             self.statistics.switch(self.machine.now(), why);
         }
-        self.absent |= 1 << id.0;
+        self.absent.insert(id);
         self.decide();
     }
 
     /// Counts deliveries that came to nothing.
     pub(crate) fn wasted(&mut self, id: ServerId, count: u64) {
-        if let Some(server) = self.server_mut(id) {
-            server.wasted = server.wasted.wrapping_add(count);
-        }
+        let wasted = &mut self.servers[id].wasted;
+        *wasted = wasted.wrapping_add(count);
     }
 
     /// A server has just been faulted; how many messages its slot has handled.
@@ -82,7 +81,7 @@ impl<M: Machine> State<M> {
         }
         let asked = self.shelve(id);
         self.wasted(id, u64::from(asked));
-        self.server(id).map_or(0, crate::server::Server::handled)
+        self.servers[id].handled()
     }
 
     /// The guest executes again what waits for this server, unless it was carried out in part; whether registers had been asked for.
@@ -104,17 +103,13 @@ impl<M: Machine> State<M> {
     /// Faults a server that has done nothing wrong.
     #[cold]
     pub(crate) fn kill(&mut self, id: ServerId) {
-        if let Some(server) = self.server_mut(id) {
-            server.mailbox.done(Next::Killed);
-        }
+        self.servers[id].mailbox.done(Next::Killed);
         self.fault(id, Reason::Killed, 0, &[]);
     }
 
     /// Lets a server begin anew, with its committed vault.
     pub fn restart(&mut self, id: ServerId) {
-        let Some(server) = self.servers.get_mut(usize::from(id.0)) else {
-            return;
-        };
+        let server = &mut self.servers[id];
         server.standing = Standing::Running;
         server.generation = server.generation.wrapping_add(1);
         server.restarts = server.restarts.saturating_add(1);
@@ -147,7 +142,7 @@ impl<M: Machine> State<M> {
         if self.relapse.attempts > SUPERVISOR_ATTEMPTS {
             self.leave_with(HYPERVISOR_FAULT);
         } else {
-            self.restart(ServerId(0));
+            self.restart(ServerId::SUPERVISOR);
         }
     }
 
@@ -155,24 +150,19 @@ impl<M: Machine> State<M> {
     /// given up: what somebody asks for must not end the host.
     #[cold]
     pub(crate) fn drop_poison(&mut self, next: Next) {
-        let Some(supervisor) = self
-            .servers
-            .first()
-            .filter(|_| self.relapse.attempts >= ORDER_ATTEMPTS)
-        else {
+        if self.relapse.attempts < ORDER_ATTEMPTS {
             return;
-        };
-        let letter = supervisor.mailbox.letter();
+        }
+        let letter = self.servers[ServerId::SUPERVISOR].mailbox.letter();
         let (kind, from) = (letter.kind, letter.from);
         if !matches!(next, Next::Letter) || kind.is_result() {
             return;
         }
         self.relapse.attempts = 0;
         self.machine.log(format_args!(
-            "the supervisor fails over what server {} asks of it: it is dropped",
-            from.0
+            "the supervisor fails over what server {from} asks of it: it is dropped"
         ));
-        self.take_out(ServerId(0), next);
+        self.take_out(ServerId::SUPERVISOR, next);
         if let Letter::Request(ticket) = kind {
             self.answer_request(ticket, None);
         }
@@ -182,14 +172,11 @@ impl<M: Machine> State<M> {
     pub(crate) fn quarantine(&mut self, id: ServerId) {
         self.tell_faults();
         self.forsake(id);
-        let Some(server) = self.server_mut(id) else {
-            return;
-        };
+        let server = &mut self.servers[id];
         server.standing = Standing::Quarantined;
-        let lines = server.grants.lines;
-        (0..32)
-            .filter(|line| lines & 1 << line != 0)
-            .for_each(|line| self.line(LineId(line), Signal::Lower));
+        for line in server.grants.lines.iter() {
+            self.line(line, Signal::Lower);
+        }
         self.shelve(id);
         self.return_of(id);
     }
@@ -206,47 +193,43 @@ impl<M: Machine> State<M> {
         let awaited = self
             .tickets
             .named()
-            .filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == id)
+            .filter(|(_, ticket)| ticket.operation == Operation::Mail && ticket.asker == Some(id))
             .count();
-        if let Some(server) = self.server_mut(id) {
-            server.mailbox.forget();
-            server.results = awaited as u8;
-        }
-        for count in self
-            .servers
-            .iter_mut()
-            .filter_map(|server| server.outstanding.get_mut(usize::from(id.0)))
-        {
-            *count = 0;
+        let server = &mut self.servers[id];
+        server.mailbox.forget();
+        server.results = awaited as u8;
+        for (_, sender) in self.servers.iter_mut() {
+            sender.outstanding[id] = 0;
         }
         self.return_of(id);
-        self.ready &= !(1 << id.0);
+        self.ready.remove(id);
     }
 
     /// The guest need not wait for this server any more.
     pub(crate) fn return_of(&mut self, id: ServerId) {
-        self.absent &= !(1 << id.0);
+        self.absent.remove(id);
         self.decide();
-        self.ready |= 1 << id.0;
+        self.ready.insert(id);
     }
 
     /// Whether a server takes messages, or will again.
     pub(crate) fn is_served(&self, id: ServerId) -> bool {
-        self.server(id).is_some_and(|server| {
-            matches!(
-                server.standing,
-                Standing::Running | Standing::Faulted | Standing::Held
-            )
-        })
+        matches!(
+            self.servers[id].standing,
+            Standing::Running | Standing::Faulted | Standing::Held
+        )
     }
 
     /// Whether mail to a server that does not run is kept for it: it will run again, and the sender's credit is not used up.
     #[cold]
-    pub(crate) fn keeps(&self, from: ServerId, to: ServerId) -> bool {
-        self.is_served(to)
-            && self
-                .server(from)
-                .is_some_and(|server| server.undelivered_to(to) < server.credit_to(to))
+    fn keeps(&self, from: ServerId, to: ServerId) -> bool {
+        let sender = &self.servers[from];
+        self.is_served(to) && sender.undelivered_to(to) < sender.credit_to(to)
+    }
+
+    /// Whether mail reaches its receiver, now or later.
+    pub(crate) fn takes_mail(&self, from: ServerId, to: ServerId) -> bool {
+        self.servers[to].is_running() || self.keeps(from, to)
     }
 }
 
@@ -255,9 +238,7 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn deliver_restarted(&mut self, to: ServerId) {
-        let Some(server) = self.state.server(to) else {
-            return;
-        };
+        let server = &self.state.servers[to];
         let (reason, cause) = (
             server.fault,
             Cause(What::Restarted, u64::from(server.generation)),
@@ -284,11 +265,7 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn nothing_for(&mut self, to: ServerId) {
-        if self
-            .state
-            .server(to)
-            .is_some_and(|server| server.standing == Standing::Quarantined)
-        {
+        if self.state.servers[to].standing == Standing::Quarantined {
             self.carry_on(to);
         }
     }
@@ -316,9 +293,7 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn without(&mut self, to: ServerId, ticket: TicketId, length: usize) -> Step {
-        let Some(server) = self.state.server(to) else {
-            return Step::Faulted;
-        };
+        let server = &self.state.servers[to];
         if server.standing != Standing::Quarantined {
             self.state.shelve(to);
             return Step::Faulted;

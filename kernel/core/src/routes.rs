@@ -2,29 +2,28 @@
 
 use atoll_protocol::grant::Route;
 use atoll_protocol::units::ServerId;
+use heapless::Vec;
 
-/// No server.
-const NOBODY: u8 = 0xff;
+use crate::ids::Set;
+
 const RANGES: usize = 32;
 /// Bits of a number within its stretch.
 const STRETCH: u32 = 8;
 /// Bits of an address within its page.
 const PAGE_BITS: u32 = 12;
 /// No page is at hand.
-const NO_PAGE: (u64, ServerId) = (u64::MAX, ServerId(0));
+const NO_PAGE: (u64, ServerId) = (u64::MAX, ServerId::SUPERVISOR);
 
 /// The ranges of one kind of number, each with its server.
 struct Ranges {
-    ranges: [(u64, u64, u8); RANGES],
-    used: usize,
+    ranges: Vec<(u64, u64, ServerId), RANGES>,
     /// The stretches of 256 numbers that a range touches, by the low bits of their number: what is not in here needs no search.
     touched: u64,
 }
 
 impl Ranges {
     const EMPTY: Ranges = Ranges {
-        ranges: [(0, 0, NOBODY); RANGES],
-        used: 0,
+        ranges: Vec::new(),
         touched: 0,
     };
 
@@ -33,16 +32,15 @@ impl Ranges {
         if self.touched & 1 << (at >> STRETCH & 63) == 0 {
             return None;
         }
-        let used = self.ranges.iter().take(self.used);
-        used.into_iter()
+        let mut ranges = self.ranges.iter();
+        ranges
             .find(|(first, last, _)| *first <= at && at <= *last)
-            .map(|(_, _, server)| ServerId(*server))
+            .map(|(_, _, server)| *server)
     }
 
     fn overlaps(&self, first: u64, last: u64) -> bool {
         self.ranges
             .iter()
-            .take(self.used)
             .any(|range| first <= range.1 && range.0 <= last)
     }
 
@@ -51,14 +49,11 @@ impl Ranges {
         let inside = |at: u64| first < at && at <= last;
         self.ranges
             .iter()
-            .take(self.used)
             .any(|range| inside(range.0) || inside(range.1.wrapping_add(1)))
     }
 
     fn add(&mut self, first: u64, last: u64, server: ServerId) {
-        if let Some(range) = self.ranges.get_mut(self.used) {
-            *range = (first, last, server.0);
-            self.used += 1;
+        if self.ranges.push((first, last, server)).is_ok() {
             let (first, last) = (first >> STRETCH, last >> STRETCH);
             (first..=last)
                 .take(64)
@@ -68,13 +63,8 @@ impl Ranges {
 
     fn remove(&mut self, server: ServerId) {
         let mut kept = Ranges::EMPTY;
-        for (first, last, owner) in self
-            .ranges
-            .iter()
-            .take(self.used)
-            .filter(|range| range.2 != server.0)
-        {
-            kept.add(*first, *last, ServerId(*owner));
+        for (first, last, owner) in self.ranges.iter().filter(|range| range.2 != server) {
+            kept.add(*first, *last, *owner);
         }
         *self = kept;
     }
@@ -82,9 +72,9 @@ impl Ranges {
 
 /// All routes of the machine. A route once given belongs to the role; it cannot be given twice.
 pub struct Routes {
-    ports: [u8; 0x1_0000],
-    /// Servers that have ports, by bit: to take them away is to look at all.
-    with_ports: u32,
+    ports: [Option<ServerId>; 0x1_0000],
+    /// Servers that have ports: to take them away is to look at all.
+    with_ports: Set<ServerId>,
     msrs: Ranges,
     memory: Ranges,
     /// A page of device memory, and whose it is.
@@ -99,15 +89,13 @@ pub struct Routes {
     pub(crate) mmu: Option<ServerId>,
     /// Interrupt lines.
     pub(crate) lines: Option<ServerId>,
-    /// The same as a number, or [`NOBODY`]: looked at with every message.
-    pub(crate) irqchip: u8,
 }
 
 impl Routes {
     /// No routes.
     pub const NONE: Routes = Routes {
-        ports: [NOBODY; 0x1_0000],
-        with_ports: 0,
+        ports: [None; 0x1_0000],
+        with_ports: Set::EMPTY,
         msrs: Ranges::EMPTY,
         memory: Ranges::EMPTY,
         recent: NO_PAGE,
@@ -116,16 +104,12 @@ impl Routes {
         other_msrs: None,
         mmu: None,
         lines: None,
-        irqchip: NOBODY,
     };
 
     /// Whose port this is.
     #[inline(always)]
     pub(crate) fn port(&self, port: u16) -> Option<ServerId> {
-        self.ports
-            .get(usize::from(port))
-            .filter(|server| **server != NOBODY)
-            .map(|server| ServerId(*server))
+        self.ports.get(usize::from(port)).copied().flatten()
     }
 
     /// Whose MSR this is.
@@ -168,12 +152,12 @@ impl Routes {
             Route::Lines => self.lines.is_none(),
             Route::Msrs(first, last) => {
                 first <= last
-                    && self.msrs.used + more < RANGES
+                    && self.msrs.ranges.len() + more < RANGES
                     && !self.msrs.overlaps(u64::from(first), u64::from(last))
             }
             Route::Memory(first, last) => {
                 first <= last
-                    && self.memory.used + more < RANGES
+                    && self.memory.ranges.len() + more < RANGES
                     && !self.memory.overlaps(first, last)
             }
             Route::Ports(first, last) => {
@@ -189,29 +173,29 @@ impl Routes {
             Route::Hypercall => self.hypercall = Some(server),
             Route::OtherMsrs => self.other_msrs = Some(server),
             Route::Mmu => self.mmu = Some(server),
-            Route::Lines => (self.lines, self.irqchip) = (Some(server), server.0),
+            Route::Lines => self.lines = Some(server),
             Route::Msrs(first, last) => self.msrs.add(u64::from(first), u64::from(last), server),
             Route::Memory(first, last) => self.memory.add(first, last, server),
             Route::Ports(first, last) => {
-                self.with_ports |= 1 << server.0;
+                self.with_ports.insert(server);
                 let range = usize::from(first)..=usize::from(last);
                 self.ports
                     .get_mut(range)
                     .into_iter()
                     .flatten()
-                    .for_each(|port| *port = server.0);
+                    .for_each(|port| *port = Some(server));
             }
         }
     }
 
     /// Takes all of a server's routes away.
     pub(crate) fn remove(&mut self, server: ServerId) {
-        if self.with_ports & 1 << server.0 != 0 {
+        if self.with_ports.contains(server) {
             self.ports
                 .iter_mut()
-                .filter(|port| **port == server.0)
-                .for_each(|port| *port = NOBODY);
-            self.with_ports &= !(1 << server.0);
+                .filter(|port| **port == Some(server))
+                .for_each(|port| *port = None);
+            self.with_ports.remove(server);
         }
         self.msrs.remove(server);
         self.memory.remove(server);
@@ -227,7 +211,6 @@ impl Routes {
                 *route = None;
             }
         }
-        self.irqchip = self.lines.map_or(NOBODY, |server| server.0);
     }
 }
 
@@ -239,14 +222,14 @@ mod tests {
     fn a_route_is_given_once() {
         let mut routes = std::boxed::Box::new(Routes::NONE);
         assert!(routes.is_free(Route::Ports(0x3f8, 0x3ff), 0));
-        routes.add(Route::Ports(0x3f8, 0x3ff), ServerId(4));
+        routes.add(Route::Ports(0x3f8, 0x3ff), ServerId::nth(4));
         assert!(!routes.is_free(Route::Ports(0x3ff, 0x3ff), 0));
-        assert_eq!(routes.port(0x3ff), Some(ServerId(4)));
+        assert_eq!(routes.port(0x3ff), Some(ServerId::nth(4)));
         assert_eq!(routes.port(0x400), None);
-        routes.add(Route::Memory(0xfee0_0000, 0xfee0_0fff), ServerId(5));
+        routes.add(Route::Memory(0xfee0_0000, 0xfee0_0fff), ServerId::nth(5));
         assert!(!routes.is_free(Route::Memory(0xfee0_0fff, 0xffff_ffff), 0));
-        routes.remove(ServerId(4));
+        routes.remove(ServerId::nth(4));
         assert_eq!(routes.port(0x3ff), None);
-        assert_eq!(routes.memory(0xfee0_00b0), Some(ServerId(5)));
+        assert_eq!(routes.memory(0xfee0_00b0), Some(ServerId::nth(5)));
     }
 }

@@ -1,14 +1,13 @@
 //! The loop around everything: what happened on the host becomes mail, mail is delivered, and the guest runs on.
 
-use atoll_protocol::SERVERS;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, Machine as Facts};
 use atoll_protocol::units::{HostIrq, ServerId, TicketId, Ticks};
 
 use crate::delivery::{Due, Step, encode};
+use crate::ids::Set;
 use crate::machine::Machine;
 use crate::mailbox::{Kind as LetterKind, Next};
-use crate::server::Server;
 use crate::statistics::Kind;
 use crate::ticket::{LOAD, Operation};
 use crate::vcpu::Stand;
@@ -66,12 +65,9 @@ impl<M: Machine> Kernel<M> {
                 }
             }
             HostEvent::Irq(irq) => {
-                let owner = state
-                    .servers
-                    .iter()
-                    .position(|server| server.grants.host_irqs & 1 << irq.0 != 0);
-                if let Some(owner) = owner {
-                    state.post(ServerId(owner as u8), |mailbox| mailbox.irq(irq));
+                let takes = |owner: &ServerId| state.servers[*owner].grants.host_irqs.contains(irq);
+                if let Some(owner) = ServerId::all().find(takes) {
+                    state.post(owner, |mailbox| mailbox.irq(irq));
                 }
             }
         }
@@ -80,7 +76,7 @@ impl<M: Machine> Kernel<M> {
     /// Delivers what waits, up to a bound, and says what comes next.
     #[inline(always)]
     pub fn pass(&mut self) -> Turn {
-        if self.state.ready != 0 {
+        if !self.state.ready.is_empty() {
             self.deliver_all();
         }
         let state = &mut self.state;
@@ -139,8 +135,8 @@ impl<M: Machine> Kernel<M> {
     fn deliver_in_guests_turn(&mut self) -> Option<bool> {
         let began = self.state.machine.now();
         let turn = self.state.turn_of_guest(began)?;
-        let (mut left, mut waiting) = (PASS, 0_u32);
-        for _ in 0..SERVERS {
+        let (mut left, mut waiting) = (PASS, Set::EMPTY);
+        for _ in ServerId::all() {
             let Some(server) = self.state.take_turn() else {
                 break;
             };
@@ -148,9 +144,9 @@ impl<M: Machine> Kernel<M> {
             if self.deliver_next(server, greedy) {
                 left -= 1;
             } else {
-                waiting |= 1 << server.0;
+                waiting.insert(server);
             }
-            if left == 0 || self.state.ready & !waiting == 0 {
+            if left == 0 || self.state.ready.is_within(waiting) {
                 break;
             }
         }
@@ -177,19 +173,19 @@ impl<M: Machine> Kernel<M> {
             Next::Line(change) => self.deliver(
                 to,
                 none,
-                Cause(What::Line, u64::from(change.line.0)),
+                Cause(What::Line, u64::from(change.line.number())),
                 Body::Line(change),
             ),
             Next::Timer(timer) => self.deliver(
                 to,
                 none,
-                Cause(What::Timer, u64::from(timer.0)),
+                Cause(What::Timer, u64::from(timer.number())),
                 Body::Timer(timer),
             ),
             Next::HostIrq(irq) => self.deliver(
                 to,
                 none,
-                Cause(What::HostIrq, u64::from(irq.0)),
+                Cause(What::HostIrq, u64::from(irq.number())),
                 Body::HostIrq(irq),
             ),
             Next::Letter => self.deliver_letter(to),
@@ -207,29 +203,27 @@ impl<M: Machine> Kernel<M> {
             Next::Released(server) => self.deliver(
                 to,
                 none,
-                Cause(What::Released, u64::from(server.0)),
+                Cause(What::Released, u64::from(server.number())),
                 Body::Released(server),
             ),
             Next::Load => {
                 let ticket = self.state.tickets.open(LOAD, Operation::Load, to, 0);
                 self.deliver(to, ticket, Cause(What::Place, 0), Body::Load)
             }
-            Next::ServerFaulted(report) => self.deliver(
-                to,
-                none,
-                Cause(What::ServerFaulted, u64::from(report.server.0)),
-                Body::ServerFaulted(report),
-            ),
+            Next::ServerFaulted(server) => {
+                let report = self.state.servers[server].dump.report();
+                let cause = Cause(What::ServerFaulted, u64::from(server.number()));
+                report.map_or(Step::Committed, |report| {
+                    self.deliver(to, none, cause, Body::ServerFaulted(report))
+                })
+            }
             Next::ServerStarted(server) => {
-                let generation = self
-                    .state
-                    .server(server)
-                    .map_or(0, |server| server.generation);
+                let generation = self.state.servers[server].generation;
                 let body = Body::ServerStarted(server, generation);
                 self.deliver(
                     to,
                     none,
-                    Cause(What::ServerStarted, u64::from(server.0)),
+                    Cause(What::ServerStarted, u64::from(server.number())),
                     body,
                 )
             }
@@ -244,11 +238,9 @@ impl<M: Machine> Kernel<M> {
 
     fn deliver_letter(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let Some(letter) = state.server(to).map(|server| server.mailbox.letter()) else {
-            return Step::Faulted;
-        };
+        let letter = state.servers[to].mailbox.letter();
         let bytes = letter.bytes();
-        let from = u64::from(letter.from.0);
+        let from = u64::from(letter.from.number());
         let (ticket, cause, body) = match letter.kind {
             LetterKind::Mail => (
                 TicketId(0),
@@ -305,9 +297,7 @@ impl<M: Machine> Kernel<M> {
     fn deliver_start(&mut self, to: ServerId) -> Step {
         let state = &self.state;
         let facts = state.facts(to);
-        let Some(server) = state.server(to) else {
-            return Step::Faulted;
-        };
+        let server = &state.servers[to];
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
         let header = state.header(to, TicketId(0), state.machine.now());
         let length = encode(
@@ -346,7 +336,11 @@ impl<M: Machine> State<M> {
             wall_seconds: machine.wall_seconds(),
             vcpus: 1,
             physical_bits: machine.physical_bits(),
-            frames: if to.0 == 0 { machine.free_frames() } else { 0 },
+            frames: if to == ServerId::SUPERVISOR {
+                machine.free_frames()
+            } else {
+                0
+            },
             features: [
                 basic.ecx,
                 basic.edx,
@@ -379,10 +373,10 @@ impl<M: Machine> State<M> {
             self.vcpu.stand = Stand::Runnable;
             return self.enter();
         }
-        if self.ready != 0 {
+        if !self.ready.is_empty() {
             return Turn::Again;
         }
-        if self.statistics.first.0 != 0 && self.absent == 0 {
+        if self.statistics.first.0 != 0 && self.absent.is_empty() {
             self.statistics.switch(self.machine.now(), Kind::Idle);
         }
         Turn::Idle
@@ -402,26 +396,22 @@ impl<M: Machine> State<M> {
     /// The next server with something to deliver, in turn.
     #[inline(always)]
     fn take_turn(&mut self) -> Option<ServerId> {
-        if self.ready == 0 {
-            return None;
-        }
-        let later = self.ready & !((1_u32 << self.turn).wrapping_sub(1));
-        let next = if later != 0 { later } else { self.ready }.trailing_zeros();
-        self.turn = (next + 1) % 32;
-        Some(ServerId(next as u8))
+        let next = self.ready.next_from(self.turn)?;
+        self.turn = next.after();
+        Some(next)
     }
 
     #[inline(always)]
     fn next_for(&mut self, to: ServerId, held: bool) -> Option<Next> {
-        let server = self
-            .servers
-            .get(usize::from(to.0))
-            .filter(|server| server.is_running());
-        let next = server.and_then(|server| server.mailbox.next(held));
-        if next.is_none()
-            && !(held && server.is_some_and(|server| server.mailbox.next(false).is_some()))
+        let server = &self.servers[to];
+        let next = if server.is_running() {
+            server.mailbox.next(held)
+        } else {
+            None
+        };
+        if next.is_none() && !(held && server.is_running() && server.mailbox.next(false).is_some())
         {
-            self.ready &= !(1 << to.0);
+            self.ready.remove(to);
         }
         next
     }
@@ -430,7 +420,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn delivered(&mut self, to: ServerId, next: Next, step: Step) {
         match step {
             Step::Committed => self.take_out(to, next),
-            Step::Faulted if to.0 == 0 => self.drop_poison(next),
+            Step::Faulted if to == ServerId::SUPERVISOR => self.drop_poison(next),
             _ => {}
         }
     }
@@ -438,20 +428,18 @@ impl<M: Machine> State<M> {
     /// A server has heard that it begins, or begins anew; one that has handed its state over with that is held further.
     #[cold]
     fn begun(&mut self, id: ServerId, how: Next) {
-        if self.absent & 1 << id.0 != 0 && self.server(id).is_some_and(Server::is_running) {
+        if self.absent.contains(id) && self.servers[id].is_running() {
             self.return_of(id);
         }
-        if id.0 != 0 && !matches!(how, Next::Restarted) {
+        if id != ServerId::SUPERVISOR && !matches!(how, Next::Restarted) {
             self.imported(id);
-            self.post(ServerId(0), |mailbox| mailbox.server_started(id));
+            self.post(ServerId::SUPERVISOR, |mailbox| mailbox.server_started(id));
         }
     }
 
     /// What was delivered is done with.
     pub(crate) fn take_out(&mut self, to: ServerId, next: Next) {
-        let Some(server) = self.servers.get_mut(usize::from(to.0)) else {
-            return;
-        };
+        let server = &mut self.servers[to];
         let letter = if matches!(next, Next::Letter) {
             Some((server.mailbox.letter().kind, server.mailbox.letter().from))
         } else {
@@ -463,12 +451,8 @@ impl<M: Machine> State<M> {
                 server.results = server.results.saturating_sub(1)
             }
             (_, Some((_, from))) => {
-                let sender = self.servers.get_mut(usize::from(from.0));
-                if let Some(count) =
-                    sender.and_then(|sender| sender.outstanding.get_mut(usize::from(to.0)))
-                {
-                    *count = count.saturating_sub(1);
-                }
+                let outstanding = &mut self.servers[from].outstanding[to];
+                *outstanding = outstanding.saturating_sub(1);
             }
             (Next::HostIrq(irq), _) => self.machine.unmask(irq),
             (Next::Start | Next::Import | Next::Restarted, _) => self.begun(to, next),

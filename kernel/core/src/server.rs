@@ -1,6 +1,5 @@
 //! A server as the kernel knows it: rights, limits, mailbox, and what it did last.
 
-use atoll_protocol::SERVERS;
 use atoll_protocol::control::Moments;
 pub use atoll_protocol::control::State as Standing;
 use atoll_protocol::dump::{Dump, HISTORY, Past};
@@ -9,13 +8,15 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::name::Name;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::{ServerId, Ticks};
+use atoll_protocol::units::{HostIrq, LineId, ServerId, Ticks};
 
+use crate::ids::{PerServer, Set};
 use crate::mailbox::Mailbox;
-use crate::report::LOG_LINES;
 use crate::statistics::NO_MOMENTS;
 use atoll_protocol::cause::{Cause, What};
 
+/// Lines that may be written about one server at once: its own, and the kernel's of its faults and panics.
+pub(crate) const LOG_LINES: u32 = 64;
 const PORT_RANGES: usize = 4;
 /// Microseconds after which an activation is a long one: no server of Atoll's takes as many as a rule.
 const LONG_US: u32 = 1_000;
@@ -27,12 +28,12 @@ pub(crate) const SEGMENTS: usize = 8;
 pub struct Grants {
     host_ports: [(u16, u16); PORT_RANGES],
     port_ranges: usize,
-    /// Host interrupts, by bit.
-    pub(crate) host_irqs: u32,
-    /// Lines of the machine, by bit.
-    pub(crate) lines: u32,
+    /// Host interrupts.
+    pub(crate) host_irqs: Set<HostIrq>,
+    /// Lines of the machine.
+    pub(crate) lines: Set<LineId>,
     /// Mail credit, by receiver.
-    pub(crate) mail: [u8; SERVERS],
+    pub(crate) mail: PerServer<u8>,
     /// Guest memory mapped read-only.
     pub(crate) guest_read: bool,
     /// `GuestWrite`, `GuestCas`.
@@ -45,9 +46,9 @@ impl Grants {
     const NONE: Grants = Grants {
         host_ports: [(1, 0); PORT_RANGES],
         port_ranges: 0,
-        host_irqs: 0,
-        lines: 0,
-        mail: [0; SERVERS],
+        host_irqs: Set::EMPTY,
+        lines: Set::EMPTY,
+        mail: PerServer([0; ServerId::COUNT]),
         guest_read: false,
         guest_write: false,
         bundle: false,
@@ -67,12 +68,9 @@ impl Grants {
             Grant::HostPorts(first, last) => {
                 first <= last && self.port_ranges + ports < PORT_RANGES
             }
-            Grant::HostIrq(irq) => irq.0 < 16,
-            Grant::Line(line) => usize::from(line.0) < atoll_protocol::LINES,
-            Grant::Mail(to, _) => usize::from(to.0) < SERVERS,
             Grant::GuestRead => !self.guest_read,
             Grant::Bundle => !self.bundle,
-            Grant::GuestWrite => true,
+            Grant::GuestWrite | Grant::HostIrq(_) | Grant::Line(_) | Grant::Mail(..) => true,
         }
     }
 
@@ -84,13 +82,9 @@ impl Grants {
                     self.port_ranges += 1;
                 }
             }
-            Grant::HostIrq(irq) => self.host_irqs |= 1 << irq.0,
-            Grant::Line(line) => self.lines |= 1 << line.0,
-            Grant::Mail(to, credit) => {
-                if let Some(place) = self.mail.get_mut(usize::from(to.0)) {
-                    *place = credit;
-                }
-            }
+            Grant::HostIrq(irq) => self.host_irqs.insert(irq),
+            Grant::Line(line) => self.lines.insert(line),
+            Grant::Mail(to, credit) => self.mail[to] = credit,
             Grant::GuestRead => self.guest_read = true,
             Grant::GuestWrite => self.guest_write = true,
             Grant::Bundle => self.bundle = true,
@@ -133,7 +127,7 @@ pub struct Server {
     pub(crate) grants: Grants,
     pub(crate) mailbox: Mailbox,
     /// Undelivered mail that it sent, by receiver.
-    pub(crate) outstanding: [u8; SERVERS],
+    pub(crate) outstanding: PerServer<u8>,
     /// Results that it waits for.
     pub results: u8,
     /// Where its image ends so far.
@@ -181,7 +175,7 @@ impl Server {
         run_until: 0,
         grants: Grants::NONE,
         mailbox: Mailbox::EMPTY,
-        outstanding: [0; SERVERS],
+        outstanding: PerServer([0; ServerId::COUNT]),
         results: 0,
         time: NO_MOMENTS,
         filled: 0,
@@ -335,15 +329,14 @@ impl Server {
 }
 
 /// Mail that may be outstanding to one receiver, over all senders: what each may have, or has, if that is more (it was destroyed).
-pub(crate) fn credit_for(servers: &[Server; SERVERS], receiver: ServerId) -> u32 {
-    let place = usize::from(receiver.0);
+pub(crate) fn credit_for(servers: &PerServer<Server>, receiver: ServerId) -> u32 {
     let credit = |server: &Server| {
         server
-            .grants
-            .mail
-            .get(place)
-            .copied()
-            .max(server.outstanding.get(place).copied())
+            .credit_to(receiver)
+            .max(server.undelivered_to(receiver))
     };
-    servers.iter().filter_map(credit).map(u32::from).sum()
+    servers
+        .iter()
+        .map(|(_, server)| u32::from(credit(server)))
+        .sum()
 }

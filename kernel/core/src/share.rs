@@ -7,10 +7,10 @@
 //! wait: a sender's credit is for what the guest may bring about at once, and is used up where it runs on while nothing is delivered. What
 //! happens while the guest sleeps is not counted.
 
-use atoll_protocol::SERVERS;
 use atoll_protocol::units::{ServerId, Ticks};
 
 use crate::State;
+use crate::ids::PerServer;
 use crate::machine::Machine;
 use crate::vcpu::Stand;
 
@@ -31,7 +31,7 @@ pub(crate) struct Share {
     had: i64,
     since: Ticks,
     /// What each server had used when the guest's turn was over last.
-    used: [u64; SERVERS],
+    used: PerServer<u64>,
 }
 
 impl Share {
@@ -39,7 +39,7 @@ impl Share {
         left: 0,
         had: 0,
         since: Ticks(0),
-        used: [0; SERVERS],
+        used: PerServer([0; ServerId::COUNT]),
     };
 }
 
@@ -47,9 +47,11 @@ impl<M: Machine> State<M> {
     /// Whether a server's timers and interrupts wait in the guest's turn.
     pub(crate) fn is_greedy(&self, server: ServerId) -> bool {
         let most = self.machine.tsc_khz().saturating_mul(AHEAD_MS) / GREEDY;
-        let place = usize::from(server.0);
-        let used = self.servers.get(place).zip(self.share.used.get(place));
-        used.is_some_and(|(server, before)| server.time.sum.wrapping_sub(*before) > most)
+        let used = self.servers[server]
+            .time
+            .sum
+            .wrapping_sub(self.share.used[server]);
+        used > most
     }
 
     /// Nothing is left: what was earned since then is added. If that is not enough it is the guest's turn: for how long.
@@ -76,11 +78,9 @@ impl<M: Machine> State<M> {
         };
         (self.share.left, self.share.had, self.share.since) = (left, left, now);
         if left >= 0 {
-            self.share
-                .used
-                .iter_mut()
-                .zip(&self.servers)
-                .for_each(|(used, server)| *used = server.time.sum);
+            for (server, used) in self.share.used.iter_mut() {
+                *used = self.servers[server].time.sum;
+            }
         }
         (left < 0).then(|| Ticks(left.unsigned_abs() / (PARTS - 1) + 1))
     }

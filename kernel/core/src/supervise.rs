@@ -8,8 +8,7 @@ use atoll_protocol::layout::{IMAGE, IMAGE_END, RAM_UNIT, STACK_MAX_PAGES, VAULT_
 use atoll_protocol::name::Name;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{ServerId, TicketId};
-use atoll_protocol::{LINE, TIMERS};
-use atoll_protocol::{SERVERS, frames};
+use atoll_protocol::{LINE, TIMERS, frames};
 
 use crate::State;
 use crate::check::{Check, require};
@@ -41,19 +40,19 @@ impl<M: Machine> Check<'_, M> {
             before().any(|effect| matches!(effect, Supervise::Destroy(other) if other == id))
         };
         let standing = |id: ServerId| {
-            self.state
-                .server(id)
-                .map(|server| server.standing)
-                .filter(|_| !destroyed(id))
+            let standing = self.state.servers[id].standing;
+            Some(standing).filter(|_| !destroyed(id))
         };
         let exists = |id: ServerId| {
-            id.0 != 0
+            id != ServerId::SUPERVISOR
                 && (made(id) || standing(id).is_some_and(|standing| standing != Standing::Empty))
         };
         match effect {
             Supervise::Create(id, role, limits, name, image) => {
                 require(
-                    id.0 != 0 && standing(*id) == Some(Standing::Empty) && !made(*id),
+                    *id != ServerId::SUPERVISOR
+                        && standing(*id) == Some(Standing::Empty)
+                        && !made(*id),
                     Reason::BadValue,
                 )?;
                 require(
@@ -78,10 +77,7 @@ impl<M: Machine> Check<'_, M> {
                 require(exists(*id), Reason::BadValue)?;
                 let ports = |effect: &Supervise<'_>| matches!(effect, Supervise::Grant(other, Grant::HostPorts(..)) if other == id);
                 let ports = before().filter(ports).count();
-                let fits = self
-                    .state
-                    .server(*id)
-                    .is_some_and(|server| server.has_room(*grant, ports));
+                let fits = self.state.servers[*id].has_room(*grant, ports);
                 let is_window = matches!(grant, Grant::GuestRead | Grant::Bundle);
                 let twice =
                     is_window && before().any(|effect| effect == Supervise::Grant(*id, *grant));
@@ -97,13 +93,12 @@ impl<M: Machine> Check<'_, M> {
                     self.state.machine.bundle_size(),
                 ))?;
                 if let Grant::HostIrq(irq) = grant {
-                    let others = (0..)
-                        .map(ServerId)
-                        .zip(&self.state.servers)
+                    let mut others = self
+                        .state
+                        .servers
+                        .iter()
                         .filter(|(other, _)| !destroyed(*other));
-                    let held = others
-                        .into_iter()
-                        .any(|(_, server)| server.grants.host_irqs & 1 << irq.0 != 0);
+                    let held = others.any(|(_, server)| server.grants.host_irqs.contains(*irq));
                     let again = before().any(
                         |effect| matches!(effect, Supervise::Grant(_, other) if other == *grant),
                     );
@@ -147,11 +142,8 @@ impl<M: Machine> Check<'_, M> {
                     Reason::BadValue,
                 )?;
                 let same = |effect: &Supervise<'_>| matches!(effect, Supervise::Segment(other, _) if other == id);
-                let filled = self
-                    .state
-                    .server(*id)
-                    .filter(|_| !made(*id))
-                    .map_or(0, |server| server.segment_count);
+                let server = &self.state.servers[*id];
+                let filled = if made(*id) { 0 } else { server.segment_count };
                 require(
                     filled + before().filter(same).count() < SEGMENTS,
                     Reason::BadValue,
@@ -164,11 +156,7 @@ impl<M: Machine> Check<'_, M> {
                     _ => None,
                 });
                 // Ascending, so that none overlaps another.
-                let filled = self
-                    .state
-                    .server(*id)
-                    .map_or(0, |server| server.filled)
-                    .max(ends.max().unwrap_or(0));
+                let filled = server.filled.max(ends.max().unwrap_or(0));
                 require(segment.0.address >= filled, Reason::BadValue)?;
                 self.take_frames(frames::of_segment(filled, &segment.0))
             }
@@ -199,11 +187,9 @@ impl<M: Machine> Check<'_, M> {
                 )
             }
             Supervise::Load(id) => {
-                let loader = self
-                    .state
-                    .server(*id)
-                    .is_some_and(|server| server.is_running() && server.role == RoleKind::Loader);
-                let loader = loader && !destroyed(*id);
+                let server = &self.state.servers[*id];
+                let loader =
+                    server.is_running() && server.role == RoleKind::Loader && !destroyed(*id);
                 require(loader && self.state.tickets.is_free(LOAD), Reason::BadValue)
             }
             Supervise::Run => require(self.state.vcpu.stand != Stand::Stopped, Reason::BadValue),
@@ -214,15 +200,17 @@ impl<M: Machine> Check<'_, M> {
                     Some(Standing::Faulted | Standing::Quarantined)
                 );
                 require(
-                    id.0 != 0 && down && !self.state.is_successor(*id),
+                    *id != ServerId::SUPERVISOR && down && !self.state.is_successor(*id),
                     Reason::BadValue,
                 )
             }
             Supervise::Quarantine(id) => {
                 let up = matches!(standing(*id), Some(Standing::Running | Standing::Faulted));
-                require(id.0 != 0 && up, Reason::BadValue)
+                require(*id != ServerId::SUPERVISOR && up, Reason::BadValue)
             }
-            Supervise::Kill(id) => require(id.0 == 0 || exists(*id), Reason::BadValue),
+            Supervise::Kill(id) => {
+                require(*id == ServerId::SUPERVISOR || exists(*id), Reason::BadValue)
+            }
             Supervise::Succeed(id, of, entry, _, config) => {
                 require(
                     made(*id) || standing(*id) == Some(Standing::Made),
@@ -235,7 +223,8 @@ impl<M: Machine> Check<'_, M> {
                 let again = before().any(|effect| matches!(effect, Supervise::Succeed(..)));
                 let restarted = before()
                     .any(|effect| matches!(effect, Supervise::Restart(other) if other == *of));
-                let running = of.0 != 0 && (restarted || standing(*of) == Some(Standing::Running));
+                let running = *of != ServerId::SUPERVISOR
+                    && (restarted || standing(*of) == Some(Standing::Running));
                 require(
                     !again && self.state.succession.is_none() && running,
                     Reason::BadValue,
@@ -245,10 +234,7 @@ impl<M: Machine> Check<'_, M> {
                 let again = before().any(|effect| matches!(effect, Supervise::Exchange(..)));
                 let ready = standing(*id) == Some(Standing::Running)
                     && standing(*of) == Some(Standing::Held);
-                let told = self
-                    .state
-                    .server(*id)
-                    .is_some_and(|server| server.generation == *generation);
+                let told = self.state.servers[*id].generation == *generation;
                 require(
                     !again && ready && told && self.state.is_complete(*id, *of),
                     Reason::BadValue,
@@ -331,7 +317,7 @@ impl<M: Machine> State<M> {
             Supervise::Exit(code) => self.leave_with(*code),
             Supervise::Restart(id) => self.restart(*id),
             Supervise::Quarantine(id) => self.quarantine(*id),
-            Supervise::Kill(id) if self.server(*id).is_some_and(Server::is_running) => {
+            Supervise::Kill(id) if self.servers[*id].is_running() => {
                 self.post(*id, |it| it.first |= KILLED)
             }
             // It is away already.
@@ -361,9 +347,7 @@ impl<M: Machine> State<M> {
         image: &str,
     ) {
         let tsc_khz = self.machine.tsc_khz();
-        if let Some(server) = self.server_mut(id) {
-            server.make(role, limits, name, image, tsc_khz);
-        }
+        self.servers[id].make(role, limits, name, image, tsc_khz);
         self.taking(frames::of_server(&limits), |machine| {
             machine.create_server(id, &limits)
         });
@@ -383,9 +367,7 @@ impl<M: Machine> State<M> {
 
     /// Gives a right.
     pub fn give(&mut self, id: ServerId, grant: Grant) {
-        if let Some(server) = self.server_mut(id) {
-            server.grants.add(grant);
-        }
+        self.servers[id].grants.add(grant);
         let cost = frames::of_grant(grant, self.machine.guest_size(), self.machine.bundle_size());
         match grant {
             Grant::GuestRead => self.taking(cost, |machine| machine.show_guest(id)),
@@ -409,9 +391,7 @@ impl<M: Machine> State<M> {
     }
 
     fn add_segment(&mut self, id: ServerId, segment: &Segment) {
-        let Some(server) = self.server_mut(id) else {
-            return;
-        };
+        let server = &mut self.servers[id];
         server.remember_segment(segment);
         let before = core::mem::replace(&mut server.filled, frames::end_of(segment));
         self.taking(frames::of_segment(before, segment), |machine| {
@@ -426,10 +406,8 @@ impl<M: Machine> State<M> {
 
     /// Lets messages into a slot, the first with this configuration.
     pub(crate) fn begin(&mut self, id: ServerId, config: &[u8]) {
-        if let Some(server) = self.server_mut(id) {
-            server.begin(config);
-            self.new_owners |= 1 << id.0;
-        }
+        self.servers[id].begin(config);
+        self.new_owners.insert(id);
     }
 
     fn destroy(&mut self, id: ServerId) {
@@ -438,16 +416,9 @@ impl<M: Machine> State<M> {
         // What it asked is answered to nobody, and not to who has the slot next.
         self.tickets.disown(id);
         self.routes.remove(id);
-        if let Some(server) = self.server_mut(id) {
-            server.clear();
-        }
+        self.servers[id].clear();
         self.machine.destroy_server(id);
         // What the supervisor was to be told of it is over.
-        if let Some(supervisor) = self.server_mut(ServerId(0)) {
-            supervisor.mailbox.forget_server(id);
-        }
+        self.servers[ServerId::SUPERVISOR].mailbox.forget_server(id);
     }
 }
-
-/// The supervisor's slot counts as one of [`SERVERS`].
-const _: () = assert!(SERVERS <= 32, "sets of servers are 32 bits");

@@ -76,9 +76,7 @@ impl<M: Machine> State<M> {
             imported: false,
         });
         // One that went before is over.
-        if let Some(supervisor) = self.server_mut(ServerId(0)) {
-            supervisor.mailbox.released = None;
-        }
+        self.servers[ServerId::SUPERVISOR].mailbox.released = None;
         self.arm(deadline);
         match terms {
             Terms::Reset => self.exported(of, &[]),
@@ -126,9 +124,7 @@ impl<M: Machine> State<M> {
         };
         succession.length = Some(bytes.len());
         let successor = succession.successor;
-        if let Some(server) = self.server_mut(from) {
-            server.standing = Standing::Held;
-        }
+        self.servers[from].standing = Standing::Held;
         self.hold(from, Kind::Succession);
         self.post(successor, |mailbox| mailbox.first |= IMPORT);
     }
@@ -137,18 +133,14 @@ impl<M: Machine> State<M> {
     pub(crate) fn exchange(&mut self, id: ServerId, of: ServerId) {
         self.succession = None;
         self.machine.exchange(id, of);
-        self.new_owners |= 1 << of.0;
-        let (one, other) = (usize::from(id.0), usize::from(of.0));
-        if let Ok([successor, role]) = self.servers.get_disjoint_mut([one, other]) {
+        self.new_owners.insert(of);
+        if let Some((successor, role)) = self.servers.two_mut(id, of) {
             role.take_over(successor);
             (role.standing, successor.standing) = (Standing::Running, Standing::Made);
             role.fault = Reason::Exchanged;
         }
         // Nested tables are the old server's decisions.
-        if self
-            .server(of)
-            .is_some_and(|server| server.role == RoleKind::Mmu)
-        {
+        if self.servers[of].role == RoleKind::Mmu {
             let stale = self.machine.unmap_all();
             self.flush(stale);
         }
@@ -165,19 +157,15 @@ impl<M: Machine> State<M> {
         };
         self.succession = None;
         // It is nobody's successor any more: it gets no message, and has not started.
-        if let Some(server) = self
-            .server_mut(successor)
-            .filter(|server| server.is_running())
-        {
+        let server = &mut self.servers[successor];
+        if server.is_running() {
             server.standing = Standing::Made;
             self.forsake(successor);
         }
-        if let Some(supervisor) = self.server_mut(ServerId(0)) {
-            supervisor.mailbox.forget_start(successor);
-        }
-        let Some(server) = self.server_mut(of) else {
-            return;
-        };
+        self.servers[ServerId::SUPERVISOR]
+            .mailbox
+            .forget_start(successor);
+        let server = &mut self.servers[of];
         server.mailbox.export(false);
         if matches!(server.standing, Standing::Held | Standing::Running) {
             server.standing = Standing::Running;
@@ -206,7 +194,7 @@ impl<M: Machine> State<M> {
         }
         let of = *of;
         self.call_off(of);
-        self.post(ServerId(0), |mailbox| mailbox.released = Some(of));
+        self.post(ServerId::SUPERVISOR, |mailbox| mailbox.released = Some(of));
         Ticks(u64::MAX)
     }
 }
@@ -215,7 +203,8 @@ impl<M: Machine> Kernel<M> {
     /// The first message to a successor.
     pub(crate) fn deliver_import(&mut self, to: ServerId) -> Step {
         let state = &self.state;
-        let (Some(server), Some(succession)) = (state.server(to), state.succession) else {
+        let server = &state.servers[to];
+        let Some(succession) = state.succession else {
             return Step::Committed;
         };
         let config = server.config.get(..server.config_length).unwrap_or(&[]);
@@ -226,7 +215,7 @@ impl<M: Machine> Kernel<M> {
         let header = state.header(to, TicketId(0), state.machine.now());
         let body = Body::Import(Fixed(state.facts(to)), config, bytes, succession.force);
         let length = encode(&mut self.pages, to, header, body);
-        let cause = Cause(What::Import, u64::from(succession.of.0));
+        let cause = Cause(What::Import, u64::from(succession.of.number()));
         // Not the usual way, which does not know what a successor may do.
         self.activate_once(Due {
             to,

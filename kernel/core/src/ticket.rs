@@ -48,7 +48,7 @@ pub struct Ticket {
     /// Who must answer.
     pub holder: ServerId,
     /// Mail: who asked, and its token.
-    pub asker: ServerId,
+    pub asker: Option<ServerId>,
     pub(crate) token: u32,
     /// When the fallback completes it; set for requests by mail only, and reset when they are closed.
     pub(crate) deadline: Ticks,
@@ -66,9 +66,6 @@ pub(crate) const SLOTS: usize = 8;
 pub const VCPU: usize = 0;
 /// The loader's slot.
 pub const LOAD: usize = 1;
-
-/// No server's number.
-const NOBODY: ServerId = ServerId(u8::MAX);
 
 /// All tickets.
 pub struct Tickets {
@@ -89,8 +86,8 @@ const fn free(slot: u32) -> Ticket {
 const FREE: Ticket = Ticket {
     name: TicketId(0),
     operation: Operation::None,
-    holder: ServerId(0),
-    asker: ServerId(0),
+    holder: ServerId::SUPERVISOR,
+    asker: None,
     token: 0,
     deadline: Ticks(u64::MAX),
     asked: false,
@@ -221,12 +218,13 @@ impl Tickets {
 
     /// What this server has asked is answered to nobody.
     pub(crate) fn disown(&mut self, asker: ServerId) {
-        let asked =
-            |ticket: &&mut Ticket| ticket.operation == Operation::Mail && ticket.asker == asker;
+        let asked = |ticket: &&mut Ticket| {
+            ticket.operation == Operation::Mail && ticket.asker == Some(asker)
+        };
         self.slots
             .iter_mut()
             .filter(asked)
-            .for_each(|ticket| ticket.asker = NOBODY);
+            .for_each(|ticket| ticket.asker = None);
     }
 
     /// The loader's ticket, if it is open and this server's.
@@ -269,7 +267,7 @@ mod tests {
     fn no_ticket_ever_has_the_name_of_none() {
         let mut tickets = Tickets::NONE;
         for _ in 0..(1 << 24) + 2 {
-            let ticket = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+            let ticket = tickets.open(VCPU, Operation::Cpuid, ServerId::nth(3), 0);
             assert_ne!(ticket, TicketId(0));
         }
     }
@@ -277,11 +275,11 @@ mod tests {
     #[test]
     fn a_closed_ticket_cannot_be_completed_again() {
         let mut tickets = Tickets::NONE;
-        let first = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+        let first = tickets.open(VCPU, Operation::Cpuid, ServerId::nth(3), 0);
         assert!(tickets.get(first).is_some());
         tickets.close(first);
         assert!(tickets.get(first).is_none());
-        let second = tickets.open(VCPU, Operation::Cpuid, ServerId(3), 0);
+        let second = tickets.open(VCPU, Operation::Cpuid, ServerId::nth(3), 0);
         assert_ne!(first, second);
         assert!(
             tickets.get(first).is_none(),

@@ -1,76 +1,90 @@
 //! One-shot timers of servers. They belong to the role: a server's death does not disarm them.
 
-use atoll_protocol::units::{ServerId, Ticks, TimerId};
-use atoll_protocol::{SERVERS, TIMERS};
+use atoll_protocol::ids::{ServerId, TimerId};
+use atoll_protocol::units::Ticks;
+
+use crate::ids::{PerServer, Set};
 
 const NEVER: Ticks = Ticks(u64::MAX);
 
-/// All timers.
-pub struct Timers {
-    deadlines: [Ticks; SERVERS * TIMERS],
-    armed: u128,
+/// One server's timers.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    deadlines: [Ticks; TimerId::COUNT],
+    armed: Set<TimerId>,
 }
 
-const fn place(server: ServerId, timer: TimerId) -> usize {
-    server.0 as usize * TIMERS + timer.0 as usize
+impl Own {
+    const NONE: Own = Own {
+        deadlines: [NEVER; TimerId::COUNT],
+        armed: Set::EMPTY,
+    };
+
+    fn each(&self) -> impl Iterator<Item = (TimerId, Ticks)> {
+        let all = TimerId::all().zip(self.deadlines);
+        all.filter(|(timer, _)| self.armed.contains(*timer))
+    }
+}
+
+/// All timers.
+pub struct Timers {
+    of: PerServer<Own>,
+    /// Servers with an armed one.
+    armed: Set<ServerId>,
 }
 
 impl Timers {
     /// None armed.
     pub const NONE: Timers = Timers {
-        deadlines: [NEVER; SERVERS * TIMERS],
-        armed: 0,
+        of: PerServer([Own::NONE; ServerId::COUNT]),
+        armed: Set::EMPTY,
     };
 
     /// Arms a timer, or moves it.
     #[inline(always)]
     pub(crate) fn arm(&mut self, server: ServerId, timer: TimerId, at: Ticks) {
-        if let Some(deadline) = self.deadlines.get_mut(place(server, timer)) {
+        let own = &mut self.of[server];
+        if let Some(deadline) = own.deadlines.get_mut(timer.index()) {
             *deadline = at;
-            self.armed |= 1 << place(server, timer);
         }
+        own.armed.insert(timer);
+        self.armed.insert(server);
     }
 
     /// Disarms a timer.
     #[inline(always)]
     pub(crate) fn disarm(&mut self, server: ServerId, timer: TimerId) {
-        self.armed &= !(1 << place(server, timer));
+        let own = &mut self.of[server];
+        own.armed.remove(timer);
+        self.armed.set(server, !own.armed.is_empty());
     }
 
     /// Disarms all of a server's.
     pub(crate) fn clear(&mut self, server: ServerId) {
-        (0..TIMERS as u8).for_each(|timer| self.disarm(server, TimerId(timer)));
+        self.of[server].armed = Set::EMPTY;
+        self.armed.remove(server);
     }
 
-    pub(crate) fn each(&self) -> impl Iterator<Item = (usize, Ticks)> + '_ {
-        let mut left = self.armed;
-        core::iter::from_fn(move || {
-            let place = left.trailing_zeros() as usize;
-            left &= left.wrapping_sub(1);
-            self.deadlines.get(place).map(|deadline| (place, *deadline))
-        })
+    pub(crate) fn each(&self) -> impl Iterator<Item = (ServerId, TimerId, Ticks)> + '_ {
+        let of = |server| {
+            self.of[server]
+                .each()
+                .map(move |(timer, at)| (server, timer, at))
+        };
+        self.armed.iter().flat_map(of)
     }
 
     /// Takes one timer that has expired.
     pub(crate) fn expired(&mut self, now: Ticks) -> Option<(ServerId, TimerId)> {
-        let (place, _) = self.each().find(|(_, deadline)| *deadline <= now)?;
-        self.armed &= !(1 << place);
-        Some(Self::owner(place))
-    }
-
-    pub(crate) fn owner(place: usize) -> (ServerId, TimerId) {
-        (
-            ServerId((place / TIMERS) as u8),
-            TimerId((place % TIMERS) as u8),
-        )
+        let (server, timer, _) = self.each().find(|(_, _, deadline)| *deadline <= now)?;
+        self.disarm(server, timer);
+        Some((server, timer))
     }
 
     /// When the next one expires.
     pub(crate) fn earliest(&self) -> Ticks {
-        self.each()
-            .map(|(_, deadline)| deadline)
-            .min()
-            .unwrap_or(NEVER)
+        let deadlines = self.each().map(|(_, _, deadline)| deadline);
+        deadlines.min().unwrap_or(NEVER)
     }
 }
 
@@ -80,13 +94,15 @@ mod tests {
 
     #[test]
     fn a_timer_fires_once_and_not_before_its_time() {
+        let (one, other) = (ServerId::nth(1), ServerId::nth(23));
+        let (first, last) = (TimerId::nth(0), TimerId::nth(3));
         let mut timers = Timers::NONE;
-        timers.arm(ServerId(23), TimerId(3), Ticks(100));
-        timers.arm(ServerId(1), TimerId(0), Ticks(50));
+        timers.arm(other, last, Ticks(100));
+        timers.arm(one, first, Ticks(50));
         assert_eq!(timers.earliest(), Ticks(50));
         assert_eq!(timers.expired(Ticks(49)), None);
-        assert_eq!(timers.expired(Ticks(100)), Some((ServerId(1), TimerId(0))));
-        assert_eq!(timers.expired(Ticks(100)), Some((ServerId(23), TimerId(3))));
+        assert_eq!(timers.expired(Ticks(100)), Some((one, first)));
+        assert_eq!(timers.expired(Ticks(100)), Some((other, last)));
         assert_eq!(timers.expired(Ticks(100)), None);
         assert_eq!(timers.earliest(), NEVER);
     }

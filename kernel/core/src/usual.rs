@@ -121,7 +121,7 @@ impl<M: Machine> State<M> {
     #[inline(never)]
     fn offered(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (offer, rest) = take::<Offer>(answer)?;
-        let may = self.server(from)?.role == RoleKind::Irqchip && offer.0.makes_sense();
+        let may = self.servers[from].role == RoleKind::Irqchip && offer.0.makes_sense();
         let step = if may {
             self.usual::<false>(from, ticket, rest)?
         } else {
@@ -136,13 +136,10 @@ impl<M: Machine> State<M> {
     fn armed(&mut self, from: ServerId, ticket: TicketId, answer: &[u8]) -> Option<Step> {
         let (timer, rest) = answer.split_first()?;
         let (at, rest) = take::<Ticks>(rest)?;
-        // A number from 128 on would take two bytes, and no server has as many.
-        let step = if *timer < self.server(from)?.limits.timers {
-            self.usual::<false>(from, ticket, rest)?
-        } else {
-            return None;
-        };
-        self.arm_for(from, TimerId(*timer), at.0);
+        let own = self.servers[from].limits.timers;
+        let timer = TimerId::new(*timer).filter(|timer| timer.number() < own)?;
+        let step = self.usual::<false>(from, ticket, rest)?;
+        self.arm_for(from, timer, at.0);
         Some(step)
     }
 
@@ -169,7 +166,7 @@ impl<M: Machine> State<M> {
             let [tag::SAVE, first @ 0..128, count @ 1..128] = save else {
                 return None;
             };
-            if u16::from(*first) + u16::from(*count) > self.server(from)?.limits.vault_lines {
+            if u16::from(*first) + u16::from(*count) > self.servers[from].limits.vault_lines {
                 return None;
             }
             saves = rest;

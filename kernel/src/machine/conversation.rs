@@ -17,12 +17,12 @@ pub(crate) struct Conversation;
 impl Conversation {
     /// Where a server's message page is.
     pub(super) fn message_page(server: ServerId) -> Hpa {
-        MESSAGES[usize::from(server.0) % SERVERS].address()
+        MESSAGES[server.index()].address()
     }
 
     /// Where a server's answer page is.
     pub(super) fn answer_page(server: ServerId) -> Hpa {
-        ANSWERS[usize::from(server.0) % SERVERS].address()
+        ANSWERS[server.index()].address()
     }
 }
 
@@ -30,18 +30,18 @@ impl Pages for Conversation {
     #[inline(always)]
     fn message(&mut self, server: ServerId) -> &mut [u8] {
         // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.
-        unsafe { &mut *MESSAGES[usize::from(server.0) % SERVERS].get() }
+        unsafe { &mut *MESSAGES[server.index()].get() }
     }
 
     #[inline(always)]
     fn answer(&self, server: ServerId, length: usize) -> &[u8] {
         // SAFETY: the server does not run before this borrow ends: an activation takes the pages exclusively.
-        let page = unsafe { &*ANSWERS[usize::from(server.0) % SERVERS].get() };
+        let page = unsafe { &*ANSWERS[server.index()].get() };
         page.get(..length).unwrap_or(page)
     }
 
     fn clear(&mut self, server: ServerId) {
-        for page in [&MESSAGES, &ANSWERS].map(|pages| &pages[usize::from(server.0) % SERVERS]) {
+        for page in [&MESSAGES, &ANSWERS].map(|pages| &pages[server.index()]) {
             // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: there is no reference.
             unsafe { page.get().write_bytes(0, 1) };
         }
@@ -50,6 +50,6 @@ impl Pages for Conversation {
     #[cfg(feature = "fault-injection")]
     fn answer_mut(&mut self, server: ServerId) -> &mut [u8] {
         // SAFETY: the server does not run while the kernel does, and `self` is borrowed exclusively: this is the only reference.
-        unsafe { &mut *ANSWERS[usize::from(server.0) % SERVERS].get() }
+        unsafe { &mut *ANSWERS[server.index()].get() }
     }
 }

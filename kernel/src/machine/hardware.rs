@@ -4,8 +4,13 @@ use core::arch::x86_64::__cpuid_count;
 use core::fmt;
 use core::ops::Range;
 
-use atoll_core::machine::{Machine, Outcome, Place, Stale};
-use atoll_protocol::SERVERS;
+use atoll_core::ids::PerServer;
+#[cfg(feature = "fault-injection")]
+use atoll_core::machine::Experiment;
+use atoll_core::machine::{
+    AddressSpaces, Clock, GuestRam, HostPorts, Log, Outcome, Place, Processor, Stale, Stock,
+    Translations,
+};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::frames::of_nested;
@@ -33,7 +38,7 @@ const LARGE_PAGE: u64 = 2 << 20;
 
 /// The hardware.
 pub(crate) struct Hardware {
-    memories: [Memory; SERVERS],
+    memories: PerServer<Memory>,
     guest: Guest,
     frames: Option<Frames>,
     /// Set aside for nested tables, with the guest's memory: as many as that can need.
@@ -51,7 +56,7 @@ pub(crate) struct Hardware {
 impl Hardware {
     /// Nothing known yet.
     pub(crate) const NONE: Hardware = Hardware {
-        memories: [const { Memory::NONE }; SERVERS],
+        memories: PerServer([const { Memory::NONE }; ServerId::COUNT]),
         guest: Guest::NONE,
         frames: None,
         tables: Frames::new(),
@@ -106,18 +111,16 @@ impl Hardware {
         else {
             return;
         };
-        if let Err(error) = act(&mut memories[usize::from(server.0) % SERVERS], frames) {
+        if let Err(error) = act(&mut memories[server], frames) {
             crate::log!(
                 "server {}: {error:?} after the check: the kernel has miscounted",
-                server.0
+                server.number()
             );
         }
     }
 }
 
-impl Machine for Hardware {
-    type Pages = Conversation;
-
+impl Clock for Hardware {
     #[inline(always)]
     fn now(&self) -> Ticks {
         tsc::now()
@@ -125,35 +128,6 @@ impl Machine for Hardware {
 
     fn tsc_khz(&self) -> u64 {
         tsc::khz()
-    }
-
-    #[inline(always)]
-    fn activate(
-        &mut self,
-        _: &mut Conversation,
-        server: ServerId,
-        length: usize,
-        deadline: Ticks,
-    ) -> Outcome {
-        let core = Core::current();
-        core.set_deadline(deadline);
-        let latest = Ticks(deadline.0.wrapping_add(self.slack.0));
-        if latest < self.armed {
-            self.arm_at(latest);
-        }
-        let memory = &self.memories[usize::from(server.0) % SERVERS];
-        core.activate(
-            &memory.target,
-            length as u64,
-            memory.guest,
-            memory.bundle,
-            memory.vault,
-        )
-    }
-
-    #[inline(always)]
-    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
-        self.memories[usize::from(server.0) % SERVERS].commit(first, count);
     }
 
     fn arm(&mut self, deadline: Ticks) {
@@ -167,15 +141,21 @@ impl Machine for Hardware {
         Core::current().has_events()
     }
 
+    fn counts_instructions(&self) -> bool {
+        tsc::counts_instructions()
+    }
+
+    fn wall_seconds(&self) -> u64 {
+        self.wall_zero.wrapping_add(tsc::micros() / 1_000_000)
+    }
+}
+
+impl Processor for Hardware {
     fn set_xcr0(&mut self, value: u64) {
         if Cr4::read().contains(Cr4Flags::OSXSAVE) {
             // SAFETY: the guest's emulator has checked the value against what the processor offers; the host uses no such state.
             unsafe { XCr0::write_raw(value) };
         }
-    }
-
-    fn counts_instructions(&self) -> bool {
-        tsc::counts_instructions()
     }
 
     #[inline(always)]
@@ -189,6 +169,48 @@ impl Machine for Hardware {
         }
     }
 
+    fn physical_bits(&self) -> u32 {
+        __cpuid_count(0x8000_0008, 0).eax & 0xff
+    }
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else {
+            return [0; REGISTERS];
+        };
+        let Registers {
+            r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8],
+            frame,
+            ..
+        } = registers;
+        let Registers {
+            rbp,
+            rdi,
+            rsi,
+            rdx,
+            rcx,
+            rbx,
+            rax,
+            vector,
+            error,
+            ..
+        } = registers;
+        let (rip, rsp) = (
+            frame.instruction_pointer.as_u64(),
+            frame.stack_pointer.as_u64(),
+        );
+        let (cs, flags, ss) = (
+            frame.code_segment.0.into(),
+            frame.cpu_flags.bits(),
+            frame.stack_segment.0.into(),
+        );
+        [
+            r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error,
+            rip, cs, flags, rsp, ss, cr2,
+        ]
+    }
+}
+
+impl HostPorts for Hardware {
     fn port_in(&mut self, number: u16, size: u8) -> u32 {
         #[cfg(feature = "fault-injection")]
         if let Some(typed) = super::keyboard::read(number) {
@@ -212,9 +234,11 @@ impl Machine for Hardware {
     }
 
     fn unmask(&mut self, irq: HostIrq) {
-        pic::unmask(irq.0);
+        pic::unmask(irq.number());
     }
+}
 
+impl GuestRam for Hardware {
     #[inline(always)]
     fn guest_size(&self) -> u64 {
         self.guest.size
@@ -263,6 +287,27 @@ impl Machine for Hardware {
         );
     }
 
+    fn can_hold(&self, bytes: u64) -> bool {
+        self.frames
+            .as_ref()
+            .is_some_and(|frames| frames.can_contiguous(bytes, LARGE_PAGE))
+    }
+
+    fn create_machine(&mut self, bytes: u64) {
+        let Some(frames) = &mut self.frames else {
+            return;
+        };
+        if let Some(base) = frames.alloc_contiguous(bytes, LARGE_PAGE) {
+            self.guest = Guest { base, size: bytes };
+        }
+        // Single frames, wherever they lie: that many are left, as the check has counted.
+        (0..of_nested(bytes))
+            .map_while(|_| frames.alloc())
+            .for_each(|frame| self.tables.free(frame));
+    }
+}
+
+impl Translations for Hardware {
     #[inline(always)]
     fn map(&mut self, mapping: Mapping) -> Stale {
         let Hardware {
@@ -320,7 +365,9 @@ impl Machine for Hardware {
             nested.flushed(tables);
         }
     }
+}
 
+impl Stock for Hardware {
     fn bundle_size(&self) -> u64 {
         self.bundle.end - self.bundle.start
     }
@@ -334,24 +381,38 @@ impl Machine for Hardware {
     fn free_frames(&self) -> u64 {
         self.frames.as_ref().map_or(0, Frames::free_count)
     }
+}
 
-    fn can_hold(&self, bytes: u64) -> bool {
-        self.frames
-            .as_ref()
-            .is_some_and(|frames| frames.can_contiguous(bytes, LARGE_PAGE))
+impl AddressSpaces for Hardware {
+    type Pages = Conversation;
+
+    #[inline(always)]
+    fn activate(
+        &mut self,
+        _: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
+        let core = Core::current();
+        core.set_deadline(deadline);
+        let latest = Ticks(deadline.0.wrapping_add(self.slack.0));
+        if latest < self.armed {
+            self.arm_at(latest);
+        }
+        let memory = &self.memories[server];
+        core.activate(
+            &memory.target,
+            length as u64,
+            memory.guest,
+            memory.bundle,
+            memory.vault,
+        )
     }
 
-    fn create_machine(&mut self, bytes: u64) {
-        let Some(frames) = &mut self.frames else {
-            return;
-        };
-        if let Some(base) = frames.alloc_contiguous(bytes, LARGE_PAGE) {
-            self.guest = Guest { base, size: bytes };
-        }
-        // Single frames, wherever they lie: that many are left, as the check has counted.
-        (0..of_nested(bytes))
-            .map_while(|_| frames.alloc())
-            .for_each(|frame| self.tables.free(frame));
+    #[inline(always)]
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
+        self.memories[server].commit(first, count);
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
@@ -371,18 +432,17 @@ impl Machine for Hardware {
     fn refill_segment(&mut self, server: ServerId, segment: &Segment) {
         let range = segment.offset as usize..(segment.offset + segment.file) as usize;
         let content = self.bundle().get(range).unwrap_or(&[]);
-        self.memories[usize::from(server.0) % SERVERS].refill(segment, content);
+        self.memories[server].refill(segment, content);
     }
 
     fn restore_vault(&mut self, server: ServerId) {
-        self.memories[usize::from(server.0) % SERVERS].restore();
+        self.memories[server].restore();
     }
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
-        self.memories
-            .swap(usize::from(one.0) % SERVERS, usize::from(other.0) % SERVERS);
+        self.memories.0.swap(one.index(), other.index());
         for id in [one, other] {
-            self.memories[usize::from(id.0) % SERVERS].move_to(id);
+            self.memories[id].move_to(id);
         }
     }
 
@@ -401,7 +461,7 @@ impl Machine for Hardware {
     }
 
     fn set_entry(&mut self, server: ServerId, entry: u64) {
-        self.memories[usize::from(server.0) % SERVERS].set_entry(entry);
+        self.memories[server].set_entry(entry);
     }
 
     fn destroy_server(&mut self, server: ServerId) {
@@ -410,76 +470,33 @@ impl Machine for Hardware {
             Ok(())
         });
     }
+}
 
-    fn wall_seconds(&self) -> u64 {
-        self.wall_zero.wrapping_add(tsc::micros() / 1_000_000)
-    }
-
-    fn physical_bits(&self) -> u32 {
-        __cpuid_count(0x8000_0008, 0).eax & 0xff
-    }
-
+impl Log for Hardware {
     fn log(&mut self, line: fmt::Arguments<'_>) {
         crate::log!("{line}");
-    }
-
-    fn registers(&self) -> [u64; REGISTERS] {
-        let Some(Stopped { registers, cr2 }) = Core::current().last_stopped() else {
-            return [0; REGISTERS];
-        };
-        let Registers {
-            r15_to_r8: [r15, r14, r13, r12, r11, r10, r9, r8],
-            frame,
-            ..
-        } = registers;
-        let Registers {
-            rbp,
-            rdi,
-            rsi,
-            rdx,
-            rcx,
-            rbx,
-            rax,
-            vector,
-            error,
-            ..
-        } = registers;
-        let (rip, rsp) = (
-            frame.instruction_pointer.as_u64(),
-            frame.stack_pointer.as_u64(),
-        );
-        let (cs, flags, ss) = (
-            frame.code_segment.0.into(),
-            frame.cpu_flags.bits(),
-            frame.stack_segment.0.into(),
-        );
-        [
-            r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, vector, error,
-            rip, cs, flags, rsp, ss, cr2,
-        ]
     }
 
     #[cfg(feature = "digest")]
     fn log_digests(&mut self, when: &str, vcpu: &atoll_core::vcpu::Vcpu) {
         super::digest::log(when, vcpu, self.guest, &self.memories);
     }
+}
 
-    #[cfg(feature = "fault-injection")]
+#[cfg(feature = "fault-injection")]
+impl Experiment for Hardware {
     fn plan(&self, known: u64) -> Option<atoll_protocol::inject::Plan> {
         super::sabotage::plan(known)
     }
 
-    #[cfg(feature = "fault-injection")]
     fn key_arrived(&mut self) -> Option<HostIrq> {
         super::keyboard::arrived()
     }
 
-    #[cfg(feature = "fault-injection")]
     fn pause(&mut self) {
         port::write(super::sabotage::PAUSE_PORT, super::sabotage::PAUSE);
     }
 
-    #[cfg(feature = "fault-injection")]
     fn sabotage(
         &mut self,
         pages: &mut Conversation,
@@ -488,8 +505,7 @@ impl Machine for Hardware {
         deadline: Ticks,
         act: atoll_core::inject::Act,
     ) -> Outcome {
-        let place = usize::from(server.0) % SERVERS;
-        let memory = &mut self.memories[place];
+        let memory = &mut self.memories[server];
         let own = memory.target;
         let Some((target, entry)) = memory.target_at(atoll_protocol::layout::SABOTAGE) else {
             return self.activate(pages, server, length, deadline);
@@ -497,12 +513,11 @@ impl Machine for Hardware {
         super::sabotage::write_code(act, entry, memory);
         memory.target = target;
         let outcome = self.activate(pages, server, length, deadline);
-        self.memories[place].target = own;
+        self.memories[server].target = own;
         outcome
     }
 
-    #[cfg(feature = "fault-injection")]
     fn flip(&mut self, server: ServerId, area: atoll_core::inject::Area, bit: u64) -> bool {
-        super::sabotage::flip(&self.memories[usize::from(server.0) % SERVERS], area, bit)
+        super::sabotage::flip(&self.memories[server], area, bit)
     }
 }

@@ -15,7 +15,7 @@ const LINE_STATUS: u16 = 0x3fd;
 /// Line status: a byte is there.
 const DATA_READY: u32 = 1;
 /// COM1's interrupt.
-const IRQ: HostIrq = HostIrq(4);
+const IRQ: HostIrq = HostIrq::nth(4);
 
 struct Keyboard {
     /// The dialogue.

@@ -3,16 +3,16 @@
 use core::ops::Range;
 
 use atoll_core::Kernel;
-use atoll_core::machine::Machine as _;
+use atoll_core::machine::Log as _;
 use atoll_core::quirks::Quirks;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::vmcb::Vmcb;
+use atoll_protocol::SUPERVISOR_BUDGET_US;
 use atoll_protocol::effect::Segment;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::manifest::ImageHeader;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, Hpa, ServerId};
-use atoll_protocol::{SERVERS, SUPERVISOR_BUDGET_US};
 use x86_64::instructions::tables::sgdt;
 use zerocopy::FromBytes;
 
@@ -26,7 +26,7 @@ use crate::memory::frames::Frames;
 use crate::memory::physical::Physical;
 use crate::svm::{asid, enable, probe, world};
 
-const SUPERVISOR: ServerId = ServerId(0);
+const SUPERVISOR: ServerId = ServerId::SUPERVISOR;
 /// The supervisor loads images and copies nothing itself; its budget is generous because the machine waits for it.
 const SUPERVISOR_LIMITS: Limits = Limits {
     vault_lines: 64,
@@ -106,8 +106,8 @@ fn note_events(kernel: &mut Kernel<Hardware>, core: &Core) {
     }
     #[cfg(feature = "fault-injection")]
     kernel.look_at_the_plan();
-    for irq in (0..16).filter(|irq| events.irqs() & 1 << irq != 0) {
-        kernel.host_event(HostEvent::Irq(HostIrq(irq)));
+    for irq in HostIrq::all().filter(|irq| events.irqs() & 1 << irq.number() != 0) {
+        kernel.host_event(HostEvent::Irq(irq));
     }
 }
 
@@ -131,11 +131,9 @@ fn load_supervisor(kernel: &mut Kernel<Hardware>) -> Result<(), &'static str> {
         "supervisor",
     );
     kernel.state.give(SUPERVISOR, Grant::Bundle);
-    (1..SERVERS as u8).for_each(|server| {
-        kernel
-            .state
-            .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
-    });
+    for server in ServerId::all().skip(1) {
+        kernel.state.give(SUPERVISOR, Grant::Mail(server, 1));
+    }
     let mut rest = rest;
     for _ in 0..(header.segments as usize).min(SEGMENTS) {
         let (mut segment, after) =

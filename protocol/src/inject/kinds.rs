@@ -111,7 +111,7 @@ mod tests {
         let mut page = [0; 512];
         let message = Message {
             header: Fixed(Header::default()),
-            body: Body::Timer(TimerId(3)),
+            body: Body::Timer(TimerId::nth(3)),
         };
         let bytes = postcard::to_slice(&message, &mut page).unwrap();
         assert_eq!(kind_of(bytes).and_then(kind_name), Some("timer"));

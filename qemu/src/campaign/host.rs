@@ -125,7 +125,7 @@ impl Stage {
             (
                 server,
                 kind,
-                kernel.state.inject.count(ServerId(server), kind),
+                kernel.state.inject.count(ServerId::nth(server), kind),
             )
         });
         let journal = Journal {
@@ -192,6 +192,7 @@ fn starts(kernel: &Kernel) -> u64 {
     kernel
         .state
         .servers
+        .0
         .iter()
         .map(|server| u64::from(server.generation))
         .sum()

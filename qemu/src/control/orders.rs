@@ -65,7 +65,7 @@ pub(super) fn among(all: &[Found], server: &str) -> Result<Found> {
 /// Faults a server, and says which it was.
 pub fn kill(line: &mut Line, server: &str) -> Result<Found> {
     let found = find(line, server)?;
-    line.ask(Ask::Order(Order::Kill(ServerId(found.id))))?;
+    line.ask(Ask::Order(Order::Kill(ServerId::nth(found.id))))?;
     match outcome(line)? {
         Outcome::Done => Ok(found),
         other => Err(refusal(line, server, other)),
@@ -84,7 +84,7 @@ pub fn swap_uploaded(line: &mut Line, server: &str, force: bool) -> Result<Ticks
 }
 
 fn swap_for(line: &mut Line, server: &str, image: Option<&str>, force: bool) -> Result<Ticks> {
-    let id = ServerId(find(line, server)?.id);
+    let id = ServerId::nth(find(line, server)?.id);
     line.ask(Ask::Order(Order::Swap(id, force, image)))?;
     match outcome(line)? {
         Outcome::Swapped(held) => Ok(Ticks(held)),

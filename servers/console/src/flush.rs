@@ -8,7 +8,7 @@ use crate::ConsoleServer;
 use crate::state::Waiting;
 
 /// Looks at the waiting requests.
-pub(crate) const SETTLE: TimerId = TimerId(1);
+pub(crate) const SETTLE: TimerId = TimerId::nth(1);
 /// How long a request waits at least: longer than a serial port keeps characters back to gather them.
 const SETTLE_MILLISECONDS: u64 = 1;
 /// How long it waits at most.

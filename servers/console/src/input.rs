@@ -108,7 +108,7 @@ fn give(vault: &mut Vault<'_, ConsoleServer>, bytes: &[u8], effects: &mut Effect
     let book = vault.at(|s| &mut s.book);
     book.room = book.room.saturating_sub(bytes.len() as u8);
     effects.emit(DriverEffect::Mail(
-        ServerId(book.uart),
+        ServerId::nth(book.uart),
         mail.get(..length).unwrap_or(&[]),
     ));
 }

@@ -48,7 +48,7 @@ impl Server for ConsoleServer {
         let book = Book {
             millisecond: machine.tsc_khz,
             base,
-            uart: uart.0,
+            uart: uart.number(),
             ..Book::default()
         };
         Ok(ConsoleState {
@@ -95,10 +95,12 @@ impl Server for ConsoleServer {
         effects: &mut Effects<'_, Console>,
     ) {
         match event {
-            DriverEvent::Mail(from, &[OUTPUT, ref bytes @ ..]) if from.0 == vault.book.uart => {
+            DriverEvent::Mail(from, &[OUTPUT, ref bytes @ ..])
+                if from.number() == vault.book.uart =>
+            {
                 output::append(vault, bytes, effects);
             }
-            DriverEvent::Mail(from, &[ROOM, count]) if from.0 == vault.book.uart => {
+            DriverEvent::Mail(from, &[ROOM, count]) if from.number() == vault.book.uart => {
                 input::room(vault, count, effects)
             }
             DriverEvent::Filled(count) => {

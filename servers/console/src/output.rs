@@ -11,7 +11,7 @@ use crate::state::RING;
 use crate::{ConsoleServer, device};
 
 /// Tries a busy device again.
-pub(crate) const RETRY: TimerId = TimerId(0);
+pub(crate) const RETRY: TimerId = TimerId::nth(0);
 /// Most bytes of one `Fill`.
 const FILL_BYTES: usize = 256;
 
@@ -75,7 +75,10 @@ pub(crate) fn filled(
     if book.untold >= TAKEN_EVERY {
         let [low, high] = book.untold.to_le_bytes();
         book.untold = 0;
-        effects.emit(DriverEffect::Mail(ServerId(book.uart), &[TAKEN, low, high]));
+        effects.emit(DriverEffect::Mail(
+            ServerId::nth(book.uart),
+            &[TAKEN, low, high],
+        ));
     }
     if short {
         // A FIFO takes 1.4 ms to drain at 115,200 baud. A timer costs less than the transmitter's interrupt and cannot be lost.

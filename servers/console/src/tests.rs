@@ -15,7 +15,7 @@ use super::*;
 
 extern crate std;
 
-const UART: ServerId = ServerId(4);
+const UART: ServerId = ServerId::nth(4);
 
 /// The driver, the device and the serial port.
 struct Host {
@@ -41,7 +41,7 @@ enum Next {
 
 impl Host {
     fn new(incoming: &[u8]) -> Self {
-        let peers = [&[4], &b"uart"[..], &[UART.0]].concat();
+        let peers = [&[4], &b"uart"[..], &[UART.number()]].concat();
         let (server, first) = Harness::start(
             &MACHINE,
             &Setup {
@@ -101,7 +101,7 @@ impl Host {
                 Effect::Mail(UART, [TAKEN, low, high]) => {
                     self.taken += usize::from(u16::from_le_bytes([*low, *high]))
                 }
-                Effect::Arm(timer, at) => self.timers[usize::from(timer.0)] = Some(at.0.0),
+                Effect::Arm(timer, at) => self.timers[timer.index()] = Some(at.0.0),
                 Effect::Reply(..) => self.replies += 1,
                 other => panic!("unexpected {other:?}"),
             }
@@ -124,7 +124,7 @@ impl Host {
         for timer in 0..2 {
             if self.timers[timer].is_some_and(|at| at <= self.server.header.now.0) {
                 self.timers[timer] = None;
-                self.deliver(Body::Timer(TimerId(timer as u8)), appetite);
+                self.deliver(Body::Timer(TimerId::nth(timer as u8)), appetite);
             }
         }
     }
@@ -144,7 +144,7 @@ fn without_room_input_stays_in_the_device() {
     let mut host = Host::new(b"");
     host.mail(ROOM, &[4], 16);
     host.incoming.extend_from_slice(b"abcdefgh");
-    host.deliver(Body::HostIrq(HostIrq(4)), 16);
+    host.deliver(Body::HostIrq(HostIrq::nth(4)), 16);
     assert_eq!(
         (&host.got[..], &host.incoming[..]),
         (&b"abcd"[..], &b"efgh"[..])
@@ -159,7 +159,7 @@ fn without_room_input_stays_in_the_device() {
 fn a_flush_is_answered_when_the_last_byte_is_written_and_once() {
     let mut host = Host::new(b"");
     host.mail(OUTPUT, b"last words", 3);
-    host.deliver(Body::Request(ServerId(0), b"flush"), 3);
+    host.deliver(Body::Request(ServerId::SUPERVISOR, b"flush"), 3);
     for _ in 0..2 {
         host.pass(2, 3);
         assert_eq!(host.replies, 0);
@@ -172,7 +172,7 @@ fn a_flush_is_answered_when_the_last_byte_is_written_and_once() {
 fn a_flush_that_is_too_late_is_left_to_the_kernel() {
     let mut host = Host::new(b"");
     host.mail(OUTPUT, b"never", 0);
-    host.deliver(Body::Request(ServerId(0), b"flush"), 0);
+    host.deliver(Body::Request(ServerId::SUPERVISOR, b"flush"), 0);
     host.pass(995, 16);
     (0..5).for_each(|_| host.pass(2, 16));
     assert_eq!((&host.sent[..], host.replies), (&b"never"[..], 0));
@@ -181,7 +181,7 @@ fn a_flush_that_is_too_late_is_left_to_the_kernel() {
 #[test]
 fn mail_from_a_stranger_is_ignored() {
     let mut host = Host::new(b"");
-    host.deliver(Body::Mail(ServerId(9), &[OUTPUT, b'!']), 16);
+    host.deliver(Body::Mail(ServerId::nth(9), &[OUTPUT, b'!']), 16);
     assert!(host.sent.is_empty());
 }
 

@@ -43,7 +43,7 @@ impl Server for ControlServer {
             .ok()
             .and_then(|base| u16::try_from(base).ok())
             .ok_or(Refuse::BadOption("base"))?;
-        let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.0);
+        let supervisor = setup.peer("supervisor").map_or(NOBODY, |id| id.number());
         let book = Book {
             millisecond: machine.tsc_khz,
             base,

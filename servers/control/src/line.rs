@@ -9,7 +9,7 @@ use crate::ControlServer;
 use crate::state::{FRAME, INPUT};
 
 /// Tries a busy device again.
-pub(crate) const RETRY: TimerId = TimerId(0);
+pub(crate) const RETRY: TimerId = TimerId::nth(0);
 
 /// Sends what is left of the frame.
 pub(crate) fn fill(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control>) {

@@ -25,10 +25,18 @@ pub(crate) fn advance(vault: &mut Vault<'_, ControlServer>, effects: &mut Effect
                 return order(vault, effects);
             }
             let query = match vault.book.answering {
-                SERVERS => Query::Server(ServerId(vault.book.next)),
-                EXITS => Query::Exit(vault.book.next),
-                DUMP => Query::Dump(ServerId(vault.book.target), vault.book.next),
-                _ => Query::Machine,
+                SERVERS => ServerId::new(vault.book.next).map(Query::Server),
+                EXITS => Some(Query::Exit(vault.book.next)),
+                DUMP => {
+                    let part = vault.book.next;
+                    ServerId::new(vault.book.target).map(|server| Query::Dump(server, part))
+                }
+                _ => Some(Query::Machine),
+            };
+            let Some(query) = query else {
+                // No server has this number: behind the last one, or in a question.
+                record(vault, &[]);
+                continue;
             };
             vault.at(|s| &mut s.book).querying = 1;
             return effects.emit(DriverEffect::Query(query));
@@ -112,7 +120,7 @@ fn order(vault: &mut Vault<'_, ControlServer>, effects: &mut Effects<'_, Control
         .get(..usize::from(vault.book.ordered))
         .unwrap_or(&[]);
     effects.emit(DriverEffect::Request(
-        ServerId(vault.book.supervisor),
+        ServerId::nth(vault.book.supervisor),
         0,
         order,
     ));

@@ -34,14 +34,12 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
         Effect::Fill(_, bytes) => (b'F', bytes.to_vec(), 0),
         Effect::Drain(_, max) => (b'D', Vec::new(), u64::from(*max)),
         Effect::Arm(..) => (b'T', Vec::new(), 0),
-        Effect::Query(Query::Server(ServerId(id))) => (b'S', Vec::new(), u64::from(*id)),
+        Effect::Query(Query::Server(id)) => (b'S', Vec::new(), u64::from(id.number())),
         Effect::Query(Query::Exit(index)) => (b'X', Vec::new(), u64::from(*index)),
         Effect::Query(Query::Machine) => (b'M', Vec::new(), 0),
-        Effect::Query(Query::Dump(ServerId(id), part)) => {
-            (b'U', Vec::from([*id]), u64::from(*part))
-        }
+        Effect::Query(Query::Dump(id, part)) => (b'U', Vec::from([id.number()]), u64::from(*part)),
         Effect::PortOut(..) => (b'P', Vec::new(), 0),
-        Effect::Request(ServerId(0), _, order) => (b'O', order.to_vec(), 0),
+        Effect::Request(ServerId::SUPERVISOR, _, order) => (b'O', order.to_vec(), 0),
         other => panic!("unexpected {other:?}"),
     };
     effects.iter().map(one).collect()
@@ -49,7 +47,7 @@ fn owned(effects: Vec<Effect<'_>>) -> Vec<(u8, Vec<u8>, u64)> {
 
 impl Line {
     fn new(appetite: usize) -> Self {
-        let peers = postcard::to_extend(&("supervisor", ServerId(0)), Vec::new()).unwrap();
+        let peers = postcard::to_extend(&("supervisor", ServerId::SUPERVISOR), Vec::new()).unwrap();
         let (server, _) = Harness::start(
             &MACHINE,
             &Setup {
@@ -67,7 +65,11 @@ impl Line {
 
     /// Delivers an interrupt and then whatever follows from it, until nothing does.
     fn run(&mut self) {
-        let mut todo = owned(self.server.deliver(Body::HostIrq(HostIrq(3))).effects());
+        let mut todo = owned(
+            self.server
+                .deliver(Body::HostIrq(HostIrq::nth(3)))
+                .effects(),
+        );
         let mut steps = 0;
         while !todo.is_empty() {
             let (what, bytes, number) = todo.remove(0);
@@ -129,8 +131,8 @@ impl Line {
                 }
                 b'O' => {
                     let known = [
-                        Order::Kill(ServerId(4)),
-                        Order::Swap(ServerId(4), true, Some("another")),
+                        Order::Kill(ServerId::nth(4)),
+                        Order::Swap(ServerId::nth(4), true, Some("another")),
                     ];
                     let known =
                         postcard::from_bytes(&bytes).is_ok_and(|order| known.contains(&order));
@@ -220,9 +222,9 @@ fn a_dump_comes_part_by_part_and_a_server_without_one_has_an_empty_list() {
 #[test]
 fn orders_go_to_the_supervisor_and_its_answer_comes_back() {
     let mut line = Line::new(16);
-    let swap = |force| Ask::Order(Order::Swap(ServerId(4), force, Some("another")));
+    let swap = |force| Ask::Order(Order::Swap(ServerId::nth(4), force, Some("another")));
     for ask in [
-        Ask::Order(Order::Kill(ServerId(4))),
+        Ask::Order(Order::Kill(ServerId::nth(4))),
         Ask::Ping(1),
         swap(true),
         swap(false),
@@ -253,7 +255,7 @@ fn the_largest_piece_of_an_image_fits_the_line_and_a_letter() {
 fn without_the_right_to_ask_the_supervisor_an_order_is_answered_nevertheless() {
     let mut line = Line::new(16);
     line.server = Harness::start(&MACHINE, &Setup::default()).0;
-    line.ask(Ask::Order(Order::Kill(ServerId(4))));
+    line.ask(Ask::Order(Order::Kill(ServerId::nth(4))));
     line.run();
     assert_eq!(line.told(), ["not done"]);
 }

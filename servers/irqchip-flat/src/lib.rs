@@ -41,7 +41,7 @@ use timer::Timer;
 use vectors::Vectors;
 
 /// The only CPU's timer.
-const TIMER: TimerId = TimerId(0);
+const TIMER: TimerId = TimerId::nth(0);
 /// The interval timer's line, and the I/O APIC's pin that it goes to. Line 2 is where the slave 8259 sits.
 const INTERVAL_TIMER: u8 = 0;
 const INTERVAL_TIMER_PIN: u8 = 2;
@@ -247,12 +247,12 @@ impl State {
 
     /// A device's line changes.
     fn line(&mut self, LineChange { line, level, rose }: LineChange) {
-        if line.0 < 16 {
+        if line.number() < 16 {
             let asked = self.pics.asks();
-            let rises = self.pics.line(line.0, level, rose);
+            let rises = self.pics.line(line.number(), level, rose);
             self.pics_were(asked && !rises);
         }
-        match line.0 {
+        match line.number() {
             INTERVAL_TIMER => self.pin(INTERVAL_TIMER_PIN, level, rose),
             INTERVAL_TIMER_PIN => {}
             pin => self.pin(pin, level, rose),

@@ -199,8 +199,8 @@ impl Wires<'_, '_, '_> {
         }
         if deadline != before {
             self.effects.emit(match deadline {
-                0 => IrqchipEffect::Disarm(TimerId(vcpu)),
-                _ => IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)),
+                0 => IrqchipEffect::Disarm(TimerId::nth(vcpu)),
+                _ => IrqchipEffect::Arm(TimerId::nth(vcpu), Ticks(deadline)),
             });
         }
         result

@@ -31,7 +31,6 @@ use atoll_protocol::interchange::IrqchipState;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Held, Machine};
 use atoll_protocol::role::{Irqchip, IrqchipEvent, IrqchipReply, IrqchipRequest};
-use atoll_protocol::units::TimerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -166,9 +165,9 @@ impl Server for IrqchipServer {
         match event {
             // The rest of the message follows as a call of its own, and that makes the next offer.
             IrqchipEvent::Accepted(vector) => offer::accepted(vault, effects.vcpu(), vector),
-            IrqchipEvent::Timer(TimerId(vcpu)) => {
+            IrqchipEvent::Timer(timer) => {
                 offer::see_priority(vault, effects);
-                Wires { vault, effects }.expire(vcpu);
+                Wires { vault, effects }.expire(timer.number());
             }
             IrqchipEvent::Line(change) => {
                 offer::see_priority(vault, effects);

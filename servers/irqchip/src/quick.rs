@@ -120,7 +120,7 @@ fn set_deadline(
         return None;
     }
     *vault.at(|state| &mut state.lapics[place(vcpu)].live.deadline) = value;
-    effects.emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(value)));
+    effects.emit(IrqchipEffect::Arm(TimerId::nth(vcpu), Ticks(value)));
     Some(IrqchipReply::Done)
 }
 

@@ -78,8 +78,8 @@ impl Board {
                     );
                     self.offer = Offer { nmi: 0, ..offer };
                 }
-                Effect::Arm(TimerId(0), Fixed(Ticks(at))) => self.armed = Some(at),
-                Effect::Disarm(TimerId(0)) => self.armed = None,
+                Effect::Arm(timer, Fixed(Ticks(at))) if timer.index() == 0 => self.armed = Some(at),
+                Effect::Disarm(timer) if timer.index() == 0 => self.armed = None,
                 Effect::System(SystemRegister::TaskPriority, Fixed(class)) => {
                     self.server.header.tpr = class as u8
                 }
@@ -107,7 +107,7 @@ impl Board {
 
     pub(crate) fn line(&mut self, line: u8, level: bool, rose: bool) {
         self.deliver(Body::Line(LineChange {
-            line: LineId(line),
+            line: LineId::nth(line),
             level,
             rose,
         }));
@@ -204,7 +204,7 @@ impl Board {
         while let Some(at) = self.armed.filter(|at| *at <= time) {
             self.server.header.now = Ticks(at.max(self.server.header.now.0));
             self.armed = None;
-            self.deliver(Body::Timer(TimerId(0)));
+            self.deliver(Body::Timer(TimerId::nth(0)));
             expiries.push(at);
         }
         self.server.header.now = Ticks(time);

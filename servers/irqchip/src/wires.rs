@@ -2,7 +2,7 @@
 
 use atoll_protocol::message::LineChange;
 use atoll_protocol::role::{Irqchip, IrqchipEffect};
-use atoll_protocol::units::{LineId, Ticks, TimerId};
+use atoll_protocol::units::{Ticks, TimerId};
 use atoll_sdk::{Effects, Vault};
 
 use crate::interrupt::{Interrupt, Mode};
@@ -27,11 +27,8 @@ impl Wires<'_, '_, '_> {
     /// A device's line changes.
     #[inline(never)]
     pub(crate) fn line(mut self, change: LineChange) {
-        let LineChange {
-            line: LineId(line),
-            level,
-            rose,
-        } = change;
+        let LineChange { line, level, rose } = change;
+        let line = line.number();
         if line < ISA_LINES {
             let asked = self.vault.pics.output;
             let pics = self.vault.at(|state| &mut state.pics);
@@ -94,7 +91,8 @@ impl Wires<'_, '_, '_> {
                 lapic.expire(now);
                 if lapic.live.deadline != 0 {
                     let next = Ticks(lapic.live.deadline);
-                    self.effects.emit(IrqchipEffect::Arm(TimerId(vcpu), next));
+                    self.effects
+                        .emit(IrqchipEffect::Arm(TimerId::nth(vcpu), next));
                 }
             }
         }
@@ -107,7 +105,7 @@ impl Wires<'_, '_, '_> {
     fn too_early(self, vcpu: u8, deadline: u64) {
         if deadline != 0 {
             self.effects
-                .emit(IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)));
+                .emit(IrqchipEffect::Arm(TimerId::nth(vcpu), Ticks(deadline)));
         }
         offer::offer(self.vault, vcpu, self.effects);
     }
@@ -220,8 +218,8 @@ impl Wires<'_, '_, '_> {
         for vcpu in 0..self.vcpus() {
             let deadline = self.vault.lapics[place(vcpu)].live.deadline;
             self.effects.emit(match deadline {
-                0 => IrqchipEffect::Disarm(TimerId(vcpu)),
-                _ => IrqchipEffect::Arm(TimerId(vcpu), Ticks(deadline)),
+                0 => IrqchipEffect::Disarm(TimerId::nth(vcpu)),
+                _ => IrqchipEffect::Arm(TimerId::nth(vcpu), Ticks(deadline)),
             });
         }
     }

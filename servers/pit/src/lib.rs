@@ -35,7 +35,7 @@ const REFRESH: u64 = 18;
 /// Interrupts closer to each other than this many cycles (20 microseconds) become fewer, so that a guest cannot keep its host busy.
 const CLOSEST: u64 = 24;
 /// Expiry of counter 0.
-const TIMER: TimerId = TimerId(0);
+const TIMER: TimerId = TimerId::nth(0);
 
 /// The server.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub struct State {
     /// The input clock.
     pub cycles: Cycles,
     /// The line of counter 0's output.
-    pub line: LineId,
+    pub line: u8,
     /// Port 0x61: what was written to bits 0 to 3.
     pub control: u8,
     reserved: [u8; 46],
@@ -75,7 +75,7 @@ impl Server for PitServer {
             channels: [Channel::new(true), Channel::new(true), Channel::new(false)],
             rise: 0,
             cycles: Cycles::new(machine.tsc_khz),
-            line: setup.line(0).ok_or(Refuse::MissingLine)?,
+            line: setup.line(0).ok_or(Refuse::MissingLine)?.number(),
             control: 0,
             reserved: [0; 46],
         })
@@ -154,7 +154,7 @@ fn risen(vault: &mut Vault<'_, PitServer>, now: u64, effects: &mut Effects<'_, T
         return false;
     }
     *vault.at(|state| &mut state.rise) = 0;
-    effects.emit(DeviceEffect::Line(vault.line, Signal::Pulse));
+    effects.emit(DeviceEffect::Line(LineId::nth(vault.line), Signal::Pulse));
     true
 }
 

@@ -8,7 +8,7 @@ use atoll_protocol::effect::{Effect, Signal};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::manifest::Setup;
 use atoll_protocol::message::{Body, Machine, PortExit};
-use atoll_protocol::units::{LineId, Ticks, TimerId};
+use atoll_protocol::units::{Ticks, TimerId};
 use atoll_sdk::harness::{Harness, MACHINE};
 use proptest::prelude::*;
 
@@ -43,11 +43,11 @@ impl Board {
         let mut value = 0;
         for effect in answer.effects() {
             match effect {
-                Effect::Line(LineId(0), Signal::Pulse) => {
+                Effect::Line(line, Signal::Pulse) if line.index() == 0 => {
                     self.pulses.push(self.server.header.now.0)
                 }
-                Effect::Arm(TimerId(0), Fixed(Ticks(at))) => self.armed = Some(at),
-                Effect::Disarm(TimerId(0)) => self.armed = None,
+                Effect::Arm(timer, Fixed(Ticks(at))) if timer.index() == 0 => self.armed = Some(at),
+                Effect::Disarm(timer) if timer.index() == 0 => self.armed = None,
                 Effect::Value(Fixed(read)) => value = read,
                 other => panic!("{other:?}"),
             }
@@ -78,7 +78,7 @@ impl Board {
         while let Some(at) = self.armed.filter(|at| *at + late <= time) {
             self.armed = None;
             self.server.header.now = Ticks(self.server.header.now.0.max(at + late));
-            self.deliver(Body::Timer(TimerId(0)));
+            self.deliver(Body::Timer(TimerId::nth(0)));
         }
         self.server.header.now = Ticks(time);
     }
@@ -167,7 +167,7 @@ fn an_edge_that_has_passed_before_the_counter_is_written_again_is_not_lost() {
     board.server.header.now = Ticks(900_000);
     board.program(0, 0, 2000);
     assert_eq!(board.pulses, [900_000]);
-    board.deliver(Body::Timer(TimerId(0)));
+    board.deliver(Body::Timer(TimerId::nth(0)));
     assert_eq!(
         board.pulses.len(),
         1,
@@ -183,7 +183,7 @@ fn missed_edges_become_one_interrupt() {
     board.program(0, 2, 1193);
     board.server.header.now = Ticks(10_500_000);
     board.armed = None;
-    board.deliver(Body::Timer(TimerId(0)));
+    board.deliver(Body::Timer(TimerId::nth(0)));
     assert_eq!(board.pulses.len(), 1);
     let cycle = board.cycles.at(10_500_000);
     let next = 1 + ((cycle - 1) / 1193 + 1) * 1193;

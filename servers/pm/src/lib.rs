@@ -30,7 +30,7 @@ pub mod state;
 mod tests;
 
 /// Expires when the PM timer's top bit changes.
-const CHANGE: TimerId = TimerId(0);
+const CHANGE: TimerId = TimerId::nth(0);
 /// `PmState::armed`: for the next change of the top bit.
 const AT_CHANGE: u8 = 1;
 /// `PmState::armed`: for now.
@@ -79,7 +79,7 @@ impl Server for PmServer {
             rate,
             tsc_khz: machine.tsc_khz,
             base,
-            line: line.0,
+            line: line.number(),
             control,
             ..PmState::default()
         })
@@ -260,7 +260,7 @@ fn update(vault: &mut Vault<'_, PmServer>, effects: &mut Effects<'_, Power>) {
         } else {
             Signal::Lower
         };
-        effects.emit(PowerEffect::Line(LineId(vault.line), signal));
+        effects.emit(PowerEffect::Line(LineId::nth(vault.line), signal));
     }
     // A string instruction may change the level more often than one answer can say: then it follows at the next tick.
     if level != vault.raised {

@@ -124,7 +124,7 @@ fn the_timer_counts_3579545_cycles_a_second_and_wraps_at_24_bits() {
 #[test]
 fn the_top_bits_change_sets_the_status_and_raises_the_sci_until_it_is_cleared() {
     let mut server = start();
-    let line = |signal| Effect::Line(LineId(9), signal);
+    let line = |signal| Effect::Line(LineId::nth(9), signal);
     let armed = out(&mut server, 0x602, 2, 1);
     let at = armed.effects().iter().find_map(|effect| {
         if let Effect::Arm(_, at) = effect {

@@ -27,10 +27,10 @@ impl<'p> Answer<'p> {
     pub(crate) fn granted(page: &'p mut [u8], state: &RogueState) -> Self {
         let mut answer = Self::new(page);
         answer.put(&Effect::Save(0, 1));
-        answer.put(&Effect::Line(LineId(state.line), Signal::Raise));
-        answer.put(&Effect::Arm(TimerId(0), Fixed(Ticks(0))));
+        answer.put(&Effect::Line(LineId::nth(state.line), Signal::Raise));
+        answer.put(&Effect::Arm(TimerId::nth(0), Fixed(Ticks(0))));
         answer.put(&Effect::Mail(
-            ServerId(state.console),
+            ServerId::nth(state.console),
             &[OUTPUT, b'r', b'o', b'g', b'u', b'e'],
         ));
         answer

@@ -113,9 +113,9 @@ misdeeds! {
 }
 
 /// A server other than the rogue, the console and the supervisor.
-const SOMEBODY: ServerId = ServerId(1);
+const SOMEBODY: ServerId = ServerId::nth(1);
 /// A line that is another's.
-const ANOTHERS_LINE: LineId = LineId(4);
+const ANOTHERS_LINE: LineId = LineId::nth(4);
 /// A device that is another's: the console's.
 const DEVICE: Fifo = Fifo {
     status: 0x3fd,
@@ -140,7 +140,7 @@ const LIMITS: Limits = Limits {
 impl Effects {
     pub(crate) fn commit(self, state: &RogueState) -> ! {
         let mut answer = Answer::granted(page(), state);
-        let (console, text) = (ServerId(state.console), [b'x'; MAIL_BYTES + 1]);
+        let (console, text) = (ServerId::nth(state.console), [b'x'; MAIL_BYTES + 1]);
         if self == Effects::MailBeyondCredit {
             answer.put(&Effect::Mail(console, b"second"));
         }
@@ -191,15 +191,15 @@ impl Effects {
             Effects::Map => Effect::Map(Fixed(MAPPING)),
             Effects::Unmap => Effect::Unmap(Fixed(MAPPING)),
             Effects::AnothersLine => Effect::Line(ANOTHERS_LINE, Signal::Raise),
-            Effects::NoLine => Effect::Line(LineId(255), Signal::Pulse),
-            Effects::AnothersTimer => Effect::Arm(TimerId(2), Fixed(Ticks(0))),
-            Effects::NoTimer => Effect::Disarm(TimerId(255)),
+            Effects::NoLine => Effect::Line(LineId::nth(23), Signal::Pulse),
+            Effects::AnothersTimer => Effect::Arm(TimerId::nth(2), Fixed(Ticks(0))),
+            Effects::NoTimer => Effect::Disarm(TimerId::nth(3)),
             Effects::PortOut => Effect::PortOut(DEVICE.data, 1, u32::from(b'x')),
             Effects::PortIn => Effect::PortIn(DEVICE.status, 1),
             Effects::Fill => Effect::Fill(DEVICE, b"rogue"),
             Effects::Drain => Effect::Drain(DEVICE, 1),
             Effects::AnothersMail => Effect::Mail(SOMEBODY, b"hello"),
-            Effects::MailToNobody => Effect::Mail(ServerId(255), b"hello"),
+            Effects::MailToNobody => Effect::Mail(ServerId::nth(62), b"hello"),
             Effects::MailTooLong => Effect::Mail(console, &text),
             Effects::MailBeyondCredit => Effect::Mail(console, b"third"),
             Effects::Request => Effect::Request(console, 1, b"flush"),
@@ -224,7 +224,7 @@ impl Effects {
         };
         match self {
             Effects::Create => Supervise::Create(
-                ServerId(20),
+                ServerId::nth(20),
                 RoleKind::Serial,
                 LIMITS,
                 "accomplice",

@@ -48,7 +48,7 @@ const BEYOND_LARGEST: [u8; 10] = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80
 
 impl Encoding {
     pub(crate) fn commit(self, state: &RogueState) -> ! {
-        let mail = Effect::Mail(ServerId(state.console), &[]);
+        let mail = Effect::Mail(ServerId::nth(state.console), &[]);
         let mut built = Answer::granted(page(), state);
         match self {
             Encoding::UnknownEffect => built.bytes(&[0x7f]),

@@ -47,8 +47,8 @@ impl Server for RogueServer {
         let console = setup
             .peer("console")
             .ok_or(Refuse::MissingPeer("console"))?
-            .0;
-        let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;
+            .number();
+        let line = setup.line(0).ok_or(Refuse::MissingLine)?.number();
         Ok(RogueState {
             console,
             line,
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn it_counts_like_an_honest_server_and_its_state_does_not_tell_what_it_is_up_to() {
         let mut peers = [0; 16];
-        let peers = postcard::to_slice(&("console", ServerId(7)), &mut peers).unwrap();
+        let peers = postcard::to_slice(&("console", ServerId::nth(7)), &mut peers).unwrap();
         let state_of = |options| {
             let (mut rogue, _) = Harness::<RogueServer>::start(
                 &MACHINE,

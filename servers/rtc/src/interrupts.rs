@@ -14,9 +14,9 @@ use crate::format::Format;
 use crate::state::{ALARM, PERIODIC, RtcState, UPDATE};
 
 /// The next second, or the next alarm.
-const SECOND: TimerId = TimerId(0);
+const SECOND: TimerId = TimerId::nth(0);
 /// The next period.
-const PERIOD: TimerId = TimerId(1);
+const PERIOD: TimerId = TimerId::nth(1);
 
 /// An alarm location with both upper bits set matches everything.
 const ANY: u8 = 0xc0;
@@ -110,7 +110,7 @@ pub(crate) fn update(vault: &mut Vault<'_, RtcServer>, effects: &mut Effects<'_,
         } else {
             Signal::Lower
         };
-        effects.emit(DeviceEffect::Line(LineId(run.line), signal));
+        effects.emit(DeviceEffect::Line(LineId::nth(run.line), signal));
     }
     if run.late == 0 {
         arm(vault, SECOND, second, effects);
@@ -125,7 +125,7 @@ fn arm(
     at: Option<u64>,
     effects: &mut Effects<'_, Clock>,
 ) {
-    let place = usize::from(timer.0 & 1);
+    let place = usize::from(timer.number() & 1);
     if let Some(at) = at.filter(|at| vault.run.armed[place] != *at) {
         vault.at(|s| &mut s.run).armed[place] = at;
         effects.emit(DeviceEffect::Arm(timer, Ticks(at)));
@@ -139,7 +139,7 @@ pub(crate) fn expired(
     effects: &mut Effects<'_, Clock>,
 ) {
     let run = vault.at(|s| &mut s.run);
-    run.armed[usize::from(timer.0 & 1)] = 0;
+    run.armed[usize::from(timer.number() & 1)] = 0;
     if timer == SECOND {
         run.late = 0;
     }

@@ -43,7 +43,7 @@ impl Server for RtcServer {
     type Cache = ();
 
     fn start(machine: &Machine, setup: &Setup<'_>) -> Result<RtcState, Refuse> {
-        let line = setup.line(0).ok_or(Refuse::MissingLine)?.0;
+        let line = setup.line(0).ok_or(Refuse::MissingLine)?.number();
         // As a BIOS leaves it: divider for 32,768 Hz, 1,024 Hz periodic rate (off), BCD, 24 hours.
         let (a, b) = (0x26, HOURS_24);
         let clock = Clock::new(machine);

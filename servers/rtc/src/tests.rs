@@ -61,7 +61,7 @@ fn time(server: &mut Harness<RtcServer>) -> [u8; 7] {
 
 fn armed(answer: &Answer, timer: u8) -> Option<u64> {
     answer.effects().iter().find_map(|effect| match effect {
-        Effect::Arm(TimerId(which), at) if *which == timer => Some(at.0.0),
+        Effect::Arm(which, at) if which.number() == timer => Some(at.0.0),
         _ => None,
     })
 }
@@ -161,8 +161,11 @@ fn the_update_interrupt_comes_each_second_that_register_c_is_read() {
     for second in 1..5 {
         assert_eq!(at, second * SECOND);
         server.header.now = Ticks(at);
-        let raised = server.deliver(Body::Timer(TimerId(0)));
-        assert_eq!(raised.effects(), [Effect::Line(LineId(8), Signal::Raise)]);
+        let raised = server.deliver(Body::Timer(TimerId::nth(0)));
+        assert_eq!(
+            raised.effects(),
+            [Effect::Line(LineId::nth(8), Signal::Raise)]
+        );
         out(&mut server, 0x70, 0x0c);
         let exit = PortExit {
             port: 0x71,
@@ -175,7 +178,7 @@ fn the_update_interrupt_comes_each_second_that_register_c_is_read() {
         assert_eq!(read.value() as u8 & !PERIODIC, PENDING | UPDATE);
         assert!(
             read.effects()
-                .contains(&Effect::Line(LineId(8), Signal::Lower))
+                .contains(&Effect::Line(LineId::nth(8), Signal::Lower))
         );
         at = armed(&read, 0).expect("waits for the next second");
     }
@@ -190,7 +193,7 @@ fn the_alarm_goes_off_at_its_time_and_wildcards_match() {
     let at = armed(&set(&mut server, 0x0b, ALARM | HOURS_24), 0);
     assert_eq!(at, Some((5 * 3600 + 30) * SECOND));
     server.header.now = Ticks((5 * 3600 + 30) * SECOND);
-    server.deliver(Body::Timer(TimerId(0)));
+    server.deliver(Body::Timer(TimerId::nth(0)));
     assert_eq!(get(&mut server, 0x0c) & !PERIODIC, PENDING | ALARM | UPDATE);
     assert_eq!(get(&mut server, 0x0c), 0);
 }
@@ -201,7 +204,7 @@ fn the_periodic_interrupt_has_the_rate_of_register_a() {
     let at = armed(&set(&mut server, 0x0b, PERIODIC | HOURS_24), 1).expect("waits for the period");
     assert_eq!(at, 976_563, "1024 Hz");
     server.header.now = Ticks(at);
-    server.deliver(Body::Timer(TimerId(1)));
+    server.deliver(Body::Timer(TimerId::nth(1)));
     assert_eq!(get(&mut server, 0x0c), PENDING | PERIODIC);
 }
 
@@ -233,7 +236,7 @@ fn no_value_in_any_location_makes_it_fail_or_its_answer_too_long() {
         assert!(written.effects().len() < atoll_protocol::EFFECTS);
         let read = server.deliver(Body::PortReadString(Fixed(exit)));
         assert!(read.effects().len() < atoll_protocol::EFFECTS);
-        server.deliver(Body::Timer(TimerId(0)));
+        server.deliver(Body::Timer(TimerId::nth(0)));
     }
 }
 
@@ -248,7 +251,7 @@ fn a_period_that_has_passed_before_a_restart_interrupts_at_the_restart() {
     assert!(
         answer
             .effects()
-            .contains(&Effect::Line(LineId(8), Signal::Raise)),
+            .contains(&Effect::Line(LineId::nth(8), Signal::Raise)),
         "{:?}",
         answer.effects()
     );

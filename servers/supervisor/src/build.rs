@@ -51,7 +51,7 @@ fn steps<'i>(
     spec: &ServerSpec<'i>,
     image: &'i Image,
 ) -> impl Iterator<Item = Supervise<'i>> {
-    let id = ServerId(number);
+    let id = ServerId::nth(number);
     let create = core::iter::once(Supervise::Create(
         id,
         spec.role,

@@ -45,7 +45,7 @@ pub(crate) fn after_flush(
     state.code = code;
     if console != 0 && started {
         effects.emit(SupervisorEffect::Request(
-            ServerId(console),
+            ServerId::nth(console),
             FLUSH,
             b"flush",
         ));

@@ -31,7 +31,7 @@ pub(crate) fn step(
     let Ok(plan) = Plan::read(effects.bundle()) else {
         return false;
     };
-    let Ok(spec) = plan.server(id.0) else {
+    let Ok(spec) = plan.server(id.number()) else {
         return false;
     };
     let Some(name) = spec.alternative else {

@@ -24,7 +24,7 @@ use atoll_protocol::role::{
 };
 use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Refuse, Server, Vault};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 mod build;
 mod exit;
@@ -50,7 +50,7 @@ use watch::Watches;
 
 /// What survives.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct State {
     progress: Progress,
     watches: Watches,
@@ -113,9 +113,9 @@ impl Server for SupervisorServer {
                 millisecond: machine.tsc_khz,
                 ..Progress::default()
             },
-            watches: Watches::default(),
-            swap: Swap::default(),
-            uploads: Uploads::default(),
+            watches: Watches::new_zeroed(),
+            swap: Swap::new_zeroed(),
+            uploads: Uploads::new_zeroed(),
             supply: Supply::of(machine.frames),
         })
     }
@@ -186,12 +186,12 @@ fn server_started(
     if swap::started(vault, id, generation, effects) {
         return;
     }
-    if vault.progress.phase != Progress::BUILDING || id.0 != vault.progress.server {
+    if vault.progress.phase != Progress::BUILDING || id.number() != vault.progress.server {
         return;
     }
     if vault.progress.server >= vault.progress.servers {
         *vault.at(|state| &mut state.progress.phase) = Progress::LOADING;
-        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId(
+        effects.emit(SupervisorEffect::Supervise(Supervise::Load(ServerId::nth(
             vault.progress.loader,
         ))));
         return;
@@ -226,7 +226,7 @@ fn loaded(vault: &mut Vault<'_, SupervisorServer>, effects: &mut Effects<'_, Sup
     let state = vault.at(|state| &mut state.progress);
     state.phase = Progress::RUNNING;
     state.placed = 1;
-    let loader = ServerId(state.loader);
+    let loader = ServerId::nth(state.loader);
     effects.emit(SupervisorEffect::Supervise(Supervise::Destroy(loader)));
     supply::give_back(vault, loader);
     effects.log("machine runs");
@@ -258,7 +258,7 @@ fn server_faulted(
     if id == swap::SCRATCH || watch::restart(vault, report, effects) {
         return;
     }
-    let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0));
+    let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.number()));
     effects.log(report::Faulted {
         report,
         name: spec.ok().map(|spec| spec.name),
@@ -275,7 +275,7 @@ fn give_up(
     id: ServerId,
     effects: &mut Effects<'_, Supervisor>,
 ) {
-    if id.0 != 0 && id.0 == vault.progress.console {
+    if id.number() != 0 && id.number() == vault.progress.console {
         *vault.at(|state| &mut state.progress.console) = 0;
         // Nobody is left to answer the flush.
         if vault.progress.phase == Progress::LEAVING {
@@ -287,7 +287,7 @@ fn give_up(
         return;
     }
     if vault.progress.phase == Progress::RUNNING {
-        let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.0));
+        let spec = Plan::read(effects.bundle()).and_then(|plan| plan.server(id.number()));
         if spec.is_ok_and(|spec| spec.restart.then == Then::Quarantine) {
             watch::quarantine(vault, id, effects);
             return;

@@ -60,6 +60,6 @@ pub(crate) fn exists(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool 
     } else {
         progress.servers
     };
-    let gone = progress.placed != 0 && id.0 == progress.loader;
-    id.0 <= made && !gone
+    let gone = progress.placed != 0 && id.number() == progress.loader;
+    id.number() <= made && !gone
 }

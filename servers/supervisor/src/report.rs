@@ -30,7 +30,7 @@ pub(crate) struct Faulted<'r> {
 impl fmt::Display for Faulted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Faulted { report, name } = self;
-        write!(f, "server {}", report.server.0)?;
+        write!(f, "server {}", report.server.number())?;
         if let Some(name) = name {
             write!(f, " `{name}`")?;
         }

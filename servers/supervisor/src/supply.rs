@@ -17,7 +17,7 @@ use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::ServerId;
 use atoll_protocol::{PAGE, SCHEMA_HASH, SERVERS};
 use atoll_sdk::Vault;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::SupervisorServer;
 use crate::image::Image;
@@ -27,7 +27,7 @@ use crate::trouble::Trouble;
 
 /// The accounts, in frames.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Supply {
     /// Frames that nobody has.
     free: u64,
@@ -44,7 +44,7 @@ impl Supply {
     pub(crate) fn of(free: u64) -> Self {
         Self {
             free,
-            ..Self::default()
+            ..Self::new_zeroed()
         }
     }
 
@@ -60,8 +60,7 @@ impl Supply {
 
     /// How much an image in this place may take.
     fn most(&self, slot: ServerId) -> u64 {
-        let of =
-            |all: &[u32; SERVERS]| u64::from(all.get(usize::from(slot.0)).copied().unwrap_or(0));
+        let of = |all: &[u32; SERVERS]| u64::from(all.get(slot.index()).copied().unwrap_or(0));
         let (due, used) = (of(&self.due), of(&self.used));
         let reserve = self.due.iter().copied().max().unwrap_or(0);
         let spare = self
@@ -164,7 +163,7 @@ pub(crate) fn build<'b>(
     cost: u64,
 ) -> Result<(), Trouble<'b>> {
     take_from(vault, name, cost)?;
-    set(vault, ServerId(slot), cost);
+    set(vault, ServerId::nth(slot), cost);
     Ok(())
 }
 
@@ -194,7 +193,7 @@ pub(crate) fn take(vault: &mut Vault<'_, SupervisorServer>, cost: u64) {
 
 /// The successor is in this place now, and what was there is in the scratch slot.
 pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, of: ServerId) {
-    let [place, scratch] = [of, SCRATCH].map(|id| usize::from(id.0) % SERVERS);
+    let [place, scratch] = [of, SCRATCH].map(|id| id.index());
     let before = vault.supply.used[place];
     let successor = vault.supply.used[scratch];
     *vault.at(|state| &mut state.supply.used[place]) = successor;
@@ -203,8 +202,7 @@ pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, of: ServerId) {
 
 /// What is in a slot is destroyed.
 pub(crate) fn give_back(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId) {
-    let used =
-        core::mem::take(vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]));
+    let used = core::mem::take(vault.at(|state| &mut state.supply.used[slot.index()]));
     let free = vault.at(|state| &mut state.supply.free);
     *free = free.saturating_add(u64::from(used));
 }
@@ -212,5 +210,5 @@ pub(crate) fn give_back(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId)
 fn set(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId, cost: u64) {
     // No machine has as many.
     let cost = u32::try_from(cost).unwrap_or(u32::MAX);
-    *vault.at(|state| &mut state.supply.used[usize::from(slot.0) % SERVERS]) = cost;
+    *vault.at(|state| &mut state.supply.used[slot.index()]) = cost;
 }

@@ -25,13 +25,13 @@ use crate::plan::Plan;
 use crate::{Progress, SupervisorServer, order, supply, upload, watch};
 
 /// Where successors are made.
-pub(crate) const SCRATCH: ServerId = ServerId(SERVERS as u8 - 1);
+pub(crate) const SCRATCH: ServerId = ServerId::nth(SERVERS as u8 - 1);
 /// How long whoever ordered a swap waits for its outcome, in milliseconds: far longer than the kernel lets it take.
 const PATIENCE: u64 = 5_000;
 
 /// The swap that is under way, and which versions of their roles' states the servers know.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Swap {
     /// Until when the order's ticket can be answered; 0 if nobody ordered it.
     until: u64,
@@ -76,7 +76,7 @@ pub(crate) fn note(vault: &mut Vault<'_, SupervisorServer>, slot: u8, note: &Not
 
 /// Whether a swap that is under way concerns this server.
 pub(crate) fn concerns(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
-    vault.swap.of != 0 && (vault.swap.of == id.0 || id == SCRATCH)
+    vault.swap.of != 0 && (vault.swap.of == id.number() || id == SCRATCH)
 }
 
 /// What the image in a slot says of versions.
@@ -84,7 +84,7 @@ pub(crate) fn noted(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> Note {
     let Versions { writes, oldest } = vault
         .swap
         .versions
-        .get(usize::from(id.0))
+        .get(id.index())
         .copied()
         .unwrap_or_default();
     Note {
@@ -135,7 +135,7 @@ pub(crate) fn prepare(
     ));
     supply::take(vault, cost);
     let swap = vault.at(|state| &mut state.swap);
-    (swap.of, swap.ticket, swap.until, swap.begun) = (id.0, 0, 0, effects.now().0);
+    (swap.of, swap.ticket, swap.until, swap.begun) = (id.number(), 0, 0, effects.now().0);
     swap.next = Versions {
         writes: image.note.version,
         oldest: image.note.oldest,
@@ -151,7 +151,7 @@ pub(crate) fn begin(
     ticket: TicketId,
     effects: &mut Effects<'_, Supervisor>,
 ) -> Result<Ticks, Outcome> {
-    if id.0 == 0 || !order::exists(vault, id) {
+    if id.number() == 0 || !order::exists(vault, id) {
         return Err(Outcome::NoSuchServer);
     }
     if vault.swap.of != 0
@@ -161,7 +161,9 @@ pub(crate) fn begin(
         return Err(Outcome::NotNow);
     }
     let plan = Plan::read(effects.bundle()).map_err(|_| Outcome::NoSuchImage)?;
-    let spec = plan.server(id.0).map_err(|_| Outcome::NoSuchServer)?;
+    let spec = plan
+        .server(id.number())
+        .map_err(|_| Outcome::NoSuchServer)?;
     let file = match name {
         Some(name) => plan
             .bundle
@@ -213,14 +215,14 @@ pub(crate) fn started(
     if id != SCRATCH {
         return false;
     }
-    let of = ServerId(vault.swap.of);
-    if of.0 != 0 {
+    let of = ServerId::nth(vault.swap.of);
+    if of.number() != 0 {
         effects.emit(SupervisorEffect::Supervise(Supervise::Exchange(
             SCRATCH, of, generation,
         )));
         effects.log("a successor has taken its place");
         let next = vault.swap.next;
-        *vault.at(|state| &mut state.swap.versions[usize::from(of.0) % SERVERS]) = next;
+        *vault.at(|state| &mut state.swap.versions[of.index()]) = next;
         upload::moved(vault, of);
         supply::replaced(vault, of);
         watch::replaced(vault, of, vault.swap.until != 0);

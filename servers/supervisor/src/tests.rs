@@ -156,7 +156,7 @@ fn start(bundle: Vec<u8>) -> (Harness<SupervisorServer>, Answer) {
 fn running(bundle: Vec<u8>) -> Harness<SupervisorServer> {
     let (mut supervisor, _) = start(bundle);
     for id in 1..=3 {
-        supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
+        supervisor.deliver(Body::ServerStarted(ServerId::nth(id), 1));
     }
     supervisor.deliver(Body::Loaded);
     supervisor
@@ -169,7 +169,7 @@ fn fault(server: u8) -> Body<'static> {
         address: 0x1234,
     };
     Body::ServerFaulted(FaultReport {
-        server: ServerId(server),
+        server: ServerId::nth(server),
         generation: 1,
         reason,
         effect: 0,
@@ -218,7 +218,7 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
     assert_eq!(
         effects[1],
         supervise(Supervise::Create(
-            ServerId(1),
+            ServerId::nth(1),
             RoleKind::Console,
             LIMITS,
             "console",
@@ -226,8 +226,8 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
         ))
     );
 
-    let answer = supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
-    let id = ServerId(2);
+    let answer = supervisor.deliver(Body::ServerStarted(ServerId::nth(1), 1));
+    let id = ServerId::nth(2);
     let segment = |index: u64, file, access| {
         let offset = image + 64 + 3 * 56 + [0, 4, 13][index as usize];
         let address = IMAGE + index * 0x1000;
@@ -264,16 +264,16 @@ fn the_machine_is_built_one_server_per_activation_and_then_runs() {
             supervise(Supervise::Route(id, Route::Cpuid)),
         ]
     );
-    supervisor.deliver(Body::ServerStarted(ServerId(2), 1));
-    let load = supervise(Supervise::Load(ServerId(3)));
+    supervisor.deliver(Body::ServerStarted(ServerId::nth(2), 1));
+    let load = supervise(Supervise::Load(ServerId::nth(3)));
     assert_eq!(
         supervisor
-            .deliver(Body::ServerStarted(ServerId(3), 1))
+            .deliver(Body::ServerStarted(ServerId::nth(3), 1))
             .effects(),
         [load]
     );
     let answer = supervisor.deliver(Body::Loaded);
-    let destroy = supervise(Supervise::Destroy(ServerId(3)));
+    let destroy = supervise(Supervise::Destroy(ServerId::nth(3)));
     assert_eq!(
         answer.effects(),
         [
@@ -298,7 +298,7 @@ fn every_stop_flushes_the_console_and_exits_with_its_code() {
             let stopped = supervisor.deliver(Body::MachineStopped(why));
             assert_eq!(
                 logged(&stopped.effects()).1,
-                [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]
+                [Effect::Request(ServerId::nth(1), exit::FLUSH, b"flush")]
             );
             assert_eq!(supervisor.deliver(Body::Answered(77, None)).effects(), []);
             let exit = supervise(Supervise::Exit(code));
@@ -326,7 +326,7 @@ fn a_fault_is_told_in_words_and_stops_the_machine() {
         others,
         [
             Effect::Stop(Stop::ServerFault),
-            Effect::Request(ServerId(1), exit::FLUSH, b"flush")
+            Effect::Request(ServerId::nth(1), exit::FLUSH, b"flush")
         ]
     );
     assert_eq!(
@@ -390,14 +390,14 @@ fn a_fault_before_the_machine_runs_ends_it_even_with_keep() {
         "no console yet"
     );
     let (mut supervisor, _) = start(bundle(&[]));
-    supervisor.deliver(Body::ServerStarted(ServerId(1), 1));
+    supervisor.deliver(Body::ServerStarted(ServerId::nth(1), 1));
     assert_eq!(
         logged(&supervisor.deliver(fault(2)).effects()).1,
-        [Effect::Request(ServerId(1), exit::FLUSH, b"flush")]
+        [Effect::Request(ServerId::nth(1), exit::FLUSH, b"flush")]
     );
     assert_eq!(
         supervisor
-            .deliver(Body::ServerStarted(ServerId(2), 1))
+            .deliver(Body::ServerStarted(ServerId::nth(2), 1))
             .effects(),
         [],
         "building is over"
@@ -434,7 +434,7 @@ fn restarting(attempts: u8, then: Then) -> Harness<SupervisorServer> {
 fn fault_at(handled: u64, reason: Reason) -> Body<'static> {
     let at = Ticks(9);
     Body::ServerFaulted(FaultReport {
-        server: ServerId(2),
+        server: ServerId::nth(2),
         generation: 1,
         reason,
         effect: 0,
@@ -455,7 +455,10 @@ fn does(supervisor: &mut Harness<SupervisorServer>, body: Body<'_>) -> Vec<Strin
 }
 
 fn restart_of(id: u8) -> Vec<String> {
-    vec![format!("{:?}", supervise(Supervise::Restart(ServerId(id))))]
+    vec![format!(
+        "{:?}",
+        supervise(Supervise::Restart(ServerId::nth(id)))
+    )]
 }
 
 #[test]
@@ -485,7 +488,7 @@ fn a_fault_is_followed_by_a_restart_then_by_pauses_that_double_then_by_quarantin
             "once"
         );
     }
-    let quarantine = format!("{:?}", supervise(Supervise::Quarantine(ServerId(2))));
+    let quarantine = format!("{:?}", supervise(Supervise::Quarantine(ServerId::nth(2))));
     assert_eq!(
         does(&mut supervisor, fault_at(8, Reason::Hang)),
         [quarantine]
@@ -540,7 +543,7 @@ fn a_console_that_is_restarted_still_flushes() {
     let mut supervisor = restarting(3, Then::Quarantine);
     supervisor.deliver(Body::MachineStopped(Stop::PowerOff));
     let report = FaultReport {
-        server: ServerId(1),
+        server: ServerId::nth(1),
         generation: 1,
         reason: Reason::Hang,
         effect: 0,
@@ -564,7 +567,7 @@ fn a_letter_that_asks_for_nothing_is_passed_over() {
     let mut supervisor = running(bundle(&[]));
     assert_eq!(
         supervisor
-            .deliver(Body::Mail(ServerId(1), b"kill them all"))
+            .deliver(Body::Mail(ServerId::nth(1), b"kill them all"))
             .effects(),
         []
     );

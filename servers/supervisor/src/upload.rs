@@ -23,7 +23,7 @@ pub(crate) const RESERVE: &str = "reserve";
 
 /// What is in the reserve.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Uploads {
     fresh: Fresh,
     /// By server: its image, if that was uploaded.
@@ -207,7 +207,7 @@ pub(crate) fn moved(vault: &mut Vault<'_, SupervisorServer>, to: ServerId) {
     let place = vault
         .uploads
         .used
-        .get(usize::from(swap::SCRATCH.0))
+        .get(usize::from(swap::SCRATCH.number()))
         .copied()
         .unwrap_or(Place::NONE);
     set(vault, to, place);
@@ -219,5 +219,5 @@ pub(crate) fn leave(vault: &mut Vault<'_, SupervisorServer>) {
 }
 
 fn set(vault: &mut Vault<'_, SupervisorServer>, slot: ServerId, place: Place) {
-    *vault.at(|state| &mut state.uploads.used[usize::from(slot.0) % SERVERS]) = place;
+    *vault.at(|state| &mut state.uploads.used[slot.index()]) = place;
 }

@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{SupervisorServer, fallback, give_up};
 
 /// A pause between restarts is over.
-pub(crate) const PAUSE: TimerId = TimerId(0);
+pub(crate) const PAUSE: TimerId = TimerId::nth(0);
 /// How long a server waits for the scratch slot, in milliseconds.
 const BUSY: u64 = 10;
 /// Longest pause, as a power of two in milliseconds: a second.
@@ -86,10 +86,7 @@ pub(crate) fn restart(
     effects: &mut Effects<'_, Supervisor>,
 ) -> bool {
     let (id, now, millisecond) = (report.server, effects.now(), vault.progress.millisecond);
-    let Some(watch) = vault
-        .at(|state| &mut state.watches)
-        .get_mut(usize::from(id.0))
-    else {
+    let Some(watch) = vault.at(|state| &mut state.watches).get_mut(id.index()) else {
         return false;
     };
     let mut pause = 0;
@@ -123,7 +120,7 @@ pub(crate) fn restart(
                 let often = watch.per_minute;
                 effects.log(format_args!(
                     "server {}: more than {often} restarts in a minute are too many",
-                    id.0
+                    id.number()
                 ));
                 return false;
             }
@@ -164,16 +161,13 @@ impl Watch {
 pub(crate) fn stage(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> u8 {
     vault
         .watches
-        .get(usize::from(id.0))
+        .get(id.index())
         .map_or(Stage::OWN, |watch| watch.stage)
 }
 
 /// It falls back so far.
 pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage: u8) {
-    if let Some(watch) = vault
-        .at(|state| &mut state.watches)
-        .get_mut(usize::from(id.0))
-    {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(id.index()) {
         watch.stage = stage;
     }
 }
@@ -181,7 +175,7 @@ pub(crate) fn reach(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, stage
 /// Another server is in its place and has all attempts; one that was put there by order has a fallback, too.
 pub(crate) fn replaced(vault: &mut Vault<'_, SupervisorServer>, id: ServerId, by_order: bool) {
     // Its own line only: the guest is waiting.
-    let watch = vault.at(|state| &mut state.watches[usize::from(id.0) % SERVERS]);
+    let watch = vault.at(|state| &mut state.watches[id.index()]);
     (watch.attempts, watch.level) = (0, 0);
     if by_order {
         (watch.stage, watch.stormy) = (Stage::OWN, 0);
@@ -199,10 +193,7 @@ pub(crate) fn wait(
         .after(Ticks(vault.progress.millisecond * BUSY))
         .0
         .max(1);
-    if let Some(watch) = vault
-        .at(|state| &mut state.watches)
-        .get_mut(usize::from(id.0))
-    {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(id.index()) {
         (watch.due, watch.steps) = (due, 1);
     }
     arm(vault, effects);
@@ -223,11 +214,11 @@ pub(crate) fn pause_over(
         {
             watch.due = 0;
             if core::mem::take(&mut watch.steps) == 0 {
-                effects.emit(SupervisorEffect::Supervise(Supervise::Restart(ServerId(
-                    id,
-                ))));
-            } else if !fallback::step(vault, ServerId(id), true, effects) {
-                give_up(vault, ServerId(id), effects);
+                effects.emit(SupervisorEffect::Supervise(Supervise::Restart(
+                    ServerId::nth(id),
+                )));
+            } else if !fallback::step(vault, ServerId::nth(id), true, effects) {
+                give_up(vault, ServerId::nth(id), effects);
             }
         }
     }
@@ -240,10 +231,7 @@ pub(crate) fn quarantine(
     id: ServerId,
     effects: &mut Effects<'_, Supervisor>,
 ) {
-    if let Some(watch) = vault
-        .at(|state| &mut state.watches)
-        .get_mut(usize::from(id.0))
-    {
+    if let Some(watch) = vault.at(|state| &mut state.watches).get_mut(id.index()) {
         watch.given_up = 1;
     }
     effects
@@ -255,7 +243,7 @@ pub(crate) fn quarantine(
 pub(crate) fn is_in_service(vault: &Vault<'_, SupervisorServer>, id: ServerId) -> bool {
     vault
         .watches
-        .get(usize::from(id.0))
+        .get(id.index())
         .is_some_and(|watch| watch.given_up == 0 && watch.due == 0)
 }
 

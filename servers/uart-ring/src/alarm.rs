@@ -8,7 +8,7 @@ use crate::state::{NEVER, State, TIMEOUT};
 use crate::{RingServer, traffic};
 
 /// The only timer.
-const ALARM: TimerId = TimerId(0);
+const ALARM: TimerId = TimerId::nth(0);
 /// How long the guest must listen before the console may send: a driver that only looks for the chip would lose what comes.
 const OPEN_NANOSECONDS: u64 = 2_000_000;
 

@@ -101,10 +101,10 @@ impl Server for RingServer {
     ) {
         match event {
             SerialEvent::Timer(_) => alarm::rings(vault, effects),
-            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..]) if from == vault.console => {
+            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..]) if from.number() == vault.console => {
                 traffic::arrive(vault, bytes, effects)
             }
-            SerialEvent::Mail(from, &[TAKEN, low, high]) if from == vault.console => {
+            SerialEvent::Mail(from, &[TAKEN, low, high]) if from.number() == vault.console => {
                 traffic::taken(vault, u16::from_le_bytes([low, high]), effects);
             }
             SerialEvent::Mail(..) => {}
@@ -123,7 +123,7 @@ fn settle(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, Serial>) 
         } else {
             Signal::Lower
         };
-        effects.emit(SerialEffect::Line(LineId(vault.line), signal));
+        effects.emit(SerialEffect::Line(LineId::nth(vault.line), signal));
     }
     alarm::set(vault, level != vault.raised, effects);
 }

@@ -73,7 +73,7 @@ pub struct State {
     /// Characters that the console may still send.
     pub(crate) granted: u8,
     /// The console.
-    pub(crate) console: ServerId,
+    pub(crate) console: u8,
     /// Characters ever mailed, and ever acknowledged.
     pub(crate) mailed: u32,
     pub(crate) acknowledged: u32,
@@ -107,10 +107,10 @@ impl State {
             latch: 1,
             deltas: 0,
             causes: Causes(0),
-            line: line.0,
+            line: line.number(),
             raised: 0,
             granted: 0,
-            console,
+            console: console.number(),
             mailed: 0,
             acknowledged: 0,
             clock: Clock::new(machine),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const CONSOLE: ServerId = ServerId(5);
+const CONSOLE: ServerId = ServerId::nth(5);
 
 proptest! {
     #[test]
@@ -74,7 +74,7 @@ fn a_line_of_text_is_one_mail_and_input_interrupts() {
     assert!(
         answer
             .effects()
-            .contains(&Effect::Line(LineId(4), Signal::Raise)),
+            .contains(&Effect::Line(LineId::nth(4), Signal::Raise)),
         "{:?}",
         answer.effects()
     );

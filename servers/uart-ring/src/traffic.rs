@@ -2,6 +2,7 @@
 
 use atoll_protocol::role::console_mail::{INPUT_WINDOW, OUTPUT, OUTPUT_BYTES, OUTPUT_WINDOW, ROOM};
 use atoll_protocol::role::{Serial, SerialEffect};
+use atoll_protocol::units::ServerId;
 use atoll_sdk::{Effects, Vault};
 
 use crate::state::{BREAKS, NEVER, READY};
@@ -55,7 +56,7 @@ fn send(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_, Serial>) {
         .zip(core::iter::from_fn(|| output.pop()))
         .for_each(|(to, from)| *to = from);
     effects.emit(SerialEffect::Mail(
-        vault.console,
+        ServerId::nth(vault.console),
         mail.get(..=count).unwrap_or(&[]),
     ));
     let state = vault.at(|s| s);
@@ -153,6 +154,9 @@ pub(crate) fn grant(vault: &mut Vault<'_, RingServer>, effects: &mut Effects<'_,
     let room = vault.room() as u8;
     if room >= INPUT_WINDOW / 2 && vault.listens() {
         *vault.at(|s| &mut s.granted) += room;
-        effects.emit(SerialEffect::Mail(vault.console, &[ROOM, room]));
+        effects.emit(SerialEffect::Mail(
+            ServerId::nth(vault.console),
+            &[ROOM, room],
+        ));
     }
 }

@@ -48,8 +48,8 @@ impl Server for UartServer {
         let clock = Clock::new(machine);
         let linger = clock.from_nanoseconds(transmit::LINGER_NANOSECONDS).0;
         let set = Settings {
-            line: line.0,
-            console: console.0,
+            line: line.number(),
+            console: console.number(),
             clock,
             linger,
             divisor: [1, 0],
@@ -133,10 +133,12 @@ impl Server for UartServer {
             SerialEvent::Timer(transmit::FLUSH) => transmit::flush(vault, effects),
             SerialEvent::Timer(receive::TIMEOUT) => receive::time_out(vault, effects),
             SerialEvent::Timer(receive::OPEN) => receive::opened(vault, effects),
-            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..]) if from.0 == vault.set.console => {
+            SerialEvent::Mail(from, &[INPUT, ref bytes @ ..])
+                if from.number() == vault.set.console =>
+            {
                 receive::arrive(vault, bytes, effects);
             }
-            SerialEvent::Mail(from, &[TAKEN, low, high]) if from.0 == vault.set.console => {
+            SerialEvent::Mail(from, &[TAKEN, low, high]) if from.number() == vault.set.console => {
                 transmit::taken(vault, u16::from_le_bytes([low, high]), effects);
             }
             SerialEvent::Timer(_) | SerialEvent::Mail(..) => {}

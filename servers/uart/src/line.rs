@@ -22,6 +22,6 @@ pub(crate) fn update(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_
         } else {
             Signal::Lower
         };
-        effects.emit(SerialEffect::Line(LineId(vault.set.line), signal));
+        effects.emit(SerialEffect::Line(LineId::nth(vault.set.line), signal));
     }
 }

@@ -13,9 +13,9 @@ use crate::state::FIFO;
 use crate::{UartServer, line};
 
 /// The character time-out.
-pub(crate) const TIMEOUT: TimerId = TimerId(1);
+pub(crate) const TIMEOUT: TimerId = TimerId::nth(1);
 /// The guest has listened for long enough.
-pub(crate) const OPEN: TimerId = TimerId(2);
+pub(crate) const OPEN: TimerId = TimerId::nth(2);
 /// How long the guest must listen before the console may send.
 const OPEN_NANOSECONDS: u64 = 2_000_000;
 /// Room that is worth a mail.
@@ -164,7 +164,7 @@ fn grant(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_, Serial>) {
     if room >= WORTHWHILE && vault.set.listens() {
         vault.at(|s| &mut s.input).granted += room;
         effects.emit(SerialEffect::Mail(
-            ServerId(vault.set.console),
+            ServerId::nth(vault.set.console),
             &[ROOM, room],
         ));
     }

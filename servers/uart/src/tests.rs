@@ -8,7 +8,7 @@ use atoll_protocol::effect::{Effect, Signal};
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{Body, PortExit};
 use atoll_protocol::role::console_mail::{OUTPUT, OUTPUT_WINDOW, ROOM};
-use atoll_protocol::units::{LineId, ServerId, Ticks};
+use atoll_protocol::units::{ServerId, Ticks};
 use atoll_sdk::harness::{Answer, Harness, MACHINE};
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ use super::*;
 
 extern crate std;
 
-const CONSOLE: ServerId = ServerId(5);
+const CONSOLE: ServerId = ServerId::nth(5);
 const MILLISECOND: Ticks = Ticks(1_000_000);
 
 /// The port with its surroundings: timers, the line, and what was mailed.
@@ -56,7 +56,7 @@ impl Port {
         let mut mails = 0;
         for effect in effects {
             match effect {
-                Effect::Line(LineId(4), signal) => {
+                Effect::Line(line, signal) if line.index() == 4 => {
                     assert_ne!(
                         self.line,
                         signal == Signal::Raise,
@@ -64,7 +64,7 @@ impl Port {
                     );
                     self.line = signal == Signal::Raise;
                 }
-                Effect::Arm(timer, at) => self.timers[usize::from(timer.0)] = Some(at.0.0),
+                Effect::Arm(timer, at) => self.timers[timer.index()] = Some(at.0.0),
                 Effect::Mail(CONSOLE, [OUTPUT, bytes @ ..]) => {
                     self.output.extend_from_slice(bytes);
                     mails += 1;
@@ -125,7 +125,9 @@ impl Port {
         for timer in 0..3 {
             if self.timers[timer].is_some_and(|at| at <= self.server.header.now.0) {
                 self.timers[timer] = None;
-                self.deliver(Body::Timer(atoll_protocol::units::TimerId(timer as u8)));
+                self.deliver(Body::Timer(atoll_protocol::units::TimerId::nth(
+                    timer as u8,
+                )));
             }
         }
     }

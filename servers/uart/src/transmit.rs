@@ -14,7 +14,7 @@ use crate::state::Output;
 use crate::{UartServer, line, receive};
 
 /// Sends what has been gathered.
-pub(crate) const FLUSH: TimerId = TimerId(0);
+pub(crate) const FLUSH: TimerId = TimerId::nth(0);
 /// Longest that a character waits for company.
 pub(crate) const LINGER_NANOSECONDS: u64 = 500_000;
 
@@ -27,7 +27,7 @@ pub(crate) fn write(
     if vault.set.mcr & MCR_LOOP != 0 {
         return loopback(vault, byte, effects);
     }
-    let console = ServerId(vault.set.console);
+    let console = ServerId::nth(vault.set.console);
     let out = vault.at(|s| &mut s.out);
     // No room means that the guest has not waited for an empty transmitter: the character is overwritten, as in hardware.
     if usize::from(out.used) < OUTPUT_BYTES {
@@ -89,7 +89,7 @@ pub(crate) fn flush(vault: &mut Vault<'_, UartServer>, effects: &mut Effects<'_,
         // Not what was armed for: another server's, that was here before.
         return effects.emit(SerialEffect::Arm(FLUSH, Ticks(vault.set.flush_at)));
     }
-    let (ready, console) = (vault.out.ready(), ServerId(vault.set.console));
+    let (ready, console) = (vault.out.ready(), ServerId::nth(vault.set.console));
     let out = vault.at(|s| &mut s.out);
     out.armed = 0;
     send(out, console, effects);
@@ -103,7 +103,7 @@ pub(crate) fn taken(
     count: u16,
     effects: &mut Effects<'_, Serial>,
 ) {
-    let (ready, console) = (vault.out.ready(), ServerId(vault.set.console));
+    let (ready, console) = (vault.out.ready(), ServerId::nth(vault.set.console));
     let out = vault.at(|s| &mut s.out);
     out.in_flight = out.in_flight.saturating_sub(count);
     if out.armed == 0 {

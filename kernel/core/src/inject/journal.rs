@@ -36,8 +36,8 @@ impl Injector {
     ) {
         let nth = self.count(to, kind);
         machine.log(format_args!(
-            "inject: injected entry={place} server={} kind={kind} nth={nth} at={}",
-            to.0, at.0
+            "inject: injected entry={place} server={to} kind={kind} nth={nth} at={}",
+            at.0
         ));
     }
 
@@ -49,28 +49,28 @@ impl Injector {
         reason: Reason,
     ) -> bool {
         let at = machine.now();
-        let Some(subject) = self.subject_mut(id) else {
-            return false;
-        };
+        let subject = &mut self.subjects[id];
         if subject.active {
             (subject.retry, subject.active) = (subject.retry | subject.bit(), false);
         }
         subject.faulted = Some(at);
         let injected = subject.under.take().map_or(-1, i32::from);
         machine.log(format_args!(
-            "inject: detected server={} entry={injected} at={} reason={reason:?}",
-            id.0, at.0
+            "inject: detected server={id} entry={injected} at={} reason={reason:?}",
+            at.0
         ));
         injected >= 0
     }
 
     /// The last activation is over, and its answer was accepted if the server was not faulted for it.
     /// `exchanged` tells whether a server's last restart was as another's successor.
-    pub(super) fn handled<M: Machine>(&mut self, machine: &mut M, exchanged: impl Fn(u8) -> bool) {
-        for (server, subject) in (0_u8..)
-            .zip(self.subjects.iter_mut())
-            .filter(|(_, subject)| subject.active)
-        {
+    pub(super) fn handled<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        exchanged: impl Fn(ServerId) -> bool,
+    ) {
+        let subjects = self.subjects.iter_mut();
+        for (server, subject) in subjects.filter(|(_, subject)| subject.active) {
             (subject.active, subject.under) = (false, None);
             let ended = subject.ended.0;
             if kind_name(subject.current) == Some("export") {
@@ -109,7 +109,7 @@ impl<M: Machine> Kernel<M> {
     pub fn tell_counts(&mut self) {
         self.settle_injected();
         let state = &mut self.state;
-        for (server, subject) in state.inject.subjects.iter().enumerate() {
+        for (server, subject) in state.inject.subjects.iter() {
             for (kind, count) in subject
                 .counts
                 .iter()

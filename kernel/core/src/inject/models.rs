@@ -46,9 +46,7 @@ pub enum Area {
 
 /// A port that is granted to nobody: the reset control register of PC chipsets.
 const RESET_PORT: u16 = 0xcf9;
-const SUPERVISOR: ServerId = ServerId(0);
-/// Who asks where nobody wants an answer.
-const NOBODY: ServerId = ServerId(0xff);
+const SUPERVISOR: ServerId = ServerId::SUPERVISOR;
 /// What does not decode as an effect: a tag that never ends.
 const NONSENSE: [u8; 12] = [0xff; 12];
 
@@ -97,16 +95,19 @@ impl<M: Machine> Kernel<M> {
                 fault => fault,
             },
             Model::Reorder => self.then(Sequel::Reorder(to), to, length, deadline),
-            Model::Spurious => self.then(Sequel::Spurious(argument as u8), to, length, deadline),
+            Model::Spurious => match LineId::new(argument as u8) {
+                Some(line) => self.then(Sequel::Spurious(line), to, length, deadline),
+                None => self.plainly(to, length, deadline),
+            },
             Model::Kill => {
                 let outcome = self.plainly(to, length, deadline);
-                let victim = ServerId(argument as u8);
+                let Some(victim) = ServerId::new(argument as u8) else {
+                    return outcome;
+                };
                 if victim == to {
                     return Outcome::Fault(Reason::Killed);
                 }
-                if let Some(subject) = self.state.inject.subject_mut(victim) {
-                    subject.under = Some(place);
-                }
+                self.state.inject.subjects[victim].under = Some(place);
                 self.state.fault(victim, Reason::Killed, 0, &[]);
                 outcome
             }
@@ -180,9 +181,9 @@ impl<M: Machine> Kernel<M> {
         };
         let ticket = tickets.open(slot, Operation::Mail, SUPERVISOR, 0);
         if let Some(open) = tickets.get_mut(ticket) {
-            open.asker = NOBODY;
+            open.asker = None;
         }
-        let letter = Letter::new(Kind::Request(ticket), NOBODY, bytes);
+        let letter = Letter::new(Kind::Request(ticket), SUPERVISOR, bytes);
         self.state.post(SUPERVISOR, |mailbox| mailbox.put(&letter));
     }
 
@@ -209,13 +210,11 @@ impl<M: Machine> Kernel<M> {
                 length
             }
             Model::Malformed => put(page, 0, &NONSENSE),
-            Model::Stale => state.inject.subject(from).map_or(length, |subject| {
-                put(
-                    page,
-                    0,
-                    subject.kept.get(..subject.kept_length).unwrap_or(&[]),
-                )
-            }),
+            Model::Stale => {
+                let subject = &state.inject.subjects[from];
+                let kept = subject.kept.get(..subject.kept_length);
+                put(page, 0, kept.unwrap_or(&[]))
+            }
             Model::WrongValue => {
                 copy.iter_mut()
                     .zip(page.iter())
@@ -267,6 +266,15 @@ fn append(page: &mut [u8], at: usize, effect: &Effect<'_>) -> usize {
     at + written.unwrap_or(0)
 }
 
+/// A timer that few servers have.
+const LAST_TIMER: TimerId = TimerId::nth(TimerId::COUNT as u8 - 1);
+
+/// A line, whatever the value.
+fn line_of(value: u64) -> LineId {
+    let place = value % LineId::COUNT as u64;
+    LineId::new(place as u8).unwrap_or(LineId::nth(0))
+}
+
 /// An answer that asks for too much of something.
 fn surplus(what: Surplus, page: &mut [u8]) -> usize {
     (0..=EFFECTS as u64).fold(0, |at, index| {
@@ -277,8 +285,8 @@ fn surplus(what: Surplus, page: &mut [u8]) -> usize {
         };
         let effect = match what {
             Surplus::Effects => Effect::Log(""),
-            Surplus::Mail => Effect::Mail(ServerId(0), b"?"),
-            Surplus::Timers => Effect::Arm(TimerId(index as u8), Fixed(Ticks(0))),
+            Surplus::Mail => Effect::Mail(ServerId::SUPERVISOR, b"?"),
+            Surplus::Timers => Effect::Arm(LAST_TIMER, Fixed(Ticks(0))),
             Surplus::Frames => Effect::Map(Fixed(mapping)),
             Surplus::Results => Effect::PortIn(RESET_PORT, 1),
         };
@@ -329,7 +337,7 @@ fn with_value<'a>(effect: &Effect<'a>, value: u64) -> Option<Effect<'a>> {
             mapping.0.gpa = Gpa(value);
             Effect::Map(mapping)
         }
-        Effect::Line(_, signal) => Effect::Line(LineId(value as u8), signal),
+        Effect::Line(_, signal) => Effect::Line(line_of(value), signal),
         Effect::Arm(timer, _) => Effect::Arm(timer, Fixed(Ticks(value))),
         Effect::PortOut(port, size, _) => Effect::PortOut(port, size, value as u32),
         _ => return None,

@@ -58,9 +58,7 @@ impl Injector {
 
     /// Counts a message; true if it is one that is delivered again after a fault.
     pub(super) fn arrived(&mut self, to: ServerId, kind: u8) -> bool {
-        let Some(subject) = self.subject_mut(to) else {
-            return false;
-        };
+        let subject = &mut self.subjects[to];
         subject.active = true;
         subject.current = kind;
         if subject.is_redelivered() {
@@ -85,7 +83,7 @@ impl Injector {
         let recovering = self
             .subjects
             .iter()
-            .any(|subject| subject.faulted.is_some());
+            .any(|(_, subject)| subject.faulted.is_some());
         let Injector {
             plan,
             matches,
@@ -126,7 +124,7 @@ fn is_meant(injection: &Injection, to: ServerId, kind: u8, message: &[u8]) -> bo
     let any = |wanted: u8, is: u8| wanted == Injection::ANY || wanted == is;
     let range = injection.address_first..=injection.address_last;
     let everywhere = injection.flags & Injection::AT_ADDRESS == 0;
-    any(injection.server, to.0)
+    any(injection.server, to.number())
         && any(injection.kind, kind)
         && (everywhere || address(kind, message).is_some_and(|address| range.contains(&address)))
         && (injection.mask == 0
@@ -179,7 +177,7 @@ mod tests {
         let mut injector = plan(injection);
         let due = |_: &u32| {
             injector
-                .due(ServerId(1), 16, &[0; 40], false, 0, Ticks(0))
+                .due(ServerId::nth(1), 16, &[0; 40], false, 0, Ticks(0))
                 .is_some()
         };
         (1..=100).filter(due).collect()
@@ -262,7 +260,7 @@ mod tests {
         ] {
             assert_eq!(
                 plan(injection)
-                    .due(ServerId(1), restarted, &[], false, 0, Ticks(0))
+                    .due(ServerId::nth(1), restarted, &[], false, 0, Ticks(0))
                     .is_some(),
                 hit
             );
@@ -290,12 +288,12 @@ mod tests {
             let mut injector = plan(Injection { flags, ..twice });
             assert!(
                 injector
-                    .due(ServerId(1), 16, &[], false, 0, Ticks(0))
+                    .due(ServerId::nth(1), 16, &[], false, 0, Ticks(0))
                     .is_some()
             );
             assert_eq!(
                 injector
-                    .due(ServerId(1), 16, &[], true, 0, Ticks(0))
+                    .due(ServerId::nth(1), 16, &[], true, 0, Ticks(0))
                     .is_some(),
                 hit
             );
@@ -316,13 +314,13 @@ mod tests {
         let mut injector = plan(meant);
         assert!(
             injector
-                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .due(ServerId::nth(1), 4, &message, false, 0, Ticks(0))
                 .is_some()
         );
         message[KIND_AT + 3] = 0x02;
         assert!(
             injector
-                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .due(ServerId::nth(1), 4, &message, false, 0, Ticks(0))
                 .is_none()
         );
         let masked = Injection {
@@ -334,7 +332,7 @@ mod tests {
         };
         assert!(
             plan(masked)
-                .due(ServerId(1), 4, &message, false, 0, Ticks(0))
+                .due(ServerId::nth(1), 4, &message, false, 0, Ticks(0))
                 .is_some()
         );
     }
@@ -348,17 +346,17 @@ mod tests {
         });
         assert!(
             injector
-                .due(ServerId(1), 0, &[], false, 10, Ticks(99))
+                .due(ServerId::nth(1), 0, &[], false, 10, Ticks(99))
                 .is_none()
         );
         assert!(
             injector
-                .due(ServerId(1), 0, &[], false, 9, Ticks(100))
+                .due(ServerId::nth(1), 0, &[], false, 9, Ticks(100))
                 .is_none()
         );
         assert!(
             injector
-                .due(ServerId(1), 0, &[], false, 10, Ticks(100))
+                .due(ServerId::nth(1), 0, &[], false, 10, Ticks(100))
                 .is_some()
         );
     }

@@ -8,21 +8,21 @@ use atoll_protocol::layout::IMAGE;
 use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::{HostIrq, LineId, ServerId};
 
-pub(crate) const SUPERVISOR: ServerId = ServerId(0);
-pub(crate) const LOADER: ServerId = ServerId(1);
-pub(crate) const CPUID: ServerId = ServerId(2);
-pub(crate) const MSR: ServerId = ServerId(3);
-pub(crate) const HYPERCALL: ServerId = ServerId(4);
-pub(crate) const MMU: ServerId = ServerId(5);
-pub(crate) const IRQCHIP: ServerId = ServerId(6);
-pub(crate) const TIMER: ServerId = ServerId(7);
-pub(crate) const CLOCK: ServerId = ServerId(8);
-pub(crate) const POWER: ServerId = ServerId(9);
-pub(crate) const SERIAL: ServerId = ServerId(10);
-pub(crate) const CONSOLE: ServerId = ServerId(11);
-pub(crate) const CONTROL: ServerId = ServerId(12);
+pub(crate) const SUPERVISOR: ServerId = ServerId::SUPERVISOR;
+pub(crate) const LOADER: ServerId = ServerId::nth(1);
+pub(crate) const CPUID: ServerId = ServerId::nth(2);
+pub(crate) const MSR: ServerId = ServerId::nth(3);
+pub(crate) const HYPERCALL: ServerId = ServerId::nth(4);
+pub(crate) const MMU: ServerId = ServerId::nth(5);
+pub(crate) const IRQCHIP: ServerId = ServerId::nth(6);
+pub(crate) const TIMER: ServerId = ServerId::nth(7);
+pub(crate) const CLOCK: ServerId = ServerId::nth(8);
+pub(crate) const POWER: ServerId = ServerId::nth(9);
+pub(crate) const SERIAL: ServerId = ServerId::nth(10);
+pub(crate) const CONSOLE: ServerId = ServerId::nth(11);
+pub(crate) const CONTROL: ServerId = ServerId::nth(12);
 /// The first slot that is free.
-pub(crate) const FREE: ServerId = ServerId(13);
+pub(crate) const FREE: ServerId = ServerId::nth(13);
 
 /// Bytes of guest memory.
 pub(crate) const MEMORY: u64 = 2 << 20;
@@ -95,25 +95,25 @@ pub(crate) const CAST: [Member; 12] = [
     Member {
         id: TIMER,
         role: RoleKind::Timer,
-        grants: &[Grant::Line(LineId(0))],
+        grants: &[Grant::Line(LineId::nth(0))],
         routes: &[Route::Ports(0x40, 0x43)],
     },
     Member {
         id: CLOCK,
         role: RoleKind::Clock,
-        grants: &[Grant::Line(LineId(8))],
+        grants: &[Grant::Line(LineId::nth(8))],
         routes: &[Route::Ports(0x70, 0x71)],
     },
     Member {
         id: POWER,
         role: RoleKind::Power,
-        grants: &[Grant::Line(LineId(9))],
+        grants: &[Grant::Line(LineId::nth(9))],
         routes: &[Route::Ports(0x600, 0x60f)],
     },
     Member {
         id: SERIAL,
         role: RoleKind::Serial,
-        grants: &[Grant::Line(LineId(4)), Grant::Mail(CONSOLE, 4)],
+        grants: &[Grant::Line(LineId::nth(4)), Grant::Mail(CONSOLE, 4)],
         routes: &[Route::Ports(COM1, COM1 + 7)],
     },
     Member {
@@ -121,7 +121,7 @@ pub(crate) const CAST: [Member; 12] = [
         role: RoleKind::Console,
         grants: &[
             Grant::HostPorts(COM1, COM1 + 7),
-            Grant::HostIrq(HostIrq(4)),
+            Grant::HostIrq(HostIrq::nth(4)),
             Grant::Mail(SERIAL, 4),
         ],
         routes: &[],
@@ -131,7 +131,7 @@ pub(crate) const CAST: [Member; 12] = [
         role: RoleKind::Control,
         grants: &[
             Grant::HostPorts(0x2f8, 0x2ff),
-            Grant::HostIrq(HostIrq(3)),
+            Grant::HostIrq(HostIrq::nth(3)),
             Grant::Mail(SUPERVISOR, 2),
         ],
         routes: &[],

@@ -22,7 +22,7 @@ fn part<T>(
     take: impl Fn(DumpPart<'_>) -> T,
 ) -> Option<T> {
     world.on(CONTROL, &[Effect::Query(Query::Dump(id, index))]);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(3)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(3)));
     world.pass();
     let mut taken = None;
     world.last(CONTROL, |message| {
@@ -69,7 +69,7 @@ fn a_fault_is_told_with_registers_message_and_past_also_after_the_restart() {
     };
     world.ends(CPUID, Outcome::Fault(reason));
     world.exit(Exit::Cpuid(7));
-    let generation = world.kernel.state.servers[usize::from(CPUID.0)].generation;
+    let generation = world.kernel.state.servers[CPUID].generation;
     restart(&mut world, CPUID);
     world.exit(Exit::Cpuid(9));
     let fault = part(&mut world, CPUID, 0, |part| match part {
@@ -124,7 +124,7 @@ fn a_server_that_is_killed_between_messages_has_a_dump_without_a_message_and_wit
 #[test]
 fn a_server_that_has_broken_no_rule_has_no_dump() {
     let mut world = World::booted();
-    for id in [MSR, ServerId(31), ServerId(200)] {
+    for id in [MSR, ServerId::nth(31), ServerId::nth(60)] {
         assert_eq!(part(&mut world, id, 0, |_| ()), None);
     }
 }

@@ -453,7 +453,7 @@ fn a_halted_guest_sleeps_until_an_offer_that_it_can_take() {
     world.on(
         crate::cast::TIMER,
         &[Effect::Line(
-            atoll_protocol::units::LineId(0),
+            atoll_protocol::units::LineId::nth(0),
             atoll_protocol::effect::Signal::Pulse,
         )],
     );
@@ -491,7 +491,7 @@ fn an_offer_that_was_there_before_hlt_wakes_at_once() {
 #[test]
 fn an_edge_that_fell_again_before_it_was_told_is_told() {
     let mut world = World::booted();
-    let line = |signal| Effect::Line(atoll_protocol::units::LineId(0), signal);
+    let line = |signal| Effect::Line(atoll_protocol::units::LineId::nth(0), signal);
     use atoll_protocol::effect::Signal::{Lower, Raise};
     world.on(
         crate::cast::TIMER,

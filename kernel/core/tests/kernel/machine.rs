@@ -8,7 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use atoll_core::machine::{Machine, Outcome, Pages, Place, Stale};
+#[cfg(feature = "fault-injection")]
+use atoll_core::machine::Experiment;
+use atoll_core::machine::{
+    AddressSpaces, Clock, GuestRam, HostPorts, Log, Outcome, Pages, Place, Processor, Stale, Stock,
+    Translations,
+};
 use atoll_protocol::control::REGISTERS;
 use atoll_protocol::effect::{GuestCas, Mapping, Segment};
 use atoll_protocol::grant::{Grant, Limits};
@@ -104,23 +109,23 @@ impl Conversation {
 
     /// All that this server can read in its pages.
     pub(crate) fn readable(&self, server: ServerId) -> Vec<u8> {
-        let place = usize::from(server.0);
+        let place = server.index();
         [self.messages[place], self.answers[place]].concat()
     }
 }
 
 impl Pages for Conversation {
     fn message(&mut self, server: ServerId) -> &mut [u8] {
-        &mut self.messages[usize::from(server.0)]
+        &mut self.messages[server.index()]
     }
 
     fn answer(&self, server: ServerId, length: usize) -> &[u8] {
-        &self.answers[usize::from(server.0)][..length.min(PAGE)]
+        &self.answers[server.index()][..length.min(PAGE)]
     }
 
     fn clear(&mut self, server: ServerId) {
-        self.messages[usize::from(server.0)] = [0; PAGE];
-        self.answers[usize::from(server.0)] = [0; PAGE];
+        self.messages[server.index()] = [0; PAGE];
+        self.answers[server.index()] = [0; PAGE];
     }
 }
 
@@ -202,48 +207,17 @@ impl Simulated {
 
     fn take_for(&mut self, server: ServerId, count: u64) {
         self.take_frames(count);
-        self.held[usize::from(server.0)].0 += count;
+        self.held[server.index()].0 += count;
     }
 }
 
-impl Machine for Simulated {
-    type Pages = Conversation;
-
+impl Clock for Simulated {
     fn now(&self) -> Ticks {
         Ticks(self.clock)
     }
 
     fn tsc_khz(&self) -> u64 {
         TSC_KHZ
-    }
-
-    fn activate(
-        &mut self,
-        pages: &mut Conversation,
-        server: ServerId,
-        length: usize,
-        deadline: Ticks,
-    ) -> Outcome {
-        let id = usize::from(server.0);
-        self.activations = self.activations.wrapping_add(1);
-        self.activated = self.journal.len();
-        self.deadline = deadline;
-        // A server that runs leaves its traces all over its working copy; what it does not save must never show.
-        self.vaults[id].working.fill(self.activations);
-        self.clock += 1;
-        self.servers.activate(
-            server,
-            &pages.messages[id][..length],
-            &mut pages.answers[id],
-            &mut self.clock,
-        )
-    }
-
-    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
-        let range = usize::from(first) * LINE..(usize::from(first) + usize::from(count)) * LINE;
-        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
-        committed[range.clone()].copy_from_slice(&working[range]);
-        self.act(Act::Vault(server, first, count));
     }
 
     fn arm(&mut self, deadline: Ticks) {
@@ -254,6 +228,16 @@ impl Machine for Simulated {
         self.events
     }
 
+    fn counts_instructions(&self) -> bool {
+        self.exact
+    }
+
+    fn wall_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+}
+
+impl Processor for Simulated {
     fn set_xcr0(&mut self, value: u64) {
         let host = u64::from(HOST_XCR0);
         assert!(
@@ -261,10 +245,6 @@ impl Machine for Simulated {
             "XSETBV with {value:#x} is a general protection fault"
         );
         self.act(Act::Xcr0(value));
-    }
-
-    fn counts_instructions(&self) -> bool {
-        self.exact
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
@@ -283,6 +263,16 @@ impl Machine for Simulated {
         }
     }
 
+    fn physical_bits(&self) -> u32 {
+        40
+    }
+
+    fn registers(&self) -> [u64; REGISTERS] {
+        std::array::from_fn(|index| index as u64)
+    }
+}
+
+impl HostPorts for Simulated {
     fn port_in(&mut self, port: u16, size: u8) -> u32 {
         assert!(matches!(size, 1 | 2 | 4), "no port has {size} bytes");
         self.act(Act::PortIn(port, size));
@@ -299,10 +289,16 @@ impl Machine for Simulated {
     }
 
     fn unmask(&mut self, irq: HostIrq) {
-        assert!(irq.0 < 16, "the host has no interrupt {}", irq.0);
+        assert!(
+            irq.number() < 16,
+            "the host has no interrupt {}",
+            irq.number()
+        );
         self.act(Act::Unmask(irq));
     }
+}
 
+impl GuestRam for Simulated {
     fn guest_size(&self) -> u64 {
         self.memory.size
     }
@@ -357,6 +353,20 @@ impl Machine for Simulated {
         self.act(Act::Swap(cas));
     }
 
+    fn can_hold(&self, bytes: u64) -> bool {
+        bytes / PAGE as u64 <= self.frames
+    }
+
+    fn create_machine(&mut self, bytes: u64) {
+        assert_eq!(self.memory.size, 0, "guest memory is made once");
+        self.take_frames(frames::of_memory(bytes) + frames::of_nested(bytes));
+        self.tables = frames::of_nested(bytes);
+        self.memory.size = bytes;
+        self.act(Act::CreateMachine(bytes));
+    }
+}
+
+impl Translations for Simulated {
     fn map(&mut self, mapping: Mapping) -> Stale {
         let last = mapping.gpa.0 + mapping.size - 1;
         assert!(
@@ -422,7 +432,9 @@ impl Machine for Simulated {
     fn flushed(&mut self) {
         self.tables += self.nested.give_back();
     }
+}
 
+impl Stock for Simulated {
     fn bundle_size(&self) -> u64 {
         self.bundle
     }
@@ -438,23 +450,44 @@ impl Machine for Simulated {
     fn free_frames(&self) -> u64 {
         self.frames
     }
+}
 
-    fn can_hold(&self, bytes: u64) -> bool {
-        bytes / PAGE as u64 <= self.frames
+impl AddressSpaces for Simulated {
+    type Pages = Conversation;
+
+    fn activate(
+        &mut self,
+        pages: &mut Conversation,
+        server: ServerId,
+        length: usize,
+        deadline: Ticks,
+    ) -> Outcome {
+        let id = server.index();
+        self.activations = self.activations.wrapping_add(1);
+        self.activated = self.journal.len();
+        self.deadline = deadline;
+        // A server that runs leaves its traces all over its working copy; what it does not save must never show.
+        self.vaults[id].working.fill(self.activations);
+        self.clock += 1;
+        self.servers.activate(
+            server,
+            &pages.messages[id][..length],
+            &mut pages.answers[id],
+            &mut self.clock,
+        )
     }
 
-    fn create_machine(&mut self, bytes: u64) {
-        assert_eq!(self.memory.size, 0, "guest memory is made once");
-        self.take_frames(frames::of_memory(bytes) + frames::of_nested(bytes));
-        self.tables = frames::of_nested(bytes);
-        self.memory.size = bytes;
-        self.act(Act::CreateMachine(bytes));
+    fn commit_vault(&mut self, server: ServerId, first: u16, count: u16) {
+        let range = usize::from(first) * LINE..(usize::from(first) + usize::from(count)) * LINE;
+        let Vault { working, committed } = &mut self.vaults[server.index()];
+        committed[range.clone()].copy_from_slice(&working[range]);
+        self.act(Act::Vault(server, first, count));
     }
 
     fn create_server(&mut self, server: ServerId, limits: &Limits) {
         let vault = usize::from(limits.vault_lines) * LINE;
         self.take_for(server, frames::of_server(limits));
-        self.vaults[usize::from(server.0)] = Vault {
+        self.vaults[server.index()] = Vault {
             working: vec![0; vault],
             committed: vec![0; vault],
         };
@@ -466,7 +499,7 @@ impl Machine for Simulated {
             segment.offset + segment.file <= BUNDLE && segment.file <= segment.memory,
             "a segment of bytes that are not there"
         );
-        let place = usize::from(server.0);
+        let place = server.index();
         self.take_for(server, frames::of_segment(self.held[place].1, segment));
         self.held[place].1 = frames::end_of(segment);
         self.act(Act::Fill(server, *segment));
@@ -477,14 +510,14 @@ impl Machine for Simulated {
     }
 
     fn restore_vault(&mut self, server: ServerId) {
-        let Vault { working, committed } = &mut self.vaults[usize::from(server.0)];
+        let Vault { working, committed } = &mut self.vaults[server.index()];
         working.clone_from(committed);
         self.act(Act::Restore(server));
     }
 
     fn exchange(&mut self, one: ServerId, other: ServerId) {
-        self.vaults.swap(usize::from(one.0), usize::from(other.0));
-        self.held.swap(usize::from(one.0), usize::from(other.0));
+        self.vaults.swap(one.index(), other.index());
+        self.held.swap(one.index(), other.index());
         self.act(Act::Exchange(one, other));
     }
 
@@ -509,24 +542,17 @@ impl Machine for Simulated {
     }
 
     fn destroy_server(&mut self, server: ServerId) {
-        self.vaults[usize::from(server.0)] = Vault::default();
-        self.frames += std::mem::take(&mut self.held[usize::from(server.0)]).0;
+        self.vaults[server.index()] = Vault::default();
+        self.frames += std::mem::take(&mut self.held[server.index()]).0;
         self.act(Act::Destroy(server));
     }
+}
 
-    fn wall_seconds(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn physical_bits(&self) -> u32 {
-        40
-    }
-
+impl Log for Simulated {
     fn log(&mut self, line: fmt::Arguments<'_>) {
         self.servers.log(line, self.journal.len() == self.activated);
     }
-
-    fn registers(&self) -> [u64; REGISTERS] {
-        std::array::from_fn(|index| index as u64)
-    }
 }
+
+#[cfg(feature = "fault-injection")]
+impl Experiment for Simulated {}

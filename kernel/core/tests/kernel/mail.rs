@@ -4,7 +4,7 @@ use atoll_core::run::{HostEvent, Turn};
 use atoll_protocol::effect::{Effect, Fifo};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::message::Body;
-use atoll_protocol::units::HostIrq;
+use atoll_protocol::units::{HostIrq, ServerId};
 
 use crate::cast::{COM1, CONSOLE, CONTROL, SERIAL};
 use crate::exits::Exit;
@@ -23,7 +23,7 @@ const FIFO: Fifo = Fifo {
 /// The console is activated, and answers with these effects.
 fn console(world: &mut World, effects: &[Effect<'_>]) {
     world.on(CONSOLE, effects);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     world.pass();
 }
 
@@ -72,9 +72,15 @@ fn mail_that_was_delivered_gives_its_credit_back() {
             &[&[Effect::Mail(CONSOLE, b"x"); 4][..], &[Effect::Done]].concat(),
         );
         world.exit(Exit::Out(COM1, 1, 0));
-        assert_eq!(world.kernel.state.servers[10].undelivered_to(CONSOLE), 4);
+        assert_eq!(
+            world.kernel.state.servers[ServerId::nth(10)].undelivered_to(CONSOLE),
+            4
+        );
         world.pass();
-        assert_eq!(world.kernel.state.servers[10].undelivered_to(CONSOLE), 0);
+        assert_eq!(
+            world.kernel.state.servers[ServerId::nth(10)].undelivered_to(CONSOLE),
+            0
+        );
     }
     world.assert_no_fault();
 }
@@ -113,7 +119,12 @@ fn mail_to_a_faulted_server_is_lost_and_costs_nothing() {
         world.exit(Exit::Out(COM1, 1, 0));
     }
     world.assert_fault(CONSOLE, Reason::Hang);
-    assert_eq!(world.kernel.state.servers[11].letters().count(), 4);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(11)]
+            .letters()
+            .count(),
+        4
+    );
 }
 
 #[test]
@@ -145,7 +156,7 @@ fn the_value_of_a_port_comes_as_a_message() {
     world.last(CONSOLE, |message| {
         assert_eq!(message.body, Body::PortValue(0x60))
     });
-    assert_eq!(world.kernel.state.servers[11].results, 0);
+    assert_eq!(world.kernel.state.servers[ServerId::nth(11)].results, 0);
 }
 
 #[test]
@@ -165,7 +176,7 @@ fn a_fill_looks_at_the_status_before_each_burst_and_says_how_many_bytes_went_out
         out(b'l'),
         out(b'l'),
         look,
-        Act::Unmask(HostIrq(4)),
+        Act::Unmask(HostIrq::nth(4)),
     ];
     assert_eq!(world.kernel.state.machine.journal, expected);
 }
@@ -196,7 +207,7 @@ fn two_servers_that_mail_each_other_do_not_keep_the_guest_from_running() {
         world.on(SERIAL, &[Effect::Mail(CONSOLE, b"ping")]);
         world.on(CONSOLE, &[Effect::Mail(SERIAL, b"pong")]);
     }
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     for pass in 1..=10 {
         assert_eq!(world.kernel.pass(), Turn::Enter);
         assert!(world.servers().seen.len() <= 8 * pass);
@@ -214,11 +225,11 @@ fn two_servers_that_mail_each_other_do_not_keep_the_guest_from_running() {
 fn a_faulted_servers_mail_and_interrupts_stay_where_they_are() {
     let mut world = World::booted();
     world.ends(CONSOLE, atoll_core::machine::Outcome::Fault(Reason::Hang));
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     world.assert_fault(CONSOLE, Reason::Hang);
     let got = world.got(CONSOLE).len();
     let journal = world.kernel.state.machine.journal.len();
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     world.pass();
     assert_eq!(world.got(CONSOLE).len(), got, "it gets nothing more");
     assert_eq!(

@@ -72,7 +72,7 @@ fn an_answer_accesses_no_more_ports_than_the_kernel_can_without_a_pause() {
     ] {
         let mut world = World::booted();
         world.on(CONSOLE, &effects);
-        world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+        world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
         assert_eq!(world.fault(CONSOLE).map(|report| report.reason), reason);
         let accessed = world
             .kernel

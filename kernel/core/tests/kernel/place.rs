@@ -106,9 +106,9 @@ fn every_effect() -> Vec<(ServerId, Effect<'static>)> {
         ),
         (MMU, Effect::Map(Fixed(mapping))),
         (MMU, Effect::Unmap(Fixed(mapping))),
-        (SERIAL, Effect::Line(LineId(4), Signal::Raise)),
-        (TIMER, Effect::Arm(TimerId(0), Fixed(Ticks(1)))),
-        (TIMER, Effect::Disarm(TimerId(0))),
+        (SERIAL, Effect::Line(LineId::nth(4), Signal::Raise)),
+        (TIMER, Effect::Arm(TimerId::nth(0), Fixed(Ticks(1)))),
+        (TIMER, Effect::Disarm(TimerId::nth(0))),
         (CONSOLE, Effect::PortOut(0x3f8, 1, 1)),
         (CONSOLE, Effect::PortIn(0x3f8, 1)),
         (CONSOLE, Effect::Fill(fifo, b"x")),
@@ -163,16 +163,13 @@ fn every_effect() -> Vec<(ServerId, Effect<'static>)> {
 fn a_successor_saves_and_logs_and_does_nothing_else_whatever_its_role_and_rights() {
     for (of, effect) in every_effect() {
         let mut world = World::booted();
-        let (role, of_grants) = (
-            world.kernel.state.servers[usize::from(of.0)].role,
-            Grant::GuestWrite,
-        );
+        let (role, of_grants) = (world.kernel.state.servers[of].role, Grant::GuestWrite);
         world.on(of, &[Effect::Exported(b"state")]);
         world.on(FREE, &[effect]);
         let [create, segment, succeed] = succession(of, role);
         let rights = [
             Grant::HostPorts(0x3f8, 0x3ff),
-            Grant::Line(LineId(4)),
+            Grant::Line(LineId::nth(4)),
             Grant::Mail(CONSOLE, 1),
             of_grants,
         ];
@@ -246,19 +243,19 @@ fn also_where_it_says_what_is_usual_for_a_server_in_its_place() {
             IRQCHIP,
             vec![Effect::Offer(Fixed(offer)), Effect::Save(0, 1)],
         ),
-        (TIMER, vec![Effect::Arm(TimerId(0), Fixed(Ticks(5)))]),
+        (TIMER, vec![Effect::Arm(TimerId::nth(0), Fixed(Ticks(5)))]),
         (
             SERIAL,
             vec![
                 Effect::Save(0, 1),
-                Effect::Arm(TimerId(1), Fixed(Ticks(5))),
+                Effect::Arm(TimerId::nth(1), Fixed(Ticks(5))),
                 Effect::Save(1, 1),
             ],
         ),
     ];
     for (of, answer) in answers {
         let mut world = World::booted();
-        let role = world.kernel.state.servers[usize::from(of.0)].role;
+        let role = world.kernel.state.servers[of].role;
         world.on(of, &[Effect::Exported(b"state")]);
         world.on(FREE, &answer);
         order(&mut world, &succession(of, role));
@@ -282,7 +279,7 @@ fn once_in_its_place_it_does_what_its_role_does() {
 }
 
 /// A second control server, in a slot behind that of its successor: it has its turn after that.
-const LATER: ServerId = ServerId(FREE.0 + 1);
+const LATER: ServerId = ServerId::nth(FREE.number() + 1);
 
 #[test]
 fn a_successor_whose_import_is_not_committed_is_not_exchanged() {
@@ -333,7 +330,7 @@ fn an_exchange_names_the_generation_that_has_started() {
         });
         order(&mut world, &[Supervise::Exchange(FREE, CPUID, generation)]);
         assert_eq!(
-            world.kernel.state.servers[2].image.text() == "successor",
+            world.kernel.state.servers[ServerId::nth(2)].image.text() == "successor",
             taken,
             "{generation}"
         );
@@ -356,7 +353,7 @@ fn the_word_that_a_destroyed_successor_has_started_is_not_taken_for_the_next_one
     world.on(CPUID, &[Effect::Exported(b"state")]);
     // The supervisor hears of an order before it hears of the successor, and begins anew.
     world.on(CONTROL, &[Effect::Mail(SUPERVISOR, b"think again")]);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(3)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(3)));
     world.on(
         SUPERVISOR,
         &succession(CPUID, RoleKind::Cpuid).map(Effect::Supervise),
@@ -384,7 +381,7 @@ fn a_successor_that_is_called_off_gets_no_message_and_can_only_be_destroyed() {
     order(&mut world, &succession(CPUID, RoleKind::Cpuid));
     world.until(world.kernel.state.machine.clock + TOO_LONG);
     world.pass();
-    let standing = world.kernel.state.servers[usize::from(FREE.0)].standing;
+    let standing = world.kernel.state.servers[FREE].standing;
     assert_eq!(standing, Standing::Made);
     let before = world.got(FREE).len();
     order(&mut world, &[Supervise::Kill(FREE)]);
@@ -417,7 +414,10 @@ fn a_release_that_was_not_heard_of_does_not_end_the_next_succession() {
         order(&mut world, &[Supervise::Exchange(LATER, CPUID, 1)]),
         Turn::Enter
     );
-    assert_eq!(world.kernel.state.servers[2].image.text(), "another");
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(2)].image.text(),
+        "another"
+    );
 }
 
 #[test]
@@ -427,10 +427,7 @@ fn a_successor_is_neither_restarted_nor_given_exits() {
     world.ends(FREE, Outcome::Fault(Reason::Hang));
     order(&mut world, &succession(CPUID, RoleKind::Cpuid));
     order(&mut world, &[Supervise::Restart(FREE)]);
-    assert_eq!(
-        world.kernel.state.servers[usize::from(FREE.0)].standing,
-        Standing::Faulted
-    );
+    assert_eq!(world.kernel.state.servers[FREE].standing, Standing::Faulted);
     let mut world = World::booted();
     world.on(CPUID, &[Effect::Exported(b"state")]);
     order(&mut world, &succession(CPUID, RoleKind::Cpuid));
@@ -443,7 +440,7 @@ fn a_successor_is_neither_restarted_nor_given_exits() {
             .servers()
             .log
             .iter()
-            .any(|line| line.contains("BadValue"))
+            .any(|line| line.contains("broke a rule: BadValue"))
     );
     let terms = Supervise::Succeed(FREE, SERIAL, Fixed(IMAGE), Terms::Force, b"");
     order(&mut world, &[terms]);
@@ -452,7 +449,7 @@ fn a_successor_is_neither_restarted_nor_given_exits() {
             .servers()
             .log
             .iter()
-            .filter(|line| line.contains("BadValue"))
+            .filter(|line| line.contains("broke a rule: BadValue"))
             .count(),
         2,
         "nor another's successor"

@@ -8,7 +8,7 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::grant::Limits;
 use atoll_protocol::message::Body;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::HostIrq;
+use atoll_protocol::units::{HostIrq, ServerId};
 
 use crate::cast::{CONTROL, FREE, LIMITS, SUPERVISOR};
 use crate::exits::Exit;
@@ -29,7 +29,7 @@ fn fails(world: &mut World, line: &Line, times: usize) {
 /// The control server asks, or tells, the supervisor something.
 fn says(world: &mut World, effect: Effect<'_>) -> Turn {
     world.on(CONTROL, &[effect]);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(3)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(3)));
     // The guest has its turn in between.
     world.pass();
     world.pass();
@@ -67,7 +67,10 @@ fn a_request_over_which_the_supervisor_always_fails_is_given_up_and_the_host_goe
         world.last(CONTROL, |message| {
             assert_eq!(message.body, Body::Answered(7, None), "{line:?}")
         });
-        assert_eq!(world.kernel.state.servers[0].standing, Standing::Running);
+        assert_eq!(
+            world.kernel.state.servers[ServerId::SUPERVISOR].standing,
+            Standing::Running
+        );
         assert!(
             world
                 .servers()

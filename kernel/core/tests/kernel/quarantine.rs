@@ -9,7 +9,7 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
 use atoll_protocol::role::Hypercall;
-use atoll_protocol::units::{HostIrq, LineId, Ticks, TimerId};
+use atoll_protocol::units::{HostIrq, LineId, ServerId, Ticks, TimerId};
 
 use crate::cast::{COM1, CONSOLE, CONTROL, CPUID, HYPERCALL, IRQCHIP, LAPIC, MMU, MSR, SERIAL};
 use crate::exits::Exit;
@@ -128,18 +128,18 @@ fn a_string_read_from_it_is_all_ones() {
 fn it_gets_no_timers_no_mail_and_no_interrupts_and_its_lines_are_low() {
     let mut world = World::booted();
     let at = world.kernel.state.machine.clock + 100;
-    let raise = Effect::Line(LineId(4), Signal::Raise);
+    let raise = Effect::Line(LineId::nth(4), Signal::Raise);
     world.on(
         SERIAL,
         &[
             raise,
-            Effect::Arm(TimerId(0), Fixed(Ticks(at))),
+            Effect::Arm(TimerId::nth(0), Fixed(Ticks(at))),
             Effect::Value(Fixed(0)),
         ],
     );
     world.exit(Exit::In(COM1, 1));
     world.pass();
-    assert_eq!(world.kernel.state.levels, 1 << 4);
+    assert_eq!(world.kernel.state.levels.bits(), 1 << 4);
     order(
         &mut world,
         &[
@@ -147,20 +147,20 @@ fn it_gets_no_timers_no_mail_and_no_interrupts_and_its_lines_are_low() {
             Supervise::Quarantine(CONTROL),
         ],
     );
-    assert_eq!(world.kernel.state.levels, 0);
+    assert!(world.kernel.state.levels.is_empty());
     world.servers().seen.clear();
     world.until(at);
     world.on(CONSOLE, &[Effect::Mail(SERIAL, b"lost"); 9]);
     world
         .kernel
-        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq::nth(4)));
     world
         .kernel
-        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(3)));
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq::nth(3)));
     assert_eq!(world.pass(), Turn::Enter);
     assert!(world.got(SERIAL).is_empty() && world.got(CONTROL).is_empty());
     assert_eq!(
-        world.kernel.state.servers[11].standing,
+        world.kernel.state.servers[ServerId::nth(11)].standing,
         Standing::Running,
         "who writes to it has done nothing wrong"
     );

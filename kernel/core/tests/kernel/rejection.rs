@@ -44,7 +44,7 @@ fn in_order() -> Vec<Effect<'static>> {
             size: Mapping::SMALL,
             access: 3,
         })),
-        Effect::Arm(TimerId(0), Fixed(Ticks(2_000_000))),
+        Effect::Arm(TimerId::nth(0), Fixed(Ticks(2_000_000))),
         Effect::Log("all is well"),
         Effect::Resume,
     ]
@@ -331,7 +331,7 @@ fn a_fault_holds_the_guest_but_not_the_other_servers() {
     assert_eq!(world.pass(), atoll_core::run::Turn::Idle);
     assert_eq!(world.kernel.state.stopped, None);
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-        atoll_protocol::units::HostIrq(4),
+        atoll_protocol::units::HostIrq::nth(4),
     ));
     world.pass();
     assert_eq!(world.got(CONSOLE).len(), 1);
@@ -341,7 +341,7 @@ fn a_fault_holds_the_guest_but_not_the_other_servers() {
     ));
     for member in CAST.iter().filter(|member| member.id != CPUID) {
         assert_eq!(
-            world.kernel.state.servers[usize::from(member.id.0)].standing,
+            world.kernel.state.servers[member.id].standing,
             Standing::Running
         );
     }

@@ -21,7 +21,7 @@ use crate::swap::{exchange, succession};
 use crate::world::World;
 
 /// Another free slot.
-const OTHER: ServerId = ServerId(FREE.0 + 1);
+const OTHER: ServerId = ServerId::nth(FREE.number() + 1);
 /// Bytes that nobody else writes.
 const CANARY: &[u8] = b"a secret of the last owner";
 
@@ -160,7 +160,7 @@ fn a_new_server_has_no_past() {
     let mut world = World::booted();
     let ask = |world: &mut World, query| {
         world.on(CONTROL, &[Effect::Query(query)]);
-        world.kernel.host_event(HostEvent::Irq(HostIrq(3)));
+        world.kernel.host_event(HostEvent::Irq(HostIrq::nth(3)));
         world.pass();
         world.last(CONTROL, |message| match message.body {
             Body::Record(bytes) => bytes.to_vec(),
@@ -187,7 +187,7 @@ fn a_new_server_has_no_past() {
     let record: ServerRecord<'_> = postcard::from_bytes(&record).expect("a record");
     assert_eq!(
         (record.id, record.restarts, record.time.count),
-        (FREE.0, 0, 1),
+        (FREE.number(), 0, 1),
         "it has handled its start"
     );
     world.ends(FREE, Outcome::Fault(Reason::Hang));
@@ -236,10 +236,7 @@ fn what_a_server_has_asked_is_not_answered_to_the_next_owner_of_its_slot() {
         "it has asked nothing"
     );
     assert_eq!(
-        (
-            world.kernel.state.servers[usize::from(FREE.0)].results,
-            world.waiting()
-        ),
+        (world.kernel.state.servers[FREE].results, world.waiting()),
         (0, vec![])
     );
 }

@@ -51,7 +51,7 @@ fn the_guest_does_not_run_before_a_server_has_heard_that_it_was_restarted() {
         world.pass();
         // So many messages are delivered ahead of what the supervisor is to do: the last of a pass may be the order, and nothing else.
         for server in 3..3 + others {
-            world.kernel.state.start_first(ServerId(server), IMAGE);
+            world.kernel.state.start_first(ServerId::nth(server), IMAGE);
         }
         let restart = Effect::Supervise(Supervise::Restart(CPUID));
         world.on(SUPERVISOR, &[restart]);
@@ -215,7 +215,7 @@ fn mail_interrupts_and_results_wait_for_the_restart() {
     world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
     world
         .kernel
-        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq::nth(4)));
     world.pass();
     world.on(
         SERIAL,
@@ -233,10 +233,13 @@ fn mail_interrupts_and_results_wait_for_the_restart() {
         .machine
         .journal
         .iter()
-        .filter(|act| **act == Act::Unmask(HostIrq(4)))
+        .filter(|act| **act == Act::Unmask(HostIrq::nth(4)))
         .count();
     assert_eq!(unmasked, 1);
-    assert_eq!(world.kernel.state.servers[10].undelivered_to(CONSOLE), 0);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(10)].undelivered_to(CONSOLE),
+        0
+    );
 }
 
 #[test]
@@ -245,13 +248,21 @@ fn mail_beyond_the_credit_of_a_faulted_receiver_is_lost_and_is_no_fault_of_the_s
     world.ends(CONSOLE, Outcome::Fault(Reason::Hang));
     world
         .kernel
-        .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+        .host_event(atoll_core::run::HostEvent::Irq(HostIrq::nth(4)));
     world.pass();
     let mails = [Effect::Mail(CONSOLE, b"one"); 6];
     world.on(SERIAL, &[&mails[..], &[Effect::Value(Fixed(0))]].concat());
     world.exit(Exit::In(COM1, 1));
-    assert_eq!(world.kernel.state.servers[11].letters().count(), 4);
-    assert_eq!(world.kernel.state.servers[10].standing, Standing::Running);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(11)]
+            .letters()
+            .count(),
+        4
+    );
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(10)].standing,
+        Standing::Running
+    );
 }
 
 #[test]
@@ -260,7 +271,7 @@ fn a_tick_arrives_though_the_interrupt_controller_was_killed_with_its_timer_arme
     let at = world.kernel.state.machine.clock + 500;
     world.on(
         IRQCHIP,
-        &[Effect::Arm(TimerId(0), Fixed(Ticks(at))), Effect::Done],
+        &[Effect::Arm(TimerId::nth(0), Fixed(Ticks(at))), Effect::Done],
     );
     world.exit(Exit::WriteMsr(0x838, 1));
     order(&mut world, &[Supervise::Kill(IRQCHIP)]);
@@ -373,19 +384,19 @@ fn only_what_is_down_can_be_restarted() {
     for effect in [
         Supervise::Restart(CPUID),
         Supervise::Restart(SUPERVISOR),
-        Supervise::Restart(ServerId(30)),
+        Supervise::Restart(ServerId::nth(30)),
     ] {
-        let generation = world.kernel.state.servers[0].generation;
+        let generation = world.kernel.state.servers[ServerId::SUPERVISOR].generation;
         order(&mut world, &[effect]);
         assert_eq!(
-            world.kernel.state.servers[0].generation,
+            world.kernel.state.servers[ServerId::SUPERVISOR].generation,
             generation + 2,
             "{effect:?} was not refused"
         );
     }
     let (supervisor, cpuid) = (
-        &world.kernel.state.servers[0],
-        &world.kernel.state.servers[2],
+        &world.kernel.state.servers[ServerId::SUPERVISOR],
+        &world.kernel.state.servers[ServerId::nth(2)],
     );
     assert_eq!((cpuid.generation, cpuid.restarts), (1, 0));
     assert_eq!(supervisor.restarts, 3, "it was restarted over each of them");
@@ -398,7 +409,7 @@ fn a_hundred_thousand_restarts_leak_nothing() {
     world.on(
         SERIAL,
         &[
-            Effect::Arm(TimerId(1), Fixed(until)),
+            Effect::Arm(TimerId::nth(1), Fixed(until)),
             Effect::Value(Fixed(0)),
         ],
     );
@@ -416,7 +427,7 @@ fn a_hundred_thousand_restarts_leak_nothing() {
                 world.ends(SERIAL, Outcome::Fault(Reason::Hang));
                 world
                     .kernel
-                    .host_event(atoll_core::run::HostEvent::Irq(HostIrq(4)));
+                    .host_event(atoll_core::run::HostEvent::Irq(HostIrq::nth(4)));
                 world.on(CONSOLE, &[Effect::Mail(SERIAL, b"input")]);
                 world.pass();
             }
@@ -427,7 +438,7 @@ fn a_hundred_thousand_restarts_leak_nothing() {
         world.servers().log.clear();
         world.kernel.state.machine.journal.clear();
     }
-    let serial = &world.kernel.state.servers[10];
+    let serial = &world.kernel.state.servers[ServerId::nth(10)];
     assert_eq!((serial.generation, serial.restarts), (100_001, 100_000));
     let after = world.observe();
     assert_eq!(

@@ -72,14 +72,14 @@ fn a_server_without_rights_can_do_none_of_it() {
             offset: 0,
             length: 1,
         })),
-        Effect::Line(LineId(4), Signal::Raise),
+        Effect::Line(LineId::nth(4), Signal::Raise),
         Effect::PortOut(COM1, 1, 0),
         Effect::PortIn(COM1, 1),
         Effect::Fill(FIFO, b"x"),
         Effect::Drain(FIFO, 1),
         Effect::Mail(CONSOLE, b"x"),
-        Effect::Arm(TimerId(2), Fixed(Ticks(0))),
-        Effect::Disarm(TimerId(255)),
+        Effect::Arm(TimerId::nth(2), Fixed(Ticks(0))),
+        Effect::Disarm(TimerId::nth(3)),
     ];
     ungranted
         .into_iter()
@@ -498,7 +498,7 @@ fn ports_are_granted_to_the_last_byte() {
         let mut world = World::booted();
         world.on(CONSOLE, &[Effect::PortOut(port, size, 0)]);
         world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-            atoll_protocol::units::HostIrq(4),
+            atoll_protocol::units::HostIrq::nth(4),
         ));
         assert_eq!(
             world.fault(CONSOLE).map(|report| report.reason),

@@ -117,7 +117,10 @@ pub(crate) fn message(bytes: &[u8]) -> Message<'_> {
 impl Scripted {
     /// The next message to this server is answered like this.
     pub(crate) fn on(&mut self, server: ServerId, line: Line) {
-        self.lines.entry(server.0).or_default().push_back(line);
+        self.lines
+            .entry(server.number())
+            .or_default()
+            .push_back(line);
     }
 }
 
@@ -132,7 +135,7 @@ impl Servers for Scripted {
         self.seen.push((to, bytes.to_vec()));
         let line = self
             .lines
-            .get_mut(&to.0)
+            .get_mut(&to.number())
             .and_then(VecDeque::pop_front)
             .unwrap_or_else(|| {
                 let mut bytes_of_answer = Vec::new();

@@ -16,7 +16,10 @@ use crate::world::World;
 
 /// The answer of a server that wants to be activated again at once, and takes `ticks` for it.
 fn at_once(ticks: u64) -> Line {
-    Line::Late(ticks, encode(&[Effect::Arm(TimerId(0), Fixed(Ticks(1)))]))
+    Line::Late(
+        ticks,
+        encode(&[Effect::Arm(TimerId::nth(0), Fixed(Ticks(1)))]),
+    )
 }
 
 /// The guest runs on until it is interrupted, or has run for a millisecond: how long servers and guest have had by the end of so many turns.
@@ -123,7 +126,7 @@ fn in_the_guests_turn_only_those_wait_who_have_used_much() {
     let (greedy, honest) = (world.got(TIMER).len(), world.got(CONSOLE).len());
     // It is due again, and so is another.
     world.kernel.host_event(HostEvent::Timer);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     assert_eq!(world.pass(), Turn::Enter);
     assert_eq!(
         (world.got(TIMER).len(), world.got(CONSOLE).len()),

@@ -8,7 +8,7 @@ use atoll_protocol::frames;
 use atoll_protocol::grant::{Grant, Limits};
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::role::RoleKind;
-use atoll_protocol::units::Gpa;
+use atoll_protocol::units::{Gpa, ServerId};
 
 use crate::cast::{CPUID, FREE, LIMITS, MEMORY, MMU, SUPERVISOR, TEXT};
 use crate::exits::Exit;
@@ -32,12 +32,12 @@ fn assert_costs(before: &[Supervise<'_>], effects: &[Supervise<'_>], cost: u64) 
             order(&mut world, before);
         }
         world.kernel.state.machine.frames = free;
-        let seen = world.kernel.state.servers[0].generation;
+        let seen = world.kernel.state.servers[ServerId::SUPERVISOR].generation;
         let made = world.kernel.state.machine.journal.len();
         order(&mut world, effects);
         let log = world.servers().log.join("\n");
         assert!(!log.contains("miscounted"), "{log}");
-        let refused = world.kernel.state.servers[0].generation != seen + 1;
+        let refused = world.kernel.state.servers[ServerId::SUPERVISOR].generation != seen + 1;
         assert_eq!(
             (refused, log.contains("Exhausted")),
             (free < cost, free < cost),
@@ -182,7 +182,7 @@ fn a_succession_is_refused_with_any_fewer_frames_than_it_takes_and_ends_with_non
             world.on(CPUID, &[Effect::Exported(b"state")]);
         }
         order(&mut world, &succession(CPUID, RoleKind::Cpuid));
-        let begun = world.kernel.state.servers[usize::from(FREE.0)].standing == Standing::Running;
+        let begun = world.kernel.state.servers[FREE].standing == Standing::Running;
         assert_eq!(begun, free == cost, "{free} of {cost}");
         if begun {
             assert_eq!(world.kernel.state.machine.frames, 0);
@@ -273,7 +273,7 @@ fn a_fallback_that_begins_anew_costs_the_same() {
             &mut world,
             &[Supervise::Restart(CPUID), create, segment, succeed],
         );
-        let standing = world.kernel.state.servers[usize::from(CPUID.0)].standing;
+        let standing = world.kernel.state.servers[CPUID].standing;
         assert_eq!(
             standing,
             if free == cost {

@@ -49,7 +49,7 @@ impl Simulation {
         (1..atoll_protocol::SERVERS as u8).for_each(|server| {
             kernel
                 .state
-                .give(SUPERVISOR, Grant::Mail(ServerId(server), 1))
+                .give(SUPERVISOR, Grant::Mail(ServerId::nth(server), 1))
         });
         kernel
             .state

@@ -4,7 +4,6 @@ use atoll_core::Kernel;
 use atoll_core::machine::Outcome;
 use atoll_core::run::Turn;
 use atoll_core::server::Standing;
-use atoll_protocol::SERVERS;
 use atoll_protocol::effect::{Effect, Segment, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
@@ -17,7 +16,7 @@ use atoll_protocol::units::{HostIrq, LineId, ServerId};
 use crate::cast::{self, CONSOLE, CPUID, FREE, LIMITS, LOADER, SERIAL, SUPERVISOR, TEXT};
 use crate::exits::Exit;
 use crate::machine::{Act, BUNDLE};
-use crate::script::LEAF;
+use crate::script::{LEAF, Line, encode};
 use crate::world::World;
 
 /// The supervisor gets a message (its start, once more) and answers it with these effects.
@@ -33,11 +32,11 @@ fn supervisor(world: &mut World, effects: &[Supervise<'_>]) -> Turn {
 fn faulty(world: &mut World, effects: &[Supervise<'_>]) {
     let (frames, generation) = (
         world.kernel.state.machine.frames,
-        world.kernel.state.servers[0].generation,
+        world.kernel.state.servers[ServerId::SUPERVISOR].generation,
     );
     supervisor(world, effects);
     assert_eq!(
-        world.kernel.state.servers[0].generation,
+        world.kernel.state.servers[ServerId::SUPERVISOR].generation,
         generation + 2,
         "begun by the test, then restarted: {effects:?}"
     );
@@ -60,16 +59,22 @@ fn refused(effects: &[Supervise<'_>], rule: &str) {
 }
 
 fn create(id: u8) -> Supervise<'static> {
-    Supervise::Create(ServerId(id), RoleKind::Cpuid, LIMITS, "another", "image")
+    Supervise::Create(
+        ServerId::nth(id),
+        RoleKind::Cpuid,
+        LIMITS,
+        "another",
+        "image",
+    )
 }
 
 #[test]
 fn a_server_is_made_given_rights_and_started_in_one_answer() {
     let mut world = World::booted();
     let effects = [
-        create(FREE.0),
+        create(FREE.number()),
         Supervise::Segment(FREE, Fixed(TEXT)),
-        Supervise::Grant(FREE, Grant::Line(LineId(5))),
+        Supervise::Grant(FREE, Grant::Line(LineId::nth(5))),
         Supervise::Start(FREE, Fixed(IMAGE), b"be quick"),
         Supervise::Route(FREE, Route::Ports(0x100, 0x107)),
     ];
@@ -95,9 +100,7 @@ fn servers_with_senseless_limits_are_refused() {
     let with = |limits| Supervise::Create(FREE, RoleKind::Cpuid, limits, "another", "image");
     for effect in [
         create(0),
-        create(CPUID.0),
-        create(SERVERS as u8),
-        create(255),
+        create(CPUID.number()),
         Supervise::Create(FREE, RoleKind::Supervisor, LIMITS, "another", "image"),
         Supervise::Create(FREE, RoleKind::Cpuid, LIMITS, "a name of 17 byte", "image"),
         Supervise::Create(
@@ -130,12 +133,17 @@ fn servers_with_senseless_limits_are_refused() {
     ] {
         refused(&[effect], "BadValue");
     }
-    refused(&[create(FREE.0), create(FREE.0)], "BadValue");
+    refused(&[create(FREE.number()), create(FREE.number())], "BadValue");
 }
 
 #[test]
 fn segments_outside_the_image_or_the_bundle_are_refused() {
-    let fill = |segment| [create(FREE.0), Supervise::Segment(FREE, Fixed(segment))];
+    let fill = |segment| {
+        [
+            create(FREE.number()),
+            Supervise::Segment(FREE, Fixed(segment)),
+        ]
+    };
     for segment in [
         Segment {
             address: IMAGE + 1,
@@ -203,18 +211,21 @@ fn segments_that_share_a_page_are_refused() {
             page(1),
         ),
     ] {
-        refused(&[create(FREE.0), fill(first), fill(second)], "BadValue");
+        refused(
+            &[create(FREE.number()), fill(first), fill(second)],
+            "BadValue",
+        );
         let mut world = World::booted();
-        supervisor(&mut world, &[create(FREE.0), fill(first)]);
+        supervisor(&mut world, &[create(FREE.number()), fill(first)]);
         // Also in a later answer.
         faulty(&mut world, &[fill(second)]);
     }
     let mut world = World::booted();
     let effects = [
-        create(FREE.0),
+        create(FREE.number()),
         fill(page(0)),
-        create(FREE.0 + 1),
-        Supervise::Segment(ServerId(14), Fixed(page(0))),
+        create(FREE.number() + 1),
+        Supervise::Segment(ServerId::nth(14), Fixed(page(0))),
         fill(page(1)),
     ];
     assert_eq!(
@@ -225,7 +236,7 @@ fn segments_that_share_a_page_are_refused() {
     let again = [Supervise::Destroy(FREE)];
     assert_eq!(supervisor(&mut world, &again), Turn::Enter);
     assert_eq!(
-        supervisor(&mut world, &[create(FREE.0), fill(page(0))]),
+        supervisor(&mut world, &[create(FREE.number()), fill(page(0))]),
         Turn::Enter,
         "another in its slot begins anew"
     );
@@ -235,15 +246,18 @@ fn segments_that_share_a_page_are_refused() {
 fn exits_are_routed_only_to_servers_that_are_started() {
     let route = Supervise::Route(FREE, Route::Ports(0x100, 0x100));
     let start = Supervise::Start(FREE, Fixed(IMAGE), b"");
-    refused(&[create(FREE.0), route], "BadValue");
-    refused(&[create(FREE.0), route, start], "BadValue");
+    refused(&[create(FREE.number()), route], "BadValue");
+    refused(&[create(FREE.number()), route, start], "BadValue");
     let mut world = World::booted();
-    assert_eq!(supervisor(&mut world, &[create(FREE.0)]), Turn::Enter);
+    assert_eq!(
+        supervisor(&mut world, &[create(FREE.number())]),
+        Turn::Enter
+    );
     // Also if an earlier answer made it.
     faulty(&mut world, &[route]);
     let mut world = World::booted();
     let effects = [
-        create(FREE.0),
+        create(FREE.number()),
         Supervise::Segment(FREE, Fixed(TEXT)),
         start,
         route,
@@ -255,7 +269,7 @@ fn exits_are_routed_only_to_servers_that_are_started() {
 
 #[test]
 fn a_host_interrupt_has_one_owner() {
-    let give = |id, irq| Supervise::Grant(id, Grant::HostIrq(HostIrq(irq)));
+    let give = |id, irq| Supervise::Grant(id, Grant::HostIrq(HostIrq::nth(irq)));
     refused(&[give(SERIAL, 4)], "BadValue");
     refused(&[give(CONSOLE, 4)], "BadValue");
     refused(&[give(SERIAL, 5), give(CPUID, 5)], "BadValue");
@@ -311,7 +325,10 @@ fn a_mailboxs_credits_never_exceed_its_places() {
     );
     let mut world = World::booted();
     assert_eq!(supervisor(&mut world, &[more(27)]), Turn::Enter);
-    assert_eq!(world.kernel.state.servers[2].credit_to(CONSOLE), 27);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(2)].credit_to(CONSOLE),
+        27
+    );
 }
 
 #[test]
@@ -330,7 +347,12 @@ fn mail_of_a_destroyed_server_still_counts_against_the_mailbox() {
         supervisor(&mut world, &[Supervise::Destroy(CPUID)]),
         Turn::Idle
     );
-    assert_eq!(world.kernel.state.servers[11].letters().count(), 27);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(11)]
+            .letters()
+            .count(),
+        27
+    );
     // There are no places for ten more.
     faulty(
         &mut world,
@@ -340,15 +362,24 @@ fn mail_of_a_destroyed_server_still_counts_against_the_mailbox() {
 
 #[test]
 fn rights_that_do_not_exist_are_refused() {
-    for grant in [
-        Grant::HostPorts(2, 1),
-        Grant::HostIrq(HostIrq(16)),
-        Grant::HostIrq(HostIrq(255)),
-        Grant::Line(LineId(24)),
-        Grant::Line(LineId(255)),
-        Grant::Mail(ServerId(SERVERS as u8), 1),
+    refused(
+        &[Supervise::Grant(CPUID, Grant::HostPorts(2, 1))],
+        "BadValue",
+    );
+    // The number of something that there is not does not decode.
+    for (grant, none) in [
+        (Grant::HostIrq(HostIrq::nth(15)), 16),
+        (Grant::Line(LineId::nth(23)), 24),
+        (Grant::Line(LineId::nth(23)), 255),
     ] {
-        refused(&[Supervise::Grant(CPUID, grant)], "BadValue");
+        let mut world = World::booted();
+        let mut answer = encode(&[Effect::Supervise(Supervise::Grant(CPUID, grant))]);
+        *answer.last_mut().unwrap() = none;
+        world.servers().on(SUPERVISOR, Line::Bytes(answer));
+        world.kernel.state.start_first(SUPERVISOR, IMAGE);
+        world.pass();
+        let log = world.servers().log.join("\n");
+        assert!(log.contains("broke a rule: Malformed "), "{grant:?}: {log}");
     }
     refused(&[Supervise::Grant(FREE, Grant::GuestRead)], "BadValue");
     refused(
@@ -370,8 +401,8 @@ fn more_memory_than_there_is_cannot_be_promised() {
         stack_pages: 64,
         ..LIMITS
     };
-    let servers =
-        (1..10).map(|id| Supervise::Create(ServerId(id), RoleKind::Cpuid, stack, "large", "image"));
+    let servers = (1..10)
+        .map(|id| Supervise::Create(ServerId::nth(id), RoleKind::Cpuid, stack, "large", "image"));
     let effects: Vec<Supervise<'_>> = core::iter::once(machine).chain(servers).collect();
     faulty(&mut world, &effects);
     assert!(
@@ -408,8 +439,14 @@ fn guest_memory_is_made_once_and_in_large_pages() {
 fn a_destroyed_server_has_no_routes_no_timers_and_no_rights() {
     let mut world = World::booted();
     supervisor(&mut world, &[Supervise::Destroy(SERIAL)]);
-    assert_eq!(world.kernel.state.servers[10].standing, Standing::Empty);
-    assert_eq!(world.kernel.state.servers[10].credit_to(CONSOLE), 0);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(10)].standing,
+        Standing::Empty
+    );
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(10)].credit_to(CONSOLE),
+        0
+    );
     world.exit(Exit::In(cast::COM1, 1));
     assert_eq!(world.register(0) & 0xff, 0xff);
     assert_eq!(
@@ -433,7 +470,7 @@ fn what_an_answer_destroys_it_does_not_use_any_more() {
         refused(&[Supervise::Destroy(SERIAL), effect], "BadValue");
     }
     let mut world = World::booted();
-    supervisor(&mut world, &[create(FREE.0)]);
+    supervisor(&mut world, &[create(FREE.number())]);
     faulty(
         &mut world,
         &[
@@ -448,13 +485,16 @@ fn a_server_starts_once_and_within_its_image() {
     refused(&[Supervise::Start(CPUID, Fixed(IMAGE), &[])], "BadValue");
     for entry in [0, IMAGE - 1, IMAGE_END, u64::MAX] {
         refused(
-            &[create(FREE.0), Supervise::Start(FREE, Fixed(entry), &[])],
+            &[
+                create(FREE.number()),
+                Supervise::Start(FREE, Fixed(entry), &[]),
+            ],
             "BadValue",
         );
     }
     refused(
         &[
-            create(FREE.0),
+            create(FREE.number()),
             Supervise::Start(FREE, Fixed(IMAGE), &[0; 1025]),
         ],
         "BadValue",
@@ -481,7 +521,10 @@ fn a_new_loader_can_load_after_the_old_one_was_faulted() {
     world.pass();
     supervisor(&mut world, &[Supervise::Load(LOADER)]);
     world.last(LOADER, |message| assert_eq!(message.body, Body::Load));
-    assert_eq!(world.kernel.state.servers[0].standing, Standing::Running);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::SUPERVISOR].standing,
+        Standing::Running
+    );
 }
 
 #[test]
@@ -511,7 +554,10 @@ fn the_supervisor_leaves_with_its_own_code() {
         Turn::Leave(7)
     );
     let kernel: &Kernel<_> = &world.kernel;
-    assert_eq!(kernel.state.servers[0].standing, Standing::Running);
+    assert_eq!(
+        kernel.state.servers[ServerId::SUPERVISOR].standing,
+        Standing::Running
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use atoll_core::run::Turn;
 use atoll_protocol::effect::{Effect, Supervise};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::message::Body;
+use atoll_protocol::units::ServerId;
 
 use crate::cast::{CPUID, SUPERVISOR};
 use crate::exits::Exit;
@@ -31,7 +32,7 @@ fn it_is_restarted_in_the_middle_of_a_restart_and_hears_of_the_fault_again() {
         matches!(message(&told[2]).body, Body::ServerFaulted(report) if report.server == CPUID)
     );
     assert_eq!(told.len(), 3);
-    assert_eq!(world.kernel.state.servers[2].generation, 2);
+    assert_eq!(world.kernel.state.servers[ServerId::nth(2)].generation, 2);
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn killing_it_keeps_what_it_did_in_the_same_answer() {
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
     world.exit(Exit::Cpuid(0));
     world.pass();
-    let generation = world.kernel.state.servers[0].generation;
+    let generation = world.kernel.state.servers[ServerId::SUPERVISOR].generation;
     assert_eq!(generation, 2);
     assert!(
         world

@@ -34,7 +34,7 @@ pub(crate) fn succession(of: ServerId, role: RoleKind) -> [Supervise<'static>; 3
 
 /// The successor takes this server's place.
 pub(crate) fn exchange(world: &mut World, of: ServerId) -> Turn {
-    let generation = world.kernel.state.servers[usize::from(FREE.0)].generation;
+    let generation = world.kernel.state.servers[FREE].generation;
     order(
         world,
         &[
@@ -59,7 +59,10 @@ fn under_way() -> World {
 
 /// The cpuid server goes on, as if nothing had been.
 fn assert_rolled_back(world: &mut World) {
-    assert_eq!(world.kernel.state.servers[2].standing, Standing::Running);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(2)].standing,
+        Standing::Running
+    );
     assert_eq!(world.pass(), Turn::Enter);
     world.exit(Exit::Cpuid(0));
     assert_eq!(
@@ -76,7 +79,7 @@ fn assert_rolled_back(world: &mut World) {
             .any(|act| matches!(act, Act::Exchange(..)))
     );
     // And another may be tried.
-    if world.kernel.state.servers[usize::from(FREE.0)].standing != Standing::Empty {
+    if world.kernel.state.servers[FREE].standing != Standing::Empty {
         order(world, &[Supervise::Destroy(FREE)]);
     }
     world.on(CPUID, &[Effect::Exported(b"again")]);
@@ -120,15 +123,12 @@ fn the_state_crosses_and_the_memories_change_places() {
     world.last(SUPERVISOR, |message| {
         assert_eq!(message.body, Body::ServerStarted(FREE, 1))
     });
-    let successor = world.observe().committed[usize::from(FREE.0)].clone();
+    let successor = world.observe().committed[FREE.index()].clone();
     let frames = world.kernel.state.machine.frames;
     assert_eq!(exchange(&mut world, CPUID), Turn::Enter);
     assert_eq!(world.observe().committed[2], successor);
-    assert_eq!(
-        world.kernel.state.servers[usize::from(FREE.0)].standing,
-        Standing::Empty
-    );
-    let role = &world.kernel.state.servers[2];
+    assert_eq!(world.kernel.state.servers[FREE].standing, Standing::Empty);
+    let role = &world.kernel.state.servers[ServerId::nth(2)];
     assert_eq!(
         (role.generation, role.restarts),
         (2, 0),
@@ -161,7 +161,7 @@ fn a_swap_is_not_counted_as_a_restart_and_those_before_are_not_forgotten() {
         world.on(CPUID, &[Effect::Exported(b"the state")]);
         order(&mut world, &succession(CPUID, RoleKind::Cpuid));
         exchange(&mut world, CPUID);
-        let role = &world.kernel.state.servers[2];
+        let role = &world.kernel.state.servers[ServerId::nth(2)];
         assert_eq!((role.image.text(), role.restarts), ("successor", restarts));
     }
 }
@@ -170,7 +170,10 @@ fn a_swap_is_not_counted_as_a_restart_and_those_before_are_not_forgotten() {
 fn a_server_whose_successor_is_called_off_runs_its_own_image() {
     let mut world = under_way();
     order(&mut world, &[Supervise::Destroy(FREE)]);
-    assert_eq!(world.kernel.state.servers[2].image.text(), "original");
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(2)].image.text(),
+        "original"
+    );
     assert_rolled_back(&mut world);
 }
 
@@ -333,10 +336,10 @@ fn a_supervisor_that_does_not_finish_it_in_time_finds_it_rolled_back() {
     world.last(SUPERVISOR, |message| {
         assert_eq!(message.body, Body::Released(CPUID))
     });
-    let generation = world.kernel.state.servers[0].generation;
+    let generation = world.kernel.state.servers[ServerId::SUPERVISOR].generation;
     order(&mut world, &[Supervise::Exchange(FREE, CPUID, 1)]);
     assert_eq!(
-        world.kernel.state.servers[0].generation,
+        world.kernel.state.servers[ServerId::SUPERVISOR].generation,
         generation + 2,
         "too late: it is at fault"
     );
@@ -410,7 +413,7 @@ fn the_supervisor_may_die_at_each_step() {
             .journal
             .contains(&Act::Exchange(FREE, CPUID));
         assert!(
-            exchanged && world.kernel.state.servers[2].is_running(),
+            exchanged && world.kernel.state.servers[ServerId::nth(2)].is_running(),
             "{begun} {done}"
         );
     }
@@ -420,16 +423,16 @@ fn the_supervisor_may_die_at_each_step() {
 fn a_succession_that_makes_no_sense_is_refused() {
     let faulty = |effects: &[Supervise<'_>]| {
         let mut world = World::booted();
-        let generation = world.kernel.state.servers[0].generation;
+        let generation = world.kernel.state.servers[ServerId::SUPERVISOR].generation;
         order(&mut world, effects);
         assert_eq!(
-            world.kernel.state.servers[0].generation,
+            world.kernel.state.servers[ServerId::SUPERVISOR].generation,
             generation + 2,
             "{effects:?} was not refused"
         );
     };
     faulty(&succession(SUPERVISOR, RoleKind::Cpuid));
-    faulty(&succession(ServerId(30), RoleKind::Cpuid));
+    faulty(&succession(ServerId::nth(30), RoleKind::Cpuid));
     faulty(&[Supervise::Succeed(
         SERIAL,
         CPUID,
@@ -465,7 +468,10 @@ fn faulted() -> World {
     let mut world = World::booted();
     world.ends(CPUID, Outcome::Fault(Reason::Hang));
     world.exit(Exit::Cpuid(0));
-    assert_eq!(world.kernel.state.servers[2].standing, Standing::Faulted);
+    assert_eq!(
+        world.kernel.state.servers[ServerId::nth(2)].standing,
+        Standing::Faulted
+    );
     world
 }
 

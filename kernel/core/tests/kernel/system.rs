@@ -148,7 +148,7 @@ fn an_x87_exception_with_ne_clear_is_irq_13_and_waits_for_an_interrupt() {
         assert_eq!(
             change,
             LineChange {
-                line: LineId(13),
+                line: LineId::nth(13),
                 level: false,
                 rose: true
             }

@@ -8,7 +8,7 @@ use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::layout::IMAGE;
 use atoll_protocol::message::{Body, Leaf, Stop};
-use atoll_protocol::units::{TicketId, Ticks};
+use atoll_protocol::units::{ServerId, TicketId, Ticks};
 use atoll_protocol::vcpu::Exception;
 
 use crate::cast::{COM1, CONSOLE, CPUID, HYPERCALL, MSR, POWER, SERIAL, SUPERVISOR};
@@ -157,7 +157,7 @@ fn completing_without_a_ticket_is_a_fault() {
         &[
             Effect::Done,
             Effect::Line(
-                atoll_protocol::units::LineId(0),
+                atoll_protocol::units::LineId::nth(0),
                 atoll_protocol::effect::Signal::Pulse,
             ),
         ],
@@ -194,7 +194,7 @@ fn a_request_by_mail_is_answered_with_its_token() {
     });
     assert_eq!(answered(&mut world), Some((77, Some(REPLY.to_vec()))));
     assert_eq!(world.waiting(), []);
-    assert_eq!(world.kernel.state.servers[0].results, 0);
+    assert_eq!(world.kernel.state.servers[ServerId::SUPERVISOR].results, 0);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_deferred_request_stays_open_until_a_later_answer_replies() {
     let ticket = world.ticket(Operation::Mail);
     world.on(CONSOLE, &[Effect::Reply(ticket, b"at last")]);
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-        atoll_protocol::units::HostIrq(4),
+        atoll_protocol::units::HostIrq::nth(4),
     ));
     world.pass();
     assert_eq!(answered(&mut world), Some((77, Some(b"at last".to_vec()))));
@@ -236,7 +236,7 @@ fn a_deferred_request_is_given_up_at_its_deadline_and_a_late_reply_is_a_fault() 
     assert_eq!(world.waiting(), []);
     world.on(CONSOLE, &[Effect::Reply(ticket, b"too late")]);
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-        atoll_protocol::units::HostIrq(4),
+        atoll_protocol::units::HostIrq::nth(4),
     ));
     world.assert_fault(CONSOLE, Reason::WrongTicket);
 }
@@ -259,7 +259,7 @@ fn a_request_is_given_up_when_its_holder_is() {
     world.on(
         CONSOLE,
         &[Effect::Line(
-            atoll_protocol::units::LineId(4),
+            atoll_protocol::units::LineId::nth(4),
             atoll_protocol::effect::Signal::Raise,
         )],
     );
@@ -350,7 +350,7 @@ fn one_answer_cannot_reply_twice() {
         &[Effect::Reply(ticket, b"yes"), Effect::Reply(ticket, b"no")],
     );
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-        atoll_protocol::units::HostIrq(4),
+        atoll_protocol::units::HostIrq::nth(4),
     ));
     world.assert_fault(CONSOLE, Reason::WrongTicket);
 }

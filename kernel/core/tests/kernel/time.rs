@@ -7,7 +7,7 @@ use atoll_protocol::effect::Effect;
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::Body;
-use atoll_protocol::units::{HostIrq, Ticks, TimerId};
+use atoll_protocol::units::{HostIrq, ServerId, Ticks, TimerId};
 
 use crate::cast::{CLOCK, COM1, CONSOLE, CPUID, LIMITS, TIMER};
 use crate::exits::Exit;
@@ -20,7 +20,10 @@ use crate::world::World;
 fn arm(world: &mut World, timer: u8, at: u64) {
     world.on(
         TIMER,
-        &[Effect::Arm(TimerId(timer), Fixed(Ticks(at))), Effect::Done],
+        &[
+            Effect::Arm(TimerId::nth(timer), Fixed(Ticks(at))),
+            Effect::Done,
+        ],
     );
     world.exit(Exit::Out(0x40, 1, 0));
 }
@@ -29,7 +32,7 @@ fn arm(world: &mut World, timer: u8, at: u64) {
 fn fired(world: &mut World) -> Vec<u8> {
     world.pass();
     let told = |bytes: &Vec<u8>| match crate::script::message(bytes).body {
-        Body::Timer(timer) => Some(timer.0),
+        Body::Timer(timer) => Some(timer.number()),
         _ => None,
     };
     world.got(TIMER).iter().filter_map(told).collect()
@@ -167,7 +170,7 @@ fn a_timer_that_is_disarmed_after_it_has_expired_is_not_told() {
     let at = world.kernel.state.machine.clock + 500;
     arm(&mut world, 0, at);
     world.until(at);
-    world.on(TIMER, &[Effect::Disarm(TimerId(0)), Effect::Done]);
+    world.on(TIMER, &[Effect::Disarm(TimerId::nth(0)), Effect::Done]);
     world.exit(Exit::Out(0x40, 1, 0));
     assert_eq!(fired(&mut world), []);
 }
@@ -190,7 +193,10 @@ fn a_fault_does_not_disarm_what_was_committed_before() {
     world.on(TIMER, &[]);
     world.exit(Exit::Out(0x40, 1, 0));
     world.assert_fault(TIMER, Reason::TicketOpen);
-    assert_eq!(world.observe().timers, [(TIMER, TimerId(0), Ticks(at))]);
+    assert_eq!(
+        world.observe().timers,
+        [(TIMER, TimerId::nth(0), Ticks(at))]
+    );
 }
 
 #[test]
@@ -266,7 +272,7 @@ fn the_time_that_the_guest_waits_for_a_faulted_server_counts_as_recovery() {
     world.kernel.state.machine.clock += 1000;
     // A second fault meanwhile is the same wait.
     world.on(CONSOLE, &[Effect::Done]);
-    world.kernel.host_event(HostEvent::Irq(HostIrq(4)));
+    world.kernel.host_event(HostEvent::Irq(HostIrq::nth(4)));
     assert_eq!(world.pass(), Turn::Idle);
     restart(&mut world, CPUID);
     assert_eq!(restart(&mut world, CONSOLE), Turn::Enter);
@@ -277,7 +283,7 @@ fn the_time_that_the_guest_waits_for_a_faulted_server_counts_as_recovery() {
 #[test]
 fn a_servers_time_is_the_time_of_its_activations() {
     let mut world = World::booted();
-    let before = world.kernel.state.servers[2].generation;
+    let before = world.kernel.state.servers[ServerId::nth(2)].generation;
     for ticks in [5, 10, 30] {
         world.servers().on(
             CPUID,
@@ -290,7 +296,7 @@ fn a_servers_time_is_the_time_of_its_activations() {
         &[Effect::Query(atoll_protocol::effect::Query::Server(CPUID))],
     );
     world.kernel.host_event(atoll_core::run::HostEvent::Irq(
-        atoll_protocol::units::HostIrq(3),
+        atoll_protocol::units::HostIrq::nth(3),
     ));
     world.pass();
     world.last(crate::cast::CONTROL, |message| {

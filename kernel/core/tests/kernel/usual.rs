@@ -62,7 +62,7 @@ fn answer(dice: &mut Dice) -> Vec<Effect<'static>> {
             nmi: dice.below(3) as u8,
         }))),
         1 => effects.push(Effect::Arm(
-            TimerId(dice.below(3) as u8),
+            TimerId::nth(dice.below(3) as u8),
             Fixed(Ticks(5_000_000 + dice.below(100))),
         )),
         2 => effects.push(Effect::Map(Fixed(Mapping {

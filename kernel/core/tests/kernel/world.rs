@@ -33,7 +33,7 @@ pub(crate) struct Observation {
     pub(crate) journal: Vec<Act>,
     pub(crate) frames: u64,
     pub(crate) timers: Vec<(ServerId, TimerId, Ticks)>,
-    pub(crate) levels: u32,
+    pub(crate) levels: u64,
     pub(crate) mail: Vec<Vec<(Option<ServerId>, Vec<u8>)>>,
     pub(crate) outstanding: Vec<u8>,
     pub(crate) results: Vec<u8>,
@@ -167,7 +167,7 @@ impl World {
             "{:#?}",
             self.servers().log
         );
-        for (id, other) in (0..).map(ServerId).zip(&self.kernel.state.servers) {
+        for (id, other) in self.kernel.state.servers.iter() {
             assert!(
                 id == server || other.standing != Standing::Faulted,
                 "{id:?} was faulted beside {server:?}"
@@ -181,6 +181,7 @@ impl World {
             .kernel
             .state
             .servers
+            .0
             .iter()
             .find(|server| server.standing == Standing::Faulted);
         assert!(faulted.is_none(), "{:#?}", self.servers().log);
@@ -234,7 +235,7 @@ impl World {
         let machine = &state.machine;
         let pairs = |server: &atoll_core::server::Server| {
             (0..atoll_protocol::SERVERS as u8)
-                .map(|to| server.undelivered_to(ServerId(to)))
+                .map(|to| server.undelivered_to(ServerId::nth(to)))
                 .collect::<Vec<u8>>()
         };
         let letters = |server: &atoll_core::server::Server| {
@@ -257,10 +258,15 @@ impl World {
             journal: machine.journal.clone(),
             frames: machine.frames,
             timers: state.timers.armed().collect(),
-            levels: state.levels,
-            mail: state.servers.iter().map(letters).collect(),
-            outstanding: state.servers.iter().flat_map(pairs).collect(),
-            results: state.servers.iter().map(|server| server.results).collect(),
+            levels: state.levels.bits(),
+            mail: state.servers.0.iter().map(letters).collect(),
+            outstanding: state.servers.0.iter().flat_map(pairs).collect(),
+            results: state
+                .servers
+                .0
+                .iter()
+                .map(|server| server.results)
+                .collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 proptest! {
     #[test]
     fn a_successor_goes_on_as_the_server_before_it_would_have(before in traffic::control(), after in traffic::control()) {
-        let peers = atoll_sdk::harness::peers(&[("supervisor", ServerId(0))]);
+        let peers = atoll_sdk::harness::peers(&[("supervisor", ServerId::SUPERVISOR)]);
         let setup = Setup { peers: &peers, ..Setup::default() };
         goes_unnoticed::<ControlServer, ControlServer>(&setup, &before, &after);
     }

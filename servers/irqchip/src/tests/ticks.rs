@@ -55,10 +55,10 @@ fn an_expiry_of_a_deadline_that_has_been_replaced_is_not_taken_for_the_new_one()
     assert!(board.wrmsr(0x6e0, 5_000));
     board.run_until(4_000);
     assert!(board.wrmsr(0x6e0, 9_000));
-    let answer = board.deliver(Body::Timer(TimerId(0)));
+    let answer = board.deliver(Body::Timer(TimerId::nth(0)));
     assert_eq!(
         answer.effects(),
-        [Effect::Arm(TimerId(0), Fixed(Ticks(9_000)))]
+        [Effect::Arm(TimerId::nth(0), Fixed(Ticks(9_000)))]
     );
     assert_eq!(board.fixed(), None);
     assert_eq!(board.run_until(9_000), [9_000]);

@@ -43,7 +43,7 @@ pub(super) fn falling(version: u16) -> Harness<SupervisorServer> {
     ];
     let (mut supervisor, _) = start(archive(&[&files[..], &more[..]].concat()));
     for id in 1..=4 {
-        supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
+        supervisor.deliver(Body::ServerStarted(ServerId::nth(id), 1));
     }
     supervisor.deliver(Body::Loaded);
     supervisor
@@ -64,7 +64,7 @@ fn exhausted(supervisor: &mut Harness<SupervisorServer>) -> Vec<String> {
 fn assert_succession(effects: &[String], terms: Terms) {
     let entry = atoll_protocol::fixed::Fixed(IMAGE);
     let first = [
-        text(Supervise::Restart(ServerId(2))),
+        text(Supervise::Restart(ServerId::nth(2))),
         text(Supervise::Create(
             swap::SCRATCH,
             RoleKind::Cpuid,
@@ -75,7 +75,7 @@ fn assert_succession(effects: &[String], terms: Terms) {
     ];
     let last = text(Supervise::Succeed(
         swap::SCRATCH,
-        ServerId(2),
+        ServerId::nth(2),
         entry,
         terms,
         b"how",
@@ -102,13 +102,13 @@ fn of_scratch() -> Body<'static> {
 
 pub(super) fn exchanged() -> Vec<String> {
     vec![
-        text(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1)),
+        text(Supervise::Exchange(swap::SCRATCH, ServerId::nth(2), 1)),
         destroy_scratch(),
     ]
 }
 
 pub(super) fn quarantined() -> Vec<String> {
-    vec![text(Supervise::Quarantine(ServerId(2)))]
+    vec![text(Supervise::Quarantine(ServerId::nth(2)))]
 }
 
 /// What is done when the pause is over.
@@ -226,9 +226,12 @@ fn an_alternative_that_fails_over_the_same_message_ends_in_quarantine_after_a_bo
 fn a_fallback_waits_for_a_swap_of_another_server() {
     let mut supervisor = falling(1);
     supervisor.deliver(fault_at(5, Reason::Hang));
-    let order =
-        postcard::to_extend(&Order::Swap(ServerId(4), true, Some("msr")), Vec::new()).unwrap();
-    supervisor.deliver(Body::Request(ServerId(1), &order));
+    let order = postcard::to_extend(
+        &Order::Swap(ServerId::nth(4), true, Some("msr")),
+        Vec::new(),
+    )
+    .unwrap();
+    supervisor.deliver(Body::Request(ServerId::nth(1), &order));
     let answer = does(&mut supervisor, fault_at(6, Reason::Hang));
     assert!(
         answer.len() == 1 && answer[0].starts_with("Arm"),
@@ -244,9 +247,12 @@ fn a_server_that_is_swapped_by_order_has_its_alternative_again() {
     let mut supervisor = falling(2);
     exhausted(&mut supervisor);
     supervisor.deliver(Body::ServerStarted(swap::SCRATCH, 1));
-    let order =
-        postcard::to_extend(&Order::Swap(ServerId(2), true, Some("next")), Vec::new()).unwrap();
-    supervisor.deliver(Body::Request(ServerId(1), &order));
+    let order = postcard::to_extend(
+        &Order::Swap(ServerId::nth(2), true, Some("next")),
+        Vec::new(),
+    )
+    .unwrap();
+    supervisor.deliver(Body::Request(ServerId::nth(1), &order));
     assert_eq!(
         outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1)),
         (Some(Outcome::Swapped(0)), exchanged())

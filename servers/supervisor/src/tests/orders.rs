@@ -7,7 +7,7 @@ pub(super) fn ordered(
     supervisor: &mut Harness<SupervisorServer>,
     bytes: &[u8],
 ) -> (Outcome, Vec<String>) {
-    let answer = supervisor.deliver(Body::Request(ServerId(1), bytes));
+    let answer = supervisor.deliver(Body::Request(ServerId::nth(1), bytes));
     let (_, others) = logged(&answer.effects());
     let Some(Effect::Reply(_, outcome)) = others
         .iter()
@@ -27,15 +27,15 @@ pub(super) fn ordered(
 #[test]
 fn servers_are_killed_by_order_if_they_are_there() {
     let mut supervisor = restarting(3, Then::Quarantine);
-    let order = |id| postcard::to_extend(&Order::Kill(ServerId(id)), Vec::new()).unwrap();
+    let order = |id| postcard::to_extend(&Order::Kill(ServerId::nth(id)), Vec::new()).unwrap();
     for id in [0, 1, 2] {
-        let kill = format!("{:?}", supervise(Supervise::Kill(ServerId(id))));
+        let kill = format!("{:?}", supervise(Supervise::Kill(ServerId::nth(id))));
         assert_eq!(
             ordered(&mut supervisor, &order(id)),
             (Outcome::Done, vec![kill])
         );
     }
-    for id in [3, 4, 255] {
+    for id in [3, 4, 63] {
         assert_eq!(
             ordered(&mut supervisor, &order(id)),
             (Outcome::NoSuchServer, vec![]),
@@ -75,7 +75,7 @@ pub(super) fn noted(role: RoleKind, version: u16, oldest: u16) -> Vec<u8> {
 pub(super) fn swappable() -> Harness<SupervisorServer> {
     let grants = encode(&[
         Grant::GuestRead,
-        Grant::Line(atoll_protocol::units::LineId(3)),
+        Grant::Line(atoll_protocol::units::LineId::nth(3)),
     ]);
     let cpuid = ServerSpec {
         grants: &grants,
@@ -112,13 +112,17 @@ pub(super) fn swappable() -> Harness<SupervisorServer> {
 
 /// An order for a swap of the cpuid server.
 pub(super) fn swap_for(image: &str) -> Vec<u8> {
-    postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap()
+    postcard::to_extend(
+        &Order::Swap(ServerId::nth(2), true, Some(image)),
+        Vec::new(),
+    )
+    .unwrap()
 }
 
 /// Begins a swap; what is done for it.
 pub(super) fn begun(supervisor: &mut Harness<SupervisorServer>) -> Vec<String> {
     let order = swap_for("next");
-    does(supervisor, Body::Request(ServerId(1), &order))
+    does(supervisor, Body::Request(ServerId::nth(1), &order))
 }
 
 /// The outcome that is told, and what else is done.
@@ -165,7 +169,7 @@ fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
         "{:?}",
         supervise(Supervise::Succeed(
             swap::SCRATCH,
-            ServerId(2),
+            ServerId::nth(2),
             entry,
             Terms::Force,
             b"how"
@@ -181,7 +185,7 @@ fn a_swap_makes_a_successor_with_the_mapped_rights_and_then_exchanges_it() {
     );
     let exchange = format!(
         "{:?}",
-        supervise(Supervise::Exchange(swap::SCRATCH, ServerId(2), 1))
+        supervise(Supervise::Exchange(swap::SCRATCH, ServerId::nth(2), 1))
     );
     supervisor.advance(Ticks(7));
     let done = outcome(&mut supervisor, Body::ServerStarted(swap::SCRATCH, 1));
@@ -212,8 +216,11 @@ fn a_swap_that_cannot_be_is_refused_before_anything_is_stopped() {
         );
     }
     for id in [0, 3, 31] {
-        let order = postcard::to_extend(&Order::Swap(ServerId(id), true, Some("next")), Vec::new())
-            .unwrap();
+        let order = postcard::to_extend(
+            &Order::Swap(ServerId::nth(id), true, Some("next")),
+            Vec::new(),
+        )
+        .unwrap();
         assert_eq!(
             ordered(&mut supervisor, &order),
             (Outcome::NoSuchServer, vec![]),
@@ -248,7 +255,7 @@ fn whatever_goes_wrong_takes_the_successor_away_and_is_told() {
     );
     begun(&mut supervisor);
     assert_eq!(
-        outcome(&mut supervisor, Body::Released(ServerId(2))),
+        outcome(&mut supervisor, Body::Released(ServerId::nth(2))),
         told()
     );
     begun(&mut supervisor);
@@ -268,7 +275,7 @@ fn an_order_whose_time_is_over_is_not_answered_any_more() {
     begun(&mut supervisor);
     supervisor.advance(Ticks(MACHINE.tsc_khz * 60_000));
     assert_eq!(
-        outcome(&mut supervisor, Body::Released(ServerId(2))),
+        outcome(&mut supervisor, Body::Released(ServerId::nth(2))),
         (None, vec![destroy_scratch()])
     );
 }

@@ -89,7 +89,7 @@ fn machine(free: u64, spare: &[u8]) -> Result<Harness<SupervisorServer>, String>
     for id in 1..=3 {
         said += &logged(
             &supervisor
-                .deliver(Body::ServerStarted(ServerId(id), 1))
+                .deliver(Body::ServerStarted(ServerId::nth(id), 1))
                 .effects(),
         )
         .0;
@@ -109,7 +109,7 @@ fn upload(supervisor: &mut Harness<SupervisorServer>, image: &[u8]) {
     for (index, piece) in image.chunks(PIECE_BYTES).enumerate() {
         let piece = Order::Piece((index * PIECE_BYTES) as u32, checksum(piece), piece);
         let bytes = order(piece);
-        let answer = supervisor.deliver(Body::Request(ServerId(1), &bytes));
+        let answer = supervisor.deliver(Body::Request(ServerId::nth(1), &bytes));
         for effect in logged(&answer.effects()).1 {
             if let Effect::Supervise(Supervise::Write(at, bytes)) = effect {
                 let at = usize::try_from(at.0).unwrap();
@@ -121,8 +121,9 @@ fn upload(supervisor: &mut Harness<SupervisorServer>, image: &[u8]) {
 
 /// An order for a swap of the cpuid server; why it was refused, or nothing.
 fn swaps(supervisor: &mut Harness<SupervisorServer>, image: Option<&str>) -> Option<Outcome> {
-    let order = postcard::to_extend(&Order::Swap(ServerId(2), true, image), Vec::new()).unwrap();
-    let (told, _) = outcome(supervisor, Body::Request(ServerId(1), &order));
+    let order =
+        postcard::to_extend(&Order::Swap(ServerId::nth(2), true, image), Vec::new()).unwrap();
+    let (told, _) = outcome(supervisor, Body::Request(ServerId::nth(1), &order));
     if told.is_none() {
         let done = outcome(supervisor, Body::ServerStarted(swap::SCRATCH, 1)).0;
         assert!(matches!(done, Some(Outcome::Swapped(_))), "{done:?}");
@@ -196,17 +197,20 @@ fn what_is_swapped_a_thousand_times_costs_nothing_more() {
         // One that fails gives back what it took.
         begun_for(&mut supervisor, "spare");
         assert_eq!(
-            outcome(&mut supervisor, Body::Released(ServerId(2))).0,
+            outcome(&mut supervisor, Body::Released(ServerId::nth(2))).0,
             Some(Outcome::RolledBack)
         );
     }
 }
 
 fn begun_for(supervisor: &mut Harness<SupervisorServer>, image: &str) {
-    let order =
-        postcard::to_extend(&Order::Swap(ServerId(2), true, Some(image)), Vec::new()).unwrap();
+    let order = postcard::to_extend(
+        &Order::Swap(ServerId::nth(2), true, Some(image)),
+        Vec::new(),
+    )
+    .unwrap();
     assert_eq!(
-        outcome(supervisor, Body::Request(ServerId(1), &order)).0,
+        outcome(supervisor, Body::Request(ServerId::nth(1), &order)).0,
         None
     );
 }

@@ -82,9 +82,12 @@ fn a_server_that_is_swapped_by_order_begins_with_none() {
             restart_of(2)
         );
     }
-    let order =
-        postcard::to_extend(&Order::Swap(ServerId(2), true, Some("next")), Vec::new()).unwrap();
-    supervisor.deliver(Body::Request(ServerId(1), &order));
+    let order = postcard::to_extend(
+        &Order::Swap(ServerId::nth(2), true, Some("next")),
+        Vec::new(),
+    )
+    .unwrap();
+    supervisor.deliver(Body::Request(ServerId::nth(1), &order));
     supervisor.deliver(Body::ServerStarted(swap::SCRATCH, 1));
     let storm = storm(&mut supervisor, &mut 100);
     assert_eq!((storm.at_once, storm.pauses.len()), (15, 15));

@@ -42,7 +42,7 @@ impl Running {
         ];
         let (mut supervisor, _) = start(archive(&[&files[..], &more[..]].concat()));
         for id in 1..=4 {
-            supervisor.deliver(Body::ServerStarted(ServerId(id), 1));
+            supervisor.deliver(Body::ServerStarted(ServerId::nth(id), 1));
         }
         supervisor.deliver(Body::Loaded);
         Running(supervisor)
@@ -67,7 +67,7 @@ impl Running {
 
     fn order(&mut self, order: Order<'_>) -> Outcome {
         let bytes = postcard::to_extend(&order, Vec::new()).unwrap();
-        self.does(Body::Request(ServerId(1), &bytes))
+        self.does(Body::Request(ServerId::nth(1), &bytes))
             .0
             .expect("an outcome at once")
     }
@@ -92,8 +92,8 @@ impl Running {
     /// Begins a swap for what was uploaded; the offsets of its segments in the bundle, or why not.
     fn begin(&mut self, of: u8, image: Option<&str>) -> Result<Vec<u64>, Outcome> {
         let order =
-            postcard::to_extend(&Order::Swap(ServerId(of), true, image), Vec::new()).unwrap();
-        let answer = self.0.deliver(Body::Request(ServerId(1), &order));
+            postcard::to_extend(&Order::Swap(ServerId::nth(of), true, image), Vec::new()).unwrap();
+        let answer = self.0.deliver(Body::Request(ServerId::nth(1), &order));
         let mut offsets = Vec::new();
         for effect in answer.effects() {
             match effect {
@@ -315,7 +315,7 @@ fn what_comes_during_a_swap_goes_beside_both_images_and_a_swap_that_fails_can_be
         ]
     );
     assert_eq!(
-        running.does(Body::Released(ServerId(2))).0,
+        running.does(Body::Released(ServerId::nth(2))).0,
         Some(Outcome::RolledBack)
     );
     // The second image is nobody's now; the third has come.
@@ -324,7 +324,7 @@ fn what_comes_during_a_swap_goes_beside_both_images_and_a_swap_that_fails_can_be
     running.upload(&large(1500, 4));
     assert_eq!(running.begin(2, None).unwrap()[0], first);
     assert_eq!(
-        running.does(Body::Released(ServerId(2))).0,
+        running.does(Body::Released(ServerId::nth(2))).0,
         Some(Outcome::RolledBack)
     );
     assert_eq!(running.swap(2, None), first, "tried again");
@@ -361,7 +361,7 @@ proptest! {
                         let at = offsets[0] as usize;
                         used = Some((at, running.0.bundle[at..at + 900].to_vec()));
                     } else {
-                        running.does(Body::Released(ServerId(2)));
+                        running.does(Body::Released(ServerId::nth(2)));
                     }
                 },
             }

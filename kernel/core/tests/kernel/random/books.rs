@@ -10,12 +10,20 @@ use atoll_protocol::units::{ServerId, TicketId};
 use crate::simulation::Simulation;
 
 /// What has to be remembered from one audit to the next.
-#[derive(Default)]
 pub(crate) struct Books {
     /// The most credit that each pair ever had.
     credit: [[u8; SERVERS]; SERVERS],
     /// An exit whose server was faulted; it is not delivered again, so it waits until the next one takes its place.
     abandoned: Option<TicketId>,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            credit: [[0; SERVERS]; SERVERS],
+            abandoned: None,
+        }
+    }
 }
 
 impl Books {
@@ -32,7 +40,7 @@ impl Books {
         let mut exit = None;
         for (id, ticket) in state.tickets.named() {
             let slot = (id.0 & 0xff) as usize;
-            let standing = state.servers[usize::from(ticket.holder.0)].standing;
+            let standing = state.servers[ticket.holder].standing;
             let is_held = standing == Standing::Running;
             match (slot, ticket.operation) {
                 (_, Operation::None) => panic!("a free ticket that is open"),
@@ -63,19 +71,19 @@ impl Books {
 
     fn mail(&mut self, kernel: &Simulation) {
         let servers = &kernel.state.servers;
-        for (receiver, server) in servers.iter().enumerate() {
-            let to = ServerId(receiver as u8);
+        for (receiver, server) in servers.0.iter().enumerate() {
+            let to = ServerId::nth(receiver as u8);
             let mut lying = [0_u8; SERVERS];
             let (mut letters, mut results) = (0, 0);
             for (from, _) in server.letters() {
                 letters += 1;
                 match from {
-                    Some(from) => lying[usize::from(from.0)] += 1,
+                    Some(from) => lying[from.index()] += 1,
                     None => results += 1,
                 }
             }
             assert!(letters <= LETTERS, "a mailbox above its capacity");
-            for (sender, other) in servers.iter().enumerate() {
+            for (sender, other) in servers.0.iter().enumerate() {
                 let outstanding = other.undelivered_to(to);
                 assert_eq!(
                     lying[sender], outstanding,
@@ -90,7 +98,7 @@ impl Books {
             }
             let requests = kernel.state.tickets.named().map(|(_, ticket)| ticket);
             let requests = requests
-                .filter(|ticket| ticket.operation == Operation::Mail && ticket.asker == to)
+                .filter(|ticket| ticket.operation == Operation::Mail && ticket.asker == Some(to))
                 .count();
             let awaited = results + requests as u8;
             assert_eq!(
@@ -106,10 +114,10 @@ impl Books {
 fn timers(kernel: &Simulation) {
     let state = &kernel.state;
     for (server, timer, deadline) in state.timers.armed() {
-        let owner = &state.servers[usize::from(server.0)];
+        let owner = &state.servers[server];
         assert_ne!(owner.standing, Standing::Empty, "a timer without a server");
         assert!(
-            timer.0 < owner.limits.timers,
+            timer.number() < owner.limits.timers,
             "a timer beyond its server's number"
         );
         assert!(

@@ -230,7 +230,7 @@ pub(crate) fn effect(
         "Map" => push(answer, &Effect::Map(Fixed(mapping(sound, dice)))),
         "Unmap" => push(answer, &Effect::Unmap(Fixed(mapping(sound, dice)))),
         "Line" => {
-            let line = match scene.me.0 {
+            let line = match scene.me.number() {
                 7 if sound => 0,
                 8 if sound => 8,
                 9 if sound => 9,
@@ -240,7 +240,7 @@ pub(crate) fn effect(
             push(
                 answer,
                 &Effect::Line(
-                    LineId(line),
+                    LineId::nth(line % 24),
                     dice.pick(&[Signal::Lower, Signal::Raise, Signal::Pulse]),
                 ),
             );
@@ -288,7 +288,7 @@ pub(crate) fn effect(
             let to = match scene.me {
                 CONTROL if sound => SUPERVISOR,
                 _ if sound => dice.pick(&[CONSOLE, CONTROL, CONSOLE, LOADER]),
-                _ => ServerId(dice.byte()),
+                _ => ServerId::nth(dice.byte() % 64),
             };
             push(
                 answer,
@@ -302,7 +302,7 @@ pub(crate) fn effect(
                 Query::Exit(2),
                 Query::Exit(200),
                 Query::Server(MSR),
-                Query::Server(ServerId(77)),
+                Query::Server(ServerId::nth(57)),
             ]);
             push(answer, &Effect::Query(query));
         }
@@ -361,7 +361,7 @@ fn mapping(sound: bool, dice: &mut Dice) -> Mapping {
 }
 
 fn timer(sound: bool, dice: &mut Dice) -> TimerId {
-    TimerId(dice.below(if sound { u64::from(LIMITS.timers) } else { 256 }) as u8)
+    TimerId::nth(dice.below(if sound { u64::from(LIMITS.timers) } else { 4 }) as u8)
 }
 
 fn size(sound: bool, dice: &mut Dice) -> u8 {
@@ -390,8 +390,8 @@ fn receiver(sound: bool, scene: &Scene<'_>, dice: &mut Dice) -> ServerId {
     match scene.me {
         SERIAL if sound => CONSOLE,
         CONSOLE if sound => SERIAL,
-        SUPERVISOR if sound => ServerId(1 + dice.below(12) as u8),
-        _ => ServerId(dice.byte()),
+        SUPERVISOR if sound => ServerId::nth(1 + dice.below(12) as u8),
+        _ => ServerId::nth(dice.byte() % 64),
     }
 }
 
@@ -462,11 +462,11 @@ fn forward(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
 }
 
 fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
-    let spare = ServerId(cast::FREE.0 + dice.below(11) as u8);
+    let spare = ServerId::nth(cast::FREE.number() + dice.below(11) as u8);
     let id = if sound {
         spare
     } else {
-        ServerId(dice.below(30) as u8)
+        ServerId::nth(dice.below(30) as u8)
     };
     let effect = match SUPERVISES[dice.below(SUPERVISES.len() as u64) as usize] {
         "Create" if sound => {
@@ -517,14 +517,14 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
         "Load" => Supervise::Load(LOADER),
         "Run" => Supervise::Run,
         // Mostly of those that do something.
-        "Restart" => Supervise::Restart(ServerId(dice.below(15) as u8)),
+        "Restart" => Supervise::Restart(ServerId::nth(dice.below(15) as u8)),
         "Quarantine" => Supervise::Quarantine(if dice.one_in(2) {
             id
         } else {
-            ServerId(dice.below(15) as u8)
+            ServerId::nth(dice.below(15) as u8)
         }),
         "Succeed" => {
-            let of = ServerId(dice.below(13) as u8);
+            let of = ServerId::nth(dice.below(13) as u8);
             push(
                 answer,
                 &Effect::Supervise(Supervise::Create(
@@ -547,9 +547,11 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
                 b"configuration",
             )
         }
-        "Exchange" => {
-            Supervise::Exchange(id, ServerId(dice.below(13) as u8), 1 + dice.below(2) as u32)
-        }
+        "Exchange" => Supervise::Exchange(
+            id,
+            ServerId::nth(dice.below(13) as u8),
+            1 + dice.below(2) as u32,
+        ),
         "Write" => {
             let offset = if sound { BUNDLE - 16 } else { dice.edge() };
             return push(
@@ -557,7 +559,7 @@ fn supervise(answer: &mut Vec<u8>, sound: bool, dice: &mut Dice) {
                 &Effect::Supervise(Supervise::Write(Fixed(offset), &dice.bytes(16))),
             );
         }
-        "Kill" => Supervise::Kill(ServerId(dice.below(15) as u8)),
+        "Kill" => Supervise::Kill(ServerId::nth(dice.below(15) as u8)),
         _ => Supervise::Exit(dice.byte()),
     };
     push(answer, &Effect::Supervise(effect));
@@ -571,9 +573,9 @@ fn grant(sound: bool, dice: &mut Dice) -> Grant {
     };
     match dice.below(7) {
         0 => Grant::HostPorts(0x1000, 0x1000 + u16::from(number)),
-        1 => Grant::HostIrq(HostIrq(number)),
-        2 => Grant::Line(LineId(number)),
-        3 => Grant::Mail(ServerId(number), dice.below(6) as u8),
+        1 => Grant::HostIrq(HostIrq::nth(number % 16)),
+        2 => Grant::Line(LineId::nth(number % 24)),
+        3 => Grant::Mail(ServerId::nth(number % 64), dice.below(6) as u8),
         4 => Grant::GuestRead,
         5 => Grant::GuestWrite,
         _ => Grant::Bundle,

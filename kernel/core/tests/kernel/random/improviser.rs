@@ -153,14 +153,14 @@ impl Servers for Improviser {
         self.activations += 1;
         let message = message(bytes);
         if let Body::Restarted(..) = message.body {
-            self.silenced &= !(1 << to.0);
+            self.silenced &= !(1 << to.number());
         }
         // One that had not begun is not told that it was restarted: it begins.
         if let Body::Start(..) | Body::Import(..) = message.body {
-            self.silenced &= !(1 << to.0);
+            self.silenced &= !(1 << to.number());
         }
         assert_eq!(
-            self.silenced & 1 << to.0,
+            self.silenced & 1 << to.number(),
             0,
             "a faulted server got a message"
         );
@@ -257,7 +257,7 @@ impl Servers for Improviser {
         let pending = self.pending.take().expect("something was answered");
         assert_eq!(
             pending.server,
-            ServerId(id),
+            ServerId::nth(id),
             "another server was faulted than the one that answered"
         );
         let decodes = pending.is_answer && pending.kinds.is_some();

@@ -79,12 +79,13 @@ impl Play {
         self.kernel
             .state
             .servers
+            .0
             .iter_mut()
             .for_each(Server::forget_its_lines);
         match self.roll(16) {
             0..10 => self.exit(),
             10..12 => {
-                let irq = HostIrq(if self.roll(2) == 0 { 3 } else { 4 });
+                let irq = HostIrq::nth(if self.roll(2) == 0 { 3 } else { 4 });
                 self.kernel.host_event(HostEvent::Irq(irq));
                 self.passes();
             }
@@ -97,12 +98,12 @@ impl Play {
                 self.passes();
             }
             _ => {
-                let server = ServerId(if self.roll(3) == 0 {
+                let server = ServerId::nth(if self.roll(3) == 0 {
                     0
                 } else {
                     self.roll(13) as u8
                 });
-                if self.kernel.state.servers[usize::from(server.0)].is_running() {
+                if self.kernel.state.servers[server].is_running() {
                     self.kernel.state.start_first(server, IMAGE);
                 }
                 self.passes();
@@ -194,7 +195,7 @@ impl Play {
     fn heal(&mut self) {
         self.servers().silenced = 0;
         let lenient = !self.servers().dice.one_in(4);
-        let servers = (0..).map(ServerId).zip(&self.kernel.state.servers);
+        let servers = self.kernel.state.servers.iter();
         let gone = [
             Standing::Faulted,
             if lenient {

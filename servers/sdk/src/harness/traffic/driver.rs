@@ -19,7 +19,7 @@ pub fn console(uart: ServerId) -> impl Strategy<Value = Vec<Event>> {
         4 => (0_u16..300).prop_map(Event::Filled),
         2 => Just(Event::HostIrq),
         2 => bytes(16).prop_map(Event::Drained),
-        1 => Just(Event::Request(ServerId(9), Vec::new())),
+        1 => Just(Event::Request(ServerId::nth(9), Vec::new())),
         3 => pass(3_000_000),
     ])
 }
@@ -28,8 +28,8 @@ pub fn console(uart: ServerId) -> impl Strategy<Value = Vec<Event>> {
 pub fn control() -> impl Strategy<Value = Vec<Event>> {
     let ask = |ask: Ask<'_>| postcard::to_extend(&ask, Vec::new()).unwrap_or_default();
     let orders = [
-        Order::Kill(ServerId(3)),
-        Order::Swap(ServerId(3), true, Some("uart")),
+        Order::Kill(ServerId::nth(3)),
+        Order::Swap(ServerId::nth(3), true, Some("uart")),
         Order::Piece(0, 9, &[7; 60]),
     ];
     let asks = [
