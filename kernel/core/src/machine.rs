@@ -100,7 +100,7 @@ pub trait GuestRam {
     /// Copies from guest memory; false if it is not all RAM.
     fn guest_read(&self, gpa: Gpa, into: &mut [u8]) -> bool;
 
-    /// Where eight bytes of guest memory are, if they are RAM: for [`Machine::guest_peek`]. Guest memory does not move.
+    /// Where eight bytes of guest memory are, if they are RAM: for [`GuestRam::guest_peek`]. Guest memory does not move.
     fn guest_place(&self, gpa: Gpa) -> Option<Place>;
 
     /// The eight bytes there, little-endian.
