@@ -106,7 +106,7 @@ impl Hostile {
             )
             .write(into),
             9 => {
-                let server = ServerId::nth(dice.any() as u8 % 64);
+                let server = ServerId::nth(dice.any() as u8 % 32);
                 let query = dice.pick(&[
                     Query::Machine,
                     Query::Server(server),

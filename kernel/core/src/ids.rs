@@ -183,13 +183,13 @@ mod tests {
     fn a_set_goes_round_from_any_place() {
         let mut set = Set::EMPTY;
         assert_eq!(set.next_from(ServerId::nth(5)), None);
-        for number in [3, 9, 63] {
+        for number in [3, 9, 31] {
             set.insert(ServerId::nth(number));
         }
         let from = |number| set.next_from(ServerId::nth(number)).map(ServerId::number);
-        assert_eq!([0, 3, 4, 10, 63].map(from), [3, 3, 9, 63, 63].map(Some));
+        assert_eq!([0, 3, 4, 10, 31].map(from), [3, 3, 9, 31, 31].map(Some));
         assert_eq!(set.iter().count(), 3);
-        set.remove(ServerId::nth(63));
+        set.remove(ServerId::nth(31));
         assert_eq!(set.next_from(ServerId::nth(10)), Some(ServerId::nth(3)));
     }
 }

@@ -53,6 +53,21 @@ struct Subject {
 }
 
 impl Subject {
+    /// Of a server that was sent nothing yet.
+    const NEW: Subject = Subject {
+        counts: [0; KINDS],
+        current: 0,
+        active: false,
+        retry: 0,
+        faulted: None,
+        held: false,
+        under: None,
+        ended: Ticks(0),
+        answered: 0,
+        kept: [0; KEPT],
+        kept_length: 0,
+    };
+
     /// The present message's kind, as a bit.
     fn bit(&self) -> u64 {
         1 << (self.current % KINDS as u8)
@@ -94,21 +109,7 @@ impl Injector {
         matches: [0; INJECTIONS],
         fired: [0; INJECTIONS],
         draws: [0; INJECTIONS],
-        subjects: PerServer(
-            [Subject {
-                counts: [0; KINDS],
-                current: 0,
-                active: false,
-                retry: 0,
-                faulted: None,
-                held: false,
-                under: None,
-                ended: Ticks(0),
-                answered: 0,
-                kept: [0; KEPT],
-                kept_length: 0,
-            }; ServerId::COUNT],
-        ),
+        subjects: PerServer([Subject::NEW; ServerId::COUNT]),
         sequel: Sequel::Nothing,
         over: false,
         paused: false,

@@ -199,7 +199,7 @@ impl Effects {
             Effects::Fill => Effect::Fill(DEVICE, b"rogue"),
             Effects::Drain => Effect::Drain(DEVICE, 1),
             Effects::AnothersMail => Effect::Mail(SOMEBODY, b"hello"),
-            Effects::MailToNobody => Effect::Mail(ServerId::nth(62), b"hello"),
+            Effects::MailToNobody => Effect::Mail(ServerId::nth(30), b"hello"),
             Effects::MailTooLong => Effect::Mail(console, &text),
             Effects::MailBeyondCredit => Effect::Mail(console, b"third"),
             Effects::Request => Effect::Request(console, 1, b"flush"),

@@ -1,9 +1,9 @@
 //! Which message is hit: what must match, and which of the matches it is.
 
-use atoll_protocol::inject::{Injection, KIND_AT, Model, Plan, kind_name};
+use atoll_protocol::inject::{INJECTIONS, Injection, KIND_AT, Model, Plan, kind_name};
 use atoll_protocol::units::{ServerId, Ticks};
 
-use super::Injector;
+use super::{Injector, Sequel, Subject};
 
 /// SplitMix64: every seed gives a stream of its own, and the first number is as good as any.
 pub(super) fn draw(state: &mut u64) -> u64 {
@@ -39,10 +39,16 @@ fn address(kind: u8, message: &[u8]) -> Option<u64> {
 impl Injector {
     /// Begins with another plan.
     pub(super) fn take_over(&mut self, plan: Plan) {
-        *self = Injector {
-            plan,
-            ..Injector::IDLE
-        };
+        // In place: a stack in ring 0 has no room for all of it.
+        for (_, subject) in self.subjects.iter_mut() {
+            *subject = Subject::NEW;
+        }
+        self.matches = [0; INJECTIONS];
+        self.fired = [0; INJECTIONS];
+        self.draws = [0; INJECTIONS];
+        self.sequel = Sequel::Nothing;
+        (self.over, self.paused) = (false, false);
+        self.plan = plan;
         for (state, injection) in self.draws.iter_mut().zip(plan.injections()) {
             *state = injection.seed;
         }

@@ -120,7 +120,7 @@ proptest! {
         for id in 1..=3 {
             supervisor.deliver(Body::ServerStarted(ServerId::nth(id), 1));
         }
-        supervisor.deliver(fault(seed % 64));
+        supervisor.deliver(fault(seed % 32));
     }
 
     #[test]

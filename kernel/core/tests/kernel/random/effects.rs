@@ -288,7 +288,7 @@ pub(crate) fn effect(
             let to = match scene.me {
                 CONTROL if sound => SUPERVISOR,
                 _ if sound => dice.pick(&[CONSOLE, CONTROL, CONSOLE, LOADER]),
-                _ => ServerId::nth(dice.byte() % 64),
+                _ => ServerId::nth(dice.byte() % 32),
             };
             push(
                 answer,
@@ -302,7 +302,7 @@ pub(crate) fn effect(
                 Query::Exit(2),
                 Query::Exit(200),
                 Query::Server(MSR),
-                Query::Server(ServerId::nth(57)),
+                Query::Server(ServerId::nth(27)),
             ]);
             push(answer, &Effect::Query(query));
         }
@@ -391,7 +391,7 @@ fn receiver(sound: bool, scene: &Scene<'_>, dice: &mut Dice) -> ServerId {
         SERIAL if sound => CONSOLE,
         CONSOLE if sound => SERIAL,
         SUPERVISOR if sound => ServerId::nth(1 + dice.below(12) as u8),
-        _ => ServerId::nth(dice.byte() % 64),
+        _ => ServerId::nth(dice.byte() % 32),
     }
 }
 
@@ -575,7 +575,7 @@ fn grant(sound: bool, dice: &mut Dice) -> Grant {
         0 => Grant::HostPorts(0x1000, 0x1000 + u16::from(number)),
         1 => Grant::HostIrq(HostIrq::nth(number % 16)),
         2 => Grant::Line(LineId::nth(number % 24)),
-        3 => Grant::Mail(ServerId::nth(number % 64), dice.below(6) as u8),
+        3 => Grant::Mail(ServerId::nth(number % 32), dice.below(6) as u8),
         4 => Grant::GuestRead,
         5 => Grant::GuestWrite,
         _ => Grant::Bundle,
