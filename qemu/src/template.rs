@@ -152,6 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn crates_outside_the_clone_build_what_their_tests_need_once_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = ["cpuid", "msr"].map(|role| {
+            let to = dir.path().join(role);
+            let made = make(&workspace(), &wanted(role, None), &to).unwrap();
+            let text = fs::read_to_string(made.join(".cargo/config.toml")).unwrap();
+            text.parse::<toml::Table>().unwrap()
+        });
+        let [one, other] = settings.map(|settings| settings["build"]["target-dir"].clone());
+        assert_eq!(one, other);
+        assert!(Path::new(one.as_str().unwrap()).is_absolute());
+    }
+
+    #[test]
     fn what_is_there_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let made = make(

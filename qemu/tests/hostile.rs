@@ -116,7 +116,8 @@ fn anything(dice: &mut Dice) -> Vec<u8> {
         dice.any() >> 32,
         u64::from(u32::MAX),
     ][dice.below(6) as usize] as u32;
-    let server = ServerId::nth(dice.below(SLOTS) as u8);
+    let slot = dice.below(SLOTS) as u8;
+    let server = ServerId::new(slot).unwrap_or(ServerId::SUPERVISOR);
     let name: String = bytes(dice, 40)
         .into_iter()
         .map(|byte| char::from(byte & 0x7f))
@@ -137,7 +138,7 @@ fn anything(dice: &mut Dice) -> Vec<u8> {
             dice.below(2) == 0,
             [None, Some(&name[..])][dice.below(2) as usize],
         ))),
-        6 => frame(Ask::Dump(server.number())),
+        6 => frame(Ask::Dump(slot)),
         7 => [Ask::Servers, Ask::Exits, Ask::Machine, Ask::Ping(number)]
             .map(frame)
             .concat(),
@@ -145,7 +146,11 @@ fn anything(dice: &mut Dice) -> Vec<u8> {
             let whole = frame(Ask::Order(Order::Piece(number, sum, &piece)));
             whole[..dice.below(whole.len() as u64) as usize].to_vec()
         }
-        _ => frame(Ask::Order(Order::Kill(server))),
+        // Also one with the number of no server, which cannot be said otherwise.
+        _ => match postcard::to_stdvec(&Ask::Order(Order::Kill(server))).unwrap()[..] {
+            [ask, order, _] => postcard::to_stdvec_cobs(&(ask, order, slot)).unwrap(),
+            _ => unreachable!("a kill is two tags and a number"),
+        },
     }
 }
 

@@ -479,7 +479,7 @@ impl Log for Hardware {
 
     #[cfg(feature = "digest")]
     fn log_digests(&mut self, when: &str, vcpu: &atoll_core::vcpu::Vcpu) {
-        super::digest::log(when, vcpu, self.guest, &self.memories);
+        super::digest::log(when, vcpu, self.guest, &self.memories.0);
     }
 }
 

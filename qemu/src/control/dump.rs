@@ -56,7 +56,7 @@ pub struct Past {
 pub fn dump(line: &mut Line, server: &str) -> Result<Dump> {
     let found = find(line, server)?;
     let mut parts = Parts::default();
-    line.list(Ask::Dump(found.id), |tell| {
+    line.list(Ask::Dump(found.id.number()), |tell| {
         let Tell::Dump(part) = tell else { return None };
         parts.take(part);
         Some(())
@@ -70,8 +70,9 @@ pub fn left(machine: &str, log: &str, server: &str) -> Result<Dump> {
     for (what, bytes) in log::totals(log) {
         match what {
             "server" => {
-                if let Ok(record) = postcard::from_bytes::<ServerRecord<'_>>(&bytes) {
-                    all.push((Found::of(&record), Parts::default()));
+                let record = postcard::from_bytes::<ServerRecord<'_>>(&bytes).ok();
+                if let Some(found) = record.as_ref().and_then(Found::of) {
+                    all.push((found, Parts::default()));
                 }
             }
             "dump" => {

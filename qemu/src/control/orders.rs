@@ -17,7 +17,7 @@ use crate::shown;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// Its slot.
-    pub id: u8,
+    pub id: ServerId,
     /// Its name from the manifest.
     pub server: String,
     /// Its role.
@@ -30,20 +30,20 @@ pub fn find(line: &mut Line, server: &str) -> Result<Found> {
         let Tell::Server(record) = tell else {
             return None;
         };
-        Some(Found::of(record))
+        Found::of(record)
     })?;
     among(&all, server)
 }
 
 impl Found {
-    /// Who a record is about.
+    /// Who a record is about; nobody if it has a number that no server has: whoever answers may say anything.
     #[must_use]
-    pub fn of(record: &ServerRecord<'_>) -> Self {
-        Self {
-            id: record.id,
+    pub fn of(record: &ServerRecord<'_>) -> Option<Self> {
+        Some(Self {
+            id: ServerId::new(record.id)?,
             server: shown::name(record.name),
             role: record.role.name(),
-        }
+        })
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn among(all: &[Found], server: &str) -> Result<Found> {
 /// Faults a server, and says which it was.
 pub fn kill(line: &mut Line, server: &str) -> Result<Found> {
     let found = find(line, server)?;
-    line.ask(Ask::Order(Order::Kill(ServerId::nth(found.id))))?;
+    line.ask(Ask::Order(Order::Kill(found.id)))?;
     match outcome(line)? {
         Outcome::Done => Ok(found),
         other => Err(refusal(line, server, other)),
@@ -84,7 +84,7 @@ pub fn swap_uploaded(line: &mut Line, server: &str, force: bool) -> Result<Ticks
 }
 
 fn swap_for(line: &mut Line, server: &str, image: Option<&str>, force: bool) -> Result<Ticks> {
-    let id = ServerId::nth(find(line, server)?.id);
+    let id = find(line, server)?.id;
     line.ask(Ask::Order(Order::Swap(id, force, image)))?;
     match outcome(line)? {
         Outcome::Swapped(held) => Ok(Ticks(held)),

@@ -213,6 +213,7 @@ fn offered_cr4() -> u64 {
         | bit(features.edx, 7, 1 << 6)
         | bit(features.edx, 13, 1 << 7)
         | 1 << 8
+        | bit(extended.ecx, 2, 1 << 11)
         | bit(features.edx, 24, 1 << 9)
         | bit(features.edx, 25, 1 << 10)
         | bit(extended.ebx, 0, 1 << 16)

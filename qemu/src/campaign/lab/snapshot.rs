@@ -50,12 +50,17 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Takes it, into `dir`. `wanted` is when runs went on from the same snapshot before: QEMU, on a busy host, now and then lets some
-    /// milliseconds of virtual time more or less pass while it stops the machine, and then the boot is made again.
+    /// milliseconds of virtual time more or less pass while it stops the machine, and then the boot is made again. Without it the boot is
+    /// made until two come to the same: what came once may never come again, and nothing that went on from there could be replayed.
     pub fn take(lab: &Lab, begin: &Begin, wanted: Option<u64>, dir: &Path) -> Result<Self> {
         let mut taken = Self::take_once(lab, begin, dir)?;
+        let mut seen: Vec<u64> = wanted.into_iter().collect();
         for _ in 1..ATTEMPTS {
-            if wanted.is_none_or(|wanted| wanted == taken.reached) {
+            if seen.contains(&taken.reached) {
                 break;
+            }
+            if wanted.is_none() {
+                seen.push(taken.reached);
             }
             taken = Self::take_once(lab, &Begin::Time(taken.at), dir)?;
         }
