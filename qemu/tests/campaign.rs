@@ -226,7 +226,7 @@ dialogue = [["tick 2450 is", "q"]]
 controls = 0
 [[run]]
 phase = "ticking"
-faults = ["swap:irqchip irqchip every=1 from=7900 limit=400"]
+faults = ["swap:irqchip irqchip every=1 from=8050 limit=400"]
 "#;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plan.toml"), PLAN).unwrap();
