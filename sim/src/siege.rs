@@ -135,7 +135,7 @@ impl Siege<'_> {
 /// Something that a hostile user says.
 fn said(dice: &mut Dice) -> Vec<u8> {
     let noise: Vec<u8> = (0..dice.below(40)).map(|_| dice.any() as u8).collect();
-    let server = ServerId::nth(dice.below(34) as u8);
+    let server = ServerId::nth(dice.below(32) as u8);
     let ask = match dice.below(6) {
         0 => return noise,
         1 => Ask::Order(Order::Kill(server)),
