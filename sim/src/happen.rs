@@ -3,6 +3,7 @@
 use atoll_core::machine::Clock;
 use atoll_core::run::{HostEvent, Turn};
 use atoll_core::vcpu::Stand;
+use atoll_core::vcpu::vmcb::exit;
 use atoll_protocol::units::Ticks;
 
 use crate::Kernel;
@@ -29,6 +30,8 @@ pub(crate) const IMPATIENT: Patience = Patience {
     passes: 8,
     again: 8,
 };
+/// DR6: a single step.
+const BS: u64 = 1 << 14;
 /// Without faults.
 pub(crate) const ONCE: Patience = Patience {
     again: 1,
@@ -61,13 +64,13 @@ pub(crate) fn settle(kernel: &mut Kernel, patience: Patience) -> Turn {
 }
 
 /// The guest takes an exit, again and again until it is carried out; how often again. Nothing if the machine is left.
-fn exit(kernel: &mut Kernel, taken: &Exit, patience: Patience) -> Option<usize> {
+fn take_exit(kernel: &mut Kernel, taken: &Exit, patience: Patience) -> Option<usize> {
     for again in 0..patience.again {
         kernel.state.machine.found = 0;
         let known = kernel.state.machine.ledger.len();
         guest::set(kernel, taken);
         kernel.exited();
-        if matches!(settle(kernel, patience), Turn::Leave(_)) {
+        if matches!(settle(kernel, patience), Turn::Leave(_)) || !finish(kernel, taken, patience) {
             return None;
         }
         let state = &kernel.state;
@@ -81,6 +84,25 @@ fn exit(kernel: &mut Kernel, taken: &Exit, patience: Patience) -> Option<usize> 
         }
     }
     Some(patience.again)
+}
+
+/// The guest carries out itself what pages stand in for; false if the machine is left.
+fn finish(kernel: &mut Kernel, taken: &Exit, patience: Patience) -> bool {
+    for _ in 0..patience.again {
+        let state = &mut kernel.state;
+        if state.vcpu.stand != Stand::Runnable || !state.vcpu.has_stand_ins() {
+            break;
+        }
+        let vmcb = &mut state.vcpu.vmcb;
+        vmcb.control.exit_code = u64::from(exit::DEBUG);
+        vmcb.save.dr6 |= BS;
+        vmcb.save.rip = ENTRY + taken.bytes.len() as u64;
+        kernel.exited();
+        if matches!(settle(kernel, patience), Turn::Leave(_)) {
+            return false;
+        }
+    }
+    true
 }
 
 /// A guest that runs is left for an interrupt of the host.
@@ -97,7 +119,7 @@ pub(crate) fn happen(kernel: &mut Kernel, what: &Happening, patience: Patience) 
         interrupt(kernel);
     }
     match what {
-        Happening::Exit(taken) => return exit(kernel, taken, patience),
+        Happening::Exit(taken) => return take_exit(kernel, taken, patience),
         Happening::Time(span) => {
             kernel.state.machine.clock += span;
             if kernel.state.machine.has_events() {

@@ -8,9 +8,9 @@ use crate::Kernel;
 
 /// Events, without whether the interrupt controller has heard of the last vector that was accepted: that rides on the next message to it,
 /// of which a restart brings one more; and without the name by which the mmu server knows an access that the guest carries out, which is
-/// that server's own. What a hidden step will put back into DR6 is seen in that register when the step has ended.
+/// that server's own.
 fn events(events: &Events) -> String {
-    ["accepted: ", "token: ", "dr6: "]
+    ["accepted: ", "token: "]
         .into_iter()
         .fold(format!("{events:?}"), |text, field| {
             let (before, after) = text.split_once(field).unwrap_or((&text, ""));

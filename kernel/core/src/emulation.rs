@@ -302,6 +302,10 @@ impl<M: Machine> State<M> {
             let stale = self.machine.stand_down(*page);
             self.flush(stale);
         }
+        // Its state may have waited for that: see `next_for`.
+        if let Some(mmu) = self.routes.mmu {
+            self.ready.insert(mmu);
+        }
         stand_ins.token
     }
 

@@ -409,6 +409,9 @@ impl<M: Machine> State<M> {
         } else {
             None
         };
+        // An emulator hands over between two instructions: no other knows what it has fetched, and a device is not read again.
+        let carries_out = self.routes.mmu == Some(to) && self.vcpu.has_stand_ins();
+        let next = next.filter(|next| !(matches!(next, Next::Export) && carries_out));
         if next.is_none() && !(held && server.is_running() && server.mailbox.next(false).is_some())
         {
             self.ready.remove(to);

@@ -9,6 +9,7 @@ use atoll_sdk::{Effects, Vault};
 
 use crate::MmuNpt;
 use crate::decode::LONGEST;
+use crate::execute::Execution;
 use crate::fetch::{NoPlan, fetch};
 
 /// All of the first so many are logged; after that, those whose number is a power of two.
@@ -95,6 +96,10 @@ pub(crate) fn refuse(
             what,
             bytes: bytes.get(..fetched).unwrap_or(&[]),
         });
+    }
+    // It has come to an end: what was fetched for it is none of the next one's.
+    if vault.execution != Execution::default() {
+        *vault.at(|state| &mut state.execution) = Execution::default();
     }
     MmuReply::Exception(exception)
 }

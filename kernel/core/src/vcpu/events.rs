@@ -206,7 +206,13 @@ impl Vcpu {
             quirks,
             ..
         } = self;
-        if !events.busy || !events.choose(vmcb, *quirks) {
+        if !events.busy {
+            return false;
+        }
+        if core::mem::take(&mut events.stepping) {
+            events.step.take_back(vmcb);
+        }
+        if !events.choose(vmcb, *quirks) {
             return false;
         }
         self.events.stepping = self.begin_step(machine);

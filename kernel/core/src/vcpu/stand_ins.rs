@@ -54,7 +54,7 @@ impl StandIns {
 
 impl Vcpu {
     /// Whether pages stand in for the next instruction.
-    pub(crate) fn has_stand_ins(&self) -> bool {
+    pub fn has_stand_ins(&self) -> bool {
         self.events.stand_ins.any()
     }
 

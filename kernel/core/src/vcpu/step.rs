@@ -66,8 +66,20 @@ impl Step {
         if !(done && self.used == Use::Load) {
             save.rflags = save.rflags & !RFLAGS_TF | self.own;
         }
-        save.dr6 = self.dr6;
-        control.intercept_exceptions = self.intercepts;
+        self.put_back(vmcb);
+    }
+
+    /// A step that was begun for an entry that did not come is none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_back(&self, vmcb: &mut Vmcb) {
+        vmcb.save.rflags = vmcb.save.rflags & !RFLAGS_TF | self.own;
+        self.put_back(vmcb);
+    }
+
+    fn put_back(&self, vmcb: &mut Vmcb) {
+        vmcb.save.dr6 = self.dr6;
+        vmcb.control.intercept_exceptions = self.intercepts;
     }
 }
 

@@ -6,12 +6,15 @@ use atoll_protocol::effect::{Effect, Forward, Offer};
 use atoll_protocol::fault::Reason;
 use atoll_protocol::fixed::Fixed;
 use atoll_protocol::message::{AccessDone, Body};
+use atoll_protocol::role::RoleKind;
 use atoll_protocol::units::Gpa;
 
 use crate::cast::{IRQCHIP, LAPIC, MMU};
 use crate::exits::{self, Exit};
 use crate::machine::Act;
-use crate::script::ENTRY;
+use crate::restart::order;
+use crate::script::{ENTRY, message};
+use crate::swap::succession;
 use crate::world::World;
 
 const TF: u64 = 1 << 8;
@@ -101,6 +104,27 @@ fn an_exception_of_the_instruction_is_the_guests_and_ends_it() {
         exits::injected(&world.kernel.state.vcpu.vmcb),
         event::VALID | event::EXCEPTION
     );
+}
+
+#[test]
+fn an_emulator_hands_over_when_the_instruction_is_done() {
+    let mut world = lent();
+    // Asked now, it would leave to its successor an instruction of which that knows nothing.
+    world.on(MMU, &[Effect::Resume]);
+    order(&mut world, &succession(MMU, RoleKind::Mmu));
+    let exports = |world: &mut World| {
+        let got = world.got(MMU);
+        let export = |bytes: &Vec<u8>| matches!(message(bytes).body, Body::Export);
+        got.iter().filter(|bytes| export(bytes)).count()
+    };
+    assert_eq!(exports(&mut world), 0);
+    save(&mut world).dr6 |= BS;
+    world.kernel.state.vcpu.vmcb.control.exit_code = u64::from(exit::DEBUG);
+    world.kernel.exited();
+    world.on(MMU, &[Effect::Exported(b"state")]);
+    world.pass();
+    assert_eq!((done(&mut world).value, exports(&mut world)), (1, 1));
+    assert_eq!(acts(&world), vec![IN, DOWN]);
 }
 
 #[test]

@@ -71,6 +71,26 @@ fn injected(world: &World) -> u64 {
 }
 
 #[test]
+fn a_step_that_is_prepared_again_before_the_guest_is_entered_keeps_what_is_the_guests() {
+    for own in [0, TF] {
+        let mut world = in_shadow(&[0x90], own);
+        save(&mut world).dr6 = 0xffff_0ff0;
+        // Something else comes, and the guest is about to be entered once more.
+        world.kernel.state.vcpu.vmcb.control.shadow = 1;
+        assert_eq!(world.pass(), Turn::Enter);
+        world.kernel.state.vcpu.vmcb.control.shadow = 0;
+        world.kernel.state.vcpu.vmcb.control.exit_code = u64::from(exit::INTR);
+        world.kernel.state.vcpu.note_exit();
+        assert_eq!(save(&mut world).rflags & TF, own);
+        assert_eq!(save(&mut world).dr6 & BS, 0);
+        assert_eq!(
+            world.kernel.state.vcpu.vmcb.control.intercept_exceptions & 1 << 3,
+            0
+        );
+    }
+}
+
+#[test]
 fn a_guest_that_steps_gets_a_debug_exception_behind_what_is_completed_for_it() {
     for what in [
         Exit::Cpuid(0),
