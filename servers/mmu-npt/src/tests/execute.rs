@@ -224,3 +224,17 @@ fn cmps_with_both_operands_in_devices_is_executed_with_two_pages() {
         [Read(0xfed0_0000, 1), Executed(0xfed0_0000, HIDDEN + 0x1000)]
     );
 }
+
+#[test]
+fn an_instruction_that_is_refused_leaves_no_operand_to_the_next_one_there() {
+    let mut guest = Guest::new(&[0xd9, 0x06]);
+    guest.registers.general[6] = DEVICE_LINEAR;
+    let (read, _) = guest.fault(PAGE, READ).forward.unwrap();
+    guest.done(&read, 1, &[]);
+    // A load that writes is none of its own: an exception is delivered on a device, say.
+    let said = guest.fault(0xfed0_0000, WRITE);
+    assert!(said.exception.is_some(), "{said:?}");
+    let said = guest.fault(0xfed0_0000, READ);
+    let events = play(&mut guest, said, behind);
+    assert_eq!(events.last(), Some(&Executed(0xfed0_0000, HIDDEN)));
+}
